@@ -1,0 +1,1 @@
+//! Decoding and preparing pictures: the same numbers as the reference processors

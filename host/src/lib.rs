@@ -1,0 +1,1 @@
+//! Runs vision-language models: images and text in, text out

@@ -1,0 +1,2 @@
+//! Runs vision-language models: images and text in, text out
+fn main() {}

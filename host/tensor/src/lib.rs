@@ -1,0 +1,1 @@
+//! Programs of tensor operations, and the engines that run them

@@ -1,0 +1,1 @@
+//! Finding, fetching and mapping the files of a model

@@ -1,0 +1,1 @@
+//! SmolVLM and Idefics3: tiled pictures, pixel shuffle, a Llama decoder

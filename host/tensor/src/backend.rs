@@ -1,0 +1,202 @@
+//! The host's only view of a device: it loads weights, keeps sequences' caches, and runs programs.
+
+use std::any::Any;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::program::{Program, ValueType};
+use crate::stored::Weight;
+
+/// A tensor that lives on an engine. Cheap to clone; only its engine can look inside.
+#[derive(Clone)]
+pub struct Tensor {
+    kind: ValueType,
+    value: Rc<dyn Any>,
+}
+
+impl Tensor {
+    /// Wraps an engine's own value.
+    pub fn new(kind: ValueType, value: impl Any) -> Self {
+        Self {
+            kind,
+            value: Rc::new(value),
+        }
+    }
+
+    /// Its shape and what its elements are.
+    pub fn value_type(&self) -> &ValueType {
+        &self.kind
+    }
+
+    /// The engine's own value, when it is of this type.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.value.downcast_ref()
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({})", self.kind)
+    }
+}
+
+/// Names one sequence's state (key-value caches, convolution states, cross-attention context) on an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SequenceId(pub u64);
+
+/// The rows of one sequence in a step. Sequences' rows lie one after another, in the order of [`Step::sequences`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SequenceRows {
+    /// Whose rows.
+    pub sequence: SequenceId,
+    /// How many of the sequence's tokens its caches hold already.
+    pub past: usize,
+    /// How many rows it has in this step.
+    pub rows: usize,
+}
+
+/// Which of its sequence's tokens a row attends to, as indices into the sequence: causal, prefix and
+/// image-bidirectional attention all come down to one interval a row, so no mask is ever stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visible {
+    /// A sliding window never hides tokens from here on: the start of the row's bidirectional block, or the row itself.
+    pub block_start: u32,
+    /// One past the last token that the row sees; at least one past the row itself.
+    pub end: u32,
+}
+
+/// Rows of a step that take image features in place of embeddings.
+#[derive(Debug, Clone)]
+pub struct Splice {
+    /// First row in the step.
+    pub row: usize,
+    /// How many rows.
+    pub count: usize,
+    /// What `encode` returned for the image: the feature sets, each `[tokens, hidden]`.
+    pub features: Rc<[Tensor]>,
+    /// Which row of the features goes to the first row.
+    pub offset: usize,
+}
+
+/// Which rows of its sequence's context a row attends to (cross attention): an interval, empty for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VisibleContext {
+    /// First row of the context.
+    pub start: u32,
+    /// One past the last.
+    pub end: u32,
+}
+
+/// What a forward pass runs on.
+#[derive(Debug, Clone, Default)]
+pub struct Step {
+    /// Token ids: `[tokens]`
+    pub tokens: Vec<i32>,
+    /// Rows of the positions.
+    pub axes: usize,
+    /// Positions, row-major: `[axes, tokens]`
+    pub positions: Vec<i32>,
+    /// Whose rows these are.
+    pub sequences: Vec<SequenceRows>,
+    /// What each row sees: `[tokens]`
+    pub visible: Vec<Visible>,
+    /// Where image features go, ascending and disjoint.
+    pub splices: Vec<Splice>,
+    /// Rows whose logits are wanted, ascending.
+    pub wanted: Vec<u32>,
+    /// For each sequence of this step, the context that it brings now (cross attention). Empty: none brings any.
+    pub new_context: Vec<Option<Tensor>>,
+    /// What each row sees of its sequence's context; empty when there is none: `[tokens]`
+    pub visible_context: Vec<VisibleContext>,
+}
+
+/// What an engine has allocated, in bytes, as it counts itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// In tensors that are alive now, caches included, mapped weights not.
+    pub active: usize,
+    /// The most that was ever active since the last [`Backend::reset_peak`].
+    pub peak: usize,
+    /// Kept for reuse, free otherwise.
+    pub cached: usize,
+}
+
+/// What can go wrong on an engine.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// A weight is stored in a form that this engine cannot use.
+    #[error("weight `{name}`: {reason}")]
+    Weight {
+        /// Its name in the checkpoint.
+        name: String,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// Values are not what the program takes: a fault of the caller.
+    #[error("the program's inputs do not fit: {0}")]
+    Input(String),
+    /// A sequence is not known, or holds another number of tokens than the step says.
+    #[error("sequence state does not fit the step: {0}")]
+    Sequence(String),
+    /// A value known only while running is out of range: a token id, an index.
+    #[error("operation {index} `{operation}`: {reason}")]
+    Value {
+        /// Number of the operation in its program.
+        index: usize,
+        /// Its name in the contract.
+        operation: &'static str,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// The device said no.
+    #[error("the {engine} engine failed: {reason}")]
+    Device {
+        /// Which engine.
+        engine: &'static str,
+        /// Its own words.
+        reason: String,
+    },
+}
+
+/// An engine.
+pub trait Backend {
+    /// Its name, as `--engine` takes it.
+    fn name(&self) -> &'static str;
+
+    /// What it runs on, for people: processor, instruction set, threads.
+    fn device(&self) -> String;
+
+    /// Takes the model's weights. A program's [`crate::operation::WeightId`] is an index into this list. `progress` is
+    /// told the bytes done so far and in all.
+    fn load(
+        &mut self,
+        weights: Arc<Vec<Weight>>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<(), BackendError>;
+
+    /// A new sequence with empty state.
+    fn new_sequence(&mut self) -> SequenceId;
+
+    /// Forgets a sequence and frees what it held.
+    fn drop_sequence(&mut self, sequence: SequenceId);
+
+    /// Copies floats to the device.
+    fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> Result<Tensor, BackendError>;
+
+    /// Copies a float tensor to the host, waiting for it if need be.
+    fn download(&mut self, tensor: &Tensor) -> Result<Vec<f32>, BackendError>;
+
+    /// Runs a program. A step is given when (and only when) the program was recorded with a batch.
+    fn run(
+        &mut self,
+        program: &Program,
+        inputs: &[Tensor],
+        step: Option<&Step>,
+    ) -> Result<Vec<Tensor>, BackendError>;
+
+    /// What is allocated.
+    fn memory(&self) -> MemoryUse;
+
+    /// Starts a new measurement of [`MemoryUse::peak`] from what is active now.
+    fn reset_peak(&mut self);
+}

@@ -1,0 +1,208 @@
+//! Recorded programs: what a plugin asked for, as a list of operations in the order in which it asked.
+
+use crate::operation::{Kind, Op, WeightId};
+
+/// The result of one node: its index in [`Program::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+impl ValueId {
+    /// As an index into [`Program::nodes`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What is known of a value before anything is computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueType {
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// What its elements are.
+    pub kind: Kind,
+}
+
+impl ValueType {
+    /// Floats of this shape.
+    pub fn float(shape: impl Into<Vec<usize>>) -> Self {
+        Self {
+            shape: shape.into(),
+            kind: Kind::Float,
+        }
+    }
+
+    /// Integers of this shape.
+    pub fn int(shape: impl Into<Vec<usize>>) -> Self {
+        Self {
+            shape: shape.into(),
+            kind: Kind::Int,
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl std::fmt::Display for ValueType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            Kind::Float => "float",
+            Kind::Int => "int",
+        };
+        write!(f, "{kind}{:?}", self.shape)
+    }
+}
+
+/// One operation with its operands and the type of its result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// What is done.
+    pub op: Op,
+    /// To what; always earlier nodes.
+    pub inputs: Vec<ValueId>,
+    /// What comes out.
+    pub output: ValueType,
+}
+
+/// A checked list of operations: every operand exists and every shape fits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program {
+    /// The operations, in an order in which they can run.
+    pub nodes: Vec<Node>,
+    /// Types of the program's inputs.
+    pub inputs: Vec<ValueType>,
+    /// The results that the caller gets.
+    pub outputs: Vec<ValueId>,
+}
+
+/// Where two recordings of one signature differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Number of the first operation that is not the same.
+    pub index: usize,
+    /// What the first recording has there.
+    pub first: String,
+    /// What the second recording has there.
+    pub second: String,
+}
+
+impl Program {
+    /// The type of a value.
+    pub fn value(&self, id: ValueId) -> &ValueType {
+        &self.nodes[id.index()].output
+    }
+
+    /// For each node, the values that nothing after it needs: they can be freed once it has run.
+    pub fn dying(&self) -> Vec<Vec<ValueId>> {
+        let mut last_use: Vec<usize> = (0..self.nodes.len()).collect();
+        for (index, node) in self.nodes.iter().enumerate() {
+            for input in &node.inputs {
+                last_use[input.index()] = index;
+            }
+        }
+        let mut dying = vec![Vec::new(); self.nodes.len()];
+        for (value, index) in last_use.into_iter().enumerate() {
+            let id = ValueId(value as u32);
+            if !self.outputs.contains(&id) {
+                dying[index].push(id);
+            }
+        }
+        dying
+    }
+
+    /// An estimate of the most bytes that are alive at once while it runs, with floats of `float_bytes` bytes.
+    /// Reshapes share their operand's memory, and weights are not counted.
+    pub fn peak_bytes(&self, float_bytes: usize) -> usize {
+        let size = |node: &Node| match (&node.op, node.output.kind) {
+            (Op::Reshape | Op::Weight(_) | Op::Input(_), _) => 0,
+            (_, Kind::Float) => node.output.len() * float_bytes,
+            (_, Kind::Int) => node.output.len() * 4,
+        };
+        // A reshape keeps its operand alive: count the memory until the last alias dies.
+        let owner: Vec<usize> = {
+            let mut owner: Vec<usize> = (0..self.nodes.len()).collect();
+            for (index, node) in self.nodes.iter().enumerate() {
+                if matches!(node.op, Op::Reshape) {
+                    owner[index] = owner[node.inputs[0].index()];
+                }
+            }
+            owner
+        };
+        let mut aliases = vec![0_usize; self.nodes.len()];
+        for &root in &owner {
+            aliases[root] += 1;
+        }
+        let (mut live, mut peak) = (0_usize, 0_usize);
+        for (index, dying) in self.dying().into_iter().enumerate() {
+            live += size(&self.nodes[index]);
+            peak = peak.max(live);
+            for value in dying {
+                let root = owner[value.index()];
+                aliases[root] -= 1;
+                if aliases[root] == 0 {
+                    live -= size(&self.nodes[root]);
+                }
+            }
+        }
+        peak
+    }
+
+    /// Whether any node uses this weight.
+    pub fn uses(&self, weight: WeightId) -> bool {
+        self.nodes.iter().any(|node| match node.op {
+            Op::Weight(id) | Op::Linear(id) | Op::Embed(id) | Op::ExpertLinear(id) => id == weight,
+            _ => false,
+        })
+    }
+
+    /// The first operation in which another recording of the same signature differs.
+    pub fn difference(&self, other: &Self) -> Option<Difference> {
+        let describe = |program: &Self, index: usize| match program.nodes.get(index) {
+            Some(node) => {
+                let inputs: Vec<String> = node
+                    .inputs
+                    .iter()
+                    .map(|input| program.value(*input).to_string())
+                    .collect();
+                format!(
+                    "`{}` of ({}) giving {}",
+                    node.op.name(),
+                    inputs.join(", "),
+                    node.output
+                )
+            }
+            None => "nothing more".to_owned(),
+        };
+        let shared = self
+            .nodes
+            .iter()
+            .zip(&other.nodes)
+            .take_while(|(a, b)| a == b)
+            .count();
+        if shared < self.nodes.len() || shared < other.nodes.len() {
+            let (mut first, mut second) = (describe(self, shared), describe(other, shared));
+            if first == second {
+                // Same shapes: the attributes or operands tell them apart.
+                first = format!("{first} with {:?}", self.nodes[shared]);
+                second = format!("{second} with {:?}", other.nodes[shared]);
+            }
+            return Some(Difference {
+                index: shared,
+                first,
+                second,
+            });
+        }
+        (self.outputs != other.outputs).then(|| Difference {
+            index: shared,
+            first: format!("results {:?}", self.outputs),
+            second: format!("results {:?}", other.outputs),
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! Recording: a plugin asks for operations one by one; each is checked against its operands' shapes and written down.
+//! Nothing is computed here, so a mistake costs no memory and is found before the first weight is read.
+
+use std::sync::Arc;
+
+use crate::infer;
+use crate::operation::{Op, WeightId};
+use crate::program::{Node, Program, ValueId, ValueType};
+use crate::stored::Weight;
+
+/// What is known of the batch that a recorded forward pass will run on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BatchShape {
+    /// Rows of all sequences together.
+    pub tokens: usize,
+    /// Rows of the positions: 1, or 3 for multimodal rotary embeddings.
+    pub axes: usize,
+    /// Rows whose logits are wanted.
+    pub wanted: usize,
+    /// Whether any row holds an image feature, and the width of each feature set.
+    pub features: Option<Vec<usize>>,
+    /// Whether sequences have context to attend to (cross attention).
+    pub has_context: bool,
+    /// `[rows, hidden]` of context that this step brings.
+    pub new_context: Option<[usize; 2]>,
+}
+
+/// Bounds on one recording.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordingLimits {
+    /// Operations in one program.
+    pub operations: usize,
+    /// Bytes of constants that the plugin hands over.
+    pub constant_bytes: usize,
+    /// Elements of one tensor.
+    pub elements: usize,
+}
+
+impl Default for RecordingLimits {
+    fn default() -> Self {
+        Self {
+            operations: 100_000,
+            constant_bytes: 256 << 20,
+            elements: 1 << 34,
+        }
+    }
+}
+
+/// An operation that cannot be: which, on what, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("operation {index} `{operation}` on ({}): {reason}{}", .inputs.join(", "), .near.as_ref().map(|name| format!(", near weight `{name}`")).unwrap_or_default())]
+pub struct OperationError {
+    /// How many operations came before it.
+    pub index: usize,
+    /// Its name in the contract.
+    pub operation: String,
+    /// Types of its operands.
+    pub inputs: Vec<String>,
+    /// What was expected and what was found.
+    pub reason: String,
+    /// The weight that it uses, or the last one used before it: it tells the layer.
+    pub near: Option<String>,
+}
+
+/// Writes down one program.
+#[derive(Debug)]
+pub struct Recorder {
+    weights: Arc<Vec<Weight>>,
+    batch: Option<BatchShape>,
+    limits: RecordingLimits,
+    nodes: Vec<Node>,
+    inputs: Vec<ValueType>,
+    constant_bytes: usize,
+    last_weight: Option<WeightId>,
+}
+
+impl Recorder {
+    /// A recording of a program over these inputs; `batch` is given when it is a decoder's forward pass.
+    pub fn new(
+        weights: Arc<Vec<Weight>>,
+        inputs: Vec<ValueType>,
+        batch: Option<BatchShape>,
+        limits: RecordingLimits,
+    ) -> Self {
+        let nodes = inputs
+            .iter()
+            .enumerate()
+            .map(|(index, input)| Node {
+                op: Op::Input(index as u32),
+                inputs: Vec::new(),
+                output: input.clone(),
+            })
+            .collect();
+        Self {
+            weights,
+            batch,
+            limits,
+            nodes,
+            inputs,
+            constant_bytes: 0,
+            last_weight: None,
+        }
+    }
+
+    /// The values of the program's inputs, in order.
+    pub fn input_values(&self) -> Vec<ValueId> {
+        (0..self.inputs.len() as u32).map(ValueId).collect()
+    }
+
+    /// The batch that this is recorded for.
+    pub fn batch(&self) -> Option<&BatchShape> {
+        self.batch.as_ref()
+    }
+
+    /// The type of a value, if there is such a value.
+    pub fn value(&self, id: ValueId) -> Option<&ValueType> {
+        self.nodes.get(id.index()).map(|node| &node.output)
+    }
+
+    /// How many operations are recorded.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Records one operation. `shape` is what [`Op::Reshape`], [`Op::Broadcast`] and the constants are to become.
+    pub fn push(
+        &mut self,
+        op: Op,
+        inputs: &[ValueId],
+        shape: Option<&[usize]>,
+    ) -> Result<ValueId, OperationError> {
+        if let Op::Weight(id) | Op::Linear(id) | Op::Embed(id) | Op::ExpertLinear(id) = op {
+            self.last_weight = Some(id);
+        }
+        match self.check(&op, inputs, shape) {
+            // A batch without images or a step without context leaves x as it is: no operation is needed.
+            Ok(None) => Ok(inputs[0]),
+            Ok(Some(output)) => {
+                let id = ValueId(self.nodes.len() as u32);
+                self.nodes.push(Node {
+                    op,
+                    inputs: inputs.to_vec(),
+                    output,
+                });
+                Ok(id)
+            }
+            Err(reason) => Err(OperationError {
+                index: self.nodes.len(),
+                operation: op.name().to_owned(),
+                inputs: inputs
+                    .iter()
+                    .map(|id| {
+                        self.value(*id)
+                            .map_or("no such value".to_owned(), ValueType::to_string)
+                    })
+                    .collect(),
+                reason,
+                near: self
+                    .last_weight
+                    .and_then(|id| self.weights.get(id.0 as usize))
+                    .map(|weight| weight.name().to_owned()),
+            }),
+        }
+    }
+
+    /// Ends the recording.
+    pub fn finish(self, outputs: Vec<ValueId>) -> Program {
+        Program {
+            nodes: self.nodes,
+            inputs: self.inputs,
+            outputs,
+        }
+    }
+
+    fn check(
+        &mut self,
+        op: &Op,
+        inputs: &[ValueId],
+        shape: Option<&[usize]>,
+    ) -> Result<Option<ValueType>, String> {
+        if self.nodes.len() >= self.limits.operations {
+            return Err(format!(
+                "a program may hold {} operations at most",
+                self.limits.operations
+            ));
+        }
+        if let Op::SpliceFeatures { .. } | Op::AddFeatures { .. } = op
+            && self.batch.as_ref().is_some_and(|batch| batch.features.is_none())
+        {
+            return Ok(None);
+        }
+        let mut operands = Vec::with_capacity(inputs.len());
+        for id in inputs {
+            operands.push(
+                self.nodes
+                    .get(id.index())
+                    .map(|node| &node.output)
+                    .ok_or("no such value")?,
+            );
+        }
+        let output = infer::output(op, &operands, shape, &self.weights, self.batch.as_ref())?;
+        let elements = output
+            .shape
+            .iter()
+            .try_fold(1_usize, |product, &size| product.checked_mul(size));
+        if elements.is_none_or(|elements| elements > self.limits.elements) {
+            return Err(format!(
+                "the result {output} has more than the {} elements that one tensor may have",
+                self.limits.elements
+            ));
+        }
+        let constant = match op {
+            Op::Floats(values) => values.len() * 4,
+            Op::Ints(values) => values.len() * 4,
+            _ => 0,
+        };
+        self.constant_bytes += constant;
+        if self.constant_bytes > self.limits.constant_bytes {
+            return Err(format!(
+                "constants take more than {} bytes",
+                self.limits.constant_bytes
+            ));
+        }
+        Ok(Some(output))
+    }
+}

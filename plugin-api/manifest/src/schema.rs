@@ -1,0 +1,334 @@
+//! What a manifest can say. The doc comments here are also the reference that users read.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A model for Monocle to run.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the manifest format; 1 is the only one.
+    #[schemars(range(min = 1, max = 1))]
+    pub schema: u32,
+    /// What the model is called on the command line: letters, digits, `.`, `_` and `-`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"))]
+    pub name: String,
+    /// One line for people.
+    pub description: Option<String>,
+    /// The plugin that holds the model's architecture. A plain string is short for `{ name = … }`.
+    pub plugin: Plugin,
+    /// An adapter plugin that does prompt, pixels and output, and borrows the forward pass of `plugin`.
+    pub adapter: Option<Plugin>,
+    /// Where the model's folder is: exactly one of `repo` and `path`.
+    pub source: Source,
+    /// How messages become a prompt. What the model's folder ships is used unless overridden here.
+    #[serde(default)]
+    pub prompt: Prompt,
+    /// What pictures are accepted.
+    #[serde(default)]
+    pub image: ImageRules,
+    /// How tokens are chosen and when generation ends. What is absent comes from the model's own
+    /// `generation_config.json`, then from Monocle's defaults.
+    #[serde(default)]
+    pub generation: Generation,
+    /// What is done to the generated text.
+    #[serde(default)]
+    pub output: Output,
+    /// How names in the checkpoint are met with names that the plugin asks for.
+    #[serde(default)]
+    pub weights: WeightRules,
+    /// What the plugin may use. Monocle's own limits hold too: the smaller of the two applies.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// A plugin, by name.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(from = "PluginForm")]
+#[schemars(with = "PluginForm")]
+pub struct Plugin {
+    /// The plugin's name.
+    pub name: String,
+    /// Versions that will do; `None`: any.
+    pub version: Option<semver::VersionReq>,
+    /// Handed to the plugin, as JSON, when it loads.
+    pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Plugin {
+    /// Any version of the plugin called `name`, without options.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            version: None,
+            options: serde_json::Map::new(),
+        }
+    }
+}
+
+/// A name, or a table with the name in it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum PluginForm {
+    Name(PluginName),
+    Table(PluginTable),
+}
+
+/// A plugin's name: lower-case letters, digits and `-`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct PluginName(#[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,63}$"))] String);
+
+/// A plugin with what is asked of it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PluginTable {
+    /// The plugin's name: lower-case letters, digits and `-`.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,63}$"))]
+    name: String,
+    /// Versions that will do, as Cargo writes them: `"0.1"` takes 0.1.0 and later 0.1.x. Any, when absent.
+    #[schemars(with = "Option<String>", extend("format" = "semver-requirement"))]
+    version: Option<semver::VersionReq>,
+    /// Handed to the plugin, as JSON, when it loads; the plugin's own documentation says what it takes.
+    #[serde(default)]
+    options: serde_json::Map<String, serde_json::Value>,
+}
+
+impl From<PluginForm> for Plugin {
+    fn from(form: PluginForm) -> Self {
+        match form {
+            PluginForm::Name(PluginName(name)) => Self::named(name),
+            PluginForm::Table(table) => Self {
+                name: table.name,
+                version: table.version,
+                options: table.options,
+            },
+        }
+    }
+}
+
+/// Where a model's files are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "SourceTable")]
+#[schemars(with = "SourceTable")]
+pub enum Source {
+    /// A Hugging Face repository, fetched into the standard cache.
+    Repo {
+        /// `organisation/name`.
+        repo: String,
+        /// Branch, tag or commit.
+        revision: String,
+    },
+    /// A folder. Relative to the manifest's own until the manifest is loaded from its file.
+    Path(PathBuf),
+}
+
+/// Where a model's files are.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SourceTable {
+    /// A Hugging Face repository: `organisation/name`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$"))]
+    repo: Option<String>,
+    /// Branch, tag or commit of `repo`; `main` when absent.
+    #[schemars(length(min = 1))]
+    revision: Option<String>,
+    /// A folder with the model's files, relative to the manifest.
+    #[schemars(length(min = 1))]
+    path: Option<PathBuf>,
+}
+
+impl TryFrom<SourceTable> for Source {
+    type Error = String;
+
+    fn try_from(table: SourceTable) -> Result<Self, String> {
+        match (table.repo, table.path, table.revision) {
+            (Some(repo), None, revision) => Ok(Self::Repo {
+                repo,
+                revision: revision.unwrap_or_else(|| "main".to_owned()),
+            }),
+            (None, Some(path), None) => Ok(Self::Path(path)),
+            (None, Some(_), Some(_)) => {
+                Err("`revision` in `[source]` goes with `repo`, not with `path`; remove it".into())
+            }
+            (Some(_), Some(_), _) => Err("`[source]` has both `repo` and `path`; keep one of them".into()),
+            (None, None, _) => Err("`[source]` needs one of `repo` and `path`; it has neither".into()),
+        }
+    }
+}
+
+/// How messages become a prompt.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prompt {
+    /// A chat template in Jinja: the name of a file beside the manifest that ends in `.jinja`, or the template itself.
+    pub template: Option<Template>,
+    /// The system message, unless the user gives one.
+    pub system: Option<String>,
+    /// For base models without a chat template: the prompt is the pictures, then the user's text, and nothing else.
+    pub plain: bool,
+}
+
+/// A chat template.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(from = "String")]
+#[schemars(with = "String")]
+pub enum Template {
+    /// The template's text.
+    Inline(String),
+    /// A file that holds it. Relative to the manifest's folder until the manifest is loaded from its file.
+    File(PathBuf),
+}
+
+impl From<String> for Template {
+    fn from(text: String) -> Self {
+        if text.ends_with(".jinja") && !text.contains(['\n', '{']) {
+            Self::File(PathBuf::from(text))
+        } else {
+            Self::Inline(text)
+        }
+    }
+}
+
+/// What pictures are accepted.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageRules {
+    /// The largest picture, in pixels (width times height), that is used as it is.
+    #[schemars(range(min = 1))]
+    pub max_pixels: Option<u64>,
+    /// What happens to a picture with more pixels than `max_pixels`.
+    pub over: Oversize,
+    /// How many pictures one prompt may hold.
+    #[schemars(range(min = 1))]
+    pub max_images: Option<u32>,
+}
+
+/// What happens to a picture that is too large.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Oversize {
+    /// Scale it down, and say so.
+    #[default]
+    Shrink,
+    /// Refuse it, with the numbers.
+    Refuse,
+}
+
+/// How tokens are chosen and when generation ends.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Generation {
+    /// The most tokens that one answer may have.
+    #[schemars(range(min = 1))]
+    pub max_tokens: Option<u32>,
+    /// 0 always takes the likeliest token; 1 samples from the model's own distribution.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub temperature: Option<f32>,
+    /// Sample only among this many likeliest tokens; 0: among all.
+    pub top_k: Option<u32>,
+    /// Sample only among the likeliest tokens that together hold this share of the probability.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub top_p: Option<f32>,
+    /// Sample only among tokens at least this share as likely as the likeliest.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub min_p: Option<f32>,
+    /// Above 1, tokens that have occurred become less likely.
+    #[schemars(range(min = 0.01, max = 100.0))]
+    pub repetition_penalty: Option<f32>,
+    /// Makes sampling repeatable.
+    pub seed: Option<u64>,
+    /// Texts that end generation; they are not shown.
+    #[schemars(inner(length(min = 1)))]
+    pub stop: Vec<String>,
+    /// Tokens, as the tokenizer writes them, that end generation besides those that the model's folder names.
+    #[schemars(inner(length(min = 1)))]
+    pub stop_tokens: Vec<String>,
+}
+
+/// What is done to the generated text.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    /// Texts that are removed wherever they occur.
+    #[schemars(inner(length(min = 1)))]
+    pub strip: Vec<String>,
+    /// The marks between which the model reasons; that part is reported apart from the answer.
+    pub reasoning: Option<Reasoning>,
+    /// Remove white space around the answer.
+    pub trim: bool,
+}
+
+/// The marks between which a model reasons.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reasoning {
+    /// The text that opens the reasoning.
+    #[schemars(length(min = 1))]
+    pub start: String,
+    /// The text that closes it.
+    #[schemars(length(min = 1))]
+    pub end: String,
+    /// The prompt already opens the reasoning, so the answer begins inside it.
+    #[serde(default)]
+    pub opened: bool,
+    /// The most tokens of reasoning; then it is closed for the model.
+    #[schemars(range(min = 1))]
+    pub budget: Option<u32>,
+}
+
+/// How names in the checkpoint are met with names that the plugin asks for.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WeightRules {
+    /// Pairs of a regular expression and its replacement (`$1` stands for the first group), applied one after another
+    /// to each name in the checkpoint.
+    pub rename: Vec<(Pattern, String)>,
+    /// Regular expressions; tensors whose name in the checkpoint matches one are left out.
+    pub ignore: Vec<Pattern>,
+}
+
+/// A regular expression, in the syntax of Rust's `regex` crate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Pattern(#[schemars(extend("format" = "regex"))] pub String);
+
+/// What the plugin may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory of the plugin's own, in MiB (weights and activations are the host's, and not counted).
+    #[schemars(range(min = 1))]
+    pub memory_mib: Option<u32>,
+    /// How long one call into the plugin may take, in milliseconds.
+    #[schemars(range(min = 1))]
+    pub call_timeout_ms: Option<u32>,
+    /// How many tensors the plugin may hold at once.
+    #[schemars(range(min = 1))]
+    pub tensors: Option<u32>,
+    /// How many operations one recording may have.
+    #[schemars(range(min = 1))]
+    pub operations: Option<u32>,
+}
+
+impl Manifest {
+    /// The manifest of a model that has none: only a plugin and a place, everything else left to the model's folder.
+    pub fn new(name: impl Into<String>, plugin: Plugin, source: Source) -> Self {
+        Self {
+            schema: crate::SCHEMA_VERSION,
+            name: name.into(),
+            description: None,
+            plugin,
+            adapter: None,
+            source,
+            prompt: Prompt::default(),
+            image: ImageRules::default(),
+            generation: Generation::default(),
+            output: Output::default(),
+            weights: WeightRules::default(),
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What a good manifest is read as, and that the project's own are good.
+
+use std::path::{Path, PathBuf};
+
+use monocle_manifest::{Manifest, Oversize, Pattern, Reasoning, Source, Template};
+use serde_json::json;
+
+const FULL: &str = include_str!("../fuzz/corpus/manifest/full.toml");
+
+#[test]
+fn every_key_arrives() {
+    let manifest = Manifest::from_str(FULL, "full.toml").unwrap();
+    assert_eq!((manifest.schema, manifest.name.as_str()), (1, "smolvlm-500m"));
+    assert_eq!(manifest.description.as_deref(), Some("a test"));
+    assert_eq!(manifest.plugin.name, "smolvlm");
+    let version = manifest.plugin.version.unwrap();
+    assert!(version.matches(&"0.1.7".parse().unwrap()) && !version.matches(&"0.2.0".parse().unwrap()));
+    let options = json!({"tiles": 4, "names": ["a", "b"], "deep": {"x": 1.5}});
+    assert_eq!(serde_json::Value::Object(manifest.plugin.options), options);
+    assert_eq!(manifest.adapter.unwrap().name, "captions");
+    let (repo, revision) = ("HuggingFaceTB/SmolVLM-500M-Instruct".to_owned(), "v1".to_owned());
+    assert_eq!(manifest.source, Source::Repo { repo, revision });
+    assert_eq!(
+        manifest.prompt.template,
+        Some(Template::File(PathBuf::from("chatml.jinja")))
+    );
+    assert_eq!(manifest.prompt.system.as_deref(), Some("Be brief."));
+    assert!(!manifest.prompt.plain);
+    assert_eq!(manifest.image.max_pixels, Some(4_000_000));
+    assert_eq!(
+        (manifest.image.over, manifest.image.max_images),
+        (Oversize::Refuse, Some(3))
+    );
+    let generation = manifest.generation;
+    assert_eq!(
+        (generation.max_tokens, generation.top_k, generation.seed),
+        (Some(100), Some(50), Some(7))
+    );
+    assert_eq!(
+        (generation.temperature, generation.top_p, generation.min_p),
+        (Some(1.0), Some(0.9), Some(0.05))
+    );
+    assert_eq!(generation.repetition_penalty, Some(1.1));
+    assert_eq!(
+        (generation.stop, generation.stop_tokens),
+        (vec!["Question:".into()], vec!["<end_of_utterance>".into()])
+    );
+    let reasoning = Reasoning {
+        start: "<think>".into(),
+        end: "</think>".into(),
+        opened: true,
+        budget: Some(200),
+    };
+    assert_eq!(
+        (manifest.output.reasoning, manifest.output.trim),
+        (Some(reasoning), true)
+    );
+    assert_eq!(manifest.output.strip, ["<fake>"]);
+    assert_eq!(
+        manifest.weights.rename,
+        [(Pattern(r"^language_model\.model\.".into()), "model.".into())]
+    );
+    assert_eq!(manifest.weights.ignore, [Pattern("rotary_emb".into())]);
+    let limits = manifest.limits;
+    assert_eq!((limits.memory_mib, limits.call_timeout_ms), (Some(64), Some(500)));
+    assert_eq!((limits.tensors, limits.operations), (Some(1000), Some(5000)));
+}
+
+#[test]
+fn the_least_manifest_equals_one_made_in_code() {
+    let text = "schema = 1\nname = \"m\"\nplugin = \"p\"\nsource = { repo = \"o/r\" }\n";
+    let (repo, revision) = ("o/r".to_owned(), "main".to_owned());
+    let made = Manifest::new(
+        "m",
+        monocle_manifest::Plugin::named("p"),
+        Source::Repo { repo, revision },
+    );
+    assert_eq!(Manifest::from_str(text, "m.toml").unwrap(), made);
+    assert_eq!(made.image.over, Oversize::Shrink);
+}
+
+#[test]
+fn templates_are_files_or_text() {
+    let template = |text: &str| {
+        let manifest = format!(
+            "schema = 1\nname = \"m\"\nplugin = \"p\"\nsource = {{ repo = \"o/r\" }}\nprompt = {{ template = '{text}' }}\n"
+        );
+        Manifest::from_str(&manifest, "m.toml")
+            .unwrap()
+            .prompt
+            .template
+            .unwrap()
+    };
+    assert_eq!(template("a.jinja"), Template::File("a.jinja".into()));
+    assert_eq!(
+        template("{{ x }}.jinja"),
+        Template::Inline("{{ x }}.jinja".into())
+    );
+    assert_eq!(template("User: "), Template::Inline("User: ".into()));
+}
+
+#[test]
+fn paths_are_relative_to_the_manifest() {
+    let folder = std::env::temp_dir().join(format!("monocle-manifest-paths-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("manifests")).unwrap();
+    std::fs::create_dir_all(folder.join("model")).unwrap();
+    let file = folder.join("manifests/m.toml");
+    let text = "schema = 1\nname = \"m\"\nplugin = \"p\"\nsource = { path = \"../model\" }\nprompt = { template = \"t.jinja\" }\n";
+    std::fs::write(&file, text).unwrap();
+    std::fs::write(folder.join("manifests/t.jinja"), "one").unwrap();
+    let manifest = Manifest::load(&file).unwrap();
+    assert_eq!(manifest.source, Source::Path(folder.join("manifests/../model")));
+    let template = manifest.prompt.template.unwrap();
+    assert_eq!(template.read().unwrap(), "one");
+    std::fs::write(folder.join("manifests/t.jinja"), "two").unwrap();
+    assert_eq!(template.read().unwrap(), "two", "an edit takes effect at once");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn the_manifests_of_the_project_are_good() {
+    let folder = project().join("manifests");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let manifest = Manifest::from_str(&text, &path.display().to_string()).unwrap();
+            assert_eq!(
+                path.file_stem().unwrap().to_str(),
+                Some(manifest.name.as_str()),
+                "a manifest's file has its name"
+            );
+            names.push(manifest.name);
+        }
+    }
+    for name in [
+        "smolvlm",
+        "smolvlm-500m",
+        "smolvlm-256m",
+        "smolvlm2",
+        "smolvlm2-500m",
+        "idefics3-8b",
+        "shapes",
+    ] {
+        assert!(
+            names.iter().any(|found| found == name),
+            "{name} is not among {names:?}"
+        );
+    }
+}
+
+#[test]
+fn the_reference_page_and_the_json_schema_are_up_to_date() {
+    let refresh = "run `cargo run --release -p monocle-manifest --example reference`";
+    let page = std::fs::read_to_string(project().join("docs/manifest.md")).unwrap_or_default();
+    assert!(
+        page == monocle_manifest::reference_page(),
+        "docs/manifest.md is out of date; {refresh}"
+    );
+    let schema =
+        std::fs::read_to_string(project().join("manifests/manifest.schema.json")).unwrap_or_default();
+    let fresh = format!("{:#}\n", monocle_manifest::json_schema());
+    assert!(
+        schema == fresh,
+        "manifests/manifest.schema.json is out of date; {refresh}"
+    );
+}
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

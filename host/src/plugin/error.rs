@@ -1,0 +1,142 @@
+//! What can go wrong with a plugin, said so that its user and its author both know what to do.
+
+use std::path::PathBuf;
+
+use monocle_tensor::recorder::OperationError;
+
+/// A failure of a plugin, or of the host to use one.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// No file of that name in any of the folders that were searched.
+    #[error("no plugin `{name}` in {}\n\nhint: `monocle plugins` lists what is there; `cargo xtask build` builds the ones of the project", list(.searched))]
+    NotFound {
+        /// The name asked for.
+        name: String,
+        /// The folders.
+        searched: Vec<PathBuf>,
+    },
+    /// The file cannot be read.
+    #[error("cannot read plugin {}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a Monocle plugin.
+    #[error("{} is not a usable plugin: {reason}", .path.display())]
+    NotAPlugin {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// Built for a contract that this host does not serve.
+    #[error(
+        "plugin `{name}` {version} was built for contract {found}, this host serves {served}\n\nhint: {advice}"
+    )]
+    Incompatible {
+        /// The plugin.
+        name: String,
+        /// Its version.
+        version: String,
+        /// The contract stamped into it.
+        found: String,
+        /// What the host serves.
+        served: String,
+        /// What to do.
+        advice: String,
+    },
+    /// The installed plugin is not of the version that the manifest asks for.
+    #[error("the manifest asks for plugin `{name}` {wanted}, but {} is version {found}", .path.display())]
+    WrongVersion {
+        /// The plugin.
+        name: String,
+        /// The manifest's requirement.
+        wanted: String,
+        /// What is installed.
+        found: String,
+        /// Where.
+        path: PathBuf,
+    },
+    /// A call of the plugin failed.
+    #[error("plugin `{plugin}` {version}, `{function}`: {fault}")]
+    Call {
+        /// The plugin.
+        plugin: String,
+        /// Its version.
+        version: String,
+        /// The function of the contract that was called.
+        function: &'static str,
+        /// What happened.
+        fault: Fault,
+    },
+}
+
+/// How a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The plugin said no, in its own words.
+    #[error("{0}")]
+    Refused(String),
+    /// It asked for an operation that cannot be.
+    #[error("{0}")]
+    Operation(#[from] OperationError),
+    /// It asked for a weight that cannot be had.
+    #[error("{0}")]
+    Weight(String),
+    /// It did not come back in time.
+    #[error(
+        "still running after {0} ms, and was stopped\n\nhint: a manifest can raise `limits.call_timeout_ms`"
+    )]
+    Timeout(u64),
+    /// It wanted more memory than it may have.
+    #[error(
+        "wanted {wanted_mib} MiB of memory, and may have {limit_mib}\n\nhint: a manifest can raise `limits.memory_mib`"
+    )]
+    Memory {
+        /// What it wanted in all.
+        wanted_mib: usize,
+        /// The limit.
+        limit_mib: usize,
+    },
+    /// It broke another limit, or misused a handle.
+    #[error("{0}")]
+    Misuse(String),
+    /// It stopped: a panic, an arithmetic fault.
+    #[error("stopped: {reason}{}", .last_words.as_ref().map(|words| format!("\nits last words: {words}")).unwrap_or_default())]
+    Trap {
+        /// The kind of trap.
+        reason: String,
+        /// What it wrote to the log last.
+        last_words: Option<String>,
+    },
+    /// What it returned contradicts itself or the request.
+    #[error("{0}")]
+    Inconsistent(String),
+    /// Two recordings of one signature differ.
+    #[error(
+        "its recordings are not a function of shapes alone: for {signature}, operation {index} was {first} and then {second}"
+    )]
+    Unstable {
+        /// What was recorded.
+        signature: String,
+        /// Number of the first operation that differs.
+        index: usize,
+        /// In the first recording.
+        first: String,
+        /// In the second.
+        second: String,
+    },
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return "any folder (none is configured)".to_owned();
+    }
+    paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,6 +1,8 @@
 //! Recorded programs: what a plugin asked for, as a list of operations in the order in which it asked.
 
-use crate::operation::{Kind, Op, WeightId};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::operation::{Kind, Op};
 
 /// The result of one node: its index in [`Program::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,9 +73,23 @@ pub struct Node {
     pub output: ValueType,
 }
 
+/// Tells programs apart for as long as the process lives; engines keep what they prepared for a program under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProgramId(u64);
+
+impl ProgramId {
+    /// An id that no other program has.
+    pub(crate) fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// A checked list of operations: every operand exists and every shape fits.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Program {
+    /// Its own; never that of another program, even after this one is gone.
+    pub id: ProgramId,
     /// The operations, in an order in which they can run.
     pub nodes: Vec<Node>,
     /// Types of the program's inputs.
@@ -152,14 +168,6 @@ impl Program {
             }
         }
         peak
-    }
-
-    /// Whether any node uses this weight.
-    pub fn uses(&self, weight: WeightId) -> bool {
-        self.nodes.iter().any(|node| match node.op {
-            Op::Weight(id) | Op::Linear(id) | Op::Embed(id) | Op::ExpertLinear(id) => id == weight,
-            _ => false,
-        })
     }
 
     /// The first operation in which another recording of the same signature differs.

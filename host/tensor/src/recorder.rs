@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::infer;
 use crate::operation::{Op, WeightId};
-use crate::program::{Node, Program, ValueId, ValueType};
+use crate::program::{Node, Program, ProgramId, ValueId, ValueType};
 use crate::stored::Weight;
 
 /// What is known of the batch that a recorded forward pass will run on.

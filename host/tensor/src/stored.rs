@@ -118,7 +118,8 @@ pub struct StoredTensor {
     pub kind: StoredType,
     /// Its dimensions; empty for a scalar.
     pub shape: Vec<usize>,
-    /// Its elements: exactly `shape.product() * kind.size()` bytes.
+    /// Its elements: exactly `shape.product() * kind.size()` bytes. They need not be aligned to an element: a file may
+    /// put them at any byte, and files written by MLX do.
     pub bytes: Bytes,
 }
 

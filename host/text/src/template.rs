@@ -1,0 +1,368 @@
+//! Chat templates: from a conversation to the prompt's text, the way Hugging Face's templates expect it.
+//!
+//! Templates are Jinja, written for transformers' environment (`_compile_jinja_template`): `trim_blocks`,
+//! `lstrip_blocks`, loop controls, the `generation` tag, `raise_exception`, `strftime_now`, its own `tojson`, and
+//! Python's methods on strings, lists and maps.
+
+mod environment;
+mod json;
+mod python;
+mod source;
+
+use std::io;
+use std::path::PathBuf;
+
+use minijinja::{Environment, ErrorKind, Value};
+use serde_json::Map;
+
+use crate::conversation::Conversation;
+use crate::tokenizer::SpecialTokens;
+use environment::{RaisedByTemplate, to_value};
+
+pub use source::{
+    Candidates, TemplateSource, choose_template, plain_template, read_template_argument, repository_template,
+};
+
+/// Steps a template may take: a thousand messages take about a hundred thousand.
+const FUEL: u64 = 5_000_000;
+/// Bytes a prompt may have.
+const LONGEST_PROMPT: usize = 16 << 20;
+/// The name the engine knows the template by.
+const NAME: &str = "chat_template";
+
+/// A compiled chat template, and where it came from.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    source: TemplateSource,
+    text: String,
+    environment: Environment<'static>,
+}
+
+/// What a template is given besides the conversation.
+#[derive(Debug, Clone, Default)]
+pub struct RenderOptions {
+    /// Ask for the text that makes the model answer next.
+    pub add_generation_prompt: bool,
+    /// Tools the model may call, as JSON schemas.
+    pub tools: Option<Vec<serde_json::Value>>,
+    /// Documents to answer from.
+    pub documents: Option<Vec<serde_json::Value>>,
+    /// Further variables (`enable_thinking`, …).
+    pub variables: Map<String, serde_json::Value>,
+}
+
+/// Why there is no prompt.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The template is not valid Jinja.
+    #[error("the chat template from {origin} has a syntax error in line {line} (`{code}`): {reason}")]
+    Syntax {
+        /// Where the template came from.
+        origin: TemplateSource,
+        /// The line, counted from 1.
+        line: usize,
+        /// That line.
+        code: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The template refused the conversation.
+    #[error("the chat template from {origin} refuses this conversation in line {line}: {message}")]
+    Refused {
+        /// Where the template came from.
+        origin: TemplateSource,
+        /// The line, counted from 1.
+        line: usize,
+        /// What it says.
+        message: String,
+    },
+    /// Rendering failed.
+    #[error("the chat template from {origin} fails in line {line} (`{code}`): {reason}")]
+    Render {
+        /// Where the template came from.
+        origin: TemplateSource,
+        /// The line, counted from 1.
+        line: usize,
+        /// That line.
+        code: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The template did not end in time.
+    #[error(
+        "the chat template from {origin} did not end within {steps} steps; give another with `--template`"
+    )]
+    OutOfSteps {
+        /// Where the template came from.
+        origin: TemplateSource,
+        /// The limit.
+        steps: u64,
+    },
+    /// The prompt is too long.
+    #[error("the chat template from {origin} makes a prompt of more than {limit} bytes")]
+    TooLong {
+        /// Where the template came from.
+        origin: TemplateSource,
+        /// The limit.
+        limit: usize,
+    },
+    /// A template file cannot be read.
+    #[error("cannot read the chat template `{path}`: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A JSON file does not hold a template.
+    #[error("`{path}` holds no chat template: {reason}")]
+    NoTemplate {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what is there.
+        reason: String,
+    },
+}
+
+impl ChatTemplate {
+    /// Compiles a template.
+    pub fn new(source: TemplateSource, text: impl Into<String>) -> Result<Self, TemplateError> {
+        let text = text.into();
+        let mut environment = environment::new(FUEL);
+        let compiled = environment.add_template_owned(NAME, environment::prepare(&text));
+        if let Err(error) = compiled {
+            let line = error.line().unwrap_or(1);
+            let code = code_of(&text, line);
+            return Err(TemplateError::Syntax {
+                origin: source,
+                line,
+                code,
+                reason: reason(&error),
+            });
+        }
+        Ok(Self {
+            source,
+            text,
+            environment,
+        })
+    }
+
+    /// Where the template came from.
+    pub fn source(&self) -> &TemplateSource {
+        &self.source
+    }
+
+    /// The template's text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The prompt of a conversation.
+    pub fn render(
+        &self,
+        conversation: &Conversation,
+        special: &SpecialTokens,
+        options: &RenderOptions,
+    ) -> Result<String, TemplateError> {
+        let messages = serde_json::to_value(conversation).map_err(|error| TemplateError::Render {
+            origin: self.source.clone(),
+            line: 1,
+            code: String::new(),
+            reason: error.to_string(),
+        })?;
+        let list = |list: &Option<Vec<serde_json::Value>>| match list {
+            Some(list) => list.iter().map(to_value).collect(),
+            None => Value::from(()),
+        };
+        let fixed = [
+            ("messages".to_owned(), to_value(&messages)),
+            ("tools".to_owned(), list(&options.tools)),
+            ("documents".to_owned(), list(&options.documents)),
+            (
+                "add_generation_prompt".to_owned(),
+                Value::from(options.add_generation_prompt),
+            ),
+        ];
+        let special = special
+            .variables()
+            .map(|(key, token)| (key.to_owned(), Value::from(token)));
+        let further = options
+            .variables
+            .iter()
+            .map(|(key, value)| (key.clone(), to_value(value)));
+        self.render_variables(Value::from_pairs(special.chain(further).chain(fixed)))
+    }
+
+    fn render_variables(&self, variables: Value) -> Result<String, TemplateError> {
+        let mut output = Capped {
+            bytes: Vec::new(),
+            full: false,
+        };
+        // The engine is given templates that nobody here has read; should one find a way to make it panic, that is
+        // an error of the template like any other.
+        let run = std::panic::AssertUnwindSafe(|| {
+            let template = self.environment.get_template(NAME)?;
+            template.render_captured_to(variables, &mut output).map(drop)
+        });
+        let origin = self.source.clone();
+        match std::panic::catch_unwind(run) {
+            Ok(Ok(())) => Ok(String::from_utf8_lossy(&output.bytes).into_owned()),
+            Ok(Err(_)) if output.full => Err(TemplateError::TooLong {
+                origin,
+                limit: LONGEST_PROMPT,
+            }),
+            Ok(Err(error)) => Err(self.explain(&error)),
+            Err(_) => Err(TemplateError::Render {
+                origin,
+                line: 1,
+                code: code_of(&self.text, 1),
+                reason: "the template engine gave up".to_owned(),
+            }),
+        }
+    }
+
+    fn explain(&self, error: &minijinja::Error) -> TemplateError {
+        let origin = self.source.clone();
+        let line = error.line().unwrap_or(1);
+        if error.kind() == ErrorKind::OutOfFuel {
+            return TemplateError::OutOfSteps { origin, steps: FUEL };
+        }
+        let source = std::error::Error::source(error);
+        if let Some(raised) = source.and_then(|source| source.downcast_ref::<RaisedByTemplate>()) {
+            return TemplateError::Refused {
+                origin,
+                line,
+                message: raised.0.clone(),
+            };
+        }
+        TemplateError::Render {
+            origin,
+            line,
+            code: code_of(&self.text, line),
+            reason: reason(error),
+        }
+    }
+}
+
+/// What an engine's error says, without the template's name.
+fn reason(error: &minijinja::Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}
+
+/// A line of a template, short enough for a message.
+fn code_of(text: &str, line: usize) -> String {
+    let code = text.lines().nth(line.saturating_sub(1)).unwrap_or("").trim();
+    match code.char_indices().nth(100) {
+        Some((end, _)) => format!("{}…", &code[..end]),
+        None => code.to_owned(),
+    }
+}
+
+/// Output up to a limit.
+struct Capped {
+    bytes: Vec<u8>,
+    full: bool,
+}
+
+impl io::Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > LONGEST_PROMPT {
+            self.full = true;
+            return Err(io::Error::other("the prompt is too long"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conversation::{Content, Message};
+
+    fn render(template: &str) -> Result<String, TemplateError> {
+        let conversation = Conversation {
+            messages: vec![Message::new("user", Content::Text("Hi".into()))],
+        };
+        ChatTemplate::new(TemplateSource::Manifest, template)?.render(
+            &conversation,
+            &SpecialTokens::default(),
+            &RenderOptions::default(),
+        )
+    }
+
+    #[test]
+    fn a_syntax_error_names_source_line_and_code() {
+        let error = render("a\n{% for m in messages %}\n{{ m.role }\n{% endfor %}")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("the manifest"), "{error}");
+        assert!(error.contains("line 3 (`{{ m.role }`)"), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_carries_the_templates_words() {
+        match render("\n{{ raise_exception('only ' ~ 2 ~ ' roles') }}") {
+            Err(TemplateError::Refused { line: 2, message, .. }) => assert_eq!(message, "only 2 roles"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_failure_names_line_and_code() {
+        match render("a\n\n{{ messages[0].missing.deeper }}") {
+            Err(TemplateError::Render { line: 3, code, .. }) => {
+                assert_eq!(code, "{{ messages[0].missing.deeper }}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn endless_work_is_cut_off() {
+        let nested = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
+        assert!(matches!(render(nested), Err(TemplateError::OutOfSteps { .. })));
+        let recursion = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
+        assert!(matches!(render(recursion), Err(TemplateError::Render { .. })));
+    }
+
+    #[test]
+    fn endless_output_is_cut_off() {
+        let long = "{% for a in range(99999) %}{{ 'x' * 99999 }}{% endfor %}";
+        assert!(matches!(render(long), Err(TemplateError::TooLong { .. })));
+    }
+
+    #[test]
+    fn nothing_outside_the_template_can_be_reached() {
+        assert!(render("{% include '/etc/passwd' %}").is_err());
+    }
+
+    #[test]
+    fn variables_given_by_the_caller_are_seen_but_do_not_hide_the_conversation() {
+        let conversation = Conversation::single(None, 1, "What?");
+        let special = SpecialTokens {
+            bos: Some("<s>".into()),
+            ..SpecialTokens::default()
+        };
+        let mut options = RenderOptions {
+            add_generation_prompt: true,
+            ..RenderOptions::default()
+        };
+        options.variables.insert("enable_thinking".into(), false.into());
+        options.variables.insert("messages".into(), "hidden".into());
+        let template = "{{ bos_token }}{{ enable_thinking }}{{ messages[0].content[0].type }}\
+                        {{ add_generation_prompt }}{{ tools }}{{ date_string is defined }}";
+        let template = ChatTemplate::new(TemplateSource::Plain, template).unwrap();
+        assert_eq!(
+            template.render(&conversation, &special, &options).unwrap(),
+            "<s>FalseimageTrueNoneFalse"
+        );
+    }
+}

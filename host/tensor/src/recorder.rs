@@ -171,6 +171,7 @@ impl Recorder {
     /// Ends the recording.
     pub fn finish(self, outputs: Vec<ValueId>) -> Program {
         Program {
+            id: ProgramId::unique(),
             nodes: self.nodes,
             inputs: self.inputs,
             outputs,

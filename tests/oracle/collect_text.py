@@ -70,8 +70,9 @@ def main():
             for name in TOKENIZER_FILES:
                 if (folder / name).exists():
                     shutil.copyfile(folder / name, target / name)
+            prompt = {"text": golden["cases"]["text"]["prompt"], "ids": golden["cases"]["text"]["input_ids"]}
             write(target / "probes.json", {"made_by": "transformers 5.23.0, tokenizers 0.23.3",
-                                           "probes": golden["tokenizer_probes"]})
+                                           "probes": golden["tokenizer_probes"], "prompt": prompt})
 
 
 main()

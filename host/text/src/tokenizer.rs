@@ -43,7 +43,7 @@ pub struct EndToken {
     pub id: u32,
     /// Its text.
     pub token: String,
-    /// The file it was read from.
+    /// The file it was read from, or `eos_token` for the tokenizer's own.
     pub from: String,
 }
 
@@ -145,6 +145,17 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The ids of a rendered prompt: with the special tokens the tokenizer adds, but one begin token where the
+    /// template has printed it already.
+    pub fn encode_prompt(&self, prompt: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = self.encode(prompt, true)?;
+        let bos = self.special.bos.as_deref().and_then(|bos| self.token_id(bos));
+        if bos.is_some_and(|bos| ids.starts_with(&[bos, bos])) {
+            ids.remove(0);
+        }
+        Ok(ids)
+    }
+
     /// The text of ids, by the decoder of `tokenizer.json`. Ids outside the vocabulary add nothing.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, TokenizerError> {
         self.inner
@@ -233,7 +244,7 @@ impl Tokenizer {
             .as_deref()
             .and_then(|eos| self.inner.token_to_id(eos))
         {
-            add(id, "tokenizer_config.json");
+            add(id, "eos_token");
         }
         found
     }

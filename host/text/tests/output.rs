@@ -126,3 +126,12 @@ fn nothing_generated_is_reported_as_empty() {
     assert!(matches!(generated.finish, FinishReason::EndToken { .. }));
     assert_eq!(generated.flags, [Flag::Empty]);
 }
+
+#[test]
+fn shared_parts_cross_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Tokenizer>();
+    check::<monocle_text::ChatTemplate>();
+    check::<OutputStream>();
+    check::<monocle_text::Sampler>();
+}

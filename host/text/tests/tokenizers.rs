@@ -90,10 +90,25 @@ fn check_probes(path: &Path, probes: &Value) {
     }
 }
 
+/// A prompt without pictures, as the reference's processor encodes it.
+fn check_prompt(path: &Path, prompt: &str, expected: &Value) {
+    let tokenizer = Tokenizer::from_folder(path).unwrap();
+    assert_eq!(
+        tokenizer.encode_prompt(prompt).unwrap(),
+        ids(expected),
+        "{}: {prompt}",
+        path.display()
+    );
+}
+
 #[test]
 fn probes_agree_with_the_references() {
     for name in NAMES {
-        check_probes(&folder(name), &read(folder(name).join("probes.json"))["probes"]);
+        let golden = read(folder(name).join("probes.json"));
+        check_probes(&folder(name), &golden["probes"]);
+        if let Some(prompt) = golden["prompt"]["text"].as_str() {
+            check_prompt(&folder(name), prompt, &golden["prompt"]["ids"]);
+        }
     }
 }
 
@@ -106,7 +121,11 @@ fn probes_of_other_checkpoints_agree() {
     for entry in std::fs::read_dir(root).unwrap() {
         let path = entry.unwrap().path();
         if path.join("golden.json").exists() {
-            check_probes(&path, &read(path.join("golden.json"))["tokenizer_probes"]);
+            let golden = read(path.join("golden.json"));
+            check_probes(&path, &golden["tokenizer_probes"]);
+            if let Some(prompt) = golden["cases"]["text"]["prompt"].as_str() {
+                check_prompt(&path, prompt, &golden["cases"]["text"]["input_ids"]);
+            }
             checked += 1;
         }
     }

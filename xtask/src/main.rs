@@ -1,2 +1,162 @@
-//! Builds the plugins, runs the demo and the tests
-fn main() {}
+//! `cargo xtask`: builds the program and the plugins, runs the demo and the tests.
+
+mod component;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "\
+cargo xtask build           build the program and the plugins
+cargo xtask build-plugins   build the plugins only, into target/plugins
+cargo xtask demo [ARGS]     build, then describe a picture with the model that ships with the project
+cargo xtask test            build, then run all tests and checks";
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (task, rest) = arguments
+        .split_first()
+        .map_or(("", [].as_slice()), |(task, rest)| (task.as_str(), rest));
+    env::set_current_dir(root())?;
+    match task {
+        "build" => build(),
+        "build-plugins" => build_plugins(),
+        "demo" => demo(rest),
+        "test" => test(),
+        "" | "help" | "--help" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => bail!("there is no task `{other}`; the tasks are:\n{HELP}"),
+    }
+}
+
+fn build() -> Result<()> {
+    build_plugins()?;
+    cargo(&["build", "--release", "--package", "monocle"])
+}
+
+/// Builds every crate in `plugins` for WASM and wraps it as a component in `target/plugins`.
+fn build_plugins() -> Result<()> {
+    ensure_target()?;
+    let names = plugins()?;
+    let mut arguments = vec!["build", "--target", TARGET, "--profile", "plugin"];
+    for name in &names {
+        arguments.extend(["--package", name]);
+    }
+    cargo(&arguments)?;
+    let built = target_folder().join(TARGET).join("plugin");
+    let folder = target_folder().join("plugins");
+    fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
+    for name in &names {
+        let module = built.join(format!("{}.wasm", name.replace('-', "_")));
+        let bytes = fs::read(&module).with_context(|| format!("reading `{}`", module.display()))?;
+        let component = component::wrap(&bytes).with_context(|| format!("wrapping plugin `{name}`"))?;
+        write_if_changed(&folder.join(format!("{name}.wasm")), &component)?;
+    }
+    Ok(())
+}
+
+fn demo(arguments: &[String]) -> Result<()> {
+    build()?;
+    let pictures = Path::new("models/shapes/pictures");
+    let picture = sorted_entries(pictures)?.into_iter().next();
+    let picture = picture.with_context(|| format!("`{}` is empty", pictures.display()))?;
+    let mut command = Command::new(target_folder().join("release").join("monocle"));
+    command.args(["run", "shapes"]).arg(picture).args(arguments);
+    run(&mut command)
+}
+
+fn test() -> Result<()> {
+    build()?;
+    cargo(&["test", "--release", "--workspace"])?;
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&[
+        "clippy",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])
+}
+
+/// The standard library for WASM must be there; rustup installs it if it can.
+fn ensure_target() -> Result<()> {
+    let output = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()
+        .context("running `rustc`")?;
+    let sysroot = String::from_utf8(output.stdout).context("the path that `rustc --print sysroot` gives")?;
+    if Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(TARGET)
+        .exists()
+    {
+        return Ok(());
+    }
+    let added = Command::new("rustup").args(["target", "add", TARGET]).status();
+    if added.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    bail!(
+        "plugins are built for `{TARGET}`, whose standard library is not installed, and `rustup target add {TARGET}` \
+         did not work; install Rust with rustup (https://rustup.rs), or your system's package for that target"
+    )
+}
+
+/// Names of the plugin crates: those of their folders.
+fn plugins() -> Result<Vec<String>> {
+    let folders = sorted_entries(Path::new("plugins"))?
+        .into_iter()
+        .filter(|path| path.join("Cargo.toml").exists());
+    let name = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(folders.filter_map(name).collect())
+}
+
+fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("reading the folder `{}`", folder.display()))?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// A running host may be about to read the file: it sees the old one or the new one, never half of one.
+fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let new = path.with_extension("wasm.new");
+    fs::write(&new, bytes).with_context(|| format!("writing `{}`", new.display()))?;
+    fs::rename(&new, path).with_context(|| format!("writing `{}`", path.display()))?;
+    println!("{} ({} kB)", path.display(), bytes.len() / 1000);
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    run(Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(arguments))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("running {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} failed ({status})");
+    }
+    Ok(())
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
+}

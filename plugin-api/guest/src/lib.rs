@@ -1,1 +1,101 @@
-//! What a plugin author writes a model with
+//! What a plugin author writes a model with.
+//!
+//! A plugin is a crate of type `cdylib` that implements [`Processor`] (how a request becomes tokens and pictures become pixels)
+//! and, if it brings a whole architecture, [`Network`] (the forward pass), and exports them with one macro. It is built for
+//! `wasm32-unknown-unknown`; the host runs it in a sandbox, and everything it does, it asks of the host: there is no file,
+//! no network, no clock, and no tensor has values that a plugin could read.
+//!
+//! The smallest useful adapter, for a model whose pictures are squeezed to a square and take one token a patch:
+//!
+//! ```
+//! use monocle_plugin::prelude::*;
+//!
+//! pub struct Square {
+//!     side: u32,
+//!     tokens: u32,
+//! }
+//!
+//! impl Processor for Square {
+//!     fn configure(files: &ModelFiles) -> Result<Self> {
+//!         let vision = files.config()?.section("vision_config")?;
+//!         let (side, patch): (u32, u32) = (vision.get("image_size")?, vision.get("patch_size")?);
+//!         Ok(Self { side, tokens: (side / patch).pow(2) })
+//!     }
+//!
+//!     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+//!         let text = prompt::render(messages, None)?;
+//!         let image = prompt::Placeholder::find("<image>")?;
+//!         let expanded = prompt::expand(&text, &image, sizes, |_, _| "<image>".repeat(self.tokens as usize))?;
+//!         let pictures = sizes.iter().map(|_| ImagePlan {
+//!             used: Size { width: self.side, height: self.side },
+//!             tiles: 1,
+//!             pixels: vec![vec![1, self.side, self.side, 3]],
+//!             layout: vec![],
+//!             features: self.tokens,
+//!         });
+//!         prompt::plan(text, &expanded, &image, pictures.collect())
+//!     }
+//!
+//!     fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+//!         let square = image.resize(self.side, self.side, Filter::Bicubic);
+//!         Ok(vec![stack(&[&square], Normalisation::half(), Layout::ChannelsLast)])
+//!     }
+//! }
+//!
+//! monocle_plugin::export_adapter!(Square, model_types: ["square"]);
+//! ```
+//!
+//! A whole model adds a [`Network`], usually put together from [`towers`], [`decoders`] and [`nn`], and is exported with
+//! [`export_model!`].
+//!
+//! # Recording
+//!
+//! [`Network::encode`] and [`Network::forward`] are called once for each signature (the shapes of everything that they are
+//! given); the host records the operations that they ask for, and replays them. So they must be functions of shapes alone; a
+//! plugin that asks for different operations the second time is refused.
+//!
+//! # Errors
+//!
+//! Functions that can fail for a reason of the user's (a config that makes no sense) return [`Result`]; `?` works on any
+//! error. An operation that cannot be done (shapes that do not fit, a weight that is not there) ends the call, and the host
+//! says which. A panic is written to the host's log first.
+
+#[allow(missing_docs, clippy::missing_safety_doc)]
+#[doc(hidden)]
+pub mod bindings;
+pub mod config;
+pub mod decoders;
+#[doc(hidden)]
+pub mod entry;
+mod error;
+mod image;
+pub mod log;
+pub mod nn;
+mod plugin;
+pub mod prompt;
+pub mod rope;
+mod tensor;
+pub mod tokenizer;
+pub mod towers;
+pub mod weights;
+
+pub use bindings::imports::batches::{Batch, CachedAttention};
+pub use bindings::imports::images::{Filter, Image, Layout, Normalisation, Pixels, stack};
+pub use bindings::imports::tensors::{
+    BinaryOperation, Interpolation, Kind, Pairing, Pooling, Reduction, RopeAngles, Tensor, UnaryOperation,
+    Window, concat, floats, full, ints,
+};
+pub use bindings::imports::types::{
+    AttentionScheme, Content, ContextRange, ExplicitPositions, FeatureUse, ImagePlan, Message, ModelFiles,
+    Part, Piece, Plan, PositionScheme, Size, Slot,
+};
+pub use error::{Context, Error, Result};
+pub use plugin::{Network, Processor};
+
+/// What most plugins use.
+pub mod prelude {
+    pub use crate::{
+        Batch, Context, Error, Filter, Image, ImagePlan, Layout, Message, ModelFiles, Network, Normalisation,
+        Pixels, Plan, Processor, Result, Size, Tensor, log, nn, prompt, stack, tokenizer, weights,
+    };
+}

@@ -1,0 +1,211 @@
+//! Llama and its kin (arXiv:2302.13971): pre-norm layers of grouped-query attention and a gated feed-forward block.
+//!
+//! What differs between families is found in the checkpoint where it can be (biases, head norms, norms around blocks, fused
+//! projections, a tied head) and is a field of the config where it cannot.
+
+use serde::Deserialize;
+
+use super::attention::Attention;
+use crate::config::Section;
+use crate::nn::{Activation, GatedMlp, RmsNorm};
+use crate::rope::RopeConfig;
+use crate::weights::{self, Embedding, Linear};
+use crate::{Batch, Context, Result, Tensor};
+
+/// Sizes and variations. [`LlamaConfig::read`] fills it from a text config; a family then changes what differs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct LlamaConfig {
+    /// Channels of a row.
+    pub hidden_size: u32,
+    /// How many layers.
+    pub num_hidden_layers: u32,
+    /// Query heads.
+    pub num_attention_heads: u32,
+    /// Key-value heads; when absent, as many as the weights have.
+    pub num_key_value_heads: Option<u32>,
+    /// Channels of a head; when absent, `hidden_size / num_attention_heads`.
+    pub head_dim: Option<u32>,
+    /// Added to the mean of squares in norms.
+    pub rms_norm_eps: f32,
+    /// In the feed-forward blocks.
+    #[serde(alias = "hidden_activation")]
+    pub hidden_act: Activation,
+    /// Scores are multiplied by `1 / √` of this instead of the head's size (Gemma).
+    pub query_pre_attn_scalar: Option<f32>,
+    /// Soft cap of scores (arXiv:2408.00118).
+    pub attn_logit_softcapping: Option<f32>,
+    /// Soft cap of logits.
+    pub final_logit_softcapping: Option<f32>,
+    /// Added to the weights of norms: 1 for Gemma.
+    #[serde(skip)]
+    pub norm_offset: f32,
+    /// Multiplies token embeddings (√hidden for Gemma).
+    #[serde(skip)]
+    pub embedding_scale: Option<f32>,
+    /// Sliding windows, one entry a layer; empty when no layer has one.
+    #[serde(skip)]
+    pub windows: Vec<Option<u32>>,
+    /// Rotary positions.
+    #[serde(skip)]
+    pub rope: RopeConfig,
+    /// Rotary positions of layers with a window, where they differ (Gemma 3).
+    #[serde(skip)]
+    pub window_rope: Option<RopeConfig>,
+}
+
+/// As transformers' `LlamaConfig` has them.
+impl Default for LlamaConfig {
+    fn default() -> Self {
+        Self {
+            hidden_size: 4096,
+            num_hidden_layers: 32,
+            num_attention_heads: 32,
+            num_key_value_heads: None,
+            head_dim: None,
+            rms_norm_eps: 1e-6,
+            hidden_act: Activation::Silu,
+            query_pre_attn_scalar: None,
+            attn_logit_softcapping: None,
+            final_logit_softcapping: None,
+            norm_offset: 0.0,
+            embedding_scale: None,
+            windows: vec![],
+            rope: RopeConfig::plain(10_000.0),
+            window_rope: None,
+        }
+    }
+}
+
+impl LlamaConfig {
+    /// From a text config; what it leaves out is as in transformers' `LlamaConfig`. A family with other defaults gives them first
+    /// ([`Section::with_defaults`]).
+    pub fn read(text_config: &Section) -> Result<Self> {
+        let mut config: Self = text_config.read()?;
+        let valid = config.num_attention_heads > 0 && config.head_dim() > 0;
+        valid
+            .then_some(())
+            .context("`num_attention_heads` and `head_dim` of the text config must not be 0")?;
+        config.rope = RopeConfig::read(text_config, false)?;
+        Ok(config)
+    }
+
+    /// Channels of a head.
+    pub fn head_dim(&self) -> u32 {
+        self.head_dim
+            .unwrap_or(self.hidden_size / self.num_attention_heads)
+    }
+}
+
+/// The decoder.
+pub struct Llama {
+    embedding: Embedding,
+    embedding_scale: Option<f32>,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    head: Linear,
+    softcap: Option<f32>,
+}
+
+struct Layer {
+    attention_norm: RmsNorm,
+    attention: Attention,
+    mlp_norm: RmsNorm,
+    mlp: GatedMlp,
+    /// Norms of what the two blocks add (Gemma 2 and 3).
+    after: Option<(RmsNorm, RmsNorm)>,
+}
+
+impl Llama {
+    /// `NAME.embed_tokens`, `NAME.layers`, `NAME.norm`, and the output layer `head`; where the checkpoint has no such layer, the
+    /// embedding serves (tied weights, which checkpoints do not store twice).
+    pub fn load(name: &str, head: &str, config: &LlamaConfig) -> Result<Self> {
+        let embedding = format!("{name}.embed_tokens");
+        let tied = !weights::has(&format!("{head}.weight"));
+        let layers = 0..config.num_hidden_layers;
+        let layers = layers.map(|layer| Layer::load(&format!("{name}.layers.{layer}"), config, layer));
+        Ok(Self {
+            embedding: weights::embedding(&embedding),
+            embedding_scale: config.embedding_scale,
+            layers: layers.collect::<Result<_>>()?,
+            norm: norm(&format!("{name}.norm"), config),
+            head: weights::linear(if tied { &embedding } else { head }),
+            softcap: config.final_logit_softcapping,
+        })
+    }
+
+    /// Embeddings of the batch's token ids: `[tokens, hidden]`.
+    pub fn embed(&self, batch: &Batch) -> Tensor {
+        let x = self.embedding.forward(&batch.ids());
+        match self.embedding_scale {
+            Some(scale) => x * scale,
+            None => x,
+        }
+    }
+
+    /// All layers: `[tokens, hidden]` to the same.
+    pub fn forward(&self, x: Tensor, batch: &Batch) -> Tensor {
+        self.forward_with(x, batch, |_, x| x)
+    }
+
+    /// As [`Llama::forward`]; `after` may change what comes out of each layer (DeepStack, arXiv:2406.04334).
+    pub fn forward_with(&self, x: Tensor, batch: &Batch, after: impl Fn(usize, Tensor) -> Tensor) -> Tensor {
+        let positions = batch.positions();
+        let step = |x, (number, layer): (usize, &Layer)| after(number, layer.forward(x, batch, &positions));
+        self.layers.iter().enumerate().fold(x, step)
+    }
+
+    /// Logits of the rows that the host wants: `[tokens, hidden]` to `[wanted, vocabulary]`.
+    pub fn logits(&self, x: &Tensor, batch: &Batch) -> Tensor {
+        let x = self.norm.forward(&batch.select_logits(x));
+        let logits = self.head.forward(&x);
+        match self.softcap {
+            Some(softcap) => logits.softcap(softcap),
+            None => logits,
+        }
+    }
+}
+
+impl Layer {
+    fn load(name: &str, config: &LlamaConfig, layer: u32) -> Result<Self> {
+        let norm = |part: &str| norm(&format!("{name}.{part}"), config);
+        let around = weights::has(&format!("{name}.pre_feedforward_layernorm.weight"));
+        let mlp_norm = if around {
+            "pre_feedforward_layernorm"
+        } else {
+            "post_attention_layernorm"
+        };
+        let after = || {
+            (
+                norm("post_attention_layernorm"),
+                norm("post_feedforward_layernorm"),
+            )
+        };
+        Ok(Self {
+            attention_norm: norm("input_layernorm"),
+            attention: Attention::load(&format!("{name}.self_attn"), config, layer)?,
+            mlp_norm: norm(mlp_norm),
+            mlp: GatedMlp::load(&format!("{name}.mlp"), config.hidden_act),
+            after: around.then(after),
+        })
+    }
+
+    fn forward(&self, x: Tensor, batch: &Batch, positions: &Tensor) -> Tensor {
+        let mut mixed = self
+            .attention
+            .forward(&self.attention_norm.forward(&x), batch, positions);
+        if let Some((after_attention, _)) = &self.after {
+            mixed = after_attention.forward(&mixed);
+        }
+        let x = x + mixed;
+        let mut fed = self.mlp.forward(&self.mlp_norm.forward(&x));
+        if let Some((_, after_mlp)) = &self.after {
+            fed = after_mlp.forward(&fed);
+        }
+        x + fed
+    }
+}
+
+fn norm(name: &str, config: &LlamaConfig) -> RmsNorm {
+    RmsNorm::load_with_offset(name, config.rms_norm_eps, config.norm_offset)
+}

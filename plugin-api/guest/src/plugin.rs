@@ -1,0 +1,36 @@
+//! The two traits that a plugin implements.
+
+use crate::{Batch, Image, Message, ModelFiles, Pixels, Plan, Result, Size, Tensor};
+
+/// How a request becomes tokens, and pictures become pixels. One value serves one request.
+pub trait Processor: Sized {
+    /// Reads the model's files. Called first.
+    fn configure(files: &ModelFiles) -> Result<Self>;
+
+    /// What the request comes to: the prompt as tokens with slots for picture features, and for each picture what will be
+    /// done with it. `sizes` are those of the pictures, in the order of the conversation; no pixel is needed for a plan.
+    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan>;
+
+    /// The pixels of picture `index`, with exactly the shapes that its plan announced. Called after `plan`.
+    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>>;
+
+    /// Cleans generated text as it streams: given more text, and whether it is the last, returns what can be shown now. Asked only
+    /// of plugins exported with `filters_output: true`; special tokens, stop strings and reasoning have been dealt with.
+    fn output(&mut self, text: &str, last: bool) -> String {
+        let _ = last;
+        text.to_owned()
+    }
+}
+
+/// A model's architecture. One value serves one request.
+pub trait Network: Sized {
+    /// Asks for the weights. Called after [`Processor::configure`], and only here can weights be asked for.
+    fn load(files: &ModelFiles) -> Result<Self>;
+
+    /// Features of one picture: from the tensors of [`Processor::pixels`] and its plan's `layout`, to feature sets
+    /// `[features, hidden]`; set 0 is what [`Batch::splice_features`] usually takes. Recorded.
+    fn encode(&self, pixels: &[Tensor], layout: &[u32]) -> Result<Vec<Tensor>>;
+
+    /// Logits of the rows that [`Batch::select_logits`] picks: `[wanted, vocabulary]`. Recorded.
+    fn forward(&self, batch: &Batch) -> Result<Tensor>;
+}

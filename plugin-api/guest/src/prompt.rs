@@ -1,0 +1,182 @@
+//! From messages to a plan: render the template, put each picture's tokens in place of its placeholder, tokenise, and find
+//! the slots.
+
+use crate::bindings::imports::prompts;
+use crate::{
+    AttentionScheme, Error, FeatureUse, ImagePlan, Message, Piece, Plan, PositionScheme, Result, Size, Slot,
+    tokenizer,
+};
+
+/// Renders the conversation with the template in force; `fallback` is used when neither the user, the manifest nor the
+/// repository has one.
+pub fn render(messages: &[Message], fallback: Option<&str>) -> Result<String> {
+    prompts::render(messages, fallback).map_err(Error::new)
+}
+
+/// The token that stands for a picture's features in a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placeholder {
+    /// Its text.
+    pub text: String,
+    /// Its id.
+    pub id: u32,
+}
+
+impl Placeholder {
+    /// The token of this text. Fails when the vocabulary lacks it.
+    pub fn find(text: &str) -> Result<Self> {
+        Ok(Self {
+            text: text.to_owned(),
+            id: tokenizer::id(text)?,
+        })
+    }
+}
+
+/// Replaces each placeholder by what `expansion` gives for the picture of that number and size. Fails when there are not as many
+/// placeholders as pictures.
+pub fn expand(
+    text: &str,
+    placeholder: &Placeholder,
+    sizes: &[Size],
+    expansion: impl Fn(usize, Size) -> String,
+) -> Result<String> {
+    let parts: Vec<&str> = text.split(&placeholder.text).collect();
+    if parts.len() - 1 != sizes.len() {
+        return Err(Error::new(format_args!(
+            "the prompt has {} times `{}` for {} pictures; check the template, and that no message contains the \
+             placeholder itself",
+            parts.len() - 1,
+            placeholder.text,
+            sizes.len(),
+        )));
+    }
+    let mut expanded = parts[0].to_owned();
+    for (index, (part, size)) in parts[1..].iter().zip(sizes).enumerate() {
+        expanded += &expansion(index, *size);
+        expanded += part;
+    }
+    Ok(expanded)
+}
+
+/// The plan of a prompt whose placeholders were expanded: tokenised, with the placeholder's runs as slots of the pictures in
+/// order. Positions are sequential, attention causal, features spliced, and there are no further stop tokens: change these
+/// fields where a model differs.
+pub fn plan(text: String, expanded: &str, placeholder: &Placeholder, images: Vec<ImagePlan>) -> Result<Plan> {
+    let features: Vec<u32> = images.iter().map(|image| image.features).collect();
+    let pieces = pieces(&tokenizer::encode_prompt(expanded), placeholder.id, &features)?;
+    Ok(Plan {
+        text,
+        pieces,
+        images,
+        positions: PositionScheme::Sequential,
+        attention: AttentionScheme::Causal,
+        feature_use: FeatureUse::Splice,
+        stop_tokens: vec![],
+    })
+}
+
+/// Splits ids into text and slots. `features` says how many features each picture has; a run of placeholders that goes
+/// beyond one picture's features goes on with the next one's.
+pub fn pieces(ids: &[u32], placeholder: u32, features: &[u32]) -> Result<Vec<Piece>> {
+    let found = ids.iter().filter(|&&id| id == placeholder).count() as u64;
+    let expected: u64 = features.iter().map(|&count| u64::from(count)).sum();
+    if found != expected {
+        return Err(Error::new(format_args!(
+            "the prompt has {found} picture tokens, the pictures have {expected} features ({features:?})"
+        )));
+    }
+    let mut pieces = vec![];
+    let mut image = 0;
+    let mut offset = 0;
+    for run in ids.chunk_by(|&a, &b| (a == placeholder) == (b == placeholder)) {
+        if run[0] != placeholder {
+            pieces.push(Piece::Tokens(run.to_vec()));
+            continue;
+        }
+        let mut left = run.len() as u32;
+        while left > 0 {
+            if offset == features[image] {
+                (image, offset) = (image + 1, 0);
+                continue;
+            }
+            let tokens = left.min(features[image] - offset);
+            let slot = Slot {
+                image: image as u32,
+                offset,
+                tokens,
+                token_id: placeholder,
+            };
+            pieces.push(Piece::Features(slot));
+            (offset, left) = (offset + tokens, left - tokens);
+        }
+    }
+    Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IMAGE: u32 = 9;
+
+    fn slot(image: u32, offset: u32, tokens: u32) -> Piece {
+        Piece::Features(Slot {
+            image,
+            offset,
+            tokens,
+            token_id: IMAGE,
+        })
+    }
+
+    #[test]
+    fn runs_become_slots_in_order() {
+        let ids = [1, 9, 9, 2, 3, 9, 9, 9, 9, 4];
+        let found = pieces(&ids, IMAGE, &[4, 0, 2]).unwrap();
+        let expected = vec![
+            Piece::Tokens(vec![1]),
+            slot(0, 0, 2),
+            Piece::Tokens(vec![2, 3]),
+            slot(0, 2, 2),
+            slot(2, 0, 2),
+            Piece::Tokens(vec![4]),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn text_alone_is_one_piece() {
+        assert_eq!(
+            pieces(&[1, 2], IMAGE, &[]).unwrap(),
+            vec![Piece::Tokens(vec![1, 2])]
+        );
+        assert_eq!(pieces(&[], IMAGE, &[]).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn counts_that_differ_are_refused() {
+        let error = pieces(&[9, 1], IMAGE, &[2]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the prompt has 1 picture tokens, the pictures have 2 features ([2])"
+        );
+    }
+
+    #[test]
+    fn placeholders_are_expanded_one_for_each_picture() {
+        let image = Placeholder {
+            text: "<image>".into(),
+            id: IMAGE,
+        };
+        let sizes = [Size { width: 3, height: 1 }, Size::square(2)];
+        let describe = |index, size: Size| format!("[{index}: {}x{}]", size.width, size.height);
+        let expanded = expand("a<image><image>b", &image, &sizes, describe).unwrap();
+        assert_eq!(expanded, "a[0: 3x1][1: 2x2]b");
+        let error = expand("a<image>b", &image, &sizes, describe)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("the prompt has 1 times `<image>` for 2 pictures"),
+            "{error}"
+        );
+    }
+}

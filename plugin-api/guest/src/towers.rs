@@ -1,0 +1,11 @@
+//! Vision transformers that several families share.
+
+mod clip;
+mod encoder;
+mod positions;
+mod siglip;
+
+pub use clip::Clip;
+pub use encoder::{Encoder, VisionConfig, layers_before};
+pub use positions::{Positions, fractional_positions};
+pub use siglip::Siglip;

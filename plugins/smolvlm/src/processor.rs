@@ -1,0 +1,132 @@
+//! Prompts and pixels.
+
+use monocle_plugin::config::Section;
+use monocle_plugin::prelude::*;
+
+use crate::model::Geometry;
+use crate::tiling::{Target, Tiling};
+
+const IMAGE: &str = "<image>";
+const AROUND: &str = "<fake_token_around_image>";
+const GLOBAL: &str = "<global-img>";
+
+/// The rules of `preprocessor_config.json`, and how many tokens a tile takes.
+pub struct SmolVlmProcessor {
+    target: Target,
+    tile: u32,
+    split: bool,
+    filter: Filter,
+    normalisation: Normalisation,
+    tokens_per_tile: u32,
+    tilings: Vec<Tiling>,
+}
+
+impl Processor for SmolVlmProcessor {
+    fn configure(files: &ModelFiles) -> Result<Self> {
+        let rules = files.preprocessor()?;
+        let tile: u32 = rules.section("max_image_size")?.get_or("longest_edge", 364)?;
+        let geometry = Geometry::read(&files.config()?)?;
+        Ok(Self {
+            target: target(&rules)?,
+            tile,
+            split: rules.get_or("do_image_splitting", true)?,
+            filter: Filter::from_pillow(rules.get_or("resample", 1)?)?,
+            normalisation: normalisation(&rules)?,
+            tokens_per_tile: geometry.tokens_per_tile(tile)?,
+            tilings: vec![],
+        })
+    }
+
+    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+        let tiling = |size: &Size| Ok(Tiling::new(size.checked()?, self.target, self.tile, self.split));
+        self.tilings = sizes.iter().map(tiling).collect::<Result<_>>()?;
+        let text = prompt::render(messages, None)?;
+        let image = prompt::Placeholder::find(IMAGE)?;
+        let expansion = |index: usize, _| expansion(&self.tilings[index], self.tokens_per_tile);
+        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
+        let pictures = self.tilings.iter().map(|tiling| ImagePlan {
+            used: tiling.cut,
+            tiles: tiling.tiles(),
+            pixels: vec![vec![tiling.tiles(), self.tile, self.tile, 3]],
+            layout: vec![],
+            features: tiling.tiles() * self.tokens_per_tile,
+        });
+        prompt::plan(text, &expanded, &image, pictures.collect())
+    }
+
+    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
+        let tiling = self
+            .tilings
+            .get(index)
+            .context("pixels of a picture that was not planned")?;
+        let Tiling {
+            first,
+            cut,
+            rows,
+            columns,
+        } = *tiling;
+        let resize = |image: &Image, size: Size| image.resize(size.width, size.height, self.filter);
+        let cut = resize(&resize(image, first), cut);
+        let side = self.tile;
+        let corner = |index: u32| (index * side) as i32;
+        let tiles = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+        let mut views: Vec<Image> = tiles
+            .map(|(row, column)| cut.crop(corner(column), corner(row), side, side))
+            .collect();
+        views.push(resize(&cut, Size::square(side)));
+        let views: Vec<&Image> = views.iter().collect();
+        Ok(vec![stack(
+            &views,
+            self.normalisation,
+            monocle_plugin::Layout::ChannelsLast,
+        )])
+    }
+}
+
+/// What stands in the prompt for a picture: each tile after its row and column, a line for each row of them, the overview.
+pub fn expansion(tiling: &Tiling, tokens_per_tile: u32) -> String {
+    let features = IMAGE.repeat(tokens_per_tile as usize);
+    let mut text = String::new();
+    for row in 1..=tiling.rows {
+        for column in 1..=tiling.columns {
+            text += &format!("{AROUND}<row_{row}_col_{column}>{features}");
+        }
+        text += "\n";
+    }
+    if tiling.rows > 0 {
+        text += "\n";
+    }
+    text + &format!("{AROUND}{GLOBAL}{features}{AROUND}")
+}
+
+fn target(rules: &Section) -> Result<Target> {
+    let size = rules.section("size")?;
+    if !rules.get_or("do_resize", true)? {
+        return Ok(Target::Keep);
+    }
+    match (
+        size.find("longest_edge")?,
+        size.find("width")?,
+        size.find("height")?,
+    ) {
+        (Some(edge), _, _) => Ok(Target::LongestEdge(edge)),
+        (None, Some(width), Some(height)) => Ok(Target::Exactly(Size { width, height }.checked()?)),
+        _ => Ok(Target::LongestEdge(4 * 364)),
+    }
+}
+
+fn normalisation(rules: &Section) -> Result<Normalisation> {
+    let rescale = match rules.get_or("do_rescale", true)? {
+        true => rules.get_or("rescale_factor", 1.0 / 255.0)?,
+        false => 1.0,
+    };
+    if !rules.get_or("do_normalize", true)? {
+        return Ok(Normalisation::new(rescale, [0.0; 3], [1.0; 3]));
+    }
+    let mean = rules.get_or("image_mean", [0.5; 3])?;
+    Ok(Normalisation::new(
+        rescale,
+        mean,
+        rules.get_or("image_std", [0.5; 3])?,
+    ))
+}

@@ -384,6 +384,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_string_counts_at_once_though_a_longer_marker_may_come() {
+        let mut early = OutputFilter::new(rules(&["end", "ending"], &[]));
+        assert_eq!(early.push("the end").text, "the ");
+        assert_eq!(early.stopped_by(), Some("end"));
+        let (out, filter) = filter(rules(&["<end>"], &["<end>."]), &["yes<end>.no"]);
+        assert_eq!((out.text.as_str(), filter.stopped_by()), ("yes", Some("<end>")));
+    }
+
+    #[test]
     fn reasoning_goes_apart() {
         let (out, filter) = filter(thinking(), &["<thi", "nk>\nround, so", "</think>\n\nA disc."]);
         assert_eq!(

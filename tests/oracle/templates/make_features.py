@@ -135,6 +135,40 @@ SNIPPETS = {
     "groupby": "{% for k, g in messages|groupby('role') %}{{ k }}{{ g|length }}{% endfor %}",
     "integer division of index": "{{ loop_index|default(5) // 2 }}",
     "multi line expression": "{{\n  'a'\n  ~ 'b'\n}}",
+    "sort by attribute": "{% for p in messages[1].content|sort(attribute='type', reverse=true) %}{{ p.type }}{% endfor %}",
+    "growing list": "{% set ns = namespace(l=[]) %}{% for m in messages %}{% set ns.l = ns.l + [m.role] %}{% endfor %}"
+                    "{{ ns.l }}{{ ns.l|length }}{{ ns.l[-1] }}{{ ns.l[1:] }}{{ (ns.l + ['x'])|join('|') }}",
+    "selecting": "{{ messages|selectattr('role', 'equalto', 'user')|list|length }}"
+                 "{{ messages|selectattr('tool_calls', 'defined')|list|length }}"
+                 "{{ messages|map(attribute='content')|select('string')|list|length }}{{ ['a', 'b']|map('upper')|list }}"
+                 "{{ messages|selectattr('role', 'in', ['user', 'system'])|list|length }}",
+    "defined and not none": "{% if messages[2].tool_calls is defined and messages[2].tool_calls is not none %}a{% endif %}"
+                            "{% if messages[0].tool_calls is defined and messages[0].tool_calls %}b{% endif %}"
+                            "{% if tools is not none and tools|length > 0 %}c{% endif %}",
+    "elif": "{% for m in messages %}{% if m.role == 'system' %}S{% elif m.role in ['user', 'tool'] %}U{% else %}A{% endif %}"
+            "{% endfor %}",
+    "iterating maps": "{% for k in messages[0] %}{{ k }}{% endfor %}{% for k in messages[0]|sort %}{{ k }}{% endfor %}"
+                      "{{ messages[0]|list }}{{ messages[0].items()|list }}",
+    "not in and not is": "{{ not 'a' in 'b' }}{{ 'a' is not string }}{{ not nothing }}{{ (nothing or 'x') is string }}",
+    "safe and string": "{{ '<a>'|safe }}{{ [1]|tojson|string }}{{ 1|string + 'a' }}{{ '%.2f'|format(1.5) }}",
+    "macro with defaults from outside": "{% set mark = '#' %}{% macro f(x, y=1) %}{{ mark }}{{ x }}{{ y }}{% endmacro %}"
+                                        "{{ f('a') ~ f('b', 2) }}{{ f('c')|trim|upper }}",
+    "macro over parts": "{%- macro visible(content) -%}{%- if content is string -%}{{- content -}}"
+                        "{%- elif content is iterable and content is not mapping -%}{%- for item in content -%}"
+                        "{%- if item is mapping and item.type == 'text' -%}{{- item.text -}}{%- elif item is string -%}"
+                        "{{- item -}}{%- endif -%}{%- endfor -%}{%- endif -%}{%- endmacro -%}"
+                        "{%- for m in messages -%}[{{ visible(m.content) }}]{%- endfor -%}",
+    "last query index": "{%- set ns = namespace(multi=true, last=messages|length - 1) -%}"
+                        "{%- for m in messages[::-1] -%}{%- set index = (messages|length - 1) - loop.index0 -%}"
+                        "{%- if ns.multi and m.role == 'user' and m.content is string -%}{%- set ns.multi = false -%}"
+                        "{%- set ns.last = index -%}{%- endif -%}{%- endfor -%}{{ ns.last }}",
+    "loop cycle and changed": "{% for m in messages %}{{ loop.cycle('a', 'b') }}{{ loop.changed(m.role) }}{% endfor %}",
+    "inline if without else in concatenation": "{{ 'a' ~ ('b' if false) ~ 'c' }}",
+    "indent of blocks": "{% if true %}\n    {%- for m in messages %}\n  {{ m.role }}\n    {% endfor %}\n{% endif %}\nend",
+    "quotes and unicode": "{{ 'A “quoted” – dash…' }}{{ '◁think▷' }}{{ '<｜User｜>' }}",
+    "negative numbers": "{{ -1 }}{{ - 2 + 5 }}{{ [1, 2, 3][-2] }}{{ 1 - -1 }}",
+    "index out of range": "[{{ [1][5] }}{{ messages[9] }}]",
+    "attribute of index out of range": "{{ messages[9].role }}",
     "carriage returns": "a\r\nb\r\n",
 }
 

@@ -247,6 +247,39 @@ fn sentencepiece_markers_are_never_shown_even_without_a_decoder() {
     assert_eq!(stream(&tokenizer, &ids, true), text);
 }
 
+/// Each decoder treats the first or the last token otherwise than the rest, which a stream must not be misled by.
+#[test]
+fn every_kind_of_decoder_streams_as_it_decodes() {
+    let decoders = [
+        json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true}),
+        json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
+        json!({"type": "BPEDecoder", "suffix": "."}),
+        json!({"type": "CTC", "pad_token": "▁", "word_delimiter_token": "e", "cleanup": true}),
+        json!({"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+            {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}),
+    ];
+    for (number, decoder) in decoders.into_iter().enumerate() {
+        let (target, tokenizer) = edited("unigram", &format!("decoder-{number}"), |json| {
+            json["decoder"] = decoder.clone()
+        });
+        std::fs::remove_dir_all(target).unwrap();
+        let tokenizer = Arc::new(tokenizer.unwrap());
+        let ids = tokenizer
+            .encode(
+                " The image is  small. The colours are plain. See, a red disc. aé中 bee",
+                false,
+            )
+            .unwrap();
+        assert!(ids.len() > 12);
+        assert_eq!(
+            stream(&tokenizer, &ids, false),
+            tokenizer.decode(&ids, false).unwrap(),
+            "{decoder}"
+        );
+    }
+}
+
 #[test]
 fn special_tokens_are_skipped_unless_kept() {
     let tokenizer = Arc::new(Tokenizer::from_folder(folder("smolvlm")).unwrap());

@@ -1,0 +1,83 @@
+//! Which source pixels each new pixel is made of, and how much each counts.
+
+use crate::filter::Filter;
+
+/// Fractional bits of a weight: 32 bits less 8 for the pixel and 2 for sums beyond white or below black.
+pub(super) const PRECISION_BITS: u32 = 32 - 8 - 2;
+
+/// The windows of one axis, in the order of the new pixels.
+pub(super) struct Windows {
+    starts: Vec<usize>,
+    /// Where each window's weights end in `weights`; they begin where the one before ends.
+    ends: Vec<usize>,
+    weights: Vec<i32>,
+}
+
+/// The source pixels of one new pixel.
+#[derive(Clone, Copy)]
+pub(super) struct Window<'a> {
+    /// The first of them.
+    pub start: usize,
+    /// The weight of each, in units of 2^-22.
+    pub weights: &'a [i32],
+}
+
+impl Windows {
+    /// The windows that turn `from` pixels into `to`. Formula and rounding are those of `precompute_coeffs` and
+    /// `normalize_coeffs_8bpc` in PIL's `Resample.c`.
+    pub(super) fn new(from: u32, to: u32, filter: Filter) -> Windows {
+        let scale = f64::from(from) / f64::from(to);
+        let stretch = scale.max(1.0);
+        let support = filter.support() * stretch;
+        let squeeze = 1.0 / stretch;
+
+        let mut windows = Windows {
+            starts: Vec::with_capacity(to as usize),
+            ends: Vec::with_capacity(to as usize),
+            weights: Vec::new(),
+        };
+        let mut exact: Vec<f64> = Vec::new();
+        for index in 0..to {
+            let centre = (f64::from(index) + 0.5) * scale;
+            // Casts drop the fraction, and what is below zero.
+            let start = (centre - support + 0.5) as usize;
+            let end = ((centre + support + 0.5) as usize).min(from as usize);
+
+            exact.clear();
+            exact.extend((start..end).map(|x| filter.weight((x as f64 - centre + 0.5) * squeeze)));
+            let total: f64 = exact.iter().sum();
+            let unit = if total == 0.0 { 1.0 } else { total };
+
+            windows.starts.push(start);
+            windows
+                .weights
+                .extend(exact.iter().map(|weight| fixed_point(weight / unit)));
+            windows.ends.push(windows.weights.len());
+        }
+        windows
+    }
+
+    /// How many new pixels there are.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The windows, in the order of the new pixels.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Window<'_>> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        self.starts
+            .iter()
+            .zip(begins)
+            .zip(&self.ends)
+            .map(|((&start, begin), &end)| Window {
+                start,
+                weights: &self.weights[begin..end],
+            })
+    }
+}
+
+/// A weight rounded to the nearest fixed-point number, halves away from zero.
+fn fixed_point(weight: f64) -> i32 {
+    let scaled = weight * f64::from(1 << PRECISION_BITS);
+    (scaled + if weight < 0.0 { -0.5 } else { 0.5 }) as i32
+}

@@ -1,0 +1,284 @@
+//! Files that are missing, empty, cut off or lying give an error that says so; nothing panics.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use monocle_image::{DecodeOptions, ImageError, Limits, decode, open};
+use proptest::prelude::*;
+
+fn oracle() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/oracle/decode"))
+}
+
+fn file(name: &str) -> Vec<u8> {
+    fs::read(oracle().join(name)).expect("the file")
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    let refused = decode(bytes, &DecodeOptions::default());
+    refused.expect_err("a refusal").to_string()
+}
+
+/// Limits that a hostile file soon meets.
+fn small() -> DecodeOptions {
+    DecodeOptions {
+        limits: Limits {
+            max_pixels: 10_000,
+            max_decoded_bytes: 100_000,
+            max_file_bytes: 100_000,
+        },
+        ..DecodeOptions::default()
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = open(Path::new("no/such/photo.jpg"), &DecodeOptions::default()).expect_err("no file");
+    assert!(matches!(error, ImageError::Read { .. }));
+    assert!(error.to_string().contains("`no/such/photo.jpg`"), "{error}");
+}
+
+#[test]
+fn a_folder_is_no_picture() {
+    let error = open(&oracle(), &DecodeOptions::default()).expect_err("a folder");
+    assert!(matches!(error, ImageError::Read { .. }), "{error}");
+}
+
+#[test]
+fn a_file_with_something_wrong_is_named() {
+    let error = open(&oracle().join("index.tsv"), &DecodeOptions::default()).expect_err("no picture");
+    let text = error.to_string();
+    assert!(
+        text.contains("index.tsv`: the picture is of a kind that cannot be read"),
+        "{text}"
+    );
+    assert!(text.contains("PNG, JPEG, WebP, GIF, BMP, TIFF or PNM"), "{text}");
+}
+
+#[test]
+fn a_file_longer_than_the_limit_is_not_read() {
+    let mut options = small();
+    options.limits.max_file_bytes = 100;
+    let error = open(&oracle().join("rgb.png"), &options).expect_err("too long");
+    assert!(
+        error.to_string().contains("longer than the limit of 100 bytes"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_empty_file_is_called_empty() {
+    assert!(refusal(b"").contains("empty (0 bytes)"));
+}
+
+#[test]
+fn unreadable_kinds_are_called_by_their_names() {
+    let cases: [(&[u8], &str); 7] = [
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "a HEIC photo"),
+        (b"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00", "an AVIF picture"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"  <svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+        (b"<!doctype html><html>", "an HTML or XML text"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+        (b"\x01\x02\x03", "the bytes 01 02 03"),
+    ];
+    for (bytes, expected) in cases {
+        let text = refusal(bytes);
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+/// The header of a PNG of this size, with a right checksum, and no data.
+fn png_header(width: u32, height: u32, checksum: u32) -> Vec<u8> {
+    let mut bytes = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR".to_vec();
+    bytes.extend(width.to_be_bytes());
+    bytes.extend(height.to_be_bytes());
+    bytes.extend([8, 2, 0, 0, 0]);
+    bytes.extend(checksum.to_be_bytes());
+    bytes
+}
+
+/// 100000 x 100000 RGB is 30 GB, which could not be allocated here; the checksum is Python's
+/// `zlib.crc32(b"IHDR" + struct.pack(">IIBBBBB", 100000, 100000, 8, 2, 0, 0, 0))`.
+#[test]
+fn a_bomb_is_refused_from_its_header() {
+    let mut bytes = png_header(100_000, 100_000, 0x27309c9f);
+    bytes.extend(b"\x00\x00\x10\x00IDAT");
+    let text = refusal(&bytes);
+    assert!(
+        text.contains("PNG picture says it is 100000 x 100000 = 10000000000 pixels"),
+        "{text}"
+    );
+    assert!(text.contains("limit of 178956970"), "{text}");
+}
+
+#[test]
+fn every_kind_is_held_to_both_limits() {
+    let names = [
+        "rgb.png",
+        "colour.jpg",
+        "rgb.webp",
+        "palette.gif",
+        "rgb.bmp",
+        "rgb.tiff",
+        "rgb.ppm",
+    ];
+    for name in names {
+        let bytes = file(name);
+        let mut options = DecodeOptions::default();
+        options.limits.max_pixels = 37 * 23 - 1;
+        let error = decode(&bytes, &options).expect_err(name);
+        assert!(
+            matches!(error, ImageError::TooManyPixels { .. }),
+            "{name}: {error}"
+        );
+
+        let mut options = DecodeOptions::default();
+        options.limits.max_decoded_bytes = 37 * 23 * 3 - 1;
+        let error = decode(&bytes, &options).expect_err(name);
+        assert!(
+            matches!(error, ImageError::TooManyBytes { .. }),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_picture_that_just_fits_is_decoded() {
+    let mut options = DecodeOptions::default();
+    options.limits.max_pixels = 37 * 23;
+    options.limits.max_decoded_bytes = 37 * 23 * 3;
+    for name in [
+        "rgb.png",
+        "rgb.webp",
+        "rgb.bmp",
+        "rgb.tiff",
+        "rgb_lzw.tiff",
+        "rgb.ppm",
+    ] {
+        decode(&file(name), &options).expect(name);
+    }
+}
+
+#[test]
+fn files_cut_in_half_are_called_damaged() {
+    let names = [
+        "rgb.png",
+        "colour.jpg",
+        "progressive.jpg",
+        "restarts.jpg",
+        "rgb.webp",
+        "lossy.webp",
+        "palette.gif",
+        "rgb.bmp",
+        "rgb.tiff",
+        "rgb_lzw.tiff",
+        "rgb.ppm",
+    ];
+    for name in names {
+        let bytes = file(name);
+        let error = decode(&bytes[..bytes.len() / 2], &DecodeOptions::default()).expect_err(name);
+        assert!(matches!(error, ImageError::Damaged { .. }), "{name}: {error}");
+        assert!(
+            error.to_string().contains(&format!("{} bytes", bytes.len() / 2)),
+            "{name}: {error}"
+        );
+    }
+}
+
+/// PIL, too, takes a JPEG without its end marker.
+#[test]
+fn a_jpeg_may_lack_its_end_marker_but_no_rows() {
+    let bytes = file("colour_444.jpg");
+    let whole = decode(&bytes, &DecodeOptions::default()).expect("a picture");
+    assert_eq!(whole.source.damage, None);
+    let unmarked = decode(&bytes[..bytes.len() - 2], &DecodeOptions::default()).expect("a picture");
+    assert_eq!(unmarked.picture, whole.picture);
+    assert!(
+        unmarked.source.steps()[0].contains("no end marker"),
+        "{:?}",
+        unmarked.source
+    );
+    for keep in [700, 1000, bytes.len() - 500] {
+        assert!(refusal(&bytes[..keep]).contains("ends too early"), "{keep} kept");
+    }
+}
+
+#[test]
+fn a_jpeg_with_a_flaw_is_read_and_the_flaw_told() {
+    // Rubbish between two segments, which libjpeg skips with a warning.
+    let mut bytes = file("colour.jpg");
+    let segment = usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
+    let rubbish = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77];
+    bytes.splice(4 + segment..4 + segment, rubbish);
+    let flawed = decode(&bytes, &DecodeOptions::default()).expect("a picture");
+    let whole = decode(&file("colour.jpg"), &DecodeOptions::default()).expect("a picture");
+    assert_eq!(flawed.picture, whole.picture);
+    assert!(
+        flawed.source.steps()[0].starts_with("damage worked around"),
+        "{:?}",
+        flawed.source
+    );
+    assert_eq!(whole.source.damage, None);
+}
+
+/// Every file there is, to be damaged.
+fn files() -> Vec<Vec<u8>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(oracle())
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    let pictures = paths.into_iter().filter(|path| {
+        path.extension()
+            .is_some_and(|ending| ending != "rgb" && ending != "tsv")
+    });
+    pictures.map(|path| fs::read(path).expect("the file")).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_files_never_panic(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 0..8),
+        keep in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        thread_local!(static FILES: Vec<Vec<u8>> = files());
+        FILES.with(|files| {
+            let mut bytes = which.get(files).clone();
+            for (at, value, near_start) in changes {
+                let at = if near_start { at.index(bytes.len().min(120)) } else { at.index(bytes.len()) };
+                bytes[at] = value;
+            }
+            if let Some(keep) = keep {
+                bytes.truncate(keep.index(bytes.len()));
+            }
+            match decode(&bytes, &small()) {
+                Ok(decoded) => {
+                    let picture = decoded.picture;
+                    let pixels = u64::from(picture.width()) * u64::from(picture.height());
+                    prop_assert!(pixels <= 10_000);
+                    prop_assert_eq!(picture.rgb().len() as u64, pixels * 3);
+                }
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn any_bytes_after_a_signature_never_panic(
+        signature in prop::sample::select(vec![
+            b"\x89PNG\r\n\x1a\n".to_vec(), b"\xff\xd8\xff".to_vec(), b"RIFF\x40\x00\x00\x00WEBPVP8".to_vec(), b"GIF89a".to_vec(),
+            b"BM".to_vec(), b"II*\x00".to_vec(), b"MM\x00*".to_vec(), b"P6 ".to_vec(), b"P7\n".to_vec(), b"P1\n".to_vec(), Vec::new(),
+        ]),
+        rest in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let bytes = [signature, rest].concat();
+        if let Err(error) = decode(&bytes, &small()) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}

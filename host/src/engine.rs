@@ -1,0 +1,11 @@
+//! Answering requests: plan, check, encode, prefill, decode. Nothing here knows a model.
+
+mod answer;
+pub mod error;
+pub mod generate;
+pub mod pictures;
+pub mod prepare;
+mod process_memory;
+pub mod programs;
+pub mod prompt;
+pub mod report;

@@ -1,0 +1,364 @@
+//! The generation loop: pictures through the vision tower, the prompt through the decoder in chunks, then token by token.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use monocle_tensor::backend::{SequenceId, Tensor};
+use monocle_tensor::operation::Op;
+use monocle_tensor::program::ValueType;
+use monocle_tensor::recorder::{Recorder, RecordingLimits};
+use monocle_text::{Delta, FinishReason, Generated, OutputStream, Sampler, SamplingOptions};
+
+use super::answer::{Answer, ThinkingBudget};
+use super::error::EngineError;
+use super::prepare::{Prepared, Request};
+use super::process_memory;
+use super::report::{HostReport, MemoryReport, PluginCalls, PluginReport, PromptReport, Report, Timings};
+use crate::model::Model;
+use crate::plugin::instance::Instance;
+use crate::plugin::stamp::CONTRACT;
+use crate::plugin::state::LogLevel;
+
+/// How an answer is to be generated.
+#[derive(Debug, Clone)]
+pub struct GenerateOptions {
+    /// The most tokens.
+    pub max_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: SamplingOptions,
+    /// Texts that end the answer, besides the manifest's.
+    pub stop: Vec<String>,
+    /// Tokens of one prefill step.
+    pub prefill_chunk: usize,
+    /// Tokens after which reasoning is closed.
+    pub thinking_budget: Option<usize>,
+}
+
+/// What the receiver of text wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// More of it.
+    Continue,
+    /// No more.
+    Cancel,
+}
+
+impl Model {
+    /// Answers a request. `sink` gets text as it can be shown.
+    pub fn generate(
+        &mut self,
+        request: &Request,
+        options: &GenerateOptions,
+        sink: &mut dyn FnMut(&Delta) -> Flow,
+    ) -> Result<Report, EngineError> {
+        let started = Instant::now();
+        let sampler = Sampler::new(options.sampling.clone())?;
+        let mut prepared = self.prepare(request, options.max_tokens, options.prefill_chunk)?;
+        self.load_weights(&mut |_, _| {})?;
+        let sequence = self.backend.new_sequence();
+        let result = Run {
+            model: self,
+            prepared: &mut prepared,
+            sequence,
+            options,
+            started,
+        }
+        .answer(sampler, sink);
+        // Whatever happened, the sequence's caches are given back.
+        self.backend.drop_sequence(sequence);
+        let mut report = result?;
+        for instance in [Some(&mut prepared.processor), prepared.network.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            let name = instance.plugin().stamp.name.clone();
+            let lines = instance
+                .take_log()
+                .into_iter()
+                .filter(|line| line.level == LogLevel::Warn);
+            report
+                .notes
+                .extend(lines.map(|line| format!("{name}: {}", line.text)));
+        }
+        Ok(report)
+    }
+
+    /// Logits of every prompt token, `[tokens, vocabulary]` row-major: for comparing with reference implementations.
+    pub fn prompt_logits(&mut self, request: &Request, chunk: usize) -> Result<Vec<f32>, EngineError> {
+        let mut prepared = self.prepare(request, 1, chunk)?;
+        self.load_weights(&mut |_, _| {})?;
+        let sequence = self.backend.new_sequence();
+        let result = self.all_logits(&mut prepared, sequence);
+        self.backend.drop_sequence(sequence);
+        result
+    }
+
+    fn all_logits(&mut self, prepared: &mut Prepared, sequence: SequenceId) -> Result<Vec<f32>, EngineError> {
+        let features = self.encode_pictures(prepared)?.0;
+        let mut logits = Vec::new();
+        let mut start = 0;
+        while start < prepared.prompt.len() {
+            let end = prepared.prompt.chunk_end(start, prepared.chunk);
+            let wanted = (0..(end - start) as u32).collect();
+            let output = self.prefill_step(prepared, sequence, start..end, &features, wanted)?;
+            logits.extend(self.backend.download(&output)?);
+            start = end;
+        }
+        Ok(logits)
+    }
+
+    /// Feature sets of every picture, and how long their pixels and their encoding took.
+    fn encode_pictures(
+        &mut self,
+        prepared: &mut Prepared,
+    ) -> Result<(Vec<Rc<[Tensor]>>, Duration, Duration), EngineError> {
+        let mut features = Vec::with_capacity(prepared.encoders.len());
+        let (mut preparing, mut encoding) = (Duration::ZERO, Duration::ZERO);
+        for (index, encoder) in prepared.encoders.iter().enumerate() {
+            let started = Instant::now();
+            // The picture itself is needed no longer once its pixels exist.
+            let small = monocle_image::Picture::filled(1, 1, [0; 3]).expect("one pixel is a picture");
+            let picture = std::mem::replace(&mut prepared.pictures[index].picture, small);
+            let pixels = prepared
+                .processor
+                .pixels(index, picture, &prepared.plan.images[index])?;
+            preparing += started.elapsed();
+            let started = Instant::now();
+            let mut inputs = Vec::with_capacity(pixels.len());
+            for tensor in pixels {
+                inputs.push(self.backend.upload(&tensor.shape, tensor.values)?);
+            }
+            let outputs = self.backend.run(encoder, &inputs, None)?;
+            features.push(Rc::from(outputs));
+            encoding += started.elapsed();
+        }
+        Ok((features, preparing, encoding))
+    }
+
+    /// One prefill step; gives the logits of the wanted rows.
+    fn prefill_step(
+        &mut self,
+        prepared: &mut Prepared,
+        sequence: SequenceId,
+        range: std::ops::Range<usize>,
+        features: &[Rc<[Tensor]>],
+        wanted: Vec<u32>,
+    ) -> Result<Tensor, EngineError> {
+        let shape = prepared.batch_shape(range.clone(), wanted.len());
+        let context = match shape.new_context {
+            Some(_) => Some(self.join_features(features)?),
+            None => None,
+        };
+        let program = self.forward_program(prepared, shape)?;
+        let step = prepared.prompt.step(sequence, range, features, context, wanted);
+        Ok(self.backend.run(&program, &[], Some(&step))?.remove(0))
+    }
+
+    /// The first feature sets of all pictures, one after another: what cross attention reads.
+    fn join_features(&mut self, features: &[Rc<[Tensor]>]) -> Result<Tensor, EngineError> {
+        let first: Vec<Tensor> = features.iter().map(|sets| sets[0].clone()).collect();
+        if let [only] = first.as_slice() {
+            return Ok(only.clone());
+        }
+        let types: Vec<ValueType> = first.iter().map(|tensor| tensor.value_type().clone()).collect();
+        let mut recorder = Recorder::new(self.weights(), types, None, RecordingLimits::default());
+        let inputs = recorder.input_values();
+        let joined = recorder
+            .push(Op::Concat { axis: 0 }, &inputs, None)
+            .map_err(|error| {
+                monocle_tensor::backend::BackendError::Input(format!("features of several pictures: {error}"))
+            })?;
+        let program = recorder.finish(vec![joined]);
+        Ok(self.backend.run(&program, &first, None)?.remove(0))
+    }
+}
+
+/// One request on its way.
+struct Run<'a> {
+    model: &'a mut Model,
+    prepared: &'a mut Prepared,
+    sequence: SequenceId,
+    options: &'a GenerateOptions,
+    started: Instant,
+}
+
+impl Run<'_> {
+    fn answer(
+        mut self,
+        sampler: Sampler,
+        sink: &mut dyn FnMut(&Delta) -> Flow,
+    ) -> Result<Report, EngineError> {
+        let mut timings = Timings {
+            load: self.model.load_time,
+            plan: self.prepared.plan_time,
+            record: self.prepared.record_time,
+            ..Timings::default()
+        };
+        let mut memory = MemoryReport {
+            weights_bytes: self.model.weight_bytes(),
+            estimated_bytes: self.prepared.estimate.total(),
+            ..MemoryReport::default()
+        };
+
+        self.model.backend.reset_peak();
+        let (features, preparing, encoding) = self.model.encode_pictures(self.prepared)?;
+        timings.images = self.prepared.image_time + preparing;
+        timings.encode = encoding;
+        memory.encode_peak_bytes = self.model.backend.memory().peak;
+
+        self.model.backend.reset_peak();
+        let started = Instant::now();
+        let logits = self.prefill(&features)?;
+        timings.prefill = started.elapsed();
+        drop(features);
+        memory.prefill_peak_bytes = self.model.backend.memory().peak;
+
+        self.model.backend.reset_peak();
+        let calls_before = self.plugin_calls();
+        let (output, first_token, last_token) = self.decode(logits, sampler, sink)?;
+        let calls = self.plugin_calls() - calls_before;
+        memory.decode_peak_bytes = self.model.backend.memory().peak;
+        memory.process_peak_bytes = process_memory::peak_resident();
+        timings.first_token = first_token.unwrap_or(last_token).duration_since(self.started);
+        timings.decode = first_token.map_or(Duration::ZERO, |first| last_token.duration_since(first));
+        timings.total = self.started.elapsed();
+        timings.prefill_tokens_per_s = rate(self.prepared.prompt.len(), timings.prefill);
+        timings.decode_tokens_per_s = rate(output.tokens.saturating_sub(1), timings.decode);
+
+        let mut notes = self.model.notes();
+        if output.text.trim().is_empty() {
+            notes.push(format!("the answer is empty: {}", describe(&output.finish)));
+        }
+        let decoded = output.tokens.saturating_sub(1).max(1);
+        Ok(Report {
+            model: self.model.report.clone(),
+            host: self.host_report(),
+            prompt: PromptReport {
+                text: self.prepared.plan.text.clone(),
+                template: self.model.template_source(),
+                tokens: self.prepared.prompt.len(),
+                image_tokens: self.prepared.prompt.image_tokens(),
+                attention: self.prepared.plan.attention,
+            },
+            images: self.prepared.image_reports(),
+            output,
+            timings,
+            memory,
+            plugin_calls: PluginCalls {
+                before_decode: calls_before,
+                during_decode: calls,
+                per_decoded_token: calls as f64 / decoded as f64,
+            },
+            notes,
+        })
+    }
+
+    /// The prompt through the decoder; gives the logits after its last token.
+    fn prefill(&mut self, features: &[Rc<[Tensor]>]) -> Result<Tensor, EngineError> {
+        let length = self.prepared.prompt.len();
+        let mut start = 0;
+        loop {
+            let end = self.prepared.prompt.chunk_end(start, self.options.prefill_chunk);
+            let last = vec![(end - start - 1) as u32];
+            let logits = self
+                .model
+                .prefill_step(self.prepared, self.sequence, start..end, features, last)?;
+            if end == length {
+                return Ok(logits);
+            }
+            start = end;
+        }
+    }
+
+    /// Token by token; gives the answer and the times of its first and last token.
+    fn decode(
+        &mut self,
+        mut logits: Tensor,
+        mut sampler: Sampler,
+        sink: &mut dyn FnMut(&Delta) -> Flow,
+    ) -> Result<(Generated, Option<Instant>, Instant), EngineError> {
+        let rules = self.model.output_rules(&self.prepared.plan, &self.options.stop);
+        let end_tokens = self.model.end_tokens(&self.prepared.plan);
+        let stream = OutputStream::new(self.model.tokenizer(), rules, end_tokens);
+        let mut answer = Answer::new(stream, sink);
+        let mut budget = ThinkingBudget::new(self.options.thinking_budget, self.model.thinking_end()?);
+        let mut history = self.prepared.prompt.ids().to_vec();
+        let room = self
+            .model
+            .settings
+            .context
+            .map_or(usize::MAX, |context| context.saturating_sub(history.len()));
+        let (mut first_token, mut generated) = (None, 0);
+        let reason = loop {
+            if generated == self.options.max_tokens {
+                break FinishReason::MaxTokens;
+            }
+            if generated == room {
+                break FinishReason::ContextFull;
+            }
+            if generated > 0 {
+                let token = history[history.len() - 1];
+                let shape = self.prepared.decode_shape();
+                let program = self.model.forward_program(self.prepared, shape)?;
+                let step = self
+                    .prepared
+                    .prompt
+                    .decode_step(self.sequence, generated - 1, token);
+                logits = self.model.backend.run(&program, &[], Some(&step))?.remove(0);
+            }
+            let mut values = self.model.backend.download(&logits)?;
+            let token = match budget.forced(answer.stream()) {
+                Some(token) => token,
+                None => sampler.next(&mut values, &history)?,
+            };
+            first_token.get_or_insert_with(Instant::now);
+            history.push(token);
+            generated += 1;
+            if let Some(reason) = answer.push(token, &mut self.prepared.processor)? {
+                break reason;
+            }
+        };
+        let last_token = Instant::now();
+        Ok((
+            answer.finish(reason, &mut self.prepared.processor)?,
+            first_token,
+            last_token,
+        ))
+    }
+
+    fn plugin_calls(&self) -> u64 {
+        self.prepared.processor.calls() + self.prepared.network.as_ref().map_or(0, Instance::calls)
+    }
+
+    fn host_report(&self) -> HostReport {
+        let network = self.prepared.network.as_ref();
+        HostReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            contract: CONTRACT.to_owned(),
+            engine: self.model.backend.name().to_owned(),
+            device: self.model.backend.device(),
+            plugins: [Some(&self.prepared.processor), network]
+                .into_iter()
+                .flatten()
+                .map(|instance| PluginReport::of(instance.plugin()))
+                .collect(),
+        }
+    }
+}
+
+/// Why an answer ended, in words.
+pub fn describe(reason: &FinishReason) -> String {
+    match reason {
+        FinishReason::EndToken { token, .. } => format!("the model ended it with `{token}`"),
+        FinishReason::StopString { stop } => format!("the stop string {stop:?} came"),
+        FinishReason::MaxTokens => "the most tokens that were asked for were generated".to_owned(),
+        FinishReason::ContextFull => "the model's context is full".to_owned(),
+        FinishReason::ThinkingBudget => "the thinking budget was used up".to_owned(),
+        FinishReason::Cancelled => "it was cancelled".to_owned(),
+        FinishReason::Empty => "no token was generated".to_owned(),
+    }
+}
+
+fn rate(tokens: usize, time: Duration) -> Option<f64> {
+    (tokens > 0 && !time.is_zero()).then(|| tokens as f64 / time.as_secs_f64())
+}

@@ -1,0 +1,322 @@
+//! From a request to everything that is known before the first number is computed: the plan, the recorded encoders, the
+//! feature counts, the memory that it will take.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use monocle_tensor::operation::Op;
+use monocle_tensor::program::Program;
+use monocle_tensor::recorder::BatchShape;
+
+use super::error::EngineError;
+use super::pictures::{self, Opened, PictureInput};
+use super::programs::EncodeSignature;
+use super::prompt::Prompt;
+use super::report::ImageReport;
+use crate::model::Model;
+use crate::plugin::contract::{Content, Message, Part, Plan};
+use crate::plugin::error::{Fault, PluginError};
+use crate::plugin::instance::Instance;
+
+/// What is asked of a model.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The conversation; pictures are numbered in the order of its parts.
+    pub messages: Vec<Message>,
+    /// The pictures.
+    pub pictures: Vec<PictureInput>,
+}
+
+impl Request {
+    /// One user turn: pictures, then words.
+    pub fn single(system: Option<&str>, pictures: Vec<PictureInput>, prompt: &str) -> Self {
+        let text = |text: &str| Part::Text(text.to_owned());
+        let mut messages = Vec::new();
+        if let Some(system) = system {
+            messages.push(Message {
+                role: "system".to_owned(),
+                content: Content::Parts(vec![text(system)]),
+            });
+        }
+        let parts = (0..pictures.len() as u32)
+            .map(Part::Image)
+            .chain([text(prompt)])
+            .collect();
+        messages.push(Message {
+            role: "user".to_owned(),
+            content: Content::Parts(parts),
+        });
+        Self { messages, pictures }
+    }
+}
+
+/// A request, planned and checked.
+pub struct Prepared {
+    pub(super) processor: Instance,
+    /// When the processor is an adapter.
+    pub(super) network: Option<Instance>,
+    /// The plan.
+    pub plan: Plan,
+    /// The prompt.
+    pub prompt: Prompt,
+    /// The pictures.
+    pub pictures: Vec<Opened>,
+    pub(super) encoders: Vec<Rc<Program>>,
+    /// Tokens of one prefill step.
+    pub chunk: usize,
+    /// What it is expected to take, weights not included.
+    pub estimate: MemoryEstimate,
+    pub(super) image_time: Duration,
+    pub(super) plan_time: Duration,
+    pub(super) record_time: Duration,
+}
+
+/// Expected memory, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct MemoryEstimate {
+    /// Key-value caches for the prompt and the tokens to come.
+    pub cache_bytes: usize,
+    /// Pixels and features of all pictures.
+    pub feature_bytes: usize,
+    /// The largest program's intermediate results.
+    pub program_bytes: usize,
+}
+
+impl MemoryEstimate {
+    /// All of it.
+    pub fn total(&self) -> usize {
+        self.cache_bytes + self.feature_bytes + self.program_bytes
+    }
+}
+
+/// Bytes of a float on engines that compute in 32 bits.
+const FLOAT: usize = 4;
+
+impl Model {
+    /// Plans a request and checks it, computing nothing. `max_tokens` bounds the answer, `chunk` is the size of a prefill step.
+    pub fn prepare(
+        &mut self,
+        request: &Request,
+        max_tokens: usize,
+        chunk: usize,
+    ) -> Result<Prepared, EngineError> {
+        if let Some(limit) = self
+            .settings
+            .max_images
+            .filter(|limit| request.pictures.len() > *limit)
+        {
+            return Err(EngineError::TooManyImages {
+                found: request.pictures.len(),
+                limit,
+            });
+        }
+        let started = Instant::now();
+        let mut opened = Vec::with_capacity(request.pictures.len());
+        for input in &request.pictures {
+            opened.push(pictures::open(
+                input,
+                &self.settings.decode,
+                self.settings.pixel_cap,
+            )?);
+        }
+        let image_time = started.elapsed();
+
+        let started = Instant::now();
+        let mut processor = self.processor_instance()?;
+        let sizes: Vec<_> = opened
+            .iter()
+            .map(|opened| crate::plugin::contract::Size {
+                width: opened.picture.width(),
+                height: opened.picture.height(),
+            })
+            .collect();
+        let plan = processor.plan(&request.messages, &sizes)?;
+        let prompt = Prompt::new(&plan);
+        if let Some(limit) = self.settings.context.filter(|limit| prompt.len() > *limit) {
+            let (tokens, image_tokens) = (prompt.len(), prompt.image_tokens());
+            return Err(EngineError::PromptTooLong {
+                tokens,
+                image_tokens,
+                limit,
+            });
+        }
+        let plan_time = started.elapsed();
+
+        let started = Instant::now();
+        let mut network = self.network_instance()?;
+        let instance = network.as_mut().unwrap_or(&mut processor);
+        self.load_instance(instance)?;
+        let mut encoders = Vec::with_capacity(plan.images.len());
+        for image in &plan.images {
+            let signature = EncodeSignature {
+                pixels: image.pixels.clone(),
+                layout: image.layout.clone(),
+            };
+            encoders.push(
+                self.programs
+                    .encode(signature, || instance.record_encode(image))?,
+            );
+        }
+        check_widths(instance, &encoders)?;
+        let mut prepared = Prepared {
+            processor,
+            network,
+            plan,
+            prompt,
+            pictures: opened,
+            encoders,
+            chunk,
+            estimate: MemoryEstimate::default(),
+            image_time,
+            plan_time,
+            record_time: Duration::ZERO,
+        };
+        // Every prefill signature is recorded here: a mistake shows before the first picture is encoded.
+        let mut programs = Vec::new();
+        let mut start = 0;
+        while start < prepared.prompt.len() {
+            let end = prepared.prompt.chunk_end(start, chunk);
+            let shape = prepared.batch_shape(start..end, 1);
+            programs.push(self.forward_program(&mut prepared, shape)?);
+            start = end;
+        }
+        prepared.estimate = estimate(&prepared, &programs, max_tokens);
+        prepared.record_time = started.elapsed();
+        Ok(prepared)
+    }
+
+    /// The program of a forward pass, recorded if its signature is new.
+    pub(super) fn forward_program(
+        &mut self,
+        prepared: &mut Prepared,
+        shape: BatchShape,
+    ) -> Result<Rc<Program>, PluginError> {
+        let instance = prepared.network.as_mut().unwrap_or(&mut prepared.processor);
+        self.programs
+            .forward(shape.clone(), || instance.record_forward(&shape))
+    }
+}
+
+impl Prepared {
+    /// The signature of a prefill step over these tokens.
+    pub(super) fn batch_shape(&self, range: std::ops::Range<usize>, wanted: usize) -> BatchShape {
+        let has_context = self.prompt.uses_context() && !self.encoders.is_empty();
+        let new_context = (has_context && range.start == 0).then(|| {
+            let rows = self.plan.images.iter().map(|image| image.features as usize).sum();
+            [rows, self.feature_widths()[0]]
+        });
+        BatchShape {
+            tokens: range.len(),
+            axes: self.prompt.axes(),
+            wanted,
+            features: self.prompt.has_features(&range).then(|| self.feature_widths()),
+            has_context,
+            new_context,
+        }
+    }
+
+    /// The signature of a decode step.
+    pub(super) fn decode_shape(&self) -> BatchShape {
+        BatchShape {
+            tokens: 1,
+            axes: self.prompt.axes(),
+            wanted: 1,
+            features: None,
+            has_context: self.prompt.uses_context() && !self.encoders.is_empty(),
+            new_context: None,
+        }
+    }
+
+    /// What there is to say of the pictures.
+    pub fn image_reports(&self) -> Vec<ImageReport> {
+        let each = self
+            .pictures
+            .iter()
+            .zip(&self.plan.images)
+            .map(|(opened, plan)| ImageReport {
+                name: opened.name.clone(),
+                format: opened.format.clone(),
+                given: opened.given,
+                used: plan.used,
+                tiles: plan.tiles,
+                tokens: plan.features,
+                steps: opened.steps.clone(),
+            });
+        each.collect()
+    }
+
+    /// Width of each feature set; the same for all pictures.
+    fn feature_widths(&self) -> Vec<usize> {
+        self.encoders
+            .first()
+            .map(|program| widths(program))
+            .unwrap_or_default()
+    }
+}
+
+fn widths(program: &Program) -> Vec<usize> {
+    program
+        .outputs
+        .iter()
+        .map(|output| program.value(*output).shape[1])
+        .collect()
+}
+
+/// All pictures of a request must give feature sets of the same widths.
+fn check_widths(instance: &Instance, encoders: &[Rc<Program>]) -> Result<(), PluginError> {
+    let Some((first, others)) = encoders.split_first() else {
+        return Ok(());
+    };
+    match others.iter().find(|other| widths(other) != widths(first)) {
+        None => Ok(()),
+        Some(other) => {
+            let reason = format!(
+                "feature sets are {:?} wide for one picture and {:?} for another",
+                widths(first),
+                widths(other)
+            );
+            Err(instance.error("network.encode", Fault::Inconsistent(reason)))
+        }
+    }
+}
+
+fn estimate(prepared: &Prepared, programs: &[Rc<Program>], max_tokens: usize) -> MemoryEstimate {
+    let tokens = prepared.prompt.len() + max_tokens;
+    let cache_bytes = programs
+        .first()
+        .map_or(0, |program| cache_bytes_per_token(program) * tokens);
+    let pixels = prepared.plan.images.iter().flat_map(|image| &image.pixels);
+    let pixels: usize = pixels.map(|shape| shape.iter().product::<usize>()).sum();
+    let features = prepared
+        .encoders
+        .iter()
+        .flat_map(|program| program.outputs.iter().map(|output| program.value(*output).len()));
+    let feature_bytes = (pixels + features.sum::<usize>()) * FLOAT;
+    let program_bytes = programs
+        .iter()
+        .chain(&prepared.encoders)
+        .map(|program| program.peak_bytes(FLOAT))
+        .max()
+        .unwrap_or(0);
+    MemoryEstimate {
+        cache_bytes,
+        feature_bytes,
+        program_bytes,
+    }
+}
+
+/// What one token adds to the caches.
+fn cache_bytes_per_token(program: &Program) -> usize {
+    let each = program
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.op, Op::Attend(_)))
+        .map(|node| {
+            let keys_and_values = &node.inputs[1..];
+            keys_and_values
+                .iter()
+                .map(|value| program.value(*value).shape[1..].iter().product::<usize>())
+                .sum::<usize>()
+        });
+    each.sum::<usize>() * FLOAT
+}

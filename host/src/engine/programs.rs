@@ -1,0 +1,120 @@
+//! Recorded programs, kept by signature: a plugin's code runs when a signature is new, and not again.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::rc::Rc;
+
+use monocle_tensor::program::Program;
+use monocle_tensor::recorder::BatchShape;
+
+/// Programs kept of each kind. A long conversation in odd chunks makes many signatures; old ones are recorded anew.
+const KEPT: usize = 64;
+
+/// What distinguishes recordings of `network.encode`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EncodeSignature {
+    /// Shapes of the pixel tensors.
+    pub pixels: Vec<Vec<usize>>,
+    /// The plan's further numbers.
+    pub layout: Vec<u32>,
+}
+
+/// All programs of one model.
+#[derive(Debug, Default)]
+pub struct Programs {
+    encode: Kept<EncodeSignature>,
+    forward: Kept<BatchShape>,
+}
+
+impl Programs {
+    /// The program for a picture, recorded if need be.
+    pub fn encode<E>(
+        &mut self,
+        signature: EncodeSignature,
+        record: impl FnOnce() -> Result<Program, E>,
+    ) -> Result<Rc<Program>, E> {
+        self.encode.get_or_record(signature, record)
+    }
+
+    /// The program for a batch, recorded if need be.
+    pub fn forward<E>(
+        &mut self,
+        signature: BatchShape,
+        record: impl FnOnce() -> Result<Program, E>,
+    ) -> Result<Rc<Program>, E> {
+        self.forward.get_or_record(signature, record)
+    }
+}
+
+#[derive(Debug)]
+struct Kept<K> {
+    programs: HashMap<K, Rc<Program>>,
+    order: VecDeque<K>,
+}
+
+impl<K> Default for Kept<K> {
+    fn default() -> Self {
+        Self {
+            programs: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Kept<K> {
+    fn get_or_record<E>(
+        &mut self,
+        key: K,
+        record: impl FnOnce() -> Result<Program, E>,
+    ) -> Result<Rc<Program>, E> {
+        if let Some(program) = self.programs.get(&key) {
+            return Ok(Rc::clone(program));
+        }
+        let program = Rc::new(record()?);
+        if self.order.len() == KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.programs.remove(&oldest);
+        }
+        self.order.push_back(key.clone());
+        self.programs.insert(key, Rc::clone(&program));
+        Ok(program)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monocle_tensor::recorder::{Recorder, RecordingLimits};
+    use std::sync::Arc;
+
+    fn signature(size: usize) -> EncodeSignature {
+        EncodeSignature {
+            pixels: vec![vec![size]],
+            layout: Vec::new(),
+        }
+    }
+
+    fn empty() -> Result<Program, ()> {
+        Ok(Recorder::new(Arc::default(), Vec::new(), None, RecordingLimits::default()).finish(Vec::new()))
+    }
+
+    #[test]
+    fn a_signature_is_recorded_once() {
+        let mut programs = Programs::default();
+        let first = programs.encode(signature(1), empty).unwrap();
+        let again = programs.encode(signature(1), || Err(())).unwrap();
+        assert_eq!(first.id, again.id);
+        assert!(programs.encode(signature(2), || Err(())).is_err());
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut programs = Programs::default();
+        for size in 0..=KEPT {
+            programs.encode(signature(size), empty).unwrap();
+        }
+        assert!(programs.encode(signature(0), || Err(())).is_err());
+        assert!(programs.encode(signature(1), || Err(())).is_ok());
+    }
+}

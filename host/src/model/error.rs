@@ -1,0 +1,97 @@
+//! Why a model cannot be opened.
+
+use std::path::PathBuf;
+
+use monocle_manifest::ManifestError;
+use monocle_tensor::backend::BackendError;
+use monocle_text::{TemplateError, TokenizerError};
+use monocle_weights::WeightsError;
+use monocle_weights::hub::HubError;
+
+use crate::plugin::error::PluginError;
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Nothing of that name.
+    #[error("no model `{asked}`: it is no manifest's name, no manifest file, no folder and no repository{}\n\nhint: `monocle models` lists what there is", nearest(.near))]
+    Unknown {
+        /// What was asked for.
+        asked: String,
+        /// Manifests of similar names.
+        near: Vec<String>,
+    },
+    /// The model's files are not on this machine.
+    #[error("the weights of `{name}` are not here: {missing}\n\nhint: {hint}")]
+    Absent {
+        /// The model.
+        name: String,
+        /// What is missing.
+        missing: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A folder or repository whose architecture no plugin knows.
+    #[error(
+        "{} is of type `{model_type}`, which no installed plugin understands (known: {known})\n\nhint: install a plugin \
+         for it, or write a manifest that names one", .folder.display()
+    )]
+    NoPlugin {
+        /// The model's folder.
+        folder: PathBuf,
+        /// Its `model_type`.
+        model_type: String,
+        /// What the installed plugins know.
+        known: String,
+    },
+    /// A folder whose configuration does not name its architecture.
+    #[error("{} has no `model_type` in its config.json\n\nhint: write a manifest that names a plugin", .folder.display())]
+    NoModelType {
+        /// The model's folder.
+        folder: PathBuf,
+    },
+    /// The manifest names an adapter that is a model plugin, or a model that is an adapter.
+    #[error("the manifest names `{name}` as {role}, and it is {kind} plugin")]
+    WrongKind {
+        /// The plugin.
+        name: String,
+        /// As what the manifest names it.
+        role: &'static str,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The manifest is not right.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The hub said no.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The files are not right.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The tokenizer is not right.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The template is not right.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The plugin is not right.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The engine said no.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+fn nearest(near: &[String]) -> String {
+    if near.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; did you mean {}?",
+        near.iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(" or ")
+    )
+}

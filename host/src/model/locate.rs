@@ -1,0 +1,253 @@
+//! From what a user types to a manifest and a folder: a manifest's name or path, a model's folder, a repository.
+
+use std::path::{Path, PathBuf};
+
+use monocle_manifest::Manifest;
+use monocle_manifest::schema::{Plugin, Source};
+use monocle_weights::ModelFolder;
+use monocle_weights::hub::{Hub, Progress};
+
+use super::error::ModelError;
+use crate::plugin::folders::PluginFolders;
+
+/// Where manifests, plugins and repositories are looked for.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Folders of manifests, the first that has a name wins.
+    pub manifests: Vec<PathBuf>,
+    /// Folders of plugins.
+    pub plugins: PluginFolders,
+    /// The hub and its cache.
+    pub hub: Hub,
+}
+
+/// A model's declaration.
+#[derive(Debug, Clone)]
+pub struct Declaration {
+    /// The manifest; made up when the model has none.
+    pub manifest: Manifest,
+    /// Where it came from, for people.
+    pub declared_by: String,
+}
+
+/// A manifest in one of the folders, readable or not.
+#[derive(Debug)]
+pub struct Listed {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says.
+    pub manifest: Result<Manifest, ModelError>,
+}
+
+impl Places {
+    /// As the environment says: `MONOCLE_MANIFESTS` and `MONOCLE_PLUGINS` (lists of folders, searched first), then folders beside the
+    /// program and the user's own; the hub by the variables that Hugging Face's tools share.
+    pub fn from_env() -> Self {
+        let listed = |name: &str| -> Vec<PathBuf> {
+            std::env::var_os(name)
+                .map(|list| std::env::split_paths(&list).collect())
+                .unwrap_or_default()
+        };
+        let mut manifests = listed("MONOCLE_MANIFESTS");
+        let mut plugins = listed("MONOCLE_PLUGINS");
+        let program = std::env::current_exe().and_then(std::fs::canonicalize).ok();
+        if let Some(folder) = program.as_deref().and_then(Path::parent) {
+            // Installed: bin/monocle beside share/monocle. Built: target/release/monocle in the project.
+            manifests.extend([
+                folder.join("../share/monocle/manifests"),
+                folder.join("../../manifests"),
+            ]);
+            plugins.extend([folder.join("../share/monocle/plugins"), folder.join("../plugins")]);
+        }
+        if let Some(home) = std::env::var_os("HOME").map(PathBuf::from) {
+            manifests.push(home.join(".config/monocle/manifests"));
+            plugins.push(home.join(".local/share/monocle/plugins"));
+        }
+        let existing = |folders: Vec<PathBuf>| {
+            let mut existing: Vec<PathBuf> = Vec::new();
+            for folder in folders
+                .into_iter()
+                .filter_map(|folder| std::fs::canonicalize(folder).ok())
+            {
+                if folder.is_dir() && !existing.contains(&folder) {
+                    existing.push(folder);
+                }
+            }
+            existing
+        };
+        Self {
+            manifests: existing(manifests),
+            plugins: PluginFolders::new(existing(plugins)),
+            hub: Hub::from_env(),
+        }
+    }
+
+    /// All manifests, by file name.
+    pub fn list(&self) -> Vec<Listed> {
+        let mut listed: Vec<Listed> = Vec::new();
+        for folder in &self.manifests {
+            let Ok(entries) = std::fs::read_dir(folder) else {
+                continue;
+            };
+            let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+            paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+            paths.sort();
+            for path in paths {
+                if !listed
+                    .iter()
+                    .any(|other| other.path.file_name() == path.file_name())
+                {
+                    let manifest = Manifest::load(&path).map_err(ModelError::from);
+                    listed.push(Listed { path, manifest });
+                }
+            }
+        }
+        listed
+    }
+
+    /// The model that a user means.
+    pub fn find(&self, asked: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Declaration, ModelError> {
+        let path = Path::new(asked);
+        if asked.ends_with(".toml") {
+            return by_manifest(path);
+        }
+        if path.is_dir() {
+            return self.by_folder(path, format!("the folder's config.json, `{asked}`"));
+        }
+        let mut near = Vec::new();
+        for listed in self.list() {
+            let file = listed.path.file_stem().is_some_and(|stem| stem == asked);
+            match listed.manifest {
+                Ok(manifest) if file || manifest.name == asked => {
+                    return Ok(Declaration {
+                        manifest,
+                        declared_by: listed.path.display().to_string(),
+                    });
+                }
+                Ok(manifest) => {
+                    if matches!(&manifest.source, Source::Repo { repo, .. } if repo == asked) {
+                        return Ok(Declaration {
+                            manifest,
+                            declared_by: listed.path.display().to_string(),
+                        });
+                    }
+                    near.push(manifest.name);
+                }
+                Err(error) if file => return Err(error),
+                // Another manifest's mistakes are not this model's.
+                Err(_) => {}
+            }
+        }
+        if is_repository(asked) {
+            let folder = self.hub.fetch(asked, "main", progress)?;
+            return self.by_folder(&folder, format!("the repository's config.json, `{asked}`"));
+        }
+        near.retain(|name| similar(name, asked));
+        Err(ModelError::Unknown {
+            asked: asked.to_owned(),
+            near,
+        })
+    }
+
+    /// Where the model's files are, fetching what is missing of a repository.
+    pub fn folder(
+        &self,
+        manifest: &Manifest,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<PathBuf, ModelError> {
+        match &manifest.source {
+            Source::Path(path) => Ok(path.clone()),
+            Source::Repo { repo, revision } => match self.hub.locate(repo, revision)? {
+                Some(located) if located.is_complete() => Ok(located.folder),
+                _ => Ok(self.hub.fetch(repo, revision, progress)?),
+            },
+        }
+    }
+
+    /// A folder without a manifest: the plugin is the one that knows its `model_type`.
+    fn by_folder(&self, folder: &Path, declared_by: String) -> Result<Declaration, ModelError> {
+        let files = ModelFolder::open(folder)?;
+        let Some(model_type) = files.model_type() else {
+            return Err(ModelError::NoModelType {
+                folder: folder.to_owned(),
+            });
+        };
+        let Some((_, stamp)) = self.plugins.for_model_type(model_type) else {
+            let mut known: Vec<String> = self
+                .plugins
+                .list()
+                .into_iter()
+                .filter_map(|found| found.stamp.ok())
+                .flat_map(|stamp| stamp.model_types)
+                .collect();
+            known.sort();
+            known.dedup();
+            let known = if known.is_empty() {
+                "no plugin is installed".to_owned()
+            } else {
+                known.join(", ")
+            };
+            return Err(ModelError::NoPlugin {
+                folder: folder.to_owned(),
+                model_type: model_type.to_owned(),
+                known,
+            });
+        };
+        let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let name = absolute
+            .file_name()
+            .map_or("model".to_owned(), |name| name.to_string_lossy().into_owned());
+        let manifest = Manifest::new(name, Plugin::named(stamp.name), Source::Path(absolute));
+        Ok(Declaration {
+            manifest,
+            declared_by,
+        })
+    }
+}
+
+fn by_manifest(path: &Path) -> Result<Declaration, ModelError> {
+    let manifest = Manifest::load(path)?;
+    Ok(Declaration {
+        manifest,
+        declared_by: path.display().to_string(),
+    })
+}
+
+/// `organisation/name`, and nothing that could be a path.
+fn is_repository(asked: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty()
+            && !word.starts_with('.')
+            && word
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    matches!(asked.split('/').collect::<Vec<_>>()[..], [organisation, name] if word(organisation) && word(name))
+}
+
+/// Whether two names are near enough to be mistaken for each other.
+fn similar(name: &str, asked: &str) -> bool {
+    let (name, asked) = (name.to_lowercase(), asked.to_lowercase());
+    let contained = asked.len() >= 3 && (name.contains(&asked) || asked.contains(&name));
+    contained || strsim::jaro_winkler(&name, &asked) > 0.85
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_told_from_paths() {
+        assert!(is_repository("HuggingFaceTB/SmolThing-256M"));
+        for path in ["./models/x", "models", "/models/x", "a/b/c", "../x", "a/", "a/.b"] {
+            assert!(!is_repository(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn near_names_are_offered() {
+        assert!(similar("shapes", "shape"));
+        assert!(similar("something-500m", "somthing-500m"));
+        assert!(!similar("shapes", "qqq"));
+    }
+}

@@ -1,1 +1,32 @@
-//! Finding, fetching and mapping the files of a model
+//! The files of a model: found, fetched, checked, mapped.
+//!
+//! [`hub::Hub`] finds a Hugging Face repository in the cache, or fetches it; [`ModelFolder`] reads the small files of
+//! a model's folder; [`Checkpoint`] maps its weights and hands them out by name, in the role that a plugin asks for.
+//! Weights stay as stored: what is dense stays in its own type, and what MLX quantised stays packed.
+
+mod checkpoint;
+mod dequantise;
+mod error;
+mod folder;
+mod header;
+pub mod hub;
+mod json;
+mod names;
+mod quantisation;
+mod quantise;
+mod quantise_folder;
+mod safetensors;
+mod shards;
+mod summary;
+
+pub use checkpoint::Checkpoint;
+pub use dequantise::{dequantise_rows, to_f32};
+pub use error::WeightsError;
+pub use folder::ModelFolder;
+pub use header::{Header, TensorHeader};
+pub use names::NameRules;
+pub use quantisation::{BITS, GROUP_SIZES};
+pub use quantise::{Quantised, quantise};
+pub use quantise_folder::{QuantiseOptions, quantise_folder};
+pub use safetensors::SafetensorsFile;
+pub use summary::{KindSummary, Summary};

@@ -1,0 +1,88 @@
+//! A model's folder: its small files.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::WeightsError;
+use crate::json::{read_json, read_text};
+
+/// A model's folder, laid out as Hugging Face repositories are.
+#[derive(Debug, Clone)]
+pub struct ModelFolder {
+    path: PathBuf,
+    config: Value,
+    generation_config: Option<Value>,
+    preprocessor_config: Option<Value>,
+    processor_config: Option<Value>,
+    tokenizer_config: Option<Value>,
+}
+
+impl ModelFolder {
+    /// Reads the folder's configuration files; only `config.json` must be there.
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        if let Err(error) = std::fs::read_dir(path) {
+            return Err(WeightsError::io("open the model folder", path, error));
+        }
+        let read = |name: &str| read_json(&path.join(name));
+        let config = read("config.json")?.ok_or_else(|| WeightsError::NoConfig {
+            folder: path.to_owned(),
+        })?;
+        if !config.is_object() {
+            return Err(WeightsError::BadText {
+                file: path.join("config.json"),
+                expected: "a JSON object",
+                reason: "it holds something else".to_owned(),
+            });
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            config,
+            generation_config: read("generation_config.json")?,
+            preprocessor_config: read("preprocessor_config.json")?,
+            processor_config: read("processor_config.json")?,
+            tokenizer_config: read("tokenizer_config.json")?,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `config.json`: a JSON object.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// The architecture's family, as `config.json` names it.
+    pub fn model_type(&self) -> Option<&str> {
+        self.config["model_type"].as_str()
+    }
+
+    /// `generation_config.json`.
+    pub fn generation_config(&self) -> Option<&Value> {
+        self.generation_config.as_ref()
+    }
+
+    /// `preprocessor_config.json`: how pictures are prepared.
+    pub fn preprocessor_config(&self) -> Option<&Value> {
+        self.preprocessor_config.as_ref()
+    }
+
+    /// `processor_config.json`: how pictures and text are joined.
+    pub fn processor_config(&self) -> Option<&Value> {
+        self.processor_config.as_ref()
+    }
+
+    /// `tokenizer_config.json`.
+    pub fn tokenizer_config(&self) -> Option<&Value> {
+        self.tokenizer_config.as_ref()
+    }
+
+    /// Any file of the folder as text, for instance `tokenizer.json` or `chat_template.jinja`; `None` when there is
+    /// none. It is read anew each time.
+    pub fn text(&self, name: &str) -> Result<Option<String>, WeightsError> {
+        read_text(&self.path.join(name))
+    }
+}

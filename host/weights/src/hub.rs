@@ -1,0 +1,78 @@
+//! Models on the Hugging Face hub: found in the standard cache, or fetched into it.
+
+mod cache;
+mod error;
+mod fetch;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use cache::Located;
+pub use error::HubError;
+pub use fetch::Progress;
+
+pub(crate) use fetch::is_wanted;
+
+/// Where repositories are looked for and fetched from.
+#[derive(Clone)]
+pub struct Hub {
+    /// The server.
+    pub endpoint: String,
+    /// The cache's folder, that which holds `models--…` folders.
+    pub cache: PathBuf,
+    /// Proves who asks; needed for gated and private repositories.
+    pub token: Option<String>,
+    /// Never use the network.
+    pub offline: bool,
+    /// How long a server may stay silent before a download is given up.
+    pub patience: Duration,
+}
+
+impl Hub {
+    /// As the environment says, in the variables that all Hugging Face tools share: `HF_ENDPOINT`, `HF_HOME`,
+    /// `HF_HUB_CACHE`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
+    pub fn from_env() -> Self {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// As [`Hub::from_env`], with the environment given.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let home = variable("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
+            let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+            let home = || {
+                Path::new(&variable("HOME").or(variable("USERPROFILE")).unwrap_or_default()).join(".cache")
+            };
+            cache.unwrap_or_else(home).join("huggingface")
+        });
+        let cache = variable("HF_HUB_CACHE").or(variable("HUGGINGFACE_HUB_CACHE"));
+        let token = || {
+            let file = variable("HF_TOKEN_PATH").map_or(home.join("token"), PathBuf::from);
+            let text = std::fs::read_to_string(file).ok()?;
+            Some(text.trim().to_owned()).filter(|token| !token.is_empty())
+        };
+        let yes = |value: String| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str());
+        Self {
+            endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned()),
+            cache: cache.map_or(home.join("hub"), PathBuf::from),
+            token: variable("HF_TOKEN")
+                .map(|token| token.trim().to_owned())
+                .or_else(token),
+            offline: variable("HF_HUB_OFFLINE").is_some_and(yes),
+            patience: Duration::from_secs(120),
+        }
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("endpoint", &self.endpoint)
+            .field("cache", &self.cache)
+            .field("has_token", &self.token.is_some())
+            .field("offline", &self.offline)
+            .field("patience", &self.patience)
+            .finish()
+    }
+}

@@ -1,0 +1,81 @@
+//! One safetensors file, mapped into memory.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use monocle_tensor::stored::{Bytes, StoredTensor};
+
+use crate::error::WeightsError;
+use crate::header::{Header, TensorHeader};
+
+/// A safetensors file: its header checked, its data mapped and untouched until somebody reads them.
+#[derive(Debug, Clone)]
+pub struct SafetensorsFile {
+    path: PathBuf,
+    header: Header,
+    bytes: Bytes,
+}
+
+impl SafetensorsFile {
+    /// Opens and checks a file.
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let broken = |problem| WeightsError::BrokenFile {
+            file: path.to_owned(),
+            problem,
+        };
+        let io = |source| WeightsError::io("open", path, source);
+        let file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        if !metadata.is_file() {
+            return Err(broken("it is not a file".to_owned()));
+        }
+        if metadata.len() == 0 {
+            return Err(broken("it is empty".to_owned()));
+        }
+        // SAFETY: the mapping is only read, and lives as long as the `Bytes` that own it. Another program that changes
+        // the file meanwhile could change values under us; model files are not written to in place, and every offset
+        // used below comes from a copy made once, so no access can leave the mapping.
+        let map = unsafe { Mmap::map(&file) }.map_err(|source| WeightsError::io("map", path, source))?;
+        let header = Header::parse(&map).map_err(broken)?;
+        Ok(Self {
+            path: path.to_owned(),
+            header,
+            bytes: Bytes::new(map),
+        })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's name, for messages.
+    pub fn name(&self) -> String {
+        self.path
+            .file_name()
+            .map_or(String::new(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// What the file holds.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The tensor that `header`, an entry of this file's header, describes.
+    pub(crate) fn tensor(&self, header: &TensorHeader) -> Result<StoredTensor, WeightsError> {
+        let bytes = self
+            .bytes
+            .slice(header.range.clone())
+            .ok_or_else(|| WeightsError::BrokenFile {
+                file: self.path.clone(),
+                problem: format!("tensor `{}` lies outside the file", header.name),
+            })?;
+        Ok(StoredTensor {
+            name: header.name.clone(),
+            kind: header.kind,
+            shape: header.shape.clone(),
+            bytes,
+        })
+    }
+}

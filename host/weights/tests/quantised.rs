@@ -1,0 +1,289 @@
+//! MLX's own quantised matrices (see tests/oracle/make_quantised_goldens.py): read, and made anew.
+
+use std::path::{Path, PathBuf};
+
+use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
+use monocle_weights::{
+    BITS, Checkpoint, GROUP_SIZES, ModelFolder, NameRules, QuantiseOptions, dequantise_rows, quantise,
+    quantise_folder, to_f32,
+};
+use serde_json::json;
+
+const NAMES: [&str; 4] = ["f32", "f16", "bf16", "edge"];
+
+/// A golden file as a checkpoint; its layers are called `2.32`, `4.64`, … and `stack`.
+fn golden(name: &str) -> Checkpoint {
+    let folder = temporary(&format!("golden-{name}-{:?}", std::thread::current().id()));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/oracle/quantised");
+    std::fs::copy(
+        source.join(format!("{name}.safetensors")),
+        folder.join("model.safetensors"),
+    )
+    .unwrap();
+    std::fs::write(folder.join("config.json"), layers().to_string()).unwrap();
+    let rules = NameRules::new([(r"\.packed$", ".weight")], []).unwrap();
+    let checkpoint = Checkpoint::open(&ModelFolder::open(&folder).unwrap(), &rules).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    checkpoint
+}
+
+/// A `config.json` with settings for each layer, by its name in the file.
+fn layers() -> serde_json::Value {
+    let mut quantization = json!({ "group_size": 32, "bits": 4 });
+    for bits in BITS {
+        for group in GROUP_SIZES {
+            // The file says `packed`, where a checkpoint would say `weight`.
+            quantization[format!("{bits}.{group}.packed")] = json!({ "group_size": group, "bits": bits });
+        }
+    }
+    json!({ "quantization": quantization })
+}
+
+fn temporary(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("monocle-quantised-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn matrix(weight: Weight) -> Matrix {
+    match weight {
+        Weight::Linear { matrix, .. } | Weight::Experts { matrix, .. } | Weight::Embedding(matrix) => matrix,
+        Weight::Tensor(tensor) => Matrix::Dense(tensor),
+    }
+}
+
+#[test]
+fn what_mlx_packed_is_unpacked() {
+    for name in NAMES {
+        let golden = golden(name);
+        for bits in BITS {
+            for group in GROUP_SIZES {
+                let matrix = matrix(golden.linear(&format!("{bits}.{group}")).unwrap());
+                assert!(
+                    matches!(matrix, Matrix::Affine { bits: b, group_size: g, .. } if (b, g) == (bits, group)),
+                    "{name} {bits} {group}"
+                );
+                let expected = to_f32(&golden.tensor(&format!("{bits}.{group}.values")).unwrap()).unwrap();
+                let rows = matrix.shape()[0];
+                let found = dequantise_rows(&matrix, 0..rows).unwrap();
+                compare(&matrix, &found, &expected, name);
+                let columns = matrix.shape()[1];
+                assert_eq!(
+                    dequantise_rows(&matrix, 1..2).unwrap(),
+                    found[columns..2 * columns]
+                );
+            }
+        }
+    }
+    let golden = golden("edge");
+    let stack = matrix(golden.experts("stack").unwrap());
+    assert_eq!(stack.shape(), [3, 2, 64]);
+    let expected = to_f32(&golden.tensor("stack.values").unwrap()).unwrap();
+    compare(
+        &stack,
+        &dequantise_rows(&stack, 0..6).unwrap(),
+        &expected,
+        "stack",
+    );
+    assert!(
+        dequantise_rows(&stack, 5..7)
+            .unwrap_err()
+            .to_string()
+            .contains("rows within 0..6")
+    );
+}
+
+/// MLX computes `scale * q + bias` in the type of the scales, rounding twice.
+fn compare(matrix: &Matrix, found: &[f32], expected: &[f32], name: &str) {
+    let Matrix::Affine {
+        scales,
+        biases,
+        bits,
+        group_size,
+        ..
+    } = matrix
+    else {
+        panic!("not quantised")
+    };
+    let unit = match scales.kind {
+        StoredType::F32 => f32::EPSILON,
+        StoredType::F16 => 1.0 / 1024.0,
+        _ => 1.0 / 128.0,
+    };
+    let (scales, biases) = (to_f32(scales).unwrap(), to_f32(biases).unwrap());
+    assert_eq!(found.len(), expected.len());
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let group = at / group_size;
+        let largest = scales[group].abs() * ((1 << bits) - 1) as f32 + biases[group].abs();
+        assert!(
+            (found - expected).abs() <= 1.5 * unit * largest,
+            "{name} {bits} {group_size} [{at}]: {found} {expected}"
+        );
+    }
+}
+
+#[test]
+fn what_is_quantised_here_equals_mlx() {
+    for (name, kind) in [
+        ("f32", StoredType::F32),
+        ("f16", StoredType::F16),
+        ("bf16", StoredType::BF16),
+        ("edge", StoredType::F32),
+    ] {
+        let golden = golden(name);
+        let source = golden.tensor("matrix").unwrap();
+        assert_eq!(source.kind, kind);
+        let values = to_f32(&source).unwrap();
+        for bits in BITS {
+            for group in GROUP_SIZES {
+                let found = quantise(&values, source.shape[1], bits, group, kind).unwrap();
+                let part = |part: &str| golden.tensor(&format!("{bits}.{group}.{part}")).unwrap();
+                let words: Vec<u32> = part("weight")
+                    .bytes
+                    .as_slice()
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|&b| u32::from_le_bytes(b))
+                    .collect();
+                assert_eq!(
+                    found.scales,
+                    to_f32(&part("scales")).unwrap(),
+                    "{name} {bits} {group}"
+                );
+                assert_eq!(
+                    found.biases,
+                    to_f32(&part("biases")).unwrap(),
+                    "{name} {bits} {group}"
+                );
+                assert_eq!(found.packed, words, "{name} {bits} {group}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_quantised_is_refused() {
+    let refusal = |values: &[f32], columns, bits, group, kind| {
+        quantise(values, columns, bits, group, kind)
+            .unwrap_err()
+            .to_string()
+    };
+    let row = [0.5; 64];
+    assert!(refusal(&row, 64, 7, 32, StoredType::F32).contains("expected 2, 3, 4, 5, 6 or 8 bits, found 7"));
+    assert!(refusal(&row, 64, 4, 16, StoredType::F32).contains("expected groups of 32, 64 or 128, found 16"));
+    assert!(refusal(&row, 64, 4, 128, StoredType::F32).contains("whole groups"));
+    assert!(refusal(&row, 0, 4, 32, StoredType::F32).contains("whole groups"));
+    assert!(refusal(&row, 64, 4, 32, StoredType::I8).contains("F32, F16 or BF16, found I8"));
+    assert!(refusal(&[f32::NAN; 64], 64, 4, 32, StoredType::F32).contains("finite"));
+}
+
+#[test]
+fn a_folder_is_quantised_and_opened_again() {
+    let source = temporary("source");
+    let tensor = |name: &str, shape: &[usize]| {
+        let count: usize = shape.iter().product();
+        let bytes: Vec<u8> = (0..count)
+            .flat_map(|at| ((at as f32 * 0.7).sin()).to_le_bytes())
+            .collect();
+        StoredTensor {
+            name: name.into(),
+            kind: StoredType::F32,
+            shape: shape.into(),
+            bytes: Bytes::new(bytes),
+        }
+    };
+    let tensors = [
+        tensor("embed.weight", &[5, 64]),
+        tensor("proj.weight", &[3, 128]),
+        tensor("proj.bias", &[3]),
+        tensor("odd.weight", &[3, 48]),
+        tensor("position_embedding.weight", &[4, 64]),
+        tensor("norm.weight", &[64]),
+    ];
+    write(&source.join("model-00001-of-00002.safetensors"), &tensors[..2]);
+    write(&source.join("model-00002-of-00002.safetensors"), &tensors[2..]);
+    let home = |at: usize| format!("model-0000{}-of-00002.safetensors", if at < 2 { 1 } else { 2 });
+    let map: serde_json::Map<_, _> = tensors
+        .iter()
+        .enumerate()
+        .map(|(at, tensor)| (tensor.name.clone(), json!(home(at))))
+        .collect();
+    std::fs::write(
+        source.join("model.safetensors.index.json"),
+        json!({ "weight_map": map }).to_string(),
+    )
+    .unwrap();
+    std::fs::write(source.join("config.json"), r#"{"model_type":"x"}"#).unwrap();
+    std::fs::write(source.join("tokenizer.json"), "{}").unwrap();
+    std::fs::write(source.join("model.py"), "").unwrap();
+
+    let target = source.join("quantised");
+    let source_folder = ModelFolder::open(&source).unwrap();
+    let layers = quantise_folder(&source_folder, &target, &QuantiseOptions::new(4, 64)).unwrap();
+    assert_eq!(layers, ["embed", "proj"]);
+    assert!(target.join("tokenizer.json").is_file() && !target.join("model.py").exists());
+    let folder = ModelFolder::open(&target).unwrap();
+    assert_eq!(
+        folder.config()["quantization"],
+        json!({ "group_size": 64, "bits": 4 })
+    );
+    assert_eq!(folder.model_type(), Some("x"));
+
+    let before = Checkpoint::open(&source_folder, &NameRules::default()).unwrap();
+    let after = Checkpoint::open(&folder, &NameRules::default()).unwrap();
+    assert_eq!(after.notes(), [] as [String; 0]);
+    let (Weight::Linear { matrix: dense, .. }, Weight::Linear { matrix: packed, bias }) =
+        (before.linear("proj").unwrap(), after.linear("proj").unwrap())
+    else {
+        panic!("not linear")
+    };
+    assert!(bias.is_some());
+    assert_eq!(packed.shape(), [3, 128]);
+    let (dense, packed) = (
+        dequantise_rows(&dense, 0..3).unwrap(),
+        dequantise_rows(&packed, 0..3).unwrap(),
+    );
+    // 16 levels over less than 2: half a step, and the rounding of one end onto a level.
+    assert!(dense.iter().zip(&packed).all(|(a, b)| (a - b).abs() < 0.14));
+    assert_ne!(dense, packed);
+    for name in ["odd.weight", "position_embedding.weight", "norm.weight"] {
+        assert_eq!(
+            after.tensor(name).unwrap().bytes.as_slice(),
+            before.tensor(name).unwrap().bytes.as_slice()
+        );
+    }
+    let summary = after.summary();
+    assert_eq!(summary.parameters, before.summary().parameters);
+    assert_eq!(
+        summary.parameters,
+        (5 * 64 + 3 * 128 + 3 + 3 * 48 + 4 * 64 + 64) as u64
+    );
+    assert_eq!((summary.files, summary.tensors), (2, 10));
+    // Packed: half a byte a value.
+    assert_eq!(summary.by_kind[&StoredType::U32].bytes, (5 * 64 + 3 * 128) / 2);
+
+    let again = quantise_folder(&source_folder, &target, &QuantiseOptions::new(4, 64));
+    assert!(
+        again
+            .unwrap_err()
+            .to_string()
+            .ends_with("exists and is not empty; name a new folder")
+    );
+    std::fs::remove_dir_all(&source).unwrap();
+}
+
+/// A safetensors file as the specification describes it.
+fn write(path: &Path, tensors: &[StoredTensor]) {
+    let mut header = json!({});
+    let mut data = Vec::new();
+    for tensor in tensors {
+        let start = data.len();
+        data.extend(tensor.bytes.as_slice());
+        header[&tensor.name] = json!({ "dtype": tensor.kind.name(), "shape": tensor.shape, "data_offsets": [start, data.len()] });
+    }
+    let header = header.to_string();
+    let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat();
+    std::fs::write(path, file).unwrap();
+}

@@ -347,3 +347,99 @@ impl Default for RopeConfig {
         Self::plain(10_000.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        cases: Vec<Case>,
+        interleaved: Vec<Interleaved>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        text_config: serde_json::Value,
+        long_context: bool,
+        head_dim: u32,
+        frequencies: Vec<f32>,
+        scale: f32,
+    }
+
+    #[derive(Deserialize)]
+    struct Interleaved {
+        sections: Vec<u32>,
+        axes: Vec<u8>,
+    }
+
+    fn golden() -> Golden {
+        serde_json::from_str(include_str!("../../../tests/oracle/guest/rope.json")).unwrap()
+    }
+
+    fn section(value: &serde_json::Value) -> Section {
+        Section::parse("config.json", &value.to_string()).unwrap()
+    }
+
+    #[test]
+    fn frequencies_are_those_of_transformers() {
+        for case in golden().cases {
+            let config = RopeConfig::read(&section(&case.text_config), case.long_context).unwrap();
+            let angles = config.angles(case.head_dim).unwrap();
+            let place = case.text_config;
+            assert_eq!(angles.frequencies.len(), case.frequencies.len(), "{place}");
+            assert!(
+                (angles.scale - case.scale).abs() < 1e-6,
+                "{place}: {} for {}",
+                angles.scale,
+                case.scale
+            );
+            for (found, expected) in angles.frequencies.iter().zip(&case.frequencies) {
+                assert!(
+                    (found / expected - 1.0).abs() < 5e-7,
+                    "{place}: {found} for {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn interleaved_axes_are_those_of_transformers() {
+        for case in golden().interleaved {
+            assert_eq!(interleaved_axes(&case.sections), case.axes, "{:?}", case.sections);
+        }
+    }
+
+    #[test]
+    fn sections_lie_one_after_another() {
+        let config = serde_json::json!({"rope_scaling": {"type": "mrope", "mrope_section": [1, 2, 1]}});
+        let config = RopeConfig::read(&section(&config), false).unwrap();
+        assert_eq!(config.angles(8).unwrap().axes, [0, 1, 1, 2]);
+        let error = config.angles(16).unwrap_err().to_string();
+        assert!(error.contains("[1, 2, 1]") && error.contains("16"), "{error}");
+    }
+
+    #[test]
+    fn a_part_of_the_head_turns() {
+        let config =
+            serde_json::json!({"rope_parameters": {"rope_theta": 16.0, "partial_rotary_factor": 0.5}});
+        let angles = RopeConfig::read(&section(&config), false)
+            .unwrap()
+            .angles(8)
+            .unwrap();
+        assert_eq!(angles.frequencies, [1.0, 0.25]); // 16^0, 16^(-2/4)
+    }
+
+    #[test]
+    fn unknown_and_incomplete_rules_are_refused() {
+        let read = |rule: serde_json::Value| {
+            let config = serde_json::json!({"rope_scaling": rule, "max_position_embeddings": 8});
+            RopeConfig::read(&section(&config), false)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(read(serde_json::json!({"type": "spiral"})).contains("`spiral`"));
+        assert!(read(serde_json::json!({"type": "linear"})).contains("`linear` lacks `factor`"));
+        assert!(read(serde_json::json!({"type": "longrope", "factor": 1.0})).contains("`short_factor`"));
+    }
+}

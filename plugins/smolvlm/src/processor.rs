@@ -130,3 +130,93 @@ fn normalisation(rules: &Section) -> Result<Normalisation> {
         rules.get_or("image_std", [0.5; 3])?,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        expansions: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        rows: u32,
+        columns: u32,
+        tokens: u32,
+        text: String,
+    }
+
+    #[test]
+    fn prompts_are_those_of_transformers() {
+        let golden: Golden =
+            serde_json::from_str(include_str!("../../../tests/oracle/smolvlm/tiling.json")).unwrap();
+        for Case {
+            rows,
+            columns,
+            tokens,
+            text,
+        } in golden.expansions
+        {
+            let size = Size::square(1);
+            let tiling = Tiling {
+                first: size,
+                cut: size,
+                rows,
+                columns,
+            };
+            assert_eq!(expansion(&tiling, tokens), text);
+        }
+    }
+
+    fn configure(config: &str, preprocessor: Option<&str>) -> Result<SmolVlmProcessor> {
+        SmolVlmProcessor::configure(&ModelFiles {
+            config: config.to_owned(),
+            preprocessor: preprocessor.map(str::to_owned),
+            processor: None,
+            generation: None,
+            options: "{}".to_owned(),
+        })
+    }
+
+    #[test]
+    fn rules_left_out_are_the_reference_s() {
+        // transformers 5.23: Idefics3ImageProcessorPil and Idefics3VisionConfig; 364 / 14 / 2 = 13, squared.
+        let processor = configure(r#"{"vision_config": {"patch_size": 14}}"#, None).unwrap();
+        assert_eq!(
+            (processor.target, processor.tile),
+            (Target::LongestEdge(1456), 364)
+        );
+        assert_eq!((processor.split, processor.filter), (true, Filter::Lanczos));
+        assert_eq!(processor.normalisation, Normalisation::half());
+        assert_eq!(processor.tokens_per_tile, 169);
+    }
+
+    #[test]
+    fn rules_given_are_followed() {
+        let rules = r#"{"do_resize": false, "do_image_splitting": false, "resample": 3, "do_normalize": false,
+                        "rescale_factor": 0.5, "max_image_size": {"longest_edge": 384}}"#;
+        let config = r#"{"scale_factor": 3, "vision_config": {"patch_size": 14}}"#;
+        let processor = configure(config, Some(rules)).unwrap();
+        assert_eq!(
+            (processor.target, processor.split, processor.filter),
+            (Target::Keep, false, Filter::Bicubic)
+        );
+        assert_eq!(
+            processor.normalisation,
+            Normalisation::new(0.5, [0.0; 3], [1.0; 3])
+        );
+        assert_eq!(processor.tokens_per_tile, 81); // 384 / 14 = 27 patches, 27 / 3 = 9
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let error = configure(r#"{"vision_config": {"patch_size": 28}}"#, None)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("364 pixels hold 13 patches of 28"), "{error}");
+    }
+}

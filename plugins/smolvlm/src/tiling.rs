@@ -122,3 +122,65 @@ fn to_multiples(size: Size, tile: u32) -> Size {
 fn ratio(size: Size) -> f64 {
     f64::from(size.width) / f64::from(size.height)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        tilings: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        size: [u32; 2],
+        longest_edge: u32,
+        tile: u32,
+        first: [u32; 2],
+        cut: [u32; 2],
+        rows: u32,
+        columns: u32,
+        tiles: u32,
+    }
+
+    fn size([width, height]: [u32; 2]) -> Size {
+        Size { width, height }
+    }
+
+    #[test]
+    fn sizes_are_those_of_transformers() {
+        let golden: Golden =
+            serde_json::from_str(include_str!("../../../tests/oracle/smolvlm/tiling.json")).unwrap();
+        for case in golden.tilings {
+            let place = format!("{:?} to {}, tiles of {}", case.size, case.longest_edge, case.tile);
+            let tiling = Tiling::new(
+                size(case.size),
+                Target::LongestEdge(case.longest_edge),
+                case.tile,
+                true,
+            );
+            let expected = Tiling {
+                first: size(case.first),
+                cut: size(case.cut),
+                rows: case.rows,
+                columns: case.columns,
+            };
+            assert_eq!(tiling, expected, "{place}");
+            assert_eq!(tiling.tiles(), case.tiles, "{place}");
+        }
+    }
+
+    #[test]
+    fn without_splitting_a_picture_is_squeezed_into_one_tile() {
+        let tiling = Tiling::new(size([333, 217]), Target::Keep, 56, false);
+        let expected = Tiling {
+            first: size([333, 217]),
+            cut: Size::square(56),
+            rows: 0,
+            columns: 0,
+        };
+        assert_eq!((tiling, tiling.tiles()), (expected, 1));
+    }
+}

@@ -209,3 +209,37 @@ impl Layer {
 fn norm(name: &str, config: &LlamaConfig) -> RmsNorm {
     RmsNorm::load_with_offset(name, config.rms_norm_eps, config.norm_offset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_reference_s_config_class() {
+        // transformers 5.23: LlamaConfig()
+        let config = LlamaConfig::read(&Section::parse("config.json", "{}").unwrap()).unwrap();
+        assert_eq!(
+            (
+                config.hidden_size,
+                config.num_hidden_layers,
+                config.num_attention_heads
+            ),
+            (4096, 32, 32)
+        );
+        assert_eq!((config.num_key_value_heads, config.head_dim()), (None, 128));
+        assert_eq!((config.rms_norm_eps, config.hidden_act), (1e-6, Activation::Silu));
+        assert_eq!(config.rope, RopeConfig::plain(10_000.0));
+    }
+
+    #[test]
+    fn what_is_given_is_taken() {
+        let text = r#"{"hidden_size": 960, "num_attention_heads": 15, "head_dim": null, "rms_norm_eps": 1e-5,
+                       "rope_theta": 100000, "num_key_value_heads": 5, "vocab_size": 7, "unknown": {}}"#;
+        let config = LlamaConfig::read(&Section::parse("config.json", text).unwrap()).unwrap();
+        assert_eq!((config.head_dim(), config.num_key_value_heads), (64, Some(5)));
+        assert_eq!((config.rms_norm_eps, config.rope.theta), (1e-5, 100_000.0));
+        let error =
+            LlamaConfig::read(&Section::parse("config.json", r#"{"num_attention_heads": 0}"#).unwrap());
+        assert!(error.unwrap_err().to_string().contains("`num_attention_heads`"));
+    }
+}

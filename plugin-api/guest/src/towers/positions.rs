@@ -24,27 +24,55 @@ impl Positions {
     }
 }
 
-/// The rows that `Idefics3VisionEmbeddings` in transformers takes: a patch at fraction `i / count` of a side belongs to the last of
-/// `side` equal parts that starts at or before it. In 32-bit floats, as there: for some counts rounding moves a patch one
-/// part back, and models were trained with that.
+/// Rows for a grid of patches that is stretched over the whole table: patch `i` of `count` along a side takes part
+/// `⌊i · side / count⌋`, as `Idefics3VisionEmbeddings` in transformers does. (There, 32-bit fractions put some patches one part
+/// back when `side` is 19, 25, 29 or one of some greater counts; no published model has such a table.)
 pub fn fractional_positions(height: u32, width: u32, side: u32) -> Vec<i32> {
-    let rows = buckets(height, side);
-    let columns = buckets(width, side);
-    rows.iter()
-        .flat_map(|row| columns.iter().map(move |column| row * side as i32 + column))
-        .collect()
+    let part = |index: u32, count: u32| (u64::from(index) * u64::from(side) / u64::from(count)) as i32;
+    let row = |y| (0..width).map(move |x| part(y, height) * side as i32 + part(x, width));
+    (0..height).flat_map(row).collect()
 }
 
-fn buckets(count: u32, side: u32) -> Vec<i32> {
-    let step = 1.0 / count as f32;
-    // torch.arange(1 / side, 1, 1 / side) steps in 64 bits and stores 32.
-    let width = 1.0 / f64::from(side);
-    let bound = |part: u32| (width + width * f64::from(part)) as f32;
-    let length = ((1.0 - width) / width).ceil() as u32;
-    let bounds: Vec<f32> = (0..length).map(bound).collect();
-    let bucket = |index: u32| {
-        let fraction = (index as f32 * step).min((1.0 - 1e-6) as f32);
-        bounds.partition_point(|&bound| bound <= fraction) as i32
-    };
-    (0..count).map(bucket).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        grids: Vec<Grid>,
+    }
+
+    #[derive(Deserialize)]
+    struct Grid {
+        grid: [u32; 3],
+        rows: Vec<i32>,
+    }
+
+    #[test]
+    fn fractional_positions_are_those_of_transformers() {
+        let golden: Golden =
+            serde_json::from_str(include_str!("../../../../tests/oracle/guest/positions.json")).unwrap();
+        for Grid {
+            grid: [height, width, side],
+            rows,
+        } in golden.grids
+        {
+            assert_eq!(
+                fractional_positions(height, width, side),
+                rows,
+                "{height} by {width} in {side}"
+            );
+        }
+    }
+
+    #[test]
+    fn fixed_positions_need_the_table_s_size() {
+        assert_eq!(Positions::Fixed.rows(2, 2, 2).unwrap(), [0, 1, 2, 3]);
+        let error = Positions::Fixed.rows(2, 3, 2).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "a picture of 3 by 2 patches, but the position table is for 2 by 2"
+        );
+    }
 }

@@ -51,7 +51,7 @@ pub struct Generated {
     pub finish: FinishReason,
     /// How many tokens were generated, the end token included.
     pub tokens: usize,
-    /// How many of them were reasoning.
+    /// How many of them were reasoning, its end marker included.
     pub reasoning_tokens: usize,
     /// What was taken out of the text.
     pub removed: Vec<Removed>,

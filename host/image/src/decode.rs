@@ -9,8 +9,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use image::DynamicImage;
 use image::metadata::Orientation;
+use image::{DynamicImage, RgbImage};
 
 use crate::error::ImageError;
 use crate::picture::{MAX_PIXELS, Picture};
@@ -114,7 +114,12 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageErr
     let (width, height) = (stored.pixels.width(), stored.pixels.height());
     let flat = colour::flatten(stored.pixels, format, options)?;
 
-    let mut upright = DynamicImage::ImageRgb8(flat.rgb);
+    let stored_rgb = RgbImage::from_raw(width, height, flat.rgb).ok_or_else(|| ImageError::Damaged {
+        format: format.name(),
+        what: "its data do not fill the size its header gives".to_owned(),
+        bytes: bytes.len(),
+    })?;
+    let mut upright = DynamicImage::ImageRgb8(stored_rgb);
     upright.apply_orientation(stored.orientation);
     let picture = Picture::from_rgb(upright.width(), upright.height(), upright.into_bytes())?;
 

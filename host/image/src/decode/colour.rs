@@ -1,6 +1,6 @@
 //! From any pixel type to 8-bit RGB, with PIL's numbers.
 
-use image::{DynamicImage, RgbImage};
+use image::DynamicImage;
 
 use super::{AlphaHandling, DecodeOptions, WideGrey};
 use crate::error::ImageError;
@@ -8,7 +8,7 @@ use crate::source::Format;
 
 /// Pixels in 8-bit RGB, and what it took.
 pub(super) struct Flat {
-    pub rgb: RgbImage,
+    pub rgb: Vec<u8>, // [height, width, 3]
     pub transparent_pixels: u64,
     pub clipped_pixels: u64,
 }
@@ -19,7 +19,6 @@ pub(super) fn flatten(
     format: Format,
     options: &DecodeOptions,
 ) -> Result<Flat, ImageError> {
-    let (width, height) = (pixels.width(), pixels.height());
     let mut transparent_pixels = 0;
     let mut clipped_pixels = 0;
     // PIL drops the low byte of 16-bit colours, except those of PNM files, which it scales.
@@ -65,11 +64,6 @@ pub(super) fn flatten(
             });
         }
     };
-    let rgb = RgbImage::from_raw(width, height, rgb).ok_or_else(|| ImageError::Damaged {
-        format: format.name(),
-        what: "its data do not fill the size its header gives".to_owned(),
-        bytes: 0,
-    })?;
     Ok(Flat {
         rgb,
         transparent_pixels,

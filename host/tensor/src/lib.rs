@@ -4,6 +4,7 @@
 //! the [`program::Program`] that comes out is run, as often as wanted, by an engine behind [`backend::Backend`].
 
 pub mod backend;
+pub mod cpu;
 mod infer;
 pub mod operation;
 pub mod program;

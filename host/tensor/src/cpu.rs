@@ -1,0 +1,214 @@
+//! The engine for plain processors: several threads, weights as they are stored, sums in 32-bit floats.
+
+mod attention;
+mod batch;
+mod convolution;
+mod dense;
+mod elementwise;
+mod few_rows;
+mod indexing;
+mod interpolation;
+mod lanes;
+mod load;
+mod math;
+mod matrix;
+mod memory;
+mod movement;
+mod output;
+mod prepare;
+mod product;
+mod rotary;
+mod rows;
+mod run;
+mod sequences;
+mod shape;
+mod state;
+mod step;
+mod threads;
+mod value;
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use lanes::Instructions;
+
+use crate::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
+use crate::program::{Program, ProgramId, ValueType};
+use crate::stored::Weight;
+use lanes::Processor;
+use load::Loaded;
+use memory::Memory;
+use prepare::Prepared;
+use run::Run;
+use sequences::Sequences;
+use threads::Threads;
+use value::Value;
+
+/// Programs that are kept prepared.
+const MOST_PREPARED: usize = 64;
+
+/// The engine.
+pub struct CpuBackend {
+    threads: Threads,
+    processor: Processor,
+    memory: Memory,
+    weights: Vec<Loaded>,
+    sequences: Sequences,
+    prepared: HashMap<ProgramId, Rc<Prepared>>,
+}
+
+impl CpuBackend {
+    /// An engine that works with this many threads; by default with as many as there are processors.
+    pub fn new(threads: Option<usize>) -> Self {
+        Self::with_processor(threads, Processor::best())
+    }
+
+    /// An engine that uses this instruction set, if the processor has it.
+    pub fn with_instructions(threads: Option<usize>, instructions: Instructions) -> Option<Self> {
+        Processor::with(instructions).map(|processor| Self::with_processor(threads, processor))
+    }
+
+    fn with_processor(threads: Option<usize>, processor: Processor) -> Self {
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            threads: Threads::new(threads.unwrap_or(available).clamp(1, 256)),
+            processor,
+            memory: Memory::default(),
+            weights: Vec::new(),
+            sequences: Sequences::default(),
+            prepared: HashMap::new(),
+        }
+    }
+
+    fn prepare(&mut self, program: &Program) -> Rc<Prepared> {
+        if let Some(prepared) = self.prepared.get(&program.id) {
+            return Rc::clone(prepared);
+        }
+        if self.prepared.len() >= MOST_PREPARED {
+            self.prepared.clear();
+        }
+        let prepared = Rc::new(Prepared::new(program, &self.memory));
+        self.prepared.insert(program.id, Rc::clone(&prepared));
+        prepared
+    }
+}
+
+impl Backend for CpuBackend {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn device(&self) -> String {
+        format!(
+            "{} processor, {} instructions, {} threads",
+            std::env::consts::ARCH,
+            self.processor.instructions().name(),
+            self.threads.count()
+        )
+    }
+
+    fn load(
+        &mut self,
+        weights: Arc<Vec<Weight>>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<(), BackendError> {
+        self.weights.clear();
+        let bytes: Vec<usize> = weights.iter().map(stored_bytes).collect();
+        let (mut done, all) = (0, bytes.iter().sum());
+        for (weight, bytes) in weights.iter().zip(bytes) {
+            self.weights.push(load::load(&self.memory, weight)?);
+            done += bytes;
+            progress(done, all);
+        }
+        Ok(())
+    }
+
+    fn new_sequence(&mut self) -> SequenceId {
+        self.sequences.create()
+    }
+
+    fn drop_sequence(&mut self, sequence: SequenceId) {
+        self.sequences.drop(sequence);
+    }
+
+    fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> Result<Tensor, BackendError> {
+        let kind = ValueType::float(shape);
+        if kind.len() != values.len() {
+            return Err(BackendError::Input(format!(
+                "{} values do not fill {kind}",
+                values.len()
+            )));
+        }
+        Ok(Tensor::new(kind, Value::from_floats(&self.memory, &values)))
+    }
+
+    fn download(&mut self, tensor: &Tensor) -> Result<Vec<f32>, BackendError> {
+        let value = step::value_of(tensor)?;
+        Ok(match tensor.value_type().kind {
+            crate::operation::Kind::Float => value.floats().to_vec(),
+            crate::operation::Kind::Int => value.ints().iter().map(|x| *x as f32).collect(),
+        })
+    }
+
+    fn run(
+        &mut self,
+        program: &Program,
+        inputs: &[Tensor],
+        step: Option<&Step>,
+    ) -> Result<Vec<Tensor>, BackendError> {
+        let prepared = self.prepare(program);
+        step::check(program, inputs, step)?;
+        let nothing = Step::default();
+        let step = step.unwrap_or(&nothing);
+        self.sequences.begin(step)?;
+        let run = Run {
+            program,
+            prepared: &prepared,
+            inputs,
+            step,
+            weights: &self.weights,
+            sequences: &mut self.sequences,
+            memory: &self.memory,
+            threads: &self.threads,
+            processor: self.processor,
+            values: Vec::new(),
+            tables: Vec::new(),
+            index: 0,
+        };
+        // A panic is a fault of the engine: it ends this request, and the sequences stay marked.
+        let results = catch_unwind(AssertUnwindSafe(|| run.run())).unwrap_or_else(|payload| {
+            let reason = payload
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_else(|| "it panicked".to_owned());
+            Err(BackendError::Device {
+                engine: "cpu",
+                reason,
+            })
+        })?;
+        self.sequences.finish(step);
+        Ok(results)
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.memory.usage()
+    }
+
+    fn reset_peak(&mut self) {
+        self.memory.reset_peak();
+    }
+}
+
+fn stored_bytes(weight: &Weight) -> usize {
+    let tensor = |tensor: &crate::stored::StoredTensor| tensor.len() * tensor.kind.size();
+    match weight {
+        Weight::Tensor(stored) => tensor(stored),
+        Weight::Embedding(matrix) => matrix.stored_bytes(),
+        Weight::Linear { matrix, bias } | Weight::Experts { matrix, bias } => {
+            matrix.stored_bytes() + bias.as_ref().map_or(0, tensor)
+        }
+    }
+}

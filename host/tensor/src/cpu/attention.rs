@@ -1,0 +1,518 @@
+//! Attention in tiles of keys with a running softmax (FlashAttention-2, arXiv:2307.08691): memory grows with the
+//! tokens, never with their square. Which keys a row sees is an interval, so there is no mask either.
+
+use super::lanes::{Kernel, Lanes, Processor};
+use super::math;
+use super::matrix::with_scratch;
+use super::output::Shared;
+use super::product::{Initial, TILE_ROWS, Tile, multiply_tile};
+use super::threads::Threads;
+
+/// Keys that are worked on at a time; blocks of a cache hold a multiple of it.
+pub const TILE_KEYS: usize = 64;
+/// Rows that one task works on.
+const TASK_ROWS: usize = 96;
+/// Up to how many rows are worked on one by one.
+const FEW_ROWS: usize = 4;
+/// Heads that may share a key-value head where rows are worked on one by one.
+const MOST_SHARED: usize = 128;
+
+/// Sizes and scores of one attention operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Heads of the queries.
+    pub heads: usize,
+    /// Heads of keys and values; each serves `heads / kv_heads` heads.
+    pub kv_heads: usize,
+    /// Elements of a query or key.
+    pub dim: usize,
+    /// Elements of a value.
+    pub value_dim: usize,
+    /// Multiplies the scores.
+    pub scale: f32,
+    /// `softcap · tanh(score / softcap)`
+    pub softcap: Option<f32>,
+}
+
+/// Keys and values of one sequence, in blocks.
+pub struct KeyValues<'a> {
+    /// Keys `[block_tokens, kv_heads, dim]` and values `[block_tokens, kv_heads, value_dim]`.
+    pub blocks: Vec<[&'a [f32]; 2]>,
+    /// Tokens of each block but the last: a multiple of [`TILE_KEYS`] when there are several blocks.
+    pub block_tokens: usize,
+}
+
+/// Rows of one sequence and what they see.
+pub struct Queries<'a> {
+    /// First row in q and in the result.
+    pub first: usize,
+    /// For each row, the interval of keys that it sees.
+    pub visible: Vec<[usize; 2]>,
+    /// What they attend to.
+    pub keys: KeyValues<'a>,
+}
+
+/// Attends: q and out are `[rows, heads, ..]`.
+pub fn attend(
+    processor: Processor,
+    threads: &Threads,
+    shape: Shape,
+    q: &[f32],
+    sequences: &[Queries<'_>],
+    out: &mut [f32],
+) {
+    if out.is_empty() {
+        return;
+    }
+    let shared = Shared::new(out);
+    let mut tasks = Vec::new();
+    for queries in sequences {
+        let rows = queries.visible.len();
+        if few(shape, queries) {
+            for row in 0..rows {
+                tasks.extend((0..shape.kv_heads).map(|head| (queries, head, row, 1)));
+            }
+        } else {
+            for head in 0..shape.heads {
+                let blocks = (0..rows).step_by(TASK_ROWS);
+                tasks.extend(blocks.map(|row| (queries, head, row, TASK_ROWS.min(rows - row))));
+            }
+        }
+    }
+    let work = |index: usize| {
+        let (queries, head, row, rows) = tasks[index];
+        let one_by_one = few(shape, queries);
+        let needed = if one_by_one {
+            shape.heads / shape.kv_heads * (TILE_KEYS + shape.value_dim)
+        } else {
+            Scratch::len(shape, rows)
+        };
+        with_scratch(needed, |scratch| {
+            processor.run(Task {
+                shape,
+                q,
+                queries,
+                head,
+                row,
+                rows,
+                one_by_one,
+                out: &shared,
+                scratch,
+            });
+        });
+    };
+    let pairs: usize = sequences
+        .iter()
+        .flat_map(|queries| {
+            queries
+                .visible
+                .iter()
+                .map(|[start, end]| end.saturating_sub(*start))
+        })
+        .sum();
+    if pairs * shape.heads * (shape.dim + shape.value_dim) < 64 * 1024 {
+        (0..tasks.len()).for_each(work);
+    } else {
+        threads.parallel(tasks.len(), work);
+    }
+}
+
+fn few(shape: Shape, queries: &Queries<'_>) -> bool {
+    queries.visible.len() <= FEW_ROWS && shape.heads / shape.kv_heads <= MOST_SHARED
+}
+
+struct Task<'a> {
+    shape: Shape,
+    q: &'a [f32],
+    queries: &'a Queries<'a>,
+    /// A head, or a key-value head when rows are worked on one by one.
+    head: usize,
+    row: usize,
+    rows: usize,
+    one_by_one: bool,
+    out: &'a Shared<'a, f32>,
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        if self.one_by_one {
+            self.one_row::<V>();
+        } else {
+            self.many_rows::<V>();
+        }
+    }
+}
+
+impl KeyValues<'_> {
+    /// Keys and values of the tile that starts at token `start`: from their first element of this head on.
+    #[inline(always)]
+    fn tile(&self, shape: Shape, start: usize, count: usize, head: usize) -> [&[f32]; 2] {
+        let (block, row) = (start / self.block_tokens, start % self.block_tokens);
+        let [keys, values] = self.blocks[block];
+        let part = |dim: usize| {
+            let stride = shape.kv_heads * dim;
+            let first = row * stride + head * dim;
+            first..first + (count - 1) * stride + dim
+        };
+        [&keys[part(shape.dim)], &values[part(shape.value_dim)]]
+    }
+}
+
+impl Task<'_> {
+    /// One row, all heads that share a key-value head: keys and values are read once.
+    #[inline(always)]
+    fn one_row<V: Lanes>(self) {
+        let Shape {
+            heads,
+            kv_heads,
+            dim,
+            value_dim,
+            scale,
+            softcap,
+        } = self.shape;
+        let group = heads / kv_heads;
+        let row = self.queries.first + self.row;
+        let q = &self.q[(row * heads + self.head * group) * dim..][..group * dim];
+        let (scores, sums) = self.scratch.split_at_mut(group * TILE_KEYS);
+        let sums = &mut sums[..group * value_dim];
+        sums.fill(0.0);
+        let mut running = [Running::START; MOST_SHARED];
+        let [lo, end] = self.queries.visible[self.row];
+        let mut tile = lo / TILE_KEYS * TILE_KEYS;
+        while tile < end {
+            let (from, to) = (lo.max(tile), end.min(tile + TILE_KEYS));
+            let count = to - from;
+            let [keys, values] = self.queries.keys.tile(self.shape, from, count, self.head);
+            for key in 0..count {
+                let k = &keys[key * kv_heads * dim..][..dim];
+                for head in 0..group {
+                    scores[head * TILE_KEYS + key] = dot::<V>(&q[head * dim..][..dim], k) * scale;
+                }
+            }
+            for head in 0..group {
+                let scores = &mut scores[head * TILE_KEYS..][..TILE_KEYS];
+                scores[count..].fill(f32::NEG_INFINITY);
+                let factor = running[head].update::<V>(scores, softcap);
+                let sums = &mut sums[head * value_dim..][..value_dim];
+                weighted_sum::<V>(&scores[..count], values, kv_heads * value_dim, factor, sums);
+            }
+            tile += TILE_KEYS;
+        }
+        for head in 0..group {
+            let at = (row * heads + self.head * group + head) * value_dim;
+            // SAFETY: each task writes its own row and heads.
+            let out = unsafe { self.out.part(at, value_dim) };
+            let factor = running[head].normaliser();
+            for (out, sum) in out.iter_mut().zip(&sums[head * value_dim..]) {
+                *out = sum * factor;
+            }
+        }
+    }
+
+    /// Several rows of one head, as products of small matrices.
+    #[inline(always)]
+    fn many_rows<V: Lanes>(self) {
+        let Shape {
+            heads,
+            kv_heads,
+            dim,
+            value_dim,
+            scale,
+            softcap,
+        } = self.shape;
+        let rows = self.rows;
+        let width = 2 * V::COUNT;
+        let kv_head = self.head / (heads / kv_heads);
+        let scratch = Scratch::split(self.scratch, self.shape, rows);
+        let out_stride = scratch.out_stride;
+        let panels = rows.div_ceil(TILE_ROWS);
+        for row in 0..panels * TILE_ROWS {
+            let panel = &mut scratch.queries[row / TILE_ROWS * TILE_ROWS * dim..][..TILE_ROWS * dim];
+            let lane = row % TILE_ROWS;
+            if row < rows {
+                let at = ((self.queries.first + self.row + row) * heads + self.head) * dim;
+                for (index, value) in self.q[at..at + dim].iter().enumerate() {
+                    panel[index * TILE_ROWS + lane] = value * scale;
+                }
+            } else {
+                (0..dim).for_each(|index| panel[index * TILE_ROWS + lane] = 0.0);
+            }
+        }
+        scratch.sums.fill(0.0);
+        scratch.weights.fill(0.0);
+        let mut running = [Running::START; TASK_ROWS];
+        let visible = &self.queries.visible[self.row..self.row + rows];
+        let seeing = || visible.iter().filter(|[lo, end]| lo < end);
+        let lo = seeing().map(|[lo, _]| *lo).min().unwrap_or(0);
+        let end = seeing().map(|[_, end]| *end).max().unwrap_or(0);
+        let mut start = lo / TILE_KEYS * TILE_KEYS;
+        while start < end {
+            let count = TILE_KEYS.min(end - start);
+            let [keys, values] = self.queries.keys.tile(self.shape, start, count, kv_head);
+            for (panel, first) in scratch
+                .keys
+                .chunks_mut((dim * width).max(1))
+                .zip((0..count).step_by(width))
+            {
+                for lane in 0..width {
+                    if first + lane < count {
+                        let key = &keys[(first + lane) * kv_heads * dim..][..dim];
+                        for (slot, value) in panel[lane..].iter_mut().step_by(width).zip(key) {
+                            *slot = *value;
+                        }
+                    } else {
+                        panel[lane..]
+                            .iter_mut()
+                            .step_by(width)
+                            .for_each(|slot| *slot = 0.0);
+                    }
+                }
+            }
+            // The last values, when they do not fill two vectors, padded.
+            let whole = value_dim / width * width;
+            if whole < value_dim {
+                for (key, slot) in scratch.values.chunks_mut(width).enumerate().take(count) {
+                    slot.fill(0.0);
+                    slot[..value_dim - whole]
+                        .copy_from_slice(&values[key * kv_heads * value_dim + whole..][..value_dim - whole]);
+                }
+            }
+            for panel in 0..panels {
+                let first = panel * TILE_ROWS;
+                let q = &scratch.queries[first * dim..][..TILE_ROWS * dim];
+                let scores = &mut scratch.scores[..TILE_ROWS * TILE_KEYS];
+                for column in (0..count).step_by(width) {
+                    let tile = Tile {
+                        at: scores[column..].as_mut_ptr(),
+                        stride: TILE_KEYS,
+                        rows: TILE_ROWS,
+                        columns: width,
+                    };
+                    // SAFETY: a panel holds `dim` rows of two vectors, and `scores` six rows of `TILE_KEYS`.
+                    unsafe {
+                        let keys = scratch.keys[column * dim..][..width * dim].as_ptr();
+                        multiply_tile::<V>(q, keys, width, dim, tile, Initial::Zero);
+                    }
+                }
+                let weights = &mut scratch.weights[..TILE_ROWS * TILE_KEYS];
+                for lane in 0..TILE_ROWS.min(rows - first) {
+                    let [lo, end] = visible[first + lane];
+                    let (from, to) = (lo.max(start), end.min(start + count));
+                    let scores = &mut scores[lane * TILE_KEYS..][..TILE_KEYS];
+                    if from >= to {
+                        scores.fill(0.0);
+                    } else {
+                        scores[..from - start].fill(f32::NEG_INFINITY);
+                        scores[to - start..].fill(f32::NEG_INFINITY);
+                        let factor = running[first + lane].update::<V>(scores, softcap);
+                        if factor != 1.0 {
+                            let sums = &mut scratch.sums[(first + lane) * out_stride..][..out_stride];
+                            sums.iter_mut().for_each(|sum| *sum *= factor);
+                        }
+                    }
+                    for (key, weight) in scores[..count].iter().enumerate() {
+                        weights[key * TILE_ROWS + lane] = *weight;
+                    }
+                }
+                for column in (0..value_dim).step_by(width) {
+                    let tile = Tile {
+                        at: scratch.sums[first * out_stride + column..].as_mut_ptr(),
+                        stride: out_stride,
+                        rows: TILE_ROWS,
+                        columns: width,
+                    };
+                    let (right, stride) = if column < whole {
+                        let needed = (count - 1) * kv_heads * value_dim + width;
+                        (values[column..][..needed].as_ptr(), kv_heads * value_dim)
+                    } else {
+                        (scratch.values[..count * width].as_ptr(), width)
+                    };
+                    // SAFETY: `count` rows of two vectors lie there, and `sums` has room for whole tiles.
+                    unsafe { multiply_tile::<V>(weights, right, stride, count, tile, Initial::Present) };
+                }
+            }
+            start += count;
+        }
+        for row in 0..rows {
+            let at = ((self.queries.first + self.row + row) * heads + self.head) * value_dim;
+            // SAFETY: each task writes its own rows of its own head.
+            let out = unsafe { self.out.part(at, value_dim) };
+            let factor = running[row].normaliser();
+            for (out, sum) in out.iter_mut().zip(&scratch.sums[row * out_stride..]) {
+                *out = sum * factor;
+            }
+        }
+    }
+}
+
+/// Memory of a task of several rows.
+struct Scratch<'a> {
+    /// `[panels][dim][6]`
+    queries: &'a mut [f32],
+    /// `[panels][dim][two vectors]`
+    keys: &'a mut [f32],
+    /// `[TILE_KEYS][two vectors]`: the last columns of the values.
+    values: &'a mut [f32],
+    /// `[6][TILE_KEYS]`
+    scores: &'a mut [f32],
+    /// `[TILE_KEYS][6]`
+    weights: &'a mut [f32],
+    /// `[rows][out_stride]`
+    sums: &'a mut [f32],
+    out_stride: usize,
+}
+
+/// Room for two vectors of any instruction set.
+const WIDEST: usize = super::product::TILE_COLUMNS;
+
+impl<'a> Scratch<'a> {
+    fn sizes(shape: Shape, rows: usize) -> [usize; 6] {
+        let rows = rows.next_multiple_of(TILE_ROWS);
+        [
+            rows * shape.dim,
+            TILE_KEYS * shape.dim,
+            TILE_KEYS * WIDEST,
+            TILE_ROWS * TILE_KEYS,
+            TILE_ROWS * TILE_KEYS,
+            rows * shape.value_dim.next_multiple_of(WIDEST),
+        ]
+    }
+
+    fn len(shape: Shape, rows: usize) -> usize {
+        Self::sizes(shape, rows).iter().sum()
+    }
+
+    #[inline(always)]
+    fn split(all: &'a mut [f32], shape: Shape, rows: usize) -> Self {
+        let [queries, keys, values, scores, weights, _] = Self::sizes(shape, rows);
+        let (queries, rest) = all.split_at_mut(queries);
+        let (keys, rest) = rest.split_at_mut(keys);
+        let (values, rest) = rest.split_at_mut(values);
+        let (scores, rest) = rest.split_at_mut(scores);
+        let (weights, sums) = rest.split_at_mut(weights);
+        Self {
+            queries,
+            keys,
+            values,
+            scores,
+            weights,
+            sums,
+            out_stride: shape.value_dim.next_multiple_of(WIDEST),
+        }
+    }
+}
+
+/// A softmax that sees its scores tile by tile.
+#[derive(Clone, Copy)]
+struct Running {
+    largest: f32,
+    total: f32,
+}
+
+impl Running {
+    const START: Self = Self {
+        largest: f32::NEG_INFINITY,
+        total: 0.0,
+    };
+
+    /// Turns scores into weights; gives what earlier sums must be multiplied by.
+    #[inline(always)]
+    fn update<V: Lanes>(&mut self, scores: &mut [f32], softcap: Option<f32>) -> f32 {
+        let at = scores.as_mut_ptr();
+        let steps = (0..scores.len()).step_by(V::COUNT);
+        assert!(scores.len() % V::COUNT == 0);
+        let mut largest = V::splat(self.largest);
+        // SAFETY: the scores are a whole number of vectors.
+        unsafe {
+            for index in steps.clone() {
+                let mut score = V::load(at.add(index));
+                if let Some(cap) = softcap {
+                    let capped = math::tanh(score.div(V::splat(cap))).mul(V::splat(cap));
+                    // What is masked stays so.
+                    score = score.where_less(V::splat(f32::MIN), score, capped);
+                    score.store(at.add(index));
+                }
+                largest = score.max(largest);
+            }
+            let largest = largest.largest();
+            let factor = if self.largest == largest {
+                1.0
+            } else {
+                (self.largest - largest).exp()
+            };
+            let mut total = V::splat(0.0);
+            for index in steps {
+                let weight = math::exp(V::load(at.add(index)).sub(V::splat(largest)));
+                weight.store(at.add(index));
+                total = total.add(weight);
+            }
+            self.largest = largest;
+            self.total = self.total * factor + total.sum();
+            factor
+        }
+    }
+
+    /// What sums are multiplied by in the end; 0 when nothing was seen.
+    fn normaliser(self) -> f32 {
+        if self.total == 0.0 { 0.0 } else { 1.0 / self.total }
+    }
+}
+
+#[inline(always)]
+fn dot<V: Lanes>(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let whole = a.len() / (2 * V::COUNT) * (2 * V::COUNT);
+    let mut sums = [V::splat(0.0); 2];
+    for index in (0..whole).step_by(2 * V::COUNT) {
+        for (part, sum) in sums.iter_mut().enumerate() {
+            let at = index + part * V::COUNT;
+            // SAFETY: within `whole`, which both hold.
+            *sum = unsafe { V::load(a.as_ptr().add(at)).mul_add(V::load(b.as_ptr().add(at)), *sum) };
+        }
+    }
+    let mut total = sums[0].add(sums[1]).sum();
+    for index in whole..a.len() {
+        total += a[index] * b[index];
+    }
+    total
+}
+
+/// `sums = sums * factor + Σ weights[key] · values[key]`, values `stride` apart.
+#[inline(always)]
+fn weighted_sum<V: Lanes>(weights: &[f32], values: &[f32], stride: usize, factor: f32, sums: &mut [f32]) {
+    let dim = sums.len();
+    assert!(values.len() >= (weights.len() - 1) * stride + dim);
+    let width = 2 * V::COUNT;
+    let whole = dim / width * width;
+    for column in (0..whole).step_by(width) {
+        // SAFETY: `column + width <= dim`, which the sums and every row of values hold.
+        unsafe {
+            let at = sums.as_mut_ptr().add(column);
+            let factor = V::splat(factor);
+            let mut low = V::load(at).mul(factor);
+            let mut high = V::load(at.add(V::COUNT)).mul(factor);
+            let mut from = values.as_ptr().add(column);
+            for (index, weight) in weights.iter().enumerate() {
+                let weight = V::splat(*weight);
+                low = weight.mul_add(V::load(from), low);
+                high = weight.mul_add(V::load(from.add(V::COUNT)), high);
+                if index + 1 < weights.len() {
+                    from = from.add(stride);
+                }
+            }
+            low.store(at);
+            high.store(at.add(V::COUNT));
+        }
+    }
+    for column in whole..dim {
+        let mut sum = sums[column] * factor;
+        for (index, weight) in weights.iter().enumerate() {
+            sum += weight * values[index * stride + column];
+        }
+        sums[column] = sum;
+    }
+}

@@ -1,0 +1,252 @@
+//! A few rows of activations times a stored matrix: the decode step. Each stored row is read once, for all rows of
+//! activations, in the form in which it is stored; the memory's speed is the limit.
+
+use super::lanes::{Kernel, Lanes};
+use super::matrix::{Affine, Data, Float, MatrixView, decode_dense, scalar};
+use super::output::Shared;
+
+/// Up to how many rows of activations this is faster than the blocked product.
+pub const MOST_ROWS: usize = 6;
+
+/// Stored rows `first..first + count` times all rows of `x`.
+pub struct FewRows<'a> {
+    /// `[m, columns]`
+    pub x: &'a [f32],
+    /// Rows of `x`.
+    pub m: usize,
+    /// For a quantised matrix, the sums of `x` over each group: `[m, groups]`
+    pub sums: &'a [f32],
+    /// `[rows, columns]`
+    pub matrix: MatrixView<'a>,
+    /// `[rows]`
+    pub bias: Option<&'a [f32]>,
+    /// First stored row.
+    pub first: usize,
+    /// How many stored rows.
+    pub count: usize,
+    /// `[m, rows]`; this writes columns `first..first + count`.
+    pub out: &'a Shared<'a, f32>,
+    /// Holds scales and biases of one stored row.
+    pub scratch: &'a mut [f32],
+}
+
+/// Sums of each group of neighbours, which the biases of a quantised matrix multiply.
+pub fn group_sums(x: &[f32], group: usize, out: &mut [f32]) {
+    for (sum, values) in out.iter_mut().zip(x.chunks_exact(group)) {
+        let mut parts = [0.0_f32; 8];
+        for eight in values.chunks_exact(8) {
+            for (part, value) in parts.iter_mut().zip(eight) {
+                *part += value;
+            }
+        }
+        *sum = parts.iter().sum();
+    }
+}
+
+/// How many floats of scratch a stored row of this matrix needs.
+pub fn scratch_len(matrix: MatrixView<'_>) -> usize {
+    match matrix.data() {
+        Data::Dense(..) => 0,
+        Data::Affine(affine) => 2 * (matrix.columns() / affine.group),
+    }
+}
+
+impl Kernel for FewRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(mut self) {
+        let columns = self.matrix.columns();
+        assert!(self.first + self.count <= self.matrix.rows() && self.x.len() >= self.m * columns);
+        for row in self.first..self.first + self.count {
+            let mut done = 0;
+            while done < self.m {
+                let step = match self.m - done {
+                    4.. => self.rows::<V, 4>(row, done),
+                    2 | 3 => self.rows::<V, 2>(row, done),
+                    _ => self.rows::<V, 1>(row, done),
+                };
+                done += step;
+            }
+        }
+    }
+}
+
+impl FewRows<'_> {
+    /// One stored row times `M` rows of activations.
+    #[inline(always)]
+    fn rows<V: Lanes, const M: usize>(&mut self, row: usize, from: usize) -> usize {
+        let columns = self.matrix.columns();
+        let x = &self.x[from * columns..(from + M) * columns];
+        let dots: [f32; M] = match self.matrix.data() {
+            Data::Dense(float, bytes) => {
+                let stored = &bytes[row * columns * float.size()..][..columns * float.size()];
+                match float {
+                    Float::F32 => dense::<V, M, F32>(stored, x, columns),
+                    Float::F16 => dense::<V, M, F16>(stored, x, columns),
+                    Float::BF16 => dense::<V, M, BF16>(stored, x, columns),
+                }
+            }
+            Data::Affine(affine) => {
+                let groups = columns / affine.group;
+                let (scales, biases) = self.scratch.split_at_mut(groups);
+                if from == 0 {
+                    let size = affine.parameters.size() * groups;
+                    decode_dense::<V>(affine.parameters, &affine.scales[row * size..][..size], scales);
+                    decode_dense::<V>(
+                        affine.parameters,
+                        &affine.biases[row * size..][..size],
+                        &mut biases[..groups],
+                    );
+                }
+                let sums = &self.sums[from * groups..(from + M) * groups];
+                match affine.bits {
+                    2 => quantised::<V, M, 2>(affine, row, x, columns, scales, biases, sums),
+                    3 => quantised::<V, M, 3>(affine, row, x, columns, scales, biases, sums),
+                    4 => quantised::<V, M, 4>(affine, row, x, columns, scales, biases, sums),
+                    5 => quantised::<V, M, 5>(affine, row, x, columns, scales, biases, sums),
+                    6 => quantised::<V, M, 6>(affine, row, x, columns, scales, biases, sums),
+                    _ => quantised::<V, M, 8>(affine, row, x, columns, scales, biases, sums),
+                }
+            }
+        };
+        let bias = self.bias.map_or(0.0, |bias| bias[row]);
+        for (index, dot) in dots.into_iter().enumerate() {
+            // SAFETY: `row` is one of this kernel's own columns of the result.
+            unsafe {
+                self.out
+                    .at((from + index) * self.matrix.rows() + row)
+                    .write(dot + bias)
+            };
+        }
+        M
+    }
+}
+
+/// A stored float type, chosen when the kernel is compiled.
+trait Stored {
+    const FLOAT: Float;
+    /// # Safety
+    /// `V::COUNT` stored floats must be readable at `from`.
+    unsafe fn load<V: Lanes>(from: *const u8) -> V;
+}
+
+struct F32;
+struct F16;
+struct BF16;
+
+impl Stored for F32 {
+    const FLOAT: Float = Float::F32;
+    #[inline(always)]
+    unsafe fn load<V: Lanes>(from: *const u8) -> V {
+        // SAFETY: the caller vouches for it.
+        unsafe { V::load(from.cast()) }
+    }
+}
+
+impl Stored for F16 {
+    const FLOAT: Float = Float::F16;
+    #[inline(always)]
+    unsafe fn load<V: Lanes>(from: *const u8) -> V {
+        // SAFETY: the caller vouches for it.
+        unsafe { V::load_f16(from) }
+    }
+}
+
+impl Stored for BF16 {
+    const FLOAT: Float = Float::BF16;
+    #[inline(always)]
+    unsafe fn load<V: Lanes>(from: *const u8) -> V {
+        // SAFETY: the caller vouches for it.
+        unsafe { V::load_bf16(from) }
+    }
+}
+
+#[inline(always)]
+fn dense<V: Lanes, const M: usize, S: Stored>(stored: &[u8], x: &[f32], columns: usize) -> [f32; M] {
+    let size = S::FLOAT.size();
+    assert!(stored.len() == columns * size && x.len() == M * columns);
+    // Independent sums hide the multiply-add's latency.
+    let mut sums = [[V::splat(0.0); 4]; M];
+    let block = 4 * V::COUNT;
+    let mut column = 0;
+    // SAFETY: `column + block <= columns`, which both slices hold.
+    unsafe {
+        while column + block <= columns {
+            for part in 0..4 {
+                let at = column + part * V::COUNT;
+                let weights = S::load::<V>(stored.as_ptr().add(at * size));
+                for row in 0..M {
+                    let values = V::load(x.as_ptr().add(row * columns + at));
+                    sums[row][part] = weights.mul_add(values, sums[row][part]);
+                }
+            }
+            column += block;
+        }
+        while column + V::COUNT <= columns {
+            let weights = S::load::<V>(stored.as_ptr().add(column * size));
+            for row in 0..M {
+                let values = V::load(x.as_ptr().add(row * columns + column));
+                sums[row][0] = weights.mul_add(values, sums[row][0]);
+            }
+            column += V::COUNT;
+        }
+    }
+    let mut out = [0.0; M];
+    for row in 0..M {
+        let [a, b, c, d] = sums[row];
+        out[row] = a.add(b).add(c.add(d)).sum();
+    }
+    for column in column..columns {
+        let weight = scalar(S::FLOAT, stored, column);
+        for row in 0..M {
+            out[row] += weight * x[row * columns + column];
+        }
+    }
+    out
+}
+
+#[inline(always)]
+fn quantised<V: Lanes, const M: usize, const BITS: usize>(
+    affine: Affine<'_>,
+    row: usize,
+    x: &[f32],
+    columns: usize,
+    scales: &[f32],
+    biases: &[f32],
+    sums: &[f32],
+) -> [f32; M] {
+    let groups = columns / affine.group;
+    let stored = &affine.packed[row * columns * BITS / 8..][..columns * BITS / 8];
+    assert!(x.len() == M * columns && sums.len() == M * groups && affine.group % (2 * V::COUNT) == 0);
+    assert!(scales.len() >= groups && biases.len() >= groups);
+    let mut totals = [V::splat(0.0); M];
+    let mut offsets = [0.0_f32; M];
+    for group in 0..groups {
+        let start = group * affine.group;
+        let mut parts = [[V::splat(0.0); 2]; M];
+        for column in (start..start + affine.group).step_by(2 * V::COUNT) {
+            for part in 0..2 {
+                let at = column + part * V::COUNT;
+                // SAFETY: `at + COUNT <= columns`: the group is a multiple of two vectors.
+                unsafe {
+                    let weights = V::unpack::<BITS>(stored.as_ptr().add(at * BITS / 8));
+                    for row in 0..M {
+                        let values = V::load(x.as_ptr().add(row * columns + at));
+                        parts[row][part] = weights.mul_add(values, parts[row][part]);
+                    }
+                }
+            }
+        }
+        let scale = V::splat(scales[group]);
+        for row in 0..M {
+            totals[row] = parts[row][0].add(parts[row][1]).mul_add(scale, totals[row]);
+            offsets[row] += biases[group] * sums[row * groups + group];
+        }
+    }
+    let mut out = [0.0; M];
+    for row in 0..M {
+        out[row] = totals[row].sum() + offsets[row];
+    }
+    out
+}

@@ -1,0 +1,151 @@
+//! Vectors of floats as wide as the processor's registers, behind one trait: each kernel is written once and compiled
+//! for every instruction set.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+
+/// A vector of [`Lanes::COUNT`] floats.
+///
+/// Values are made only inside [`Kernel::run`], which [`Instructions::run`] calls for an instruction set that is there;
+/// that is what makes the implementations' intrinsics sound.
+pub trait Lanes: Copy {
+    /// How many floats it holds: a multiple of 8.
+    const COUNT: usize;
+
+    /// `x` in every lane.
+    fn splat(x: f32) -> Self;
+    /// # Safety
+    /// [`Self::COUNT`] floats must be readable at `from`, of any alignment.
+    unsafe fn load(from: *const f32) -> Self;
+    /// # Safety
+    /// [`Self::COUNT`] floats must be writable at `to`, of any alignment.
+    unsafe fn store(self, to: *mut f32);
+    /// # Safety
+    /// `2 * COUNT` bytes must be readable at `from`.
+    unsafe fn load_bf16(from: *const u8) -> Self;
+    /// # Safety
+    /// `2 * COUNT` bytes must be readable at `from`.
+    unsafe fn load_f16(from: *const u8) -> Self;
+    /// Unsigned integers of `BITS` bits (2, 3, 4, 5, 6 or 8), packed little-endian without gaps.
+    ///
+    /// # Safety
+    /// `COUNT / 8 * BITS` bytes must be readable at `from`.
+    unsafe fn unpack<const BITS: usize>(from: *const u8) -> Self;
+
+    /// `self + other`
+    fn add(self, other: Self) -> Self;
+    /// `self - other`
+    fn sub(self, other: Self) -> Self;
+    /// `self * other`
+    fn mul(self, other: Self) -> Self;
+    /// `self / other`
+    fn div(self, other: Self) -> Self;
+    /// `self * factor + addend`, rounded once where the processor can.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// The larger; `other` when `self` is not a number.
+    fn max(self, other: Self) -> Self;
+    /// The smaller; `other` when `self` is not a number.
+    fn min(self, other: Self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// To the nearest whole number.
+    fn round(self) -> Self;
+    /// `2^self` for whole numbers from -126 to 127.
+    fn power_of_two(self) -> Self;
+    /// `yes` where `self < other`, else `no`.
+    fn where_less(self, other: Self, yes: Self, no: Self) -> Self;
+    /// The sum of all lanes.
+    fn sum(self) -> f32;
+    /// The largest lane.
+    fn largest(self) -> f32;
+}
+
+/// Work that is compiled for each instruction set. Implementations mark `run`, and what it calls with lanes,
+/// `#[inline(always)]`: only then are they compiled with the instruction set switched on.
+pub trait Kernel {
+    /// What it gives.
+    type Output;
+    /// Does the work.
+    fn run<V: Lanes>(self) -> Self::Output;
+}
+
+/// An instruction set that this engine has kernels for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instructions {
+    /// Whatever the compiler makes of plain loops.
+    Portable,
+    /// AVX2 with FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl Instructions {
+    /// All that this processor has, best first.
+    pub fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+        {
+            found.push(Self::Avx2);
+        }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Self::Neon);
+        found.push(Self::Portable);
+        found
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "NEON",
+        }
+    }
+}
+
+/// An instruction set that is known to be there.
+#[derive(Debug, Clone, Copy)]
+pub struct Processor(Instructions);
+
+impl Processor {
+    /// The best that there is.
+    pub fn best() -> Self {
+        Self(Instructions::available()[0])
+    }
+
+    /// This one, if it is there.
+    pub fn with(instructions: Instructions) -> Option<Self> {
+        Instructions::available()
+            .contains(&instructions)
+            .then_some(Self(instructions))
+    }
+
+    /// Which it is.
+    pub fn instructions(self) -> Instructions {
+        self.0
+    }
+
+    /// Runs a kernel with it.
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Instructions::Portable => kernel.run::<portable::Array>(),
+            // SAFETY: a `Processor` holds only an instruction set that was found.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe { avx2::run(kernel) },
+            // SAFETY: every aarch64 processor that Rust supports has NEON.
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => unsafe { neon::run(kernel) },
+        }
+    }
+}

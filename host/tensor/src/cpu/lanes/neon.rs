@@ -1,0 +1,183 @@
+//! Eight floats in two NEON registers.
+
+use std::arch::aarch64::*;
+
+use super::{Kernel, Lanes};
+
+/// Runs a kernel compiled for NEON.
+///
+/// # Safety
+/// The processor must have it.
+#[target_feature(enable = "neon")]
+pub unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Neon>()
+}
+
+/// Eight floats.
+#[derive(Clone, Copy)]
+pub struct Neon(float32x4_t, float32x4_t);
+
+// All intrinsics here need NEON: values of this type exist only inside `run`, whose caller vouches for it. Loads and
+// stores take any alignment.
+impl Lanes for Neon {
+    const COUNT: usize = 8;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe { Self(vdupq_n_f32(x), vdupq_n_f32(x)) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe { Self(vld1q_f32(from), vld1q_f32(from.add(4))) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            vst1q_f32(to, self.0);
+            vst1q_f32(to.add(4), self.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u8) -> Self {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let halves = vreinterpretq_u16_u8(vld1q_u8(from));
+            let low = vshll_n_u16::<16>(vget_low_u16(halves));
+            let high = vshll_n_u16::<16>(vget_high_u16(halves));
+            Self(vreinterpretq_f32_u32(low), vreinterpretq_f32_u32(high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u8) -> Self {
+        // Moves exponent and mantissa into place and rescales by 2^112; infinities and NaNs are put right after.
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let halves = vreinterpretq_u16_u8(vld1q_u8(from));
+            Self(
+                widen_f16(vmovl_u16(vget_low_u16(halves))),
+                widen_f16(vmovl_u16(vget_high_u16(halves))),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn unpack<const BITS: usize>(from: *const u8) -> Self {
+        let mut word = 0_u64;
+        for byte in 0..BITS {
+            // SAFETY: the caller vouches for `BITS` bytes.
+            word |= u64::from(unsafe { from.add(byte).read() }) << (8 * byte);
+        }
+        let (low, high) = (word as u32, (word >> (4 * BITS)) as u32);
+        let b = BITS as i32;
+        let shifts = [0, -b, -2 * b, -3 * b];
+        // SAFETY: the instructions are there, and `shifts` has four elements.
+        unsafe {
+            let shifts = vld1q_s32(shifts.as_ptr());
+            let mask = vdupq_n_u32((1 << BITS) - 1);
+            let first = vandq_u32(vshlq_u32(vdupq_n_u32(low), shifts), mask);
+            let second = vandq_u32(vshlq_u32(vdupq_n_u32(high), shifts), mask);
+            Self(vcvtq_f32_u32(first), vcvtq_f32_u32(second))
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe { Self(vaddq_f32(self.0, other.0), vaddq_f32(self.1, other.1)) }
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe { Self(vsubq_f32(self.0, other.0), vsubq_f32(self.1, other.1)) }
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe { Self(vmulq_f32(self.0, other.0), vmulq_f32(self.1, other.1)) }
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe { Self(vdivq_f32(self.0, other.0), vdivq_f32(self.1, other.1)) }
+    }
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe {
+            Self(
+                vfmaq_f32(addend.0, self.0, factor.0),
+                vfmaq_f32(addend.1, self.1, factor.1),
+            )
+        }
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        other.where_less(self, self, other)
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        self.where_less(other, self, other)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe { Self(vsqrtq_f32(self.0), vsqrtq_f32(self.1)) }
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe { Self(vrndnq_f32(self.0), vrndnq_f32(self.1)) }
+    }
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let bias = vdupq_n_s32(127);
+            let low = vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(self.0), bias));
+            let high = vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(self.1), bias));
+            Self(vreinterpretq_f32_s32(low), vreinterpretq_f32_s32(high))
+        }
+    }
+    #[inline(always)]
+    fn where_less(self, other: Self, yes: Self, no: Self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe {
+            Self(
+                vbslq_f32(vcltq_f32(self.0, other.0), yes.0, no.0),
+                vbslq_f32(vcltq_f32(self.1, other.1), yes.1, no.1),
+            )
+        }
+    }
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: the instructions are there.
+        unsafe { vaddvq_f32(vaddq_f32(self.0, self.1)) }
+    }
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        // SAFETY: the instructions are there.
+        unsafe { vmaxvq_f32(vmaxq_f32(self.0, self.1)) }
+    }
+}
+
+/// Four binary16 numbers, one in the lower half of each lane.
+#[inline(always)]
+fn widen_f16(halves: uint32x4_t) -> float32x4_t {
+    // SAFETY: called only by the implementation above.
+    unsafe {
+        let sign = vshlq_n_u32::<16>(vandq_u32(halves, vdupq_n_u32(0x8000)));
+        let magnitude = vshlq_n_u32::<13>(vandq_u32(halves, vdupq_n_u32(0x7fff)));
+        let scaled = vmulq_f32(
+            vreinterpretq_f32_u32(magnitude),
+            vdupq_n_f32(f32::from_bits((127 + 112) << 23)),
+        );
+        let special = vcgeq_u32(magnitude, vdupq_n_u32(0x7c00 << 13));
+        let bits = vorrq_u32(
+            vreinterpretq_u32_f32(scaled),
+            vandq_u32(special, vdupq_n_u32(0x7f80_0000)),
+        );
+        vreinterpretq_f32_u32(vorrq_u32(bits, sign))
+    }
+}

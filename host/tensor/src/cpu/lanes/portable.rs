@@ -1,0 +1,120 @@
+//! Eight floats in an array: for processors without kernels of their own, and to test the others against.
+
+use super::Lanes;
+
+/// Eight floats.
+#[derive(Clone, Copy)]
+pub struct Array([f32; 8]);
+
+impl Array {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Self(std::array::from_fn(|lane| f(self.0[lane], other.0[lane])))
+    }
+}
+
+impl Lanes for Array {
+    const COUNT: usize = 8;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self([x; 8])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for 8 floats.
+        Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller vouches for 8 floats.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u8) -> Self {
+        // SAFETY: the caller vouches for 16 bytes.
+        let bytes = unsafe { from.cast::<[[u8; 2]; 8]>().read_unaligned() };
+        Self(bytes.map(|pair| f32::from_bits(u32::from(u16::from_le_bytes(pair)) << 16)))
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u8) -> Self {
+        // SAFETY: the caller vouches for 16 bytes.
+        let bytes = unsafe { from.cast::<[[u8; 2]; 8]>().read_unaligned() };
+        Self(bytes.map(|pair| half::f16::from_le_bytes(pair).to_f32()))
+    }
+    #[inline(always)]
+    unsafe fn unpack<const BITS: usize>(from: *const u8) -> Self {
+        let mut word = 0_u64;
+        for byte in 0..BITS {
+            // SAFETY: the caller vouches for `BITS` bytes.
+            word |= u64::from(unsafe { from.add(byte).read() }) << (8 * byte);
+        }
+        Self(std::array::from_fn(|lane| {
+            ((word >> (lane * BITS)) & ((1 << BITS) - 1)) as f32
+        }))
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // Two roundings: without the instruction, a fused multiply-add is a slow library call.
+        self.mul(factor).add(addend)
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(self.0.map(f32::sqrt))
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        Self(self.0.map(f32::round_ties_even))
+    }
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        Self(
+            self.0
+                .map(|x| f32::from_bits(((x as i32).wrapping_add(127) as u32) << 23)),
+        )
+    }
+    #[inline(always)]
+    fn where_less(self, other: Self, yes: Self, no: Self) -> Self {
+        Self(std::array::from_fn(|lane| {
+            if self.0[lane] < other.0[lane] {
+                yes.0[lane]
+            } else {
+                no.0[lane]
+            }
+        }))
+    }
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        self.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+}

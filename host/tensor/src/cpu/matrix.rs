@@ -1,0 +1,362 @@
+//! Matrices in their stored form: checked once at load, then read by kernels row by row.
+
+use std::cell::RefCell;
+
+use super::lanes::{Kernel, Lanes};
+use crate::stored::{Bytes, Matrix, StoredTensor, StoredType};
+
+/// How a dense float is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Float {
+    /// binary32
+    F32,
+    /// binary16
+    F16,
+    /// Upper half of a binary32.
+    BF16,
+}
+
+impl Float {
+    /// Bytes of one.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+        }
+    }
+
+    fn of(kind: StoredType) -> Option<Self> {
+        match kind {
+            StoredType::F32 => Some(Self::F32),
+            StoredType::F16 => Some(Self::F16),
+            StoredType::BF16 => Some(Self::BF16),
+            _ => None,
+        }
+    }
+}
+
+/// A checked matrix, or a stack of matrices seen as one with all their rows.
+#[derive(Debug, Clone)]
+pub struct StoredMatrix {
+    rows: usize,
+    columns: usize,
+    form: Form,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    Dense(Float, Bytes),
+    Affine {
+        packed: Bytes,
+        scales: Bytes,
+        biases: Bytes,
+        parameters: Float,
+        bits: usize,
+        group: usize,
+    },
+}
+
+/// A borrowed matrix `[rows, columns]`, whose bytes are known to be all there.
+#[derive(Debug, Clone, Copy)]
+pub struct MatrixView<'a> {
+    rows: usize,
+    columns: usize,
+    data: Data<'a>,
+}
+
+/// The stored bytes of a [`MatrixView`].
+#[derive(Debug, Clone, Copy)]
+pub enum Data<'a> {
+    /// One stored float an element.
+    Dense(Float, &'a [u8]),
+    /// `scale * q + bias`.
+    Affine(Affine<'a>),
+}
+
+/// Quantised rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Affine<'a> {
+    /// `columns * bits / 8` bytes a row.
+    pub packed: &'a [u8],
+    /// One a group.
+    pub scales: &'a [u8],
+    /// One a group.
+    pub biases: &'a [u8],
+    /// How scales and biases are stored.
+    pub parameters: Float,
+    /// Bits of one element.
+    pub bits: usize,
+    /// Elements of one group.
+    pub group: usize,
+}
+
+impl StoredMatrix {
+    /// Checks a stored matrix; the error says what does not fit.
+    pub fn new(matrix: &Matrix) -> Result<Self, String> {
+        let shape = matrix.shape();
+        let (Some(&columns), true) = (shape.last(), shape.len() >= 2) else {
+            return Err(format!("expected a matrix, found shape {shape:?}"));
+        };
+        let rows = shape[..shape.len() - 1].iter().product();
+        let form = match matrix {
+            Matrix::Dense(tensor) => {
+                let float = Float::of(tensor.kind).ok_or_else(|| {
+                    format!(
+                        "expected a matrix of F32, F16 or BF16, found {}; convert the checkpoint",
+                        tensor.kind.name()
+                    )
+                })?;
+                Form::Dense(float, checked(tensor, rows * columns)?)
+            }
+            Matrix::Affine {
+                packed,
+                scales,
+                biases,
+                bits,
+                group_size,
+            } => {
+                let bits = *bits as usize;
+                if !matches!(bits, 2 | 3 | 4 | 5 | 6 | 8) || !matches!(group_size, 32 | 64 | 128) {
+                    return Err(format!(
+                        "expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128, found {bits} bits in groups of {group_size}"
+                    ));
+                }
+                let words = columns * bits / 32;
+                if packed.kind != StoredType::U32 || packed.shape.last() != Some(&words) {
+                    return Err(format!(
+                        "expected rows of {words} U32 words, found {} {:?}",
+                        packed.kind.name(),
+                        packed.shape
+                    ));
+                }
+                let parameters = Float::of(scales.kind)
+                    .filter(|_| biases.kind == scales.kind)
+                    .ok_or_else(|| {
+                        format!(
+                            "expected scales and biases of one float type, found {} and {}",
+                            scales.kind.name(),
+                            biases.kind.name()
+                        )
+                    })?;
+                let groups = rows * columns / group_size;
+                Form::Affine {
+                    packed: checked(packed, rows * words)?,
+                    scales: checked(scales, groups)?,
+                    biases: checked(biases, groups)?,
+                    parameters,
+                    bits,
+                    group: *group_size,
+                }
+            }
+        };
+        Ok(Self { rows, columns, form })
+    }
+
+    /// All rows.
+    pub fn view(&self) -> MatrixView<'_> {
+        let data = match &self.form {
+            Form::Dense(float, bytes) => Data::Dense(*float, bytes.as_slice()),
+            Form::Affine {
+                packed,
+                scales,
+                biases,
+                parameters,
+                bits,
+                group,
+            } => Data::Affine(Affine {
+                packed: packed.as_slice(),
+                scales: scales.as_slice(),
+                biases: biases.as_slice(),
+                parameters: *parameters,
+                bits: *bits,
+                group: *group,
+            }),
+        };
+        MatrixView {
+            rows: self.rows,
+            columns: self.columns,
+            data,
+        }
+    }
+}
+
+fn checked(tensor: &StoredTensor, elements: usize) -> Result<Bytes, String> {
+    let expected = elements * tensor.kind.size();
+    let found = tensor.bytes.as_slice().len();
+    if tensor.len() != elements || found != expected {
+        return Err(format!(
+            "expected {expected} bytes in `{}` for {elements} elements, found {found} for shape {:?}",
+            tensor.name, tensor.shape
+        ));
+    }
+    Ok(tensor.bytes.clone())
+}
+
+impl<'a> MatrixView<'a> {
+    /// Floats in memory as a matrix.
+    pub fn of_floats(values: &'a [f32], columns: usize) -> Self {
+        let rows = if columns == 0 { 0 } else { values.len() / columns };
+        Self {
+            rows,
+            columns,
+            data: Data::Dense(Float::F32, bytemuck::cast_slice(&values[..rows * columns])),
+        }
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The stored bytes.
+    pub fn data(&self) -> Data<'a> {
+        self.data
+    }
+
+    /// Some of the rows.
+    pub fn part(&self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.rows);
+        let cut = |bytes: &'a [u8], row: usize| &bytes[first * row..(first + rows) * row];
+        let data = match self.data {
+            Data::Dense(float, bytes) => Data::Dense(float, cut(bytes, self.columns * float.size())),
+            Data::Affine(affine) => {
+                let parameters = self.columns / affine.group * affine.parameters.size();
+                Data::Affine(Affine {
+                    packed: cut(affine.packed, self.columns * affine.bits / 8),
+                    scales: cut(affine.scales, parameters),
+                    biases: cut(affine.biases, parameters),
+                    ..affine
+                })
+            }
+        };
+        Self {
+            rows,
+            columns: self.columns,
+            data,
+        }
+    }
+}
+
+/// Turns columns `start..start + out.len()` of one row to floats. `start` and the length are multiples of 128, or the
+/// row's end.
+pub struct Decode<'a, 'b> {
+    /// Whose row.
+    pub matrix: MatrixView<'a>,
+    /// Which row.
+    pub row: usize,
+    /// First column.
+    pub start: usize,
+    /// What is filled.
+    pub out: &'b mut [f32],
+}
+
+impl Kernel for Decode<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        decode::<V>(self.matrix, self.row, self.start, self.out);
+    }
+}
+
+/// As [`Decode`], inside another kernel.
+#[inline(always)]
+pub fn decode<V: Lanes>(matrix: MatrixView<'_>, row: usize, start: usize, out: &mut [f32]) {
+    assert!(row < matrix.rows && start + out.len() <= matrix.columns);
+    match matrix.data {
+        Data::Dense(float, bytes) => {
+            let first = (row * matrix.columns + start) * float.size();
+            decode_dense::<V>(float, &bytes[first..first + out.len() * float.size()], out);
+        }
+        Data::Affine(affine) => match affine.bits {
+            2 => decode_affine::<V, 2>(affine, matrix.columns, row, start, out),
+            3 => decode_affine::<V, 3>(affine, matrix.columns, row, start, out),
+            4 => decode_affine::<V, 4>(affine, matrix.columns, row, start, out),
+            5 => decode_affine::<V, 5>(affine, matrix.columns, row, start, out),
+            6 => decode_affine::<V, 6>(affine, matrix.columns, row, start, out),
+            _ => decode_affine::<V, 8>(affine, matrix.columns, row, start, out),
+        },
+    }
+}
+
+/// Stored floats to floats.
+#[inline(always)]
+pub fn decode_dense<V: Lanes>(float: Float, bytes: &[u8], out: &mut [f32]) {
+    assert_eq!(bytes.len(), out.len() * float.size());
+    let whole = out.len() / V::COUNT * V::COUNT;
+    let (from, to) = (bytes.as_ptr(), out.as_mut_ptr());
+    for index in (0..whole).step_by(V::COUNT) {
+        // SAFETY: `whole` is within both slices.
+        unsafe {
+            let values = match float {
+                Float::F32 => V::load(from.add(index * 4).cast()),
+                Float::F16 => V::load_f16(from.add(index * 2)),
+                Float::BF16 => V::load_bf16(from.add(index * 2)),
+            };
+            values.store(to.add(index));
+        }
+    }
+    for index in whole..out.len() {
+        out[index] = scalar(float, bytes, index);
+    }
+}
+
+/// One stored float.
+#[inline(always)]
+pub fn scalar(float: Float, bytes: &[u8], index: usize) -> f32 {
+    match float {
+        Float::F32 => f32::from_le_bytes([
+            bytes[index * 4],
+            bytes[index * 4 + 1],
+            bytes[index * 4 + 2],
+            bytes[index * 4 + 3],
+        ]),
+        Float::F16 => half::f16::from_le_bytes([bytes[index * 2], bytes[index * 2 + 1]]).to_f32(),
+        Float::BF16 => half::bf16::from_le_bytes([bytes[index * 2], bytes[index * 2 + 1]]).to_f32(),
+    }
+}
+
+#[inline(always)]
+fn decode_affine<V: Lanes, const BITS: usize>(
+    affine: Affine<'_>,
+    columns: usize,
+    row: usize,
+    start: usize,
+    out: &mut [f32],
+) {
+    let groups = columns / affine.group;
+    let packed = &affine.packed[(row * columns + start) * BITS / 8..][..out.len() * BITS / 8];
+    for (index, part) in out.chunks_mut(affine.group).enumerate() {
+        let parameter = row * groups + start / affine.group + index;
+        let scale = V::splat(scalar(affine.parameters, affine.scales, parameter));
+        let bias = V::splat(scalar(affine.parameters, affine.biases, parameter));
+        let bytes = &packed[index * affine.group * BITS / 8..][..part.len() * BITS / 8];
+        assert!(part.len() % V::COUNT == 0);
+        for offset in (0..part.len()).step_by(V::COUNT) {
+            // SAFETY: `part` is a multiple of the lanes long, and `bytes` has `BITS` bits for each element of it.
+            unsafe {
+                let values = V::unpack::<BITS>(bytes.as_ptr().add(offset * BITS / 8));
+                values.mul_add(scale, bias).store(part.as_mut_ptr().add(offset));
+            }
+        }
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends this thread's scratch memory: `elements` floats with whatever is in them. Not to be nested.
+pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < elements {
+            scratch.resize(elements, 0.0);
+        }
+        work(&mut scratch[..elements])
+    })
+}

@@ -1,0 +1,442 @@
+//! Products of matrices: blocked and packed, so that each number is read from memory a few times only. After Goto and
+//! van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
+
+use super::few_rows::{self, FewRows, group_sums};
+use super::lanes::{Kernel, Lanes, Processor};
+use super::matrix::{Data, MatrixView, decode, with_scratch};
+use super::output::Shared;
+use super::threads::Threads;
+
+/// Rows of the left operand that one micro-kernel takes.
+pub const TILE_ROWS: usize = 6;
+/// Columns of the result that one micro-kernel gives, at most.
+pub const TILE_COLUMNS: usize = 32;
+/// Inner elements of one block: a multiple of every quantisation group.
+const BLOCK_INNER: usize = 256;
+/// Left rows packed at a time.
+const BLOCK_ROWS: usize = 768;
+/// Columns of the result that one thread takes at a time.
+const BLOCK_COLUMNS: usize = 64;
+
+/// The right operand of a product.
+#[derive(Debug, Clone, Copy)]
+pub enum Right<'a> {
+    /// `[n, k]`, as stored: the product is `a bᵀ`.
+    Rows(MatrixView<'a>),
+    /// `[k, n]`: the product is `a b`.
+    Columns(&'a [f32]),
+}
+
+/// `out = a b (+ bias)`: a `[m, k]`, out `[m, n]`.
+pub struct Product<'a> {
+    /// Rows of `a` and `out`.
+    pub m: usize,
+    /// Columns of `out`.
+    pub n: usize,
+    /// Columns of `a`.
+    pub k: usize,
+    /// `[m, k]`
+    pub a: &'a [f32],
+    /// The right operand.
+    pub b: Right<'a>,
+    /// `[n]`, added to each row.
+    pub bias: Option<&'a [f32]>,
+}
+
+impl Product<'_> {
+    /// Computes it with all threads.
+    pub fn run(&self, processor: Processor, threads: &Threads, out: &mut [f32]) {
+        self.check(out);
+        if out.is_empty() {
+            return;
+        }
+        let worth_sharing = self.m * self.n * self.k >= 64 * 1024;
+        let shared = Shared::new(out);
+        match self.b {
+            Right::Rows(matrix) if self.m <= few_rows::MOST_ROWS => {
+                self.with_group_sums(matrix, |sums| {
+                    // Enough chunks to even out threads, each large enough to hide the cost of fetching it.
+                    let chunk = if worth_sharing && threads.count() > 1 {
+                        let least = (16 * 1024 / self.k.max(1)).max(4);
+                        self.n.div_ceil(threads.count() * 8).max(least)
+                    } else {
+                        self.n
+                    };
+                    threads.parallel(self.n.div_ceil(chunk), |index| {
+                        let first = index * chunk;
+                        self.few_rows(processor, matrix, sums, first, chunk.min(self.n - first), &shared);
+                    });
+                });
+            }
+            _ => {
+                for first in (0..self.m).step_by(BLOCK_ROWS) {
+                    let rows = BLOCK_ROWS.min(self.m - first);
+                    let panels = rows.div_ceil(TILE_ROWS);
+                    let mut packed = vec![0.0; panels * TILE_ROWS * self.k];
+                    let all = Shared::new(&mut packed);
+                    let group = if worth_sharing { 8 } else { panels };
+                    threads.parallel(panels.div_ceil(group), |index| {
+                        for panel in index * group..((index + 1) * group).min(panels) {
+                            // SAFETY: each panel is packed by one thread.
+                            let part = unsafe { all.part(panel * TILE_ROWS * self.k, TILE_ROWS * self.k) };
+                            self.pack_left(first + panel * TILE_ROWS, part);
+                        }
+                    });
+                    let chunk = if worth_sharing { BLOCK_COLUMNS } else { self.n };
+                    threads.parallel(self.n.div_ceil(chunk), |index| {
+                        let start = index * chunk;
+                        let end = (start + chunk).min(self.n);
+                        for column in (start..end).step_by(BLOCK_COLUMNS) {
+                            self.columns(
+                                processor,
+                                &packed,
+                                [first, rows],
+                                column,
+                                BLOCK_COLUMNS.min(end - column),
+                                &shared,
+                            );
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// Computes it on this thread alone.
+    pub fn run_alone(&self, processor: Processor, out: &mut [f32]) {
+        self.check(out);
+        if out.is_empty() {
+            return;
+        }
+        let shared = Shared::new(out);
+        match self.b {
+            Right::Rows(matrix) if self.m <= few_rows::MOST_ROWS => {
+                self.with_group_sums(matrix, |sums| {
+                    self.few_rows(processor, matrix, sums, 0, self.n, &shared);
+                });
+            }
+            _ => {
+                let panels = self.m.div_ceil(TILE_ROWS);
+                let mut packed = vec![0.0; panels * TILE_ROWS * self.k];
+                for (panel, part) in packed.chunks_mut((TILE_ROWS * self.k).max(1)).enumerate() {
+                    self.pack_left(panel * TILE_ROWS, part);
+                }
+                for column in (0..self.n).step_by(BLOCK_COLUMNS) {
+                    let count = BLOCK_COLUMNS.min(self.n - column);
+                    self.columns(processor, &packed, [0, self.m], column, count, &shared);
+                }
+            }
+        }
+    }
+
+    fn check(&self, out: &[f32]) {
+        assert_eq!(self.a.len(), self.m * self.k);
+        assert_eq!(out.len(), self.m * self.n);
+        assert!(self.bias.is_none_or(|bias| bias.len() == self.n));
+        match self.b {
+            Right::Rows(matrix) => {
+                assert!(self.k == 0 || (matrix.rows() == self.n && matrix.columns() == self.k))
+            }
+            Right::Columns(b) => assert_eq!(b.len(), self.k * self.n),
+        }
+    }
+
+    fn with_group_sums(&self, matrix: MatrixView<'_>, work: impl FnOnce(&[f32])) {
+        match matrix.data() {
+            Data::Dense(..) => work(&[]),
+            Data::Affine(affine) => {
+                let mut sums = vec![0.0; self.m * (self.k / affine.group)];
+                group_sums(self.a, affine.group, &mut sums);
+                work(&sums);
+            }
+        }
+    }
+
+    fn few_rows(
+        &self,
+        processor: Processor,
+        matrix: MatrixView<'_>,
+        sums: &[f32],
+        first: usize,
+        count: usize,
+        out: &Shared<'_, f32>,
+    ) {
+        if self.k == 0 {
+            for row in 0..self.m {
+                for column in first..first + count {
+                    let bias = self.bias.map_or(0.0, |bias| bias[column]);
+                    // SAFETY: these columns are this call's own.
+                    unsafe { out.at(row * self.n + column).write(bias) };
+                }
+            }
+            return;
+        }
+        with_scratch(few_rows::scratch_len(matrix), |scratch| {
+            processor.run(FewRows {
+                x: self.a,
+                m: self.m,
+                sums,
+                matrix,
+                bias: self.bias,
+                first,
+                count,
+                out,
+                scratch,
+            });
+        });
+    }
+
+    /// Rows `first..` of the left operand, six at a time side by side: `[k, 6]`, zeros where there is no row.
+    fn pack_left(&self, first: usize, out: &mut [f32]) {
+        for lane in 0..TILE_ROWS {
+            let row = first + lane;
+            if row < self.m {
+                let values = &self.a[row * self.k..(row + 1) * self.k];
+                for (slot, value) in out[lane..].iter_mut().step_by(TILE_ROWS).zip(values) {
+                    *slot = *value;
+                }
+            } else {
+                out[lane..]
+                    .iter_mut()
+                    .step_by(TILE_ROWS)
+                    .for_each(|slot| *slot = 0.0);
+            }
+        }
+    }
+
+    fn columns(
+        &self,
+        processor: Processor,
+        packed: &[f32],
+        [first_row, rows]: [usize; 2],
+        first_column: usize,
+        columns: usize,
+        out: &Shared<'_, f32>,
+    ) {
+        with_scratch((BLOCK_COLUMNS + 1) * BLOCK_INNER, |scratch| {
+            processor.run(Columns {
+                product: self,
+                packed,
+                first_row,
+                rows,
+                first_column,
+                columns,
+                out,
+                scratch,
+            });
+        });
+    }
+}
+
+/// Some columns of the result, for packed left rows.
+struct Columns<'a> {
+    product: &'a Product<'a>,
+    packed: &'a [f32],
+    first_row: usize,
+    rows: usize,
+    first_column: usize,
+    columns: usize,
+    out: &'a Shared<'a, f32>,
+    /// A block of the right operand in panels, then one row of it.
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for Columns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let Product { n, k, bias, .. } = *self.product;
+        let width = 2 * V::COUNT;
+        let (panels, row) = self.scratch.split_at_mut(BLOCK_COLUMNS * BLOCK_INNER);
+        let mut start = 0;
+        loop {
+            let inner = BLOCK_INNER.min(k - start);
+            pack_right::<V>(
+                self.product,
+                self.first_column,
+                self.columns,
+                start,
+                inner,
+                panels,
+                row,
+            );
+            for tile in (0..self.rows).step_by(TILE_ROWS) {
+                let left = &self.packed[(tile * k + start * TILE_ROWS)..][..inner * TILE_ROWS];
+                let tile_rows = TILE_ROWS.min(self.rows - tile);
+                for column in (0..self.columns).step_by(width) {
+                    let right = &panels[column * inner..][..inner * width];
+                    let tile_columns = width.min(self.columns - column);
+                    let first = self.first_column + column;
+                    let initial = match (start, bias) {
+                        (0, None) => Initial::Zero,
+                        (0, Some(bias)) => Initial::Row(&bias[first..first + tile_columns]),
+                        _ => Initial::Present,
+                    };
+                    let at = (self.first_row + tile) * n + first;
+                    // SAFETY: the tile lies in this kernel's own columns of the result.
+                    unsafe {
+                        multiply_tile::<V>(
+                            left,
+                            right.as_ptr(),
+                            width,
+                            inner,
+                            Tile {
+                                at: self.out.at(at),
+                                stride: n,
+                                rows: tile_rows,
+                                columns: tile_columns,
+                            },
+                            initial,
+                        );
+                    }
+                }
+            }
+            start += inner;
+            if start >= k {
+                break;
+            }
+        }
+    }
+}
+
+/// Columns of the right operand, two vectors' width at a time: `[panels][inner][width]`, zeros beyond the last column.
+#[inline(always)]
+fn pack_right<V: Lanes>(
+    product: &Product<'_>,
+    first: usize,
+    columns: usize,
+    start: usize,
+    inner: usize,
+    panels: &mut [f32],
+    row: &mut [f32],
+) {
+    let width = 2 * V::COUNT;
+    for (index, panel) in panels.chunks_mut((inner * width).max(1)).enumerate() {
+        let column = index * width;
+        if column >= columns {
+            break;
+        }
+        let count = width.min(columns - column);
+        if count < width {
+            panel.fill(0.0);
+        }
+        match product.b {
+            Right::Rows(matrix) => {
+                for lane in 0..count {
+                    decode::<V>(matrix, first + column + lane, start, &mut row[..inner]);
+                    for (slot, value) in panel[lane..].iter_mut().step_by(width).zip(&row[..inner]) {
+                        *slot = *value;
+                    }
+                }
+            }
+            Right::Columns(b) => {
+                for index in 0..inner {
+                    let from = (start + index) * product.n + first + column;
+                    panel[index * width..][..count].copy_from_slice(&b[from..from + count]);
+                }
+            }
+        }
+    }
+}
+
+/// Where a micro-kernel's result goes.
+#[derive(Clone, Copy)]
+pub struct Tile {
+    /// Its first element.
+    pub at: *mut f32,
+    /// Elements from one row to the next.
+    pub stride: usize,
+    /// Rows that are wanted, at most [`TILE_ROWS`].
+    pub rows: usize,
+    /// Columns that are wanted, at most two vectors.
+    pub columns: usize,
+}
+
+/// What the product is added to.
+#[derive(Clone, Copy)]
+pub enum Initial<'a> {
+    /// Nothing.
+    Zero,
+    /// The same row everywhere.
+    Row(&'a [f32]),
+    /// What is there.
+    Present,
+}
+
+/// The micro-kernel: `left [inner, 6]` times `right [inner, 2 vectors]` (rows `right_stride` apart).
+///
+/// # Safety
+/// `inner` rows of two vectors must be readable at `right`, and the tile's rows and columns writable.
+#[inline(always)]
+pub unsafe fn multiply_tile<V: Lanes>(
+    left: &[f32],
+    right: *const f32,
+    right_stride: usize,
+    inner: usize,
+    tile: Tile,
+    initial: Initial<'_>,
+) {
+    assert!(left.len() >= inner * TILE_ROWS && tile.rows <= TILE_ROWS);
+    let whole = tile.rows == TILE_ROWS && tile.columns == 2 * V::COUNT;
+    let mut edge = [0.0_f32; TILE_ROWS * TILE_COLUMNS];
+    let (at, stride) = if whole {
+        (tile.at, tile.stride)
+    } else {
+        (edge.as_mut_ptr(), TILE_COLUMNS)
+    };
+    let mut sums = [[V::splat(0.0); 2]; TILE_ROWS];
+    // SAFETY: the caller vouches for `right` and the tile; `edge` holds any tile; `left` is long enough.
+    unsafe {
+        match initial {
+            Initial::Zero => {}
+            Initial::Row(row) if !whole => {
+                for index in 0..tile.rows {
+                    edge[index * TILE_COLUMNS..][..row.len()].copy_from_slice(row);
+                }
+            }
+            Initial::Row(row) => {
+                assert!(row.len() == 2 * V::COUNT);
+                for sum in &mut sums {
+                    *sum = [V::load(row.as_ptr()), V::load(row.as_ptr().add(V::COUNT))];
+                }
+            }
+            Initial::Present if !whole => {
+                for row in 0..tile.rows {
+                    for column in 0..tile.columns {
+                        edge[row * TILE_COLUMNS + column] = tile.at.add(row * tile.stride + column).read();
+                    }
+                }
+            }
+            Initial::Present => {}
+        }
+        if !whole || matches!(initial, Initial::Present) {
+            for (row, sum) in sums.iter_mut().enumerate() {
+                let from = at.add(row * stride);
+                *sum = [V::load(from), V::load(from.add(V::COUNT))];
+            }
+        }
+        let (mut a, mut b) = (left.as_ptr(), right);
+        for _ in 0..inner {
+            let (b0, b1) = (V::load(b), V::load(b.add(V::COUNT)));
+            for (row, sum) in sums.iter_mut().enumerate() {
+                let value = V::splat(a.add(row).read());
+                sum[0] = value.mul_add(b0, sum[0]);
+                sum[1] = value.mul_add(b1, sum[1]);
+            }
+            a = a.add(TILE_ROWS);
+            b = b.add(right_stride);
+        }
+        for (row, sum) in sums.iter().enumerate() {
+            let to = at.add(row * stride);
+            sum[0].store(to);
+            sum[1].store(to.add(V::COUNT));
+        }
+        if !whole {
+            for row in 0..tile.rows {
+                let from = edge.as_ptr().add(row * TILE_COLUMNS);
+                std::ptr::copy_nonoverlapping(from, tile.at.add(row * tile.stride), tile.columns);
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A pool of threads that shares out the chunks of one job at a time. A call on a pool that is awake costs about a
+//! microsecond: workers spin a while after each job before they go to sleep.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a worker looks for the next job before it sleeps.
+const SPIN: Duration = Duration::from_micros(40);
+
+/// The next chunk's number when no job is open.
+const CLOSED: u32 = u32::MAX;
+
+/// The pool. The thread that calls [`Threads::parallel`] works too.
+pub struct Threads {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    // One job at a time: not to be shared between threads, so that no job can start another.
+    not_sync: PhantomData<Cell<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// The open job's number in the upper half, its next chunk in the lower.
+    state: AtomicU64,
+    /// The job. Written only while none is open; a worker that read it mixed finds `state` changed.
+    function: AtomicPtr<()>,
+    data: AtomicPtr<()>,
+    chunks: AtomicUsize,
+    /// Chunks finished.
+    done: AtomicUsize,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    sleepers: AtomicUsize,
+    sleep: Mutex<()>,
+    wake: Condvar,
+    stop: AtomicBool,
+}
+
+type Function = unsafe fn(*const (), usize);
+
+impl Threads {
+    /// A pool in which `count` threads work, the caller among them.
+    pub fn new(count: usize) -> Self {
+        let shared = Arc::new(Shared {
+            state: AtomicU64::new(u64::from(CLOSED)),
+            ..Shared::default()
+        });
+        let workers = (1..count.max(1))
+            .map_while(|index| {
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new()
+                    .name(format!("cpu-engine-{index}"))
+                    .spawn(move || shared.work())
+                    .ok() // with fewer threads, it is slower only
+            })
+            .collect();
+        Self {
+            shared,
+            workers,
+            not_sync: PhantomData,
+        }
+    }
+
+    /// How many threads work, the caller among them.
+    pub fn count(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `function` with each of `0..chunks`, and returns when all are done. A panic in any of them comes out here.
+    pub fn parallel<F: Fn(usize) + Sync>(&self, chunks: usize, function: F) {
+        if chunks <= 1 || self.workers.is_empty() || chunks >= CLOSED as usize {
+            (0..chunks).for_each(function);
+            return;
+        }
+        let shared = &*self.shared;
+        let trampoline: Function = call::<F>;
+        shared.function.store(trampoline as *mut (), Ordering::Relaxed);
+        shared
+            .data
+            .store((&raw const function).cast_mut().cast(), Ordering::Relaxed);
+        shared.chunks.store(chunks, Ordering::Relaxed);
+        shared.done.store(0, Ordering::Relaxed);
+        let job = (shared.state.load(Ordering::Relaxed) >> 32).wrapping_add(1) << 32;
+        shared.state.store(job, Ordering::SeqCst);
+        if shared.sleepers.load(Ordering::SeqCst) > 0 {
+            drop(shared.sleep.lock().unwrap_or_else(PoisonError::into_inner));
+            shared.wake.notify_all();
+        }
+        shared.help(job);
+        let mut turns = 0_u32;
+        while shared.done.load(Ordering::Acquire) < chunks {
+            turns += 1;
+            if turns.is_multiple_of(256) {
+                std::thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
+        shared.state.store(job | u64::from(CLOSED), Ordering::SeqCst);
+        let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        drop(self.shared.sleep.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.wake.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker catches panics of its jobs, so there is nothing to learn from its end.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// # Safety
+/// `data` must point to a live `F`.
+unsafe fn call<F: Fn(usize)>(data: *const (), chunk: usize) {
+    // SAFETY: the caller vouches for it.
+    unsafe { (*data.cast::<F>())(chunk) }
+}
+
+impl Shared {
+    fn work(&self) {
+        let mut last = self.state.load(Ordering::SeqCst);
+        while !self.stop.load(Ordering::SeqCst) {
+            if let Some(job) = self.next_job(last) {
+                self.help(job);
+                last = job;
+            }
+        }
+    }
+
+    /// Waits for a job after `last`; `None` when woken without one.
+    fn next_job(&self, last: u64) -> Option<u64> {
+        let open = || {
+            let state = self.state.load(Ordering::SeqCst);
+            (state >> 32 != last >> 32 && state as u32 != CLOSED).then_some(state >> 32 << 32)
+        };
+        let start = Instant::now();
+        loop {
+            for _ in 0..64 {
+                if let Some(job) = open() {
+                    return Some(job);
+                }
+                std::hint::spin_loop();
+            }
+            if start.elapsed() > SPIN {
+                break;
+            }
+        }
+        let guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let job = open();
+        if job.is_none() && !self.stop.load(Ordering::SeqCst) {
+            drop(self.wake.wait(guard));
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        job
+    }
+
+    /// Works on this job until no chunk is left.
+    fn help(&self, job: u64) {
+        loop {
+            let state = self.state.load(Ordering::Acquire);
+            let chunk = state as u32 as usize;
+            let function = self.function.load(Ordering::Relaxed);
+            let data = self.data.load(Ordering::Relaxed);
+            let chunks = self.chunks.load(Ordering::Relaxed);
+            if state >> 32 != job >> 32 || chunk >= chunks {
+                return;
+            }
+            if self
+                .state
+                .compare_exchange_weak(state, state + 1, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+            {
+                continue;
+            }
+            // The exchange succeeded: the job is this one, and open until this chunk is counted as done.
+            // SAFETY: `parallel` stored a `Function` there, whose data lives until all chunks are done.
+            let result = catch_unwind(AssertUnwindSafe(|| unsafe {
+                std::mem::transmute::<*mut (), Function>(function)(data, chunk);
+            }));
+            if let Err(payload) = result {
+                *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
+            }
+            self.done.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}

@@ -107,6 +107,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     std::fs::read(path).map_err(unreadable)
 }
 
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// One engine for the process: its clock thread ticks for all instances.
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();

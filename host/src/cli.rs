@@ -1,0 +1,66 @@
+//! The command line: one file a command.
+
+mod inspect;
+mod json;
+mod models;
+mod plugins;
+mod progress;
+mod request;
+mod run;
+mod stats;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs vision-language models on this machine: pictures and words in, words out.
+#[derive(Debug, Parser)]
+#[command(name = "monocle", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer a question about pictures (or without any)
+    Run(Box<run::Run>),
+    /// Show what a request would come to, without running it
+    Inspect(Box<inspect::Inspect>),
+    /// List the models that manifests declare, and whether their weights are here
+    Models(models::Models),
+    /// List the installed plugins
+    Plugins(plugins::Plugins),
+}
+
+/// A command line that makes no sense as a whole, though each part of it does: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(pub String);
+
+impl Cli {
+    /// Does what was asked.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Run(run) => run.run(),
+            Command::Inspect(inspect) => inspect.run(),
+            Command::Models(models) => models.run(),
+            Command::Plugins(plugins) => plugins.run(),
+        }
+    }
+}
+
+/// Says what went wrong, and gives the exit code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    // The reader of our output has seen enough.
+    if error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    }) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    match error.is::<Misuse>() {
+        true => ExitCode::from(2),
+        false => ExitCode::FAILURE,
+    }
+}

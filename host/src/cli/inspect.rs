@@ -1,0 +1,128 @@
+//! `monocle inspect`: what a request would come to. No weight is read and nothing is computed.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use clap::Args;
+use monocle::engine::prepare::MemoryEstimate;
+use monocle::engine::report::{ImageReport, ModelReport, PluginReport, PromptReport};
+use monocle_weights::Summary;
+use serde::Serialize;
+
+use super::request::RequestArguments;
+use super::{json, stats};
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    request: RequestArguments,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The checkpoint's content.
+#[derive(Debug, Serialize)]
+struct WeightsReport {
+    files: usize,
+    tensors: usize,
+    parameters: u64,
+    bytes: u64,
+    bytes_by_type: BTreeMap<&'static str, u64>,
+}
+
+impl From<Summary> for WeightsReport {
+    fn from(summary: Summary) -> Self {
+        let bytes_by_type = summary.by_kind.iter().map(|(kind, part)| (kind.name(), part.bytes)).collect();
+        let Summary { files, tensors, parameters, bytes, .. } = summary;
+        Self { files, tensors, parameters, bytes, bytes_by_type }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Inspection {
+    model: ModelReport,
+    plugins: Vec<PluginReport>,
+    prompt: PromptReport,
+    token_ids: Vec<u32>,
+    images: Vec<ImageReport>,
+    weights: WeightsReport,
+    weights_used_bytes: usize,
+    memory: MemoryEstimate,
+}
+
+impl Inspect {
+    pub fn run(self) -> anyhow::Result<()> {
+        let quiet = self.json || !std::io::stderr().is_terminal();
+        let mut model = self.request.open(quiet)?;
+        let request = self.request.request(&model)?;
+        let max_tokens = self.request.max_tokens(&model);
+        let prepared = model.prepare(&request, max_tokens, self.request.prefill_chunk as usize)?;
+        let inspection = Inspection {
+            model: model.report.clone(),
+            plugins: model.plugins().map(PluginReport::of).collect(),
+            prompt: PromptReport {
+                text: prepared.plan.text.clone(),
+                template: model.template_source(),
+                tokens: prepared.prompt.len(),
+                image_tokens: prepared.prompt.image_tokens(),
+                attention: prepared.plan.attention,
+            },
+            token_ids: prepared.prompt.ids().to_vec(),
+            images: prepared.image_reports(),
+            weights: model.checkpoint().summary().into(),
+            weights_used_bytes: model.weight_bytes(),
+            memory: prepared.estimate,
+        };
+        match self.json {
+            true => json::print(&inspection),
+            false => {
+                print(&inspection, max_tokens);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn print(inspection: &Inspection, max_tokens: usize) {
+    let line = |what: &str, value: String| println!("{what:>10}  {value}");
+    line("model", inspection.model.name.clone());
+    line("declared", inspection.model.declared_by.clone());
+    line("folder", inspection.model.folder.clone());
+    for plugin in &inspection.plugins {
+        let hash = &plugin.sha256[..12];
+        let kind = plugin.kind;
+        line("plugin", format!("{} {}, contract {}, {kind}, sha256 {hash}…", plugin.name, plugin.version, plugin.contract));
+    }
+    let weights = &inspection.weights;
+    let kinds = weights.bytes_by_type.iter().map(|(kind, bytes)| format!("{kind} {}", stats::bytes(*bytes as usize)));
+    line(
+        "weights",
+        format!(
+            "{} parameters in {} tensors, {} files ({})",
+            weights.parameters,
+            weights.tensors,
+            weights.files,
+            kinds.collect::<Vec<_>>().join(", ")
+        ),
+    );
+    line("template", format!("from {}", inspection.prompt.template));
+    for image in &inspection.images {
+        line("picture", stats::picture(image));
+    }
+    let prompt = &inspection.prompt;
+    line("prompt", format!("{} tokens, {} of them for pictures:", prompt.tokens, prompt.image_tokens));
+    println!("{}", prompt.text);
+    let memory = &inspection.memory;
+    line(
+        "memory",
+        format!(
+            "{} weights (mapped), {} caches for {max_tokens} tokens more, {} pixels and features, {} intermediate results",
+            stats::bytes(inspection.weights_used_bytes),
+            stats::bytes(memory.cache_bytes),
+            stats::bytes(memory.feature_bytes),
+            stats::bytes(memory.program_bytes)
+        ),
+    );
+}

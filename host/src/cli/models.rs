@@ -1,0 +1,95 @@
+//! `monocle models`: what manifests there are, and whether their weights are here.
+
+use clap::Args;
+use monocle::model::locate::{Listed, Places};
+use monocle_manifest::schema::Source;
+use serde::Serialize;
+
+use super::json;
+
+#[derive(Debug, Args)]
+pub struct Models {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    plugin: Option<String>,
+    source: Option<String>,
+    state: State,
+    folder: Option<String>,
+    manifest: String,
+    error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Present,
+    Partial,
+    Absent,
+    Broken,
+}
+
+impl Models {
+    pub fn run(self) -> anyhow::Result<()> {
+        let places = Places::from_env();
+        let rows: Vec<Row> = places.list().into_iter().map(|listed| row(&places, listed)).collect();
+        if self.json {
+            return json::print(&rows);
+        }
+        if rows.is_empty() {
+            let folders: Vec<_> = places.manifests.iter().map(|folder| folder.display().to_string()).collect();
+            println!("no manifests in {}", if folders.is_empty() { "any folder".to_owned() } else { folders.join(", ") });
+        }
+        let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+        for row in &rows {
+            let state = format!("{:?}", row.state).to_lowercase();
+            let plugin = row.plugin.as_deref().unwrap_or("-");
+            let place = row.error.as_ref().or(row.folder.as_ref()).or(row.source.as_ref()).cloned().unwrap_or_default();
+            println!("{:width$}  {state:8} {plugin:12} {place}", row.name);
+        }
+        Ok(())
+    }
+}
+
+fn row(places: &Places, listed: Listed) -> Row {
+    let file = listed.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let manifest = listed.path.display().to_string();
+    let parsed = match listed.manifest {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            return Row {
+                name: file,
+                plugin: None,
+                source: None,
+                state: State::Broken,
+                folder: None,
+                manifest,
+                error: Some(error.to_string()),
+            };
+        }
+    };
+    let (source, state, folder, error) = match &parsed.source {
+        Source::Path(path) => {
+            let here = path.join("config.json").is_file();
+            let path = path.display().to_string();
+            (path.clone(), if here { State::Present } else { State::Absent }, Some(path), None)
+        }
+        Source::Repo { repo, revision } => {
+            let source = format!("{repo}@{revision}");
+            match places.hub.locate(repo, revision) {
+                Ok(Some(located)) => {
+                    let state = if located.is_complete() { State::Present } else { State::Partial };
+                    (source, state, Some(located.folder.display().to_string()), None)
+                }
+                Ok(None) => (source, State::Absent, None, None),
+                Err(error) => (source, State::Broken, None, Some(error.to_string())),
+            }
+        }
+    };
+    Row { name: parsed.name, plugin: Some(parsed.plugin.name), source: Some(source), state, folder, manifest, error }
+}

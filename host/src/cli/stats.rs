@@ -1,0 +1,129 @@
+//! A report, for people.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use monocle::engine::generate::describe;
+use monocle::engine::report::{ImageReport, Report};
+use monocle_text::{Flag, RemovedKind};
+
+/// What was done and what it cost, a line each.
+pub fn text(report: &Report) -> String {
+    let mut lines = Lines(String::new());
+    lines.add("model", format!("{} ({})", report.model.name, report.model.declared_by));
+    for plugin in &report.host.plugins {
+        let hash = &plugin.sha256[..12];
+        lines.add(
+            "plugin",
+            format!("{} {}, contract {}, {}, sha256 {hash}…", plugin.name, plugin.version, plugin.contract, plugin.kind),
+        );
+    }
+    lines.add("host", format!("monocle {}, contract {}", report.host.version, report.host.contract));
+    lines.add("engine", format!("{}: {}", report.host.engine, report.host.device));
+    lines.add("template", format!("from {}", report.prompt.template));
+    for image in &report.images {
+        lines.add("picture", picture(image));
+    }
+    lines.add("prompt", format!("{} tokens, {} of them for pictures", report.prompt.tokens, report.prompt.image_tokens));
+    lines.add("answer", format!("{} tokens; {}", report.output.tokens, describe(&report.output.finish)));
+    for removed in &report.output.removed {
+        lines.add("removed", format!("{} `{}` x{}", kind(removed.kind), removed.what, removed.count));
+    }
+    let timings = &report.timings;
+    lines.add("load", time(timings.load));
+    lines.add("pictures", time(timings.images));
+    lines.add("plan", format!("{}, recording {}", time(timings.plan), time(timings.record)));
+    lines.add("encode", time(timings.encode));
+    lines.add("prefill", with_rate(timings.prefill, timings.prefill_tokens_per_s));
+    lines.add("first token", format!("{} after the request", time(timings.first_token)));
+    lines.add("decode", with_rate(timings.decode, timings.decode_tokens_per_s));
+    lines.add("total", time(timings.total));
+    let memory = &report.memory;
+    lines.add("weights", bytes(memory.weights_bytes));
+    lines.add(
+        "memory",
+        format!(
+            "peak {} encode, {} prefill, {} decode; {} were expected",
+            bytes(memory.encode_peak_bytes),
+            bytes(memory.prefill_peak_bytes),
+            bytes(memory.decode_peak_bytes),
+            bytes(memory.estimated_bytes)
+        ),
+    );
+    if let Some(peak) = memory.process_peak_bytes {
+        lines.add("process", format!("peak {} resident", bytes(peak)));
+    }
+    let calls = &report.plugin_calls;
+    lines.add(
+        "plugin calls",
+        format!(
+            "{} before the first token, {} after ({:.2} a token)",
+            calls.before_decode, calls.during_decode, calls.per_decoded_token
+        ),
+    );
+    lines.0
+}
+
+/// What looks wrong with the answer.
+pub fn flags(report: &Report) -> Vec<String> {
+    let flags = report.output.flags.iter().filter_map(|flag| match flag {
+        Flag::Empty => None, // told as a note, with the reason
+        Flag::Repetition { what, times } => Some(format!("the answer repeats itself: {what:?} {times} times in a row")),
+    });
+    flags.collect()
+}
+
+/// A picture, as given and as used.
+pub fn picture(image: &ImageReport) -> String {
+    let mut line = format!(
+        "{}: {} {}, used as {} in {} tile{}, {} tokens",
+        image.name,
+        image.format,
+        image.given,
+        image.used,
+        image.tiles,
+        if image.tiles == 1 { "" } else { "s" },
+        image.tokens
+    );
+    for step in &image.steps {
+        let _ = write!(line, "; {step}");
+    }
+    line
+}
+
+/// Bytes with a unit.
+pub fn bytes(bytes: usize) -> String {
+    indicatif::HumanBytes(bytes as u64).to_string()
+}
+
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, what: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "{what:>13}  {value}");
+    }
+}
+
+fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1.0 { format!("{:.1} ms", seconds * 1000.0) } else { format!("{seconds:.2} s") }
+}
+
+fn with_rate(duration: Duration, rate: Option<f64>) -> String {
+    match rate {
+        Some(rate) => format!("{} ({rate:.1} tokens/s)", time(duration)),
+        None => time(duration),
+    }
+}
+
+fn kind(kind: RemovedKind) -> &'static str {
+    match kind {
+        RemovedKind::EndToken => "end token",
+        RemovedKind::SpecialToken => "special token",
+        RemovedKind::StopString => "stop string",
+        RemovedKind::Strip => "stripped text",
+        RemovedKind::ReasoningMarker => "reasoning marker",
+        RemovedKind::LeadingSpace => "leading white space",
+        RemovedKind::UnfinishedCharacter => "unfinished character",
+    }
+}

@@ -191,7 +191,9 @@ impl<'de> Visitor<'de> for EntriesVisitor {
             }
             let in_entry = |error| M::Error::custom(format!("tensor `{name}`: {error}"));
             if name == "__metadata__" {
-                entries.metadata = map.next_value().map_err(in_entry)?;
+                // MLX writes null when it has nothing to note.
+                let metadata: Option<BTreeMap<String, String>> = map.next_value().map_err(in_entry)?;
+                entries.metadata = metadata.unwrap_or_default();
             } else {
                 let entry = map.next_value().map_err(in_entry)?;
                 entries.tensors.push((name, entry));

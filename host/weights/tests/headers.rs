@@ -44,6 +44,13 @@ fn a_sound_header_is_read() {
         ]
     );
     assert_eq!(Header::parse(&file("{}", 0)).unwrap().tensors, []);
+    assert_eq!(
+        Header::parse(&file(r#"{"__metadata__":null}"#, 0))
+            .unwrap()
+            .metadata
+            .len(),
+        0
+    );
 }
 
 #[test]

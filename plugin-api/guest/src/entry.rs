@@ -94,7 +94,7 @@ fn with<T, R>(
 fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        panic::set_hook(Box::new(|info| log::warn(&format!("panicked: {info}"))));
+        panic::set_hook(Box::new(|info| log::warn(&info.to_string())));
     });
 }
 

@@ -1,10 +1,14 @@
 //! Conveniences of pictures.
 
+use crate::config::Section;
 use crate::{Context, Error, Filter, Normalisation, Result, Size};
 
 impl Filter {
-    /// The filter of this number in Pillow's `Image.Resampling`, as `resample` in `preprocessor_config.json` gives it.
-    pub fn from_pillow(number: u32) -> Result<Self> {
+    /// The filter that `resample` in a `preprocessor_config.json` names, by its number in Pillow's `Image.Resampling`.
+    pub fn read(rules: &Section, default: Self) -> Result<Self> {
+        let Some(number) = rules.find::<u32>("resample")? else {
+            return Ok(default);
+        };
         let filters = [
             Self::Nearest,
             Self::Lanczos,
@@ -24,6 +28,22 @@ impl Normalisation {
     /// From 0..255 to -1..1: mean and deviation 0.5, as SigLIP has them.
     pub fn half() -> Self {
         Self::new(1.0 / 255.0, [0.5; 3], [0.5; 3])
+    }
+
+    /// From `do_rescale`, `rescale_factor`, `do_normalize`, `image_mean` and `image_std` of a `preprocessor_config.json`; what it
+    /// leaves out is as in `default`.
+    pub fn read(rules: &Section, default: Self) -> Result<Self> {
+        let mut read = default;
+        read.rescale = rules.get_or("rescale_factor", read.rescale)?;
+        read.mean = rules.get_or("image_mean", read.mean)?;
+        read.deviation = rules.get_or("image_std", read.deviation)?;
+        if !rules.get_or("do_rescale", true)? {
+            read.rescale = 1.0;
+        }
+        if !rules.get_or("do_normalize", true)? {
+            (read.mean, read.deviation) = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0));
+        }
+        Ok(read)
     }
 
     /// `(value · rescale - mean) / deviation`; red, green, blue.
@@ -54,5 +74,46 @@ impl Size {
             ))),
             size => Ok(size),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(text: &str) -> Section {
+        Section::parse("preprocessor_config.json", text).unwrap()
+    }
+
+    #[test]
+    fn filters_have_pillow_s_numbers() {
+        // Pillow 13: Image.Resampling
+        let read = |number: u32| Filter::read(&rules(&format!(r#"{{"resample": {number}}}"#)), Filter::Box);
+        let expected = [
+            Filter::Nearest,
+            Filter::Lanczos,
+            Filter::Bilinear,
+            Filter::Bicubic,
+            Filter::Box,
+            Filter::Hamming,
+        ];
+        for (number, filter) in (0..).zip(expected) {
+            assert_eq!(read(number).unwrap(), filter);
+        }
+        assert!(read(6).unwrap_err().to_string().contains("`resample` is 6"));
+        assert_eq!(
+            Filter::read(&rules("{}"), Filter::Lanczos).unwrap(),
+            Filter::Lanczos
+        );
+    }
+
+    #[test]
+    fn what_is_switched_off_changes_nothing() {
+        let off = r#"{"do_rescale": false, "do_normalize": false, "image_mean": [0.4, 0.5, 0.6]}"#;
+        let read = Normalisation::read(&rules(off), Normalisation::half()).unwrap();
+        assert_eq!(read, Normalisation::new(1.0, [0.0; 3], [1.0; 3]));
+        let given = r#"{"rescale_factor": 0.5, "image_mean": [0.1, 0.2, 0.3]}"#;
+        let read = Normalisation::read(&rules(given), Normalisation::half()).unwrap();
+        assert_eq!(read, Normalisation::new(0.5, [0.1, 0.2, 0.3], [0.5; 3]));
     }
 }

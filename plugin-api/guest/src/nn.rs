@@ -4,9 +4,11 @@ mod activation;
 mod conv;
 mod mlp;
 mod norm;
+mod shuffle;
 
 pub use crate::weights::{Embedding, Experts, Linear, Parameter, embedding, experts, linear, parameter};
 pub use activation::Activation;
 pub use conv::PatchEmbedding;
 pub use mlp::{GatedMlp, Mlp};
 pub use norm::{LayerNorm, RmsNorm};
+pub use shuffle::pixel_shuffle;

@@ -73,8 +73,10 @@ pub enum Scaling {
 #[serde(default)]
 struct Keys {
     rope_theta: Option<f64>,
-    #[serde(alias = "type")]
+    /// The newer name; files that have both mean this one.
     rope_type: Option<String>,
+    #[serde(rename = "type")]
+    older_type: Option<String>,
     partial_rotary_factor: Option<f64>,
     factor: Option<f64>,
     original_max_position_embeddings: Option<u32>,
@@ -106,8 +108,13 @@ impl RopeConfig {
     /// prompts within the trained context and one for longer ones: `long_context` says which.
     pub fn read(text_config: &Section, long_context: bool) -> Result<Self> {
         let newer = text_config.has("rope_parameters");
-        let section = text_config.section(if newer { "rope_parameters" } else { "rope_scaling" })?;
-        let mut keys: Keys = section.read()?;
+        let parameters = text_config.section(if newer { "rope_parameters" } else { "rope_scaling" })?;
+        Self::read_parameters(&parameters, text_config, long_context)
+    }
+
+    /// As [`RopeConfig::read`], from this section: some models have one for each type of layer.
+    pub fn read_parameters(parameters: &Section, text_config: &Section, long_context: bool) -> Result<Self> {
+        let mut keys: Keys = parameters.read()?;
         let theta = match keys.rope_theta {
             Some(theta) => theta,
             None => text_config.get_or("rope_theta", 10_000.0)?,
@@ -263,7 +270,8 @@ fn yarn(theta: f64, turning: u32, factor: f32, (low, high): (f64, f64)) -> Vec<f
 
 impl Keys {
     fn scaling(self, text_config: &Section, long_context: bool) -> Result<Scaling> {
-        let rope_type = self.rope_type.clone().unwrap_or_else(|| "default".to_owned());
+        let rope_type = self.rope_type.clone().or(self.older_type.clone());
+        let rope_type = rope_type.unwrap_or_else(|| "default".to_owned());
         let needed = |value: Option<f64>, key: &str| {
             value.context(format_args!(
                 "rotary embedding of type `{rope_type}` lacks `{key}`"
@@ -417,6 +425,15 @@ mod tests {
         assert_eq!(config.angles(8).unwrap().axes, [0, 1, 1, 2]);
         let error = config.angles(16).unwrap_err().to_string();
         assert!(error.contains("[1, 2, 1]") && error.contains("16"), "{error}");
+    }
+
+    #[test]
+    fn of_two_names_of_the_type_the_newer_counts() {
+        let config = serde_json::json!({"rope_scaling": {"type": "linear", "rope_type": "default"}});
+        assert_eq!(
+            RopeConfig::read(&section(&config), false).unwrap().scaling,
+            Scaling::None
+        );
     }
 
     #[test]

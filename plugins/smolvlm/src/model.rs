@@ -6,6 +6,9 @@ use monocle_plugin::nn::Linear;
 use monocle_plugin::prelude::*;
 use monocle_plugin::towers::{Positions, Siglip, VisionConfig};
 
+/// More tokens a tile than this are a mistake in the config; published models have at most 169.
+const MOST_TOKENS: u32 = 65_536;
+
 /// Vision tower, connector, decoder.
 pub struct SmolVlm {
     vision: Siglip,
@@ -43,8 +46,14 @@ impl Geometry {
     pub fn tokens_per_tile(&self, tile: u32) -> Result<u32> {
         let patches = tile / self.vision.patch_size;
         let fits = patches > 0 && patches.is_multiple_of(self.shuffle);
-        fits.then_some((patches / self.shuffle).pow(2)).context(format_args!(
-            "tiles of {tile} pixels hold {patches} patches of {} a side, which `scale_factor` {} does not divide",
+        let tokens = if fits {
+            (patches / self.shuffle).checked_pow(2)
+        } else {
+            None
+        };
+        tokens.filter(|&tokens| tokens <= MOST_TOKENS).context(format_args!(
+            "tiles of {tile} pixels hold {patches} patches of {} a side, which should be a multiple of `scale_factor` {} and \
+             make at most {MOST_TOKENS} tokens",
             self.vision.patch_size, self.shuffle
         ))
     }
@@ -81,12 +90,11 @@ impl Network for SmolVlm {
     fn encode(&self, pixels: &[Tensor], _layout: &[u32]) -> Result<Vec<Tensor>> {
         let pixels = pixels.first().context("no pixels to encode")?;
         let features = self.vision.forward(pixels)?; // [tiles, patches, hidden]
-        let [tiles, patches, hidden] = features.dimensions("the vision features")?;
-        let packed = pixel_shuffle(&features, patches.isqrt(), self.shuffle);
-        let rows = tiles * patches / self.shuffle.pow(2);
+        let packed = nn::pixel_shuffle(&features, self.shuffle)?; // [tiles, tokens, shuffle² · hidden]
+        let [tiles, tokens, channels] = packed.dimensions("the packed features")?;
         Ok(vec![
             self.projection
-                .forward(&packed.reshape(&[rows, hidden * self.shuffle.pow(2)])),
+                .forward(&packed.reshape(&[tiles * tokens, channels])),
         ])
     }
 
@@ -94,14 +102,4 @@ impl Network for SmolVlm {
         let x = batch.splice_features(&self.language.embed(batch), 0);
         Ok(self.language.logits(&self.language.forward(x, batch), batch))
     }
-}
-
-/// Squares of `by` by `by` patches become one row each, their channels row by row: `[n, side · side, c]` to
-/// `[n, side / by, side / by, by · by · c]`.
-fn pixel_shuffle(x: &Tensor, side: u32, by: u32) -> Tensor {
-    let (n, channels) = (x.dimension(0), x.dimension(2));
-    let packed = side / by;
-    x.reshape(&[n, packed, by, packed, by * channels])
-        .permute(&[0, 1, 3, 2, 4]) // [n, packed, packed, by, by · c]
-        .reshape(&[n, packed, packed, by * by * channels])
 }

@@ -30,8 +30,8 @@ impl Processor for SmolVlmProcessor {
             target: target(&rules)?,
             tile,
             split: rules.get_or("do_image_splitting", true)?,
-            filter: Filter::from_pillow(rules.get_or("resample", 1)?)?,
-            normalisation: normalisation(&rules)?,
+            filter: Filter::read(&rules, Filter::Lanczos)?,
+            normalisation: Normalisation::read(&rules, Normalisation::half())?,
             tokens_per_tile: geometry.tokens_per_tile(tile)?,
             tilings: vec![],
         })
@@ -113,22 +113,6 @@ fn target(rules: &Section) -> Result<Target> {
         (None, Some(width), Some(height)) => Ok(Target::Exactly(Size { width, height }.checked()?)),
         _ => Ok(Target::LongestEdge(4 * 364)),
     }
-}
-
-fn normalisation(rules: &Section) -> Result<Normalisation> {
-    let rescale = match rules.get_or("do_rescale", true)? {
-        true => rules.get_or("rescale_factor", 1.0 / 255.0)?,
-        false => 1.0,
-    };
-    if !rules.get_or("do_normalize", true)? {
-        return Ok(Normalisation::new(rescale, [0.0; 3], [1.0; 3]));
-    }
-    let mean = rules.get_or("image_mean", [0.5; 3])?;
-    Ok(Normalisation::new(
-        rescale,
-        mean,
-        rules.get_or("image_std", [0.5; 3])?,
-    ))
 }
 
 #[cfg(test)]
@@ -218,5 +202,11 @@ mod tests {
             .unwrap()
             .to_string();
         assert!(error.contains("364 pixels hold 13 patches of 28"), "{error}");
+        let huge = r#"{"max_image_size": {"longest_edge": 4000000000}}"#;
+        let error = configure(r#"{"vision_config": {"patch_size": 1}}"#, Some(huge))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("at most 65536 tokens"), "{error}");
     }
 }

@@ -29,7 +29,6 @@ pub struct LlamaConfig {
     /// Added to the mean of squares in norms.
     pub rms_norm_eps: f32,
     /// In the feed-forward blocks.
-    #[serde(alias = "hidden_activation")]
     pub hidden_act: Activation,
     /// Scores are multiplied by `1 / √` of this instead of the head's size (Gemma).
     pub query_pre_attn_scalar: Option<f32>,

@@ -1,0 +1,388 @@
+//! Operations that read the batch, states of sequences, and what is wrong with bad steps.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use monocle_tensor::backend::*;
+use monocle_tensor::cpu::CpuBackend;
+use monocle_tensor::operation::{CachedAttention, Op, WeightId};
+use monocle_tensor::program::{Program, ValueId, ValueType};
+use monocle_tensor::recorder::{BatchShape, Recorder, RecordingLimits};
+use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
+
+/// A program on a batch: `build` gives its results.
+fn recorded(
+    shape: BatchShape,
+    inputs: Vec<ValueType>,
+    weights: &Arc<Vec<Weight>>,
+    build: impl FnOnce(&mut Recorder) -> Vec<ValueId>,
+) -> Program {
+    let mut recorder = Recorder::new(
+        Arc::clone(weights),
+        inputs,
+        Some(shape),
+        RecordingLimits::default(),
+    );
+    let outputs = build(&mut recorder);
+    recorder.finish(outputs)
+}
+
+fn batch(tokens: usize) -> BatchShape {
+    BatchShape {
+        tokens,
+        axes: 1,
+        wanted: 1,
+        features: Some(vec![2, 2]),
+        has_context: false,
+        new_context: None,
+    }
+}
+
+/// A causal step of one sequence.
+fn step(sequence: SequenceId, past: usize, rows: usize) -> Step {
+    Step {
+        tokens: (0..rows as i32).collect(),
+        axes: 1,
+        positions: (past as i32..(past + rows) as i32).collect(),
+        sequences: vec![SequenceRows { sequence, past, rows }],
+        visible: (past as u32..(past + rows) as u32)
+            .map(|row| Visible {
+                block_start: row,
+                end: row + 1,
+            })
+            .collect(),
+        wanted: vec![rows as u32 - 1],
+        ..Step::default()
+    }
+}
+
+fn no_weights() -> Arc<Vec<Weight>> {
+    Arc::new(Vec::new())
+}
+
+#[test]
+fn the_batch_is_what_the_step_says() {
+    let mut engine = CpuBackend::new(Some(1));
+    let sequence = engine.new_sequence();
+    let program = recorded(batch(5), Vec::new(), &no_weights(), |recorder| {
+        [Op::Tokens, Op::Positions, Op::ImageMask, Op::ContextMask]
+            .map(|op| recorder.push(op, &[], None).unwrap())
+            .into()
+    });
+    let features: Rc<[Tensor]> = Rc::new([engine.upload(&[4, 2], vec![0.0; 8]).unwrap()]);
+    let mut step = step(sequence, 0, 5);
+    step.tokens = vec![9, 8, 7, 6, 5];
+    step.splices = vec![Splice {
+        row: 1,
+        count: 3,
+        features,
+        offset: 1,
+    }];
+    step.visible_context = [[0, 0], [0, 1], [2, 2], [1, 3], [0, 0]]
+        .map(|[start, end]| VisibleContext { start, end })
+        .into();
+    let outputs = engine.run(&program, &[], Some(&step)).unwrap();
+    let expected: [&[f32]; 4] = [
+        &[9.0, 8.0, 7.0, 6.0, 5.0],
+        &[0.0, 1.0, 2.0, 3.0, 4.0],
+        &[0.0, 1.0, 1.0, 1.0, 0.0],
+        &[0.0, 1.0, 0.0, 1.0, 0.0],
+    ];
+    for (output, expected) in outputs.iter().zip(expected) {
+        assert_eq!(engine.download(output).unwrap(), expected);
+    }
+}
+
+#[test]
+fn features_take_their_rows_also_across_chunks() {
+    let mut engine = CpuBackend::new(Some(1));
+    let first: Vec<f32> = (0..8).map(|x| x as f32 * 10.0).collect();
+    let second: Vec<f32> = first.iter().map(|x| x + 1.0).collect();
+    let features: Rc<[Tensor]> = Rc::new([
+        engine.upload(&[4, 2], first).unwrap(),
+        engine.upload(&[4, 2], second).unwrap(),
+    ]);
+    let splice = |row, count, offset| Splice {
+        row,
+        count,
+        features: Rc::clone(&features),
+        offset,
+    };
+    // Rows 2..6 of seven hold the four features; the second way cuts them in the middle.
+    let ways = [
+        vec![(0, 7, vec![splice(2, 4, 0)])],
+        vec![(0, 3, vec![splice(2, 1, 0)]), (3, 4, vec![splice(0, 3, 1)])],
+    ];
+    for chunks in ways {
+        let sequence = engine.new_sequence();
+        let (mut replaced, mut added) = (Vec::new(), Vec::new());
+        for (past, rows, splices) in chunks {
+            let x = vec![ValueType::float([rows, 2])];
+            let program = recorded(batch(rows), x, &no_weights(), |recorder| {
+                let x = recorder.input_values();
+                vec![
+                    recorder.push(Op::SpliceFeatures { set: 0 }, &x, None).unwrap(),
+                    recorder.push(Op::AddFeatures { set: 1 }, &x, None).unwrap(),
+                ]
+            });
+            let x = engine.upload(&[rows, 2], vec![-1.0; rows * 2]).unwrap();
+            let mut step = step(sequence, past, rows);
+            step.splices = splices;
+            let outputs = engine.run(&program, &[x], Some(&step)).unwrap();
+            replaced.extend(engine.download(&outputs[0]).unwrap());
+            added.extend(engine.download(&outputs[1]).unwrap());
+        }
+        let rest = [-1.0; 4];
+        let features: Vec<f32> = (0..8).map(|x| x as f32 * 10.0).collect();
+        assert_eq!(replaced, [&rest[..], &features, &rest[..2]].concat());
+        // -1 + (x + 1)
+        assert_eq!(added, [&rest[..], &features, &rest[..2]].concat());
+    }
+}
+
+#[test]
+fn only_wanted_rows_are_selected() {
+    let mut engine = CpuBackend::new(Some(1));
+    let x: Vec<f32> = (0..8).map(|x| x as f32).collect();
+    for (wanted, expected) in [
+        (vec![3], vec![6.0, 7.0]),
+        (vec![0, 2], vec![0.0, 1.0, 4.0, 5.0]),
+        (vec![0, 1, 2, 3], x.clone()),
+        (vec![], vec![]),
+    ] {
+        let sequence = engine.new_sequence();
+        let shape = BatchShape {
+            wanted: wanted.len(),
+            ..batch(4)
+        };
+        let program = recorded(shape, vec![ValueType::float([4, 2])], &no_weights(), |recorder| {
+            let x = recorder.input_values();
+            vec![recorder.push(Op::SelectLogits, &x, None).unwrap()]
+        });
+        let input = engine.upload(&[4, 2], x.clone()).unwrap();
+        let mut step = step(sequence, 0, 4);
+        step.wanted = wanted;
+        let outputs = engine.run(&program, &[input], Some(&step)).unwrap();
+        assert_eq!(engine.download(&outputs[0]).unwrap(), expected);
+    }
+}
+
+/// Attends with one head of one element, to itself.
+fn attending(rows: usize) -> Program {
+    recorded(
+        batch(rows),
+        vec![ValueType::float([rows, 1, 1])],
+        &no_weights(),
+        |recorder| {
+            let x = recorder.input_values()[0];
+            let attention = CachedAttention {
+                layer: 0,
+                scale: 1.0,
+                softcap: None,
+                window: None,
+            };
+            vec![recorder.push(Op::Attend(attention), &[x, x, x], None).unwrap()]
+        },
+    )
+}
+
+fn attend(engine: &mut CpuBackend, step: &Step) -> Result<Vec<f32>, BackendError> {
+    let rows = step.tokens.len();
+    let x = engine.upload(&[rows, 1, 1], vec![1.0; rows]).unwrap();
+    let outputs = engine.run(&attending(rows), &[x], Some(step))?;
+    engine.download(&outputs[0])
+}
+
+#[test]
+fn a_step_must_continue_its_sequence() {
+    let mut engine = CpuBackend::new(Some(1));
+    let sequence = engine.new_sequence();
+    assert_eq!(attend(&mut engine, &step(sequence, 0, 3)).unwrap(), [1.0; 3]);
+    for past in [0, 2, 4] {
+        let error = attend(&mut engine, &step(sequence, past, 1)).unwrap_err();
+        assert!(matches!(error, BackendError::Sequence(_)), "{error}");
+    }
+    // A refused step changes nothing.
+    assert_eq!(attend(&mut engine, &step(sequence, 3, 2)).unwrap(), [1.0; 2]);
+    let mut twice = step(sequence, 5, 1);
+    twice = Step {
+        tokens: vec![0; 2],
+        positions: vec![0; 2],
+        sequences: vec![twice.sequences[0]; 2],
+        visible: vec![twice.visible[0]; 2],
+        ..twice
+    };
+    assert!(matches!(
+        attend(&mut engine, &twice),
+        Err(BackendError::Sequence(_))
+    ));
+    engine.drop_sequence(sequence);
+    assert!(matches!(
+        attend(&mut engine, &step(sequence, 5, 1)),
+        Err(BackendError::Sequence(_))
+    ));
+}
+
+#[test]
+fn a_lying_step_is_refused() {
+    let mut engine = CpuBackend::new(Some(1));
+    let sequence = engine.new_sequence();
+    let features: Rc<[Tensor]> = Rc::new([engine.upload(&[2, 2], vec![0.0; 4]).unwrap()]);
+    let splice = |row, count, offset| Splice {
+        row,
+        count,
+        features: Rc::clone(&features),
+        offset,
+    };
+    let lies: [&dyn Fn(&mut Step); 12] = [
+        &|step| step.tokens.push(0),
+        &|step| step.positions.clear(),
+        &|step| step.axes = usize::MAX,
+        &|step| step.visible[1].end = 1,
+        &|step| step.visible[1].end = 4,
+        &|step| step.visible[1].block_start = 2,
+        &|step| step.wanted = vec![3],
+        &|step| step.splices = vec![splice(2, 2, 0)],
+        &|step| step.splices = vec![splice(0, 2, 0), splice(1, 1, 0)],
+        &|step| step.splices = vec![splice(0, 1, usize::MAX)],
+        &|step| step.visible_context = vec![VisibleContext { start: 0, end: 1 }],
+        &|step| step.new_context = vec![None; 3],
+    ];
+    for (index, lie) in lies.iter().enumerate() {
+        let mut step = step(sequence, 0, 3);
+        lie(&mut step);
+        let x = engine.upload(&[3, 1, 1], vec![1.0; 3]).unwrap();
+        let error = engine.run(&attending(3), &[x], Some(&step)).unwrap_err();
+        assert!(matches!(error, BackendError::Input(_)), "lie {index}: {error}");
+    }
+    let x = engine.upload(&[3, 1, 1], vec![1.0; 3]).unwrap();
+    let missing = engine.run(&attending(3), std::slice::from_ref(&x), None);
+    assert!(matches!(missing, Err(BackendError::Input(_))));
+    let other = engine.run(
+        &attending(2),
+        std::slice::from_ref(&x),
+        Some(&step(sequence, 0, 2)),
+    );
+    assert!(matches!(other, Err(BackendError::Input(_))));
+    assert!(
+        engine
+            .run(&attending(3), &[x], Some(&step(sequence, 0, 3)))
+            .is_ok()
+    );
+}
+
+fn table() -> Arc<Vec<Weight>> {
+    let values: Vec<u8> = (0..6).flat_map(|x| (x as f32).to_le_bytes()).collect();
+    Arc::new(vec![Weight::Embedding(Matrix::Dense(StoredTensor {
+        name: "table".to_owned(),
+        kind: StoredType::F32,
+        shape: vec![3, 2],
+        bytes: Bytes::new(values),
+    }))])
+}
+
+#[test]
+fn a_token_out_of_range_ends_the_step_and_marks_the_sequence() {
+    let weights = table();
+    let mut engine = CpuBackend::new(Some(1));
+    engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+    let program = recorded(batch(2), Vec::new(), &weights, |recorder| {
+        let tokens = recorder.push(Op::Tokens, &[], None).unwrap();
+        vec![recorder.push(Op::Embed(WeightId(0)), &[tokens], None).unwrap()]
+    });
+    for bad in [3, -1, i32::MIN, i32::MAX] {
+        let sequence = engine.new_sequence();
+        let mut step = step(sequence, 0, 2);
+        step.tokens = vec![0, bad];
+        let error = engine.run(&program, &[], Some(&step)).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                BackendError::Value {
+                    index: 1,
+                    operation: "embed",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert!(error.to_string().contains(&bad.to_string()), "{error}");
+        step.tokens = vec![0, 1];
+        let error = engine.run(&program, &[], Some(&step)).unwrap_err();
+        assert!(matches!(error, BackendError::Sequence(_)), "{error}");
+        engine.drop_sequence(sequence);
+        let outputs = {
+            step.sequences[0].sequence = engine.new_sequence();
+            engine.run(&program, &[], Some(&step)).unwrap()
+        };
+        assert_eq!(engine.download(&outputs[0]).unwrap(), [0.0, 1.0, 2.0, 3.0]);
+    }
+}
+
+#[test]
+fn memory_is_counted_and_reused() {
+    let mut engine = CpuBackend::new(Some(1));
+    assert_eq!(engine.memory(), MemoryUse::default());
+    let sequence = engine.new_sequence();
+    let x = engine.upload(&[1024], vec![0.0; 1024]).unwrap();
+    assert_eq!(engine.memory().active, 4096);
+    drop(x);
+    let usage = engine.memory();
+    assert_eq!((usage.active, usage.cached, usage.peak), (0, 4096, 4096));
+    attend(&mut engine, &step(sequence, 0, 64)).unwrap();
+    // Keys and values of 64 tokens, one float each.
+    let after_prefill = engine.memory();
+    assert_eq!(after_prefill.active, 2 * 64 * 4);
+    assert!(after_prefill.peak > after_prefill.active);
+    engine.reset_peak();
+    assert_eq!(engine.memory().peak, engine.memory().active);
+    // Steps that fit in the cache's block take nothing new.
+    attend(&mut engine, &step(sequence, 64, 1)).unwrap();
+    let all = |usage: MemoryUse| usage.active + usage.cached;
+    let steady = all(engine.memory());
+    for past in 65..128 {
+        attend(&mut engine, &step(sequence, past, 1)).unwrap();
+        assert_eq!(all(engine.memory()), steady, "at {past}");
+    }
+    engine.drop_sequence(sequence);
+    assert_eq!(engine.memory().active, 0);
+}
+
+#[test]
+fn weights_that_cannot_be_used_are_refused_by_name() {
+    let good = table();
+    let Weight::Embedding(Matrix::Dense(dense)) = &good[0] else {
+        unreachable!()
+    };
+    let mut wrong_type = dense.clone();
+    wrong_type.kind = StoredType::I32;
+    let mut short = dense.clone();
+    short.bytes = dense.bytes.slice(0..20).unwrap();
+    let mut packed = dense.clone();
+    packed.kind = StoredType::U32;
+    let affine = Matrix::Affine {
+        packed,
+        scales: dense.clone(),
+        biases: dense.clone(),
+        bits: 7,
+        group_size: 32,
+    };
+    let mut engine = CpuBackend::new(Some(1));
+    for matrix in [Matrix::Dense(wrong_type), Matrix::Dense(short.clone()), affine] {
+        let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
+        let error = engine.load(weights, &mut |_, _| {}).unwrap_err();
+        assert!(
+            matches!(&error, BackendError::Weight { name, .. } if name == "table"),
+            "{error}"
+        );
+    }
+    let error = engine
+        .load(Arc::new(vec![Weight::Tensor(short)]), &mut |_, _| {})
+        .unwrap_err();
+    assert!(matches!(error, BackendError::Weight { .. }));
+    let mut seen = Vec::new();
+    engine
+        .load(good, &mut |done, all| seen.push((done, all)))
+        .unwrap();
+    assert_eq!(seen, [(24, 24)]);
+}

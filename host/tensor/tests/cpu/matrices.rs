@@ -1,0 +1,245 @@
+//! Products with stored matrices of all forms and awkward sizes, against sums in double precision.
+
+use std::sync::Arc;
+
+use monocle_tensor::backend::Backend;
+use monocle_tensor::cpu::{CpuBackend, Instructions};
+use monocle_tensor::operation::{Op, WeightId};
+use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
+
+use crate::support::{Operand, Random, assert_close, program_of, run};
+
+fn tensor(name: &str, kind: StoredType, shape: Vec<usize>, bytes: Vec<u8>) -> StoredTensor {
+    // An odd address: mapped weights need not be aligned.
+    let len = bytes.len();
+    let shifted = Bytes::new([vec![0_u8], bytes].concat());
+    StoredTensor {
+        name: name.to_owned(),
+        kind,
+        shape,
+        bytes: shifted.slice(1..len + 1).unwrap(),
+    }
+}
+
+/// A stored number and what it stands for.
+fn encode(kind: StoredType, value: f32) -> (Vec<u8>, f32) {
+    match kind {
+        StoredType::F16 => {
+            let stored = half::f16::from_f32(value);
+            (stored.to_le_bytes().to_vec(), stored.to_f32())
+        }
+        StoredType::BF16 => {
+            let stored = half::bf16::from_f32(value);
+            (stored.to_le_bytes().to_vec(), stored.to_f32())
+        }
+        _ => (value.to_le_bytes().to_vec(), value),
+    }
+}
+
+fn encoded(name: &str, kind: StoredType, shape: Vec<usize>, values: &[f32]) -> (StoredTensor, Vec<f32>) {
+    let (bytes, values): (Vec<Vec<u8>>, Vec<f32>) = values.iter().map(|value| encode(kind, *value)).unzip();
+    (tensor(name, kind, shape, bytes.concat()), values)
+}
+
+fn dense(random: &mut Random, kind: StoredType, rows: usize, columns: usize) -> (Matrix, Vec<f32>) {
+    let (stored, values) = encoded("dense", kind, vec![rows, columns], &random.floats(rows * columns));
+    (Matrix::Dense(stored), values)
+}
+
+/// A quantised matrix with random contents, and its values, from the description of `Matrix::Affine` alone.
+fn affine(
+    random: &mut Random,
+    kind: StoredType,
+    [rows, columns]: [usize; 2],
+    bits: usize,
+    group: usize,
+) -> (Matrix, Vec<f32>) {
+    let groups = rows * columns / group;
+    let (scales, scale_values) = encoded(
+        "scales",
+        kind,
+        vec![rows, columns / group],
+        &random.floats(groups),
+    );
+    let (biases, bias_values) = encoded(
+        "biases",
+        kind,
+        vec![rows, columns / group],
+        &random.floats(groups),
+    );
+    let mut packed = vec![0_u8; rows * columns * bits / 8];
+    let mut values = Vec::with_capacity(rows * columns);
+    for element in 0..rows * columns {
+        let q = random.below(1 << bits);
+        for bit in 0..bits {
+            let at = element * bits + bit;
+            packed[at / 8] |= ((q >> bit & 1) as u8) << (at % 8);
+        }
+        values.push(scale_values[element / group] * q as f32 + bias_values[element / group]);
+    }
+    let matrix = Matrix::Affine {
+        packed: tensor("packed", StoredType::U32, vec![rows, columns * bits / 32], packed),
+        scales,
+        biases,
+        bits: bits as u32,
+        group_size: group,
+    };
+    (matrix, values)
+}
+
+/// `x Wᵀ + b` in double precision.
+fn product(x: &[f32], w: &[f32], bias: Option<&[f32]>, inner: usize) -> Vec<f32> {
+    let rows = w.len() / inner;
+    x.chunks_exact(inner)
+        .flat_map(|x| {
+            w.chunks_exact(inner).enumerate().map(move |(row, w)| {
+                let dot: f64 = x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                (dot + bias.map_or(0.0, |bias| f64::from(bias[row % rows]))) as f32
+            })
+        })
+        .collect()
+}
+
+fn check(random: &mut Random, what: &str, matrix: Matrix, values: &[f32], tokens: &[usize]) {
+    let shape = matrix.shape();
+    let (rows, columns) = (shape[0], shape[1]);
+    let (bias, bias_values) = encoded("bias", StoredType::F32, vec![rows], &random.floats(rows));
+    let weights = Arc::new(vec![
+        Weight::Linear {
+            matrix: matrix.clone(),
+            bias: Some(bias),
+        },
+        Weight::Embedding(matrix),
+    ]);
+    let ids: Vec<i32> = (0..rows as i32).rev().collect();
+    let everything = Operand::Ints(vec![rows], ids);
+    let reversed: Vec<f32> = values.chunks_exact(columns).rev().flatten().copied().collect();
+    for instructions in Instructions::available() {
+        let mut engine = CpuBackend::with_instructions(Some(2), instructions).unwrap();
+        engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+        let (program, inputs) = program_of(
+            Op::Embed(WeightId(1)),
+            std::slice::from_ref(&everything),
+            None,
+            &weights,
+            None,
+        );
+        let found = run(&mut engine, &program, &inputs, None).unwrap();
+        assert_close(&format!("{what}: rows"), &found, &reversed, 1e-6);
+        for &tokens in tokens {
+            let x = random.floats(tokens * columns);
+            let expected = product(&x, values, Some(&bias_values), columns);
+            let x = Operand::Floats(vec![tokens, columns], x);
+            let (program, inputs) = program_of(Op::Linear(WeightId(0)), &[x], None, &weights, None);
+            let found = run(&mut engine, &program, &inputs, None).unwrap();
+            // Rounding grows with the size of the terms.
+            let scale = values.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+            let tolerance = 1e-6 * scale * (columns as f32).sqrt();
+            assert_close(
+                &format!("{what}, {tokens} tokens, {instructions:?}"),
+                &found,
+                &expected,
+                tolerance,
+            );
+        }
+    }
+}
+
+#[test]
+fn dense_matrices_multiply_at_any_size() {
+    let mut random = Random::new(1);
+    for kind in [StoredType::F32, StoredType::F16, StoredType::BF16] {
+        for [rows, columns] in [[1, 1], [7, 5], [17, 33], [65, 300], [33, 513], [130, 64]] {
+            let (matrix, values) = dense(&mut random, kind, rows, columns);
+            let what = format!("{kind:?} [{rows}, {columns}]");
+            check(&mut random, &what, matrix, &values, &[1, 2, 3, 6, 7, 17, 33]);
+        }
+    }
+    let (matrix, values) = dense(&mut random, StoredType::BF16, 33, 40);
+    check(&mut random, "many tokens", matrix, &values, &[769, 1000]);
+}
+
+#[test]
+fn quantised_matrices_multiply_with_all_bits_and_groups() {
+    let mut random = Random::new(2);
+    for bits in [2, 3, 4, 5, 6, 8] {
+        for group in [32, 64, 128] {
+            for (kind, shape) in [
+                (StoredType::F16, [17, 128]),
+                (StoredType::BF16, [5, 384]),
+                (StoredType::F32, [9, 640]),
+            ] {
+                let (matrix, values) = affine(&mut random, kind, shape, bits, group);
+                let what = format!("{bits} bits in groups of {group}, {kind:?} {shape:?}");
+                check(&mut random, &what, matrix, &values, &[1, 2, 5, 7, 19]);
+            }
+        }
+    }
+}
+
+#[test]
+fn quantised_experts_multiply() {
+    let mut random = Random::new(3);
+    let (experts, rows, columns) = (3, 7, 64);
+    let (matrix, values) = affine(&mut random, StoredType::BF16, [experts * rows, columns], 4, 32);
+    let Matrix::Affine {
+        mut packed,
+        mut scales,
+        mut biases,
+        bits,
+        group_size,
+    } = matrix
+    else {
+        unreachable!()
+    };
+    for part in [&mut packed, &mut scales, &mut biases] {
+        part.shape = vec![experts, rows, part.shape[1]];
+    }
+    let matrix = Matrix::Affine {
+        packed,
+        scales,
+        biases,
+        bits,
+        group_size,
+    };
+    let weights = Arc::new(vec![Weight::Experts { matrix, bias: None }]);
+    let (x, indices) = (random.floats(2 * columns), vec![2, 0, 1, 1]);
+    let mut expected = Vec::new();
+    for (row, expert) in indices.iter().enumerate() {
+        let w = &values[*expert as usize * rows * columns..][..rows * columns];
+        expected.extend(product(&x[row / 2 * columns..][..columns], w, None, columns));
+    }
+    let operands = [
+        Operand::Floats(vec![2, columns], x),
+        Operand::Ints(vec![2, 2], indices),
+    ];
+    let (program, inputs) = program_of(Op::ExpertLinear(WeightId(0)), &operands, None, &weights, None);
+    let mut engine = CpuBackend::new(Some(2));
+    engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+    let found = run(&mut engine, &program, &inputs, None).unwrap();
+    assert_close("experts", &found, &expected, 1e-4);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let mut random = Random::new(4);
+    let (matrix, _) = dense(&mut random, StoredType::BF16, 700, 320);
+    let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
+    for tokens in [1, 4, 150] {
+        let x = Operand::Floats(vec![tokens, 320], random.floats(tokens * 320));
+        let (program, inputs) = program_of(Op::Linear(WeightId(0)), &[x], None, &weights, None);
+        let mut results = [1, 2, 5].map(|threads| {
+            let mut engine = CpuBackend::new(Some(threads));
+            engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+            run(&mut engine, &program, &inputs, None).unwrap()
+        });
+        let first = std::mem::take(&mut results[0]);
+        assert!(first.iter().any(|x| *x != 0.0));
+        for other in &results[1..] {
+            assert!(
+                first.iter().zip(other).all(|(a, b)| a.to_bits() == b.to_bits()),
+                "{tokens} tokens"
+            );
+        }
+    }
+}

@@ -46,16 +46,15 @@ impl NameRules {
 }
 
 pub(crate) fn regex(key: &'static str, pattern: &str) -> Result<Regex, WeightsError> {
-    Regex::new(pattern).map_err(|error| WeightsError::BadPattern {
-        key,
-        pattern: pattern.to_owned(),
-        reason: error
-            .to_string()
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+    Regex::new(pattern).map_err(|error| {
+        // The regex crate draws the pattern over several lines; the reason is the last.
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default().trim();
+        WeightsError::BadPattern {
+            key,
+            pattern: pattern.to_owned(),
+            reason: reason.strip_prefix("error: ").unwrap_or(reason).to_owned(),
+        }
     })
 }
 

@@ -211,7 +211,7 @@ fn names_are_changed_and_left_out() {
     );
     assert_eq!(
         NameRules::new([], ["("]).unwrap_err().to_string(),
-        "`(` in `weights.ignore` is not a regular expression: error: unclosed group"
+        "`(` in `weights.ignore` is not a regular expression: unclosed group"
     );
 }
 

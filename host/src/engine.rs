@@ -9,3 +9,4 @@ mod process_memory;
 pub mod programs;
 pub mod prompt;
 pub mod report;
+pub mod trace;

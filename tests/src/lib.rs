@@ -1,1 +1,5 @@
-//! Parity, conformance and end-to-end tests
+//! Parity, conformance and end-to-end tests: what they share.
+
+pub mod oracle;
+pub mod parity;
+pub mod project;

@@ -34,9 +34,25 @@ struct WeightsReport {
 
 impl From<Summary> for WeightsReport {
     fn from(summary: Summary) -> Self {
-        let bytes_by_type = summary.by_kind.iter().map(|(kind, part)| (kind.name(), part.bytes)).collect();
-        let Summary { files, tensors, parameters, bytes, .. } = summary;
-        Self { files, tensors, parameters, bytes, bytes_by_type }
+        let bytes_by_type = summary
+            .by_kind
+            .iter()
+            .map(|(kind, part)| (kind.name(), part.bytes))
+            .collect();
+        let Summary {
+            files,
+            tensors,
+            parameters,
+            bytes,
+            ..
+        } = summary;
+        Self {
+            files,
+            tensors,
+            parameters,
+            bytes,
+            bytes_by_type,
+        }
     }
 }
 
@@ -93,10 +109,19 @@ fn print(inspection: &Inspection, max_tokens: usize) {
     for plugin in &inspection.plugins {
         let hash = &plugin.sha256[..12];
         let kind = plugin.kind;
-        line("plugin", format!("{} {}, contract {}, {kind}, sha256 {hash}…", plugin.name, plugin.version, plugin.contract));
+        line(
+            "plugin",
+            format!(
+                "{} {}, contract {}, {kind}, sha256 {hash}…",
+                plugin.name, plugin.version, plugin.contract
+            ),
+        );
     }
     let weights = &inspection.weights;
-    let kinds = weights.bytes_by_type.iter().map(|(kind, bytes)| format!("{kind} {}", stats::bytes(*bytes as usize)));
+    let kinds = weights
+        .bytes_by_type
+        .iter()
+        .map(|(kind, bytes)| format!("{kind} {}", stats::bytes(*bytes as usize)));
     line(
         "weights",
         format!(
@@ -112,7 +137,13 @@ fn print(inspection: &Inspection, max_tokens: usize) {
         line("picture", stats::picture(image));
     }
     let prompt = &inspection.prompt;
-    line("prompt", format!("{} tokens, {} of them for pictures:", prompt.tokens, prompt.image_tokens));
+    line(
+        "prompt",
+        format!(
+            "{} tokens, {} of them for pictures:",
+            prompt.tokens, prompt.image_tokens
+        ),
+    );
     println!("{}", prompt.text);
     let memory = &inspection.memory;
     line(

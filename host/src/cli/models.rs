@@ -37,19 +37,40 @@ enum State {
 impl Models {
     pub fn run(self) -> anyhow::Result<()> {
         let places = Places::from_env();
-        let rows: Vec<Row> = places.list().into_iter().map(|listed| row(&places, listed)).collect();
+        let rows: Vec<Row> = places
+            .list()
+            .into_iter()
+            .map(|listed| row(&places, listed))
+            .collect();
         if self.json {
             return json::print(&rows);
         }
         if rows.is_empty() {
-            let folders: Vec<_> = places.manifests.iter().map(|folder| folder.display().to_string()).collect();
-            println!("no manifests in {}", if folders.is_empty() { "any folder".to_owned() } else { folders.join(", ") });
+            let folders: Vec<_> = places
+                .manifests
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect();
+            println!(
+                "no manifests in {}",
+                if folders.is_empty() {
+                    "any folder".to_owned()
+                } else {
+                    folders.join(", ")
+                }
+            );
         }
         let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
         for row in &rows {
             let state = format!("{:?}", row.state).to_lowercase();
             let plugin = row.plugin.as_deref().unwrap_or("-");
-            let place = row.error.as_ref().or(row.folder.as_ref()).or(row.source.as_ref()).cloned().unwrap_or_default();
+            let place = row
+                .error
+                .as_ref()
+                .or(row.folder.as_ref())
+                .or(row.source.as_ref())
+                .cloned()
+                .unwrap_or_default();
             println!("{:width$}  {state:8} {plugin:12} {place}", row.name);
         }
         Ok(())
@@ -57,7 +78,11 @@ impl Models {
 }
 
 fn row(places: &Places, listed: Listed) -> Row {
-    let file = listed.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let file = listed
+        .path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let manifest = listed.path.display().to_string();
     let parsed = match listed.manifest {
         Ok(parsed) => parsed,
@@ -77,13 +102,22 @@ fn row(places: &Places, listed: Listed) -> Row {
         Source::Path(path) => {
             let here = path.join("config.json").is_file();
             let path = path.display().to_string();
-            (path.clone(), if here { State::Present } else { State::Absent }, Some(path), None)
+            (
+                path.clone(),
+                if here { State::Present } else { State::Absent },
+                Some(path),
+                None,
+            )
         }
         Source::Repo { repo, revision } => {
             let source = format!("{repo}@{revision}");
             match places.hub.locate(repo, revision) {
                 Ok(Some(located)) => {
-                    let state = if located.is_complete() { State::Present } else { State::Partial };
+                    let state = if located.is_complete() {
+                        State::Present
+                    } else {
+                        State::Partial
+                    };
                     (source, state, Some(located.folder.display().to_string()), None)
                 }
                 Ok(None) => (source, State::Absent, None, None),
@@ -91,5 +125,13 @@ fn row(places: &Places, listed: Listed) -> Row {
             }
         }
     };
-    Row { name: parsed.name, plugin: Some(parsed.plugin.name), source: Some(source), state, folder, manifest, error }
+    Row {
+        name: parsed.name,
+        plugin: Some(parsed.plugin.name),
+        source: Some(source),
+        state,
+        folder,
+        manifest,
+        error,
+    }
 }

@@ -35,13 +35,22 @@ impl Plugins {
             .list()
             .into_iter()
             .map(|found| {
-                let file = found.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-                let sha256 = component::read(&found.path).ok().map(|wasm| component::sha256(&wasm));
+                let file = found
+                    .path
+                    .file_stem()
+                    .map(|stem| stem.to_string_lossy().into_owned());
+                let sha256 = component::read(&found.path)
+                    .ok()
+                    .map(|wasm| component::sha256(&wasm));
                 let path = found.path.display().to_string();
                 match found.stamp {
                     Ok(stamp) => {
-                        let error = (!stamp.is_served())
-                            .then(|| format!("built for contract {}, this host serves {CONTRACT}", stamp.contract));
+                        let error = (!stamp.is_served()).then(|| {
+                            format!(
+                                "built for contract {}, this host serves {CONTRACT}",
+                                stamp.contract
+                            )
+                        });
                         Row {
                             name: stamp.name,
                             version: Some(stamp.version),
@@ -78,7 +87,10 @@ impl Plugins {
             let kind = row.kind.map_or("-".to_owned(), |kind| kind.to_string());
             let types = row.error.clone().unwrap_or_else(|| row.model_types.join(", "));
             let (version, contract) = (text(&row.version), text(&row.contract));
-            println!("{:12} {version:8} contract {contract:8} {kind:8} sha256 {hash}  {types}", row.name);
+            println!(
+                "{:12} {version:8} contract {contract:8} {kind:8} sha256 {hash}  {types}",
+                row.name
+            );
         }
         Ok(())
     }

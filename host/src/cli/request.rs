@@ -74,8 +74,9 @@ impl RequestArguments {
             None => None,
         };
         let options = OpenOptions { template };
-        let model =
-            Model::open(&places, &declaration, options, self.backend(), &mut |progress| bar.update(progress))?;
+        let model = Model::open(&places, &declaration, options, self.backend(), &mut |progress| {
+            bar.update(progress)
+        })?;
         bar.finish();
         Ok(model)
     }
@@ -89,7 +90,8 @@ impl RequestArguments {
 
     /// The most tokens of the answer.
     pub fn max_tokens(&self, model: &Model) -> usize {
-        self.max_tokens.map_or(model.settings.max_tokens, |tokens| tokens as usize)
+        self.max_tokens
+            .map_or(model.settings.max_tokens, |tokens| tokens as usize)
     }
 
     fn prompt(&self) -> anyhow::Result<String> {
@@ -99,7 +101,11 @@ impl RequestArguments {
         let input = std::io::stdin();
         if !input.is_terminal() {
             let mut text = String::new();
-            input.lock().take(LONGEST_PROMPT).read_to_string(&mut text).context("cannot read the prompt")?;
+            input
+                .lock()
+                .take(LONGEST_PROMPT)
+                .read_to_string(&mut text)
+                .context("cannot read the prompt")?;
             let text = text.trim();
             if !text.is_empty() {
                 return Ok(text.to_owned());
@@ -107,7 +113,11 @@ impl RequestArguments {
         }
         match self.images.is_empty() {
             false => Ok("Describe this image.".to_owned()),
-            true => Err(Misuse("there is neither a picture nor a prompt\n\nhint: give a picture file, or `--prompt`".to_owned()).into()),
+            true => Err(Misuse(
+                "there is neither a picture nor a prompt\n\nhint: give a picture file, or `--prompt`"
+                    .to_owned(),
+            )
+            .into()),
         }
     }
 

@@ -10,32 +10,72 @@ use monocle_text::{Flag, RemovedKind};
 /// What was done and what it cost, a line each.
 pub fn text(report: &Report) -> String {
     let mut lines = Lines(String::new());
-    lines.add("model", format!("{} ({})", report.model.name, report.model.declared_by));
+    lines.add(
+        "model",
+        format!("{} ({})", report.model.name, report.model.declared_by),
+    );
     for plugin in &report.host.plugins {
         let hash = &plugin.sha256[..12];
         lines.add(
             "plugin",
-            format!("{} {}, contract {}, {}, sha256 {hash}…", plugin.name, plugin.version, plugin.contract, plugin.kind),
+            format!(
+                "{} {}, contract {}, {}, sha256 {hash}…",
+                plugin.name, plugin.version, plugin.contract, plugin.kind
+            ),
         );
     }
-    lines.add("host", format!("monocle {}, contract {}", report.host.version, report.host.contract));
-    lines.add("engine", format!("{}: {}", report.host.engine, report.host.device));
+    lines.add(
+        "host",
+        format!(
+            "monocle {}, contract {}",
+            report.host.version, report.host.contract
+        ),
+    );
+    lines.add(
+        "engine",
+        format!("{}: {}", report.host.engine, report.host.device),
+    );
     lines.add("template", format!("from {}", report.prompt.template));
     for image in &report.images {
         lines.add("picture", picture(image));
     }
-    lines.add("prompt", format!("{} tokens, {} of them for pictures", report.prompt.tokens, report.prompt.image_tokens));
-    lines.add("answer", format!("{} tokens; {}", report.output.tokens, describe(&report.output.finish)));
+    lines.add(
+        "prompt",
+        format!(
+            "{} tokens, {} of them for pictures",
+            report.prompt.tokens, report.prompt.image_tokens
+        ),
+    );
+    lines.add(
+        "answer",
+        format!(
+            "{} tokens; {}",
+            report.output.tokens,
+            describe(&report.output.finish)
+        ),
+    );
     for removed in &report.output.removed {
-        lines.add("removed", format!("{} `{}` x{}", kind(removed.kind), removed.what, removed.count));
+        lines.add(
+            "removed",
+            format!("{} `{}` x{}", kind(removed.kind), removed.what, removed.count),
+        );
     }
     let timings = &report.timings;
     lines.add("load", time(timings.load));
     lines.add("pictures", time(timings.images));
-    lines.add("plan", format!("{}, recording {}", time(timings.plan), time(timings.record)));
+    lines.add(
+        "plan",
+        format!("{}, recording {}", time(timings.plan), time(timings.record)),
+    );
     lines.add("encode", time(timings.encode));
-    lines.add("prefill", with_rate(timings.prefill, timings.prefill_tokens_per_s));
-    lines.add("first token", format!("{} after the request", time(timings.first_token)));
+    lines.add(
+        "prefill",
+        with_rate(timings.prefill, timings.prefill_tokens_per_s),
+    );
+    lines.add(
+        "first token",
+        format!("{} after the request", time(timings.first_token)),
+    );
     lines.add("decode", with_rate(timings.decode, timings.decode_tokens_per_s));
     lines.add("total", time(timings.total));
     let memory = &report.memory;
@@ -68,7 +108,9 @@ pub fn text(report: &Report) -> String {
 pub fn flags(report: &Report) -> Vec<String> {
     let flags = report.output.flags.iter().filter_map(|flag| match flag {
         Flag::Empty => None, // told as a note, with the reason
-        Flag::Repetition { what, times } => Some(format!("the answer repeats itself: {what:?} {times} times in a row")),
+        Flag::Repetition { what, times } => Some(format!(
+            "the answer repeats itself: {what:?} {times} times in a row"
+        )),
     });
     flags.collect()
 }
@@ -106,7 +148,11 @@ impl Lines {
 
 fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
-    if seconds < 1.0 { format!("{:.1} ms", seconds * 1000.0) } else { format!("{seconds:.2} s") }
+    if seconds < 1.0 {
+        format!("{:.1} ms", seconds * 1000.0)
+    } else {
+        format!("{seconds:.2} s")
+    }
 }
 
 fn with_rate(duration: Duration, rate: Option<f64>) -> String {

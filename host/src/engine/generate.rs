@@ -17,7 +17,7 @@ use super::report::{HostReport, MemoryReport, PluginCalls, PluginReport, PromptR
 use crate::model::Model;
 use crate::plugin::instance::Instance;
 use crate::plugin::stamp::CONTRACT;
-use crate::plugin::state::LogLevel;
+use crate::plugin::state::{LogLevel, PixelTensor};
 
 /// How an answer is to be generated.
 #[derive(Debug, Clone)]
@@ -83,30 +83,6 @@ impl Model {
         Ok(report)
     }
 
-    /// Logits of every prompt token, `[tokens, vocabulary]` row-major: for comparing with reference implementations.
-    pub fn prompt_logits(&mut self, request: &Request, chunk: usize) -> Result<Vec<f32>, EngineError> {
-        let mut prepared = self.prepare(request, 1, chunk)?;
-        self.load_weights(&mut |_, _| {})?;
-        let sequence = self.backend.new_sequence();
-        let result = self.all_logits(&mut prepared, sequence);
-        self.backend.drop_sequence(sequence);
-        result
-    }
-
-    fn all_logits(&mut self, prepared: &mut Prepared, sequence: SequenceId) -> Result<Vec<f32>, EngineError> {
-        let features = self.encode_pictures(prepared)?.0;
-        let mut logits = Vec::new();
-        let mut start = 0;
-        while start < prepared.prompt.len() {
-            let end = prepared.prompt.chunk_end(start, prepared.chunk);
-            let wanted = (0..(end - start) as u32).collect();
-            let output = self.prefill_step(prepared, sequence, start..end, &features, wanted)?;
-            logits.extend(self.backend.download(&output)?);
-            start = end;
-        }
-        Ok(logits)
-    }
-
     /// Feature sets of every picture, and how long their pixels and their encoding took.
     fn encode_pictures(
         &mut self,
@@ -114,29 +90,37 @@ impl Model {
     ) -> Result<(Vec<Rc<[Tensor]>>, Duration, Duration), EngineError> {
         let mut features = Vec::with_capacity(prepared.encoders.len());
         let (mut preparing, mut encoding) = (Duration::ZERO, Duration::ZERO);
-        for (index, encoder) in prepared.encoders.iter().enumerate() {
+        for index in 0..prepared.encoders.len() {
             let started = Instant::now();
-            // The picture itself is needed no longer once its pixels exist.
-            let small = monocle_image::Picture::filled(1, 1, [0; 3]).expect("one pixel is a picture");
-            let picture = std::mem::replace(&mut prepared.pictures[index].picture, small);
-            let pixels = prepared
-                .processor
-                .pixels(index, picture, &prepared.plan.images[index])?;
+            let pixels = prepared.take_pixels(index)?;
             preparing += started.elapsed();
             let started = Instant::now();
-            let mut inputs = Vec::with_capacity(pixels.len());
-            for tensor in pixels {
-                inputs.push(self.backend.upload(&tensor.shape, tensor.values)?);
-            }
-            let outputs = self.backend.run(encoder, &inputs, None)?;
-            features.push(Rc::from(outputs));
+            features.push(self.encode_picture(prepared, index, pixels)?);
             encoding += started.elapsed();
         }
         Ok((features, preparing, encoding))
     }
 
+    /// One picture through the vision tower: its feature sets.
+    pub(super) fn encode_picture(
+        &mut self,
+        prepared: &Prepared,
+        index: usize,
+        pixels: Vec<PixelTensor>,
+    ) -> Result<Rc<[Tensor]>, EngineError> {
+        let mut inputs = Vec::with_capacity(pixels.len());
+        for tensor in pixels {
+            inputs.push(self.backend.upload(&tensor.shape, tensor.values)?);
+        }
+        Ok(Rc::from(self.backend.run(
+            &prepared.encoders[index],
+            &inputs,
+            None,
+        )?))
+    }
+
     /// One prefill step; gives the logits of the wanted rows.
-    fn prefill_step(
+    pub(super) fn prefill_step(
         &mut self,
         prepared: &mut Prepared,
         sequence: SequenceId,
@@ -215,7 +199,7 @@ impl Run<'_> {
 
         self.model.backend.reset_peak();
         let calls_before = self.plugin_calls();
-        let (output, first_token, last_token) = self.decode(logits, sampler, sink)?;
+        let (output, token_ids, first_token, last_token) = self.decode(logits, sampler, sink)?;
         let calls = self.plugin_calls() - calls_before;
         memory.decode_peak_bytes = self.model.backend.memory().peak;
         memory.process_peak_bytes = process_memory::peak_resident();
@@ -242,6 +226,7 @@ impl Run<'_> {
             },
             images: self.prepared.image_reports(),
             output,
+            token_ids,
             timings,
             memory,
             plugin_calls: PluginCalls {
@@ -270,13 +255,13 @@ impl Run<'_> {
         }
     }
 
-    /// Token by token; gives the answer and the times of its first and last token.
+    /// Token by token; gives the answer, its token ids and the times of the first and the last.
     fn decode(
         &mut self,
         mut logits: Tensor,
         mut sampler: Sampler,
         sink: &mut dyn FnMut(&Delta) -> Flow,
-    ) -> Result<(Generated, Option<Instant>, Instant), EngineError> {
+    ) -> Result<(Generated, Vec<u32>, Option<Instant>, Instant), EngineError> {
         let rules = self.model.output_rules(&self.prepared.plan, &self.options.stop);
         let end_tokens = self.model.end_tokens(&self.prepared.plan);
         let stream = OutputStream::new(self.model.tokenizer(), rules, end_tokens);
@@ -319,11 +304,9 @@ impl Run<'_> {
             }
         };
         let last_token = Instant::now();
-        Ok((
-            answer.finish(reason, &mut self.prepared.processor)?,
-            first_token,
-            last_token,
-        ))
+        let token_ids = history.split_off(self.prepared.prompt.len());
+        let generated = answer.finish(reason, &mut self.prepared.processor)?;
+        Ok((generated, token_ids, first_token, last_token))
     }
 
     fn plugin_calls(&self) -> u64 {

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use monocle_image::Picture;
 use monocle_tensor::operation::Op;
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
@@ -17,6 +18,7 @@ use crate::model::Model;
 use crate::plugin::contract::{Content, Message, Part, Plan};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::instance::Instance;
+use crate::plugin::state::PixelTensor;
 
 /// What is asked of a model.
 #[derive(Debug, Clone, Default)]
@@ -225,6 +227,13 @@ impl Prepared {
             has_context: self.prompt.uses_context() && !self.encoders.is_empty(),
             new_context: None,
         }
+    }
+
+    /// The pixel tensors of a picture. The picture itself is needed no longer then, and is given up.
+    pub(super) fn take_pixels(&mut self, index: usize) -> Result<Vec<PixelTensor>, PluginError> {
+        let nothing = Picture::filled(1, 1, [0; 3]).expect("one pixel is a picture");
+        let picture = std::mem::replace(&mut self.pictures[index].picture, nothing);
+        self.processor.pixels(index, picture, &self.plan.images[index])
     }
 
     /// What there is to say of the pictures.

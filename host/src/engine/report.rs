@@ -22,6 +22,8 @@ pub struct Report {
     pub images: Vec<ImageReport>,
     /// The answer, why it ended and what was taken out of it.
     pub output: Generated,
+    /// Ids of the tokens that were generated, the end token included.
+    pub token_ids: Vec<u32>,
     /// Where the time went.
     pub timings: Timings,
     /// Where the memory went.

@@ -109,7 +109,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
 
 /// SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// One engine for the process: its clock thread ticks for all instances.

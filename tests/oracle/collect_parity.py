@@ -1,0 +1,49 @@
+"""Collects one architecture's tiny checkpoint and golden answers for the parity tests.
+
+    python collect_parity.py ORACLE_FOLDER ARCHITECTURE...
+
+An oracle folder is a Hugging Face-style repository with tiny random weights, `golden.json` and `golden.npz`: what the
+reference implementation (named with its version in `golden.json`) answers. The arrays that tests read are written as
+`golden.safetensors`; the rest of the folder is copied, less what no test reads. Needs numpy and safetensors.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+SKIPPED = {"golden.json", "golden.npz", "config.mlx_vlm.json", "video_preprocessor_config.json"}
+ARRAYS = ("input_ids", "pixel_values", "step_logits", "prefill_last_logits", "prefill_argmax", "image_features")
+CASE = ("messages", "images", "prompt", "add_special_tokens", "greedy_tokens", "greedy_text", "min_margin")
+
+
+def collect(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for file in sorted(source.iterdir()):
+        if file.name not in SKIPPED:
+            shutil.copyfile(file, target / file.name)
+    golden = json.loads((source / "golden.json").read_text())
+    kept = {key: golden[key] for key in ("arch", "stands_for", "seed", "reference", "template_source") if key in golden}
+    if not golden.get("reference"):
+        kept["mlx_vlm"] = golden["mlx_vlm"]["versions"]
+    kept["cases"] = {
+        name: {key: case[key] for key in (*CASE, "hub_input_ids") if key in case} for name, case in golden["cases"].items()
+    }
+    (target / "golden.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    with np.load(source / "golden.npz") as arrays:
+        wanted = {
+            name: np.ascontiguousarray(arrays[name])
+            for name in arrays.files
+            if name.count("/") == 1 and name.split("/")[1] in ARRAYS
+        }
+    save_file(wanted, target / "golden.safetensors")
+    (target / "golden.safetensors").chmod(0o644)
+
+
+if __name__ == "__main__":
+    oracle, *architectures = sys.argv[1:]
+    for architecture in architectures:
+        collect(Path(oracle) / architecture, Path(__file__).parent / architecture)

@@ -1,0 +1,168 @@
+//! Whether a plugin computes what the reference implementation computes: prompt, ids, pixels, features, logits, greedy tokens.
+
+use monocle::engine::trace::{Trace, argmax};
+use monocle::model::Model;
+use monocle::plugin::state::PixelTensor;
+
+use crate::oracle::Oracle;
+use crate::project;
+
+/// How far pixels may be off: one rounding of an f32 near 2.
+pub const PIXELS: f32 = 1e-6;
+/// How far logits may be off: the reference implementations differ from each other by about 5e-6.
+pub const LOGITS: f32 = 1e-4;
+/// Chunk sizes of prefill: all at once, one by one, smaller than any picture, about one picture.
+const CHUNKS: [usize; 4] = [4096, 1, 7, 64];
+
+/// How a family's goldens are read.
+pub struct Parity {
+    /// A folder of `tests/oracle`.
+    pub folder: &'static str,
+    /// Brings a case's pixel tensors into the golden's order; `None`: pixels are not compared.
+    pub pixels: Option<fn(&[Vec<PixelTensor>]) -> Vec<f32>>,
+    /// Ids that the golden has where ours have another (the reference's placeholder, ours): `(golden, ours)`.
+    pub placeholder: Option<(i64, i64)>,
+}
+
+impl Parity {
+    /// The usual case: pixels `[n, 3, height, width]`, one picture after another.
+    pub fn new(folder: &'static str) -> Self {
+        Self {
+            folder,
+            pixels: Some(channels_first),
+            placeholder: None,
+        }
+    }
+
+    /// Compares every case of the folder, at every chunk size.
+    pub fn check(&self) {
+        let folder = project::oracle(self.folder);
+        let mut model = project::open_folder(&folder);
+        self.check_model(&mut model);
+    }
+
+    /// Compares every case with a model that was opened some other way.
+    pub fn check_model(&self, model: &mut Model) {
+        let oracle = Oracle::open(&project::oracle(self.folder));
+        for case in oracle.cases() {
+            let request = oracle.request(&case);
+            for chunk in CHUNKS {
+                let name = format!("{} {case}, chunks of {chunk}", self.folder);
+                let trace = model
+                    .trace(&request, chunk, 16)
+                    .unwrap_or_else(|error| panic!("{name}: {error}"));
+                self.check_trace(&name, &case, &oracle, &trace);
+            }
+        }
+    }
+
+    fn check_trace(&self, name: &str, case: &str, oracle: &Oracle, trace: &Trace) {
+        let expected = oracle.case(case)["prompt"]
+            .as_str()
+            .expect("a case has a prompt")
+            .to_owned();
+        assert_eq!(trace.prompt, expected, "{name}: rendered prompt");
+
+        let ids: Vec<i64> = oracle.ints(&format!("{case}/input_ids")).expect("a case has ids");
+        let ours = trace.prompt_ids.iter().map(|&id| i64::from(id));
+        let ours: Vec<i64> = ours
+            .map(|id| match self.placeholder {
+                Some((golden, placeholder)) if id == placeholder => golden,
+                _ => id,
+            })
+            .collect();
+        assert_eq!(ours, ids, "{name}: token ids");
+
+        if let (Some(reorder), Some((_, pixels))) =
+            (self.pixels, oracle.floats(&format!("{case}/pixel_values")))
+        {
+            close(
+                &format!("{name}: pixels"),
+                &reorder(&trace.pixels),
+                &pixels,
+                PIXELS,
+            );
+        }
+
+        let (_, last) = oracle
+            .floats(&format!("{case}/prefill_last_logits"))
+            .expect("a case has logits");
+        let found = trace.prompt_logits.last().expect("a prompt has tokens");
+        close(&format!("{name}: logits after the prompt"), found, &last, LOGITS);
+
+        if let Some(best) = oracle.ints(&format!("{case}/prefill_argmax")) {
+            let found: Vec<i64> = trace
+                .prompt_logits
+                .iter()
+                .map(|row| i64::from(argmax(row)))
+                .collect();
+            assert_eq!(
+                found, best,
+                "{name}: likeliest token after each token of the prompt"
+            );
+        }
+
+        let greedy = oracle.case(case)["greedy_tokens"]
+            .as_array()
+            .expect("a case has greedy tokens")
+            .clone();
+        let greedy: Vec<u64> = greedy
+            .iter()
+            .map(|id| id.as_u64().expect("an id is a number"))
+            .collect();
+        let found: Vec<u64> = trace.tokens.iter().map(|&id| id.into()).collect();
+        assert_eq!(found, greedy, "{name}: greedy tokens");
+
+        let (shape, steps) = oracle
+            .floats(&format!("{case}/step_logits"))
+            .expect("a case has step logits");
+        let found: Vec<f32> = trace
+            .step_logits
+            .iter()
+            .flat_map(|row| &row[..shape[1]])
+            .copied()
+            .collect();
+        let error = close(&format!("{name}: logits of each step"), &found, &steps, LOGITS);
+        println!("{name}: logits within {error:.1e}");
+    }
+}
+
+/// Asserts that numbers agree within a tolerance; gives the largest difference.
+pub fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) -> f32 {
+    assert_eq!(found.len(), expected.len(), "{what}: number of values");
+    let mut worst = (0, 0.0_f32);
+    for (index, (a, b)) in found.iter().zip(expected).enumerate() {
+        let difference = (a - b).abs();
+        // `!(..)` so that a NaN counts as a difference.
+        if !(difference <= worst.1) {
+            worst = (index, difference);
+            if difference.is_nan() {
+                break;
+            }
+        }
+    }
+    let (index, difference) = worst;
+    assert!(
+        difference <= tolerance,
+        "{what}: value {index} is {}, expected {}: off by {difference}, more than {tolerance}",
+        found[index],
+        expected[index]
+    );
+    difference
+}
+
+/// Pixel tensors `[n, height, width, 3]` as `[n, 3, height, width]`, one after another.
+pub fn channels_first(pictures: &[Vec<PixelTensor>]) -> Vec<f32> {
+    let mut values = Vec::new();
+    for tensor in pictures.iter().flatten() {
+        let [n, height, width, channels] = tensor.shape[..] else {
+            panic!("pixels of {:?}", tensor.shape)
+        };
+        for tile in tensor.values.chunks(height * width * channels).take(n) {
+            for channel in 0..channels {
+                values.extend(tile.iter().skip(channel).step_by(channels));
+            }
+        }
+    }
+    values
+}

@@ -1,0 +1,87 @@
+//! Where the project's files are, and models opened from them.
+
+use std::path::{Path, PathBuf};
+
+use monocle::model::locate::{Declaration, Places};
+use monocle::model::{Model, OpenOptions};
+use monocle::plugin::folders::PluginFolders;
+use monocle_manifest::Manifest;
+use monocle_tensor::cpu::CpuBackend;
+use monocle_weights::hub::Hub;
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the project")
+        .to_owned()
+}
+
+/// A folder of `tests/oracle`.
+pub fn oracle(name: &str) -> PathBuf {
+    root().join("tests/oracle").join(name)
+}
+
+/// The folder that cargo builds into, found from the test's own program.
+pub fn target() -> PathBuf {
+    let program = std::env::current_exe().expect("a test has a program");
+    let release = program
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests are built into target/PROFILE/deps");
+    release
+        .parent()
+        .expect("tests are built into target/PROFILE/deps")
+        .to_owned()
+}
+
+/// The plugins that `cargo xtask build-plugins` made.
+pub fn plugins() -> PathBuf {
+    let folder = target().join("plugins");
+    assert!(
+        folder.is_dir(),
+        "{} is missing: run `cargo xtask build-plugins` first",
+        folder.display()
+    );
+    folder
+}
+
+/// The project's manifests and plugins, and no hub.
+pub fn places() -> Places {
+    Places {
+        manifests: vec![root().join("manifests")],
+        plugins: PluginFolders::new(vec![plugins()]),
+        hub: Hub::from_variables(|name| match name {
+            "HF_HUB_OFFLINE" => Some("1".to_owned()),
+            "HF_HOME" => Some(target().join("no-hub").display().to_string()),
+            _ => None,
+        }),
+    }
+}
+
+/// The model of a folder, by its `model_type`.
+pub fn open_folder(folder: &Path) -> Model {
+    let places = places();
+    let declaration = places
+        .find(&folder.display().to_string(), &mut |_| {})
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    open(&places, &declaration)
+}
+
+/// The model of a manifest, written here: paths in it must be absolute.
+pub fn open_manifest(text: &str) -> Model {
+    let manifest = Manifest::from_str(text, "test.toml").unwrap_or_else(|error| panic!("{error}"));
+    open(
+        &places(),
+        &Declaration {
+            manifest,
+            declared_by: "test.toml".to_owned(),
+        },
+    )
+}
+
+fn open(places: &Places, declaration: &Declaration) -> Model {
+    let backend = Box::new(CpuBackend::new(Some(2)));
+    Model::open(places, declaration, OpenOptions::default(), backend, &mut |_| {})
+        .unwrap_or_else(|error| panic!("{}: {error}", declaration.declared_by))
+}

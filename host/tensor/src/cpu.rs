@@ -24,7 +24,7 @@ mod sequences;
 mod shape;
 mod state;
 mod step;
-mod threads;
+pub mod threads;
 mod value;
 
 use std::collections::HashMap;

@@ -337,11 +337,11 @@ impl Task<'_> {
             }
             start += count;
         }
-        for row in 0..rows {
+        for (row, running) in running.iter().enumerate().take(rows) {
             let at = ((self.queries.first + self.row + row) * heads + self.head) * value_dim;
             // SAFETY: each task writes its own rows of its own head.
             let out = unsafe { self.out.part(at, value_dim) };
-            let factor = running[row].normaliser();
+            let factor = running.normaliser();
             for (out, sum) in out.iter_mut().zip(&scratch.sums[row * out_stride..]) {
                 *out = sum * factor;
             }
@@ -424,7 +424,7 @@ impl Running {
     fn update<V: Lanes>(&mut self, scores: &mut [f32], softcap: Option<f32>) -> f32 {
         let at = scores.as_mut_ptr();
         let steps = (0..scores.len()).step_by(V::COUNT);
-        assert!(scores.len() % V::COUNT == 0);
+        assert!(scores.len().is_multiple_of(V::COUNT));
         let mut largest = V::splat(self.largest);
         // SAFETY: the scores are a whole number of vectors.
         unsafe {

@@ -1,6 +1,9 @@
 //! A few rows of activations times a stored matrix: the decode step. Each stored row is read once, for all rows of
 //! activations, in the form in which it is stored; the memory's speed is the limit.
 
+// Rows of registers are indexed by rows of operands: counting them is the clearer way.
+#![allow(clippy::needless_range_loop)]
+
 use super::lanes::{Kernel, Lanes};
 use super::matrix::{Affine, Data, Float, MatrixView, decode_dense, scalar};
 use super::output::Shared;
@@ -218,7 +221,7 @@ fn quantised<V: Lanes, const M: usize, const BITS: usize>(
 ) -> [f32; M] {
     let groups = columns / affine.group;
     let stored = &affine.packed[row * columns * BITS / 8..][..columns * BITS / 8];
-    assert!(x.len() == M * columns && sums.len() == M * groups && affine.group % (2 * V::COUNT) == 0);
+    assert!(x.len() == M * columns && sums.len() == M * groups && affine.group.is_multiple_of(2 * V::COUNT));
     assert!(scales.len() >= groups && biases.len() >= groups);
     let mut totals = [V::splat(0.0); M];
     let mut offsets = [0.0_f32; M];

@@ -118,3 +118,116 @@ pub fn gelu_tanh<V: Lanes>(x: V) -> V {
     let inner = cube.mul_add(V::splat(0.044_715), x).mul(V::splat(0.797_884_6));
     x.mul(V::splat(0.5)).mul(tanh(inner).add(V::splat(1.0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::lanes::{Instructions, Kernel, Processor};
+    use super::*;
+
+    /// One function on eight floats.
+    struct Eight(Name, [f32; 8]);
+
+    #[derive(Clone, Copy, Debug)]
+    enum Name {
+        Exp,
+        Tanh,
+        Erf,
+    }
+
+    impl Kernel for Eight {
+        type Output = [f32; 8];
+
+        #[inline(always)]
+        fn run<V: Lanes>(self) -> [f32; 8] {
+            let mut memory = [0.0; 64];
+            memory[..8].copy_from_slice(&self.1);
+            // SAFETY: `memory` holds any vector.
+            unsafe {
+                let x = V::load(memory.as_ptr());
+                let y = match self.0 {
+                    Name::Exp => exp(x),
+                    Name::Tanh => tanh(x),
+                    Name::Erf => erf(x),
+                };
+                y.store(memory.as_mut_ptr());
+            }
+            let mut out = [0.0; 8];
+            out.copy_from_slice(&memory[..8]);
+            out
+        }
+    }
+
+    fn all(name: Name, values: &[f32]) -> Vec<Vec<f32>> {
+        Instructions::available()
+            .into_iter()
+            .filter_map(Processor::with)
+            .map(|processor| {
+                let eights = values.chunks_exact(8);
+                eights
+                    .flat_map(|eight| processor.run(Eight(name, eight.try_into().unwrap())))
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn grid(low: f32, high: f32) -> Vec<f32> {
+        (0..80_000)
+            .map(|index| low + (high - low) * index as f32 / 80_000.0)
+            .collect()
+    }
+
+    #[test]
+    fn exp_is_within_two_units_in_the_last_place() {
+        let x = grid(-87.3, 88.7);
+        for found in all(Name::Exp, &x) {
+            for (x, found) in x.iter().zip(found) {
+                let exact = f64::from(*x).exp();
+                let unit = f64::from((exact as f32).next_up()) - f64::from(exact as f32);
+                assert!(
+                    (f64::from(found) - exact).abs() <= 2.0 * unit,
+                    "exp({x}) = {found}, not {exact}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn tanh_is_close_also_relative_to_small_results() {
+        let x = grid(-10.0, 10.0);
+        for found in all(Name::Tanh, &x) {
+            for (x, found) in x.iter().zip(found) {
+                let exact = f64::from(*x).tanh();
+                assert!(
+                    (f64::from(found) - exact).abs() <= 3e-7 * exact.abs(),
+                    "tanh({x}) = {found}, not {exact}"
+                );
+            }
+        }
+    }
+
+    /// Abramowitz and Stegun, table 7.1; 7.1.2 beyond it.
+    #[test]
+    fn erf_equals_its_table() {
+        let table = [
+            (0.0, 0.0),
+            (0.02, 0.0225645747),
+            (0.5, 0.5204998778),
+            (0.98, 0.8342315043),
+            (1.0, 0.8427007929),
+            (1.02, 0.8508380177),
+            (1.5, 0.9661051465),
+            (2.0, 0.9953222650),
+            (3.0, 0.9999779095),
+            (4.0, 0.9999999846),
+            (6.0, 1.0),
+        ];
+        for (x, exact) in table {
+            for sign in [1.0, -1.0] {
+                for found in all(Name::Erf, &[sign * x; 8]) {
+                    let error = f64::from(found[0]) - f64::from(sign) * exact;
+                    assert!(error.abs() <= 1.2e-7, "erf({x}) = {}, not {exact}", found[0]);
+                }
+            }
+        }
+    }
+}

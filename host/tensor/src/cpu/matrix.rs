@@ -195,7 +195,7 @@ fn checked(tensor: &StoredTensor, elements: usize) -> Result<Bytes, String> {
 impl<'a> MatrixView<'a> {
     /// Floats in memory as a matrix.
     pub fn of_floats(values: &'a [f32], columns: usize) -> Self {
-        let rows = if columns == 0 { 0 } else { values.len() / columns };
+        let rows = values.len().checked_div(columns).unwrap_or(0);
         Self {
             rows,
             columns,
@@ -301,8 +301,8 @@ pub fn decode_dense<V: Lanes>(float: Float, bytes: &[u8], out: &mut [f32]) {
             values.store(to.add(index));
         }
     }
-    for index in whole..out.len() {
-        out[index] = scalar(float, bytes, index);
+    for (index, out) in out.iter_mut().enumerate().skip(whole) {
+        *out = scalar(float, bytes, index);
     }
 }
 

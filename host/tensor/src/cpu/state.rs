@@ -224,7 +224,10 @@ pub fn cross_attend(run: &mut Run<'_>, attention: &CachedAttention) -> Result {
         }
         let [kv_heads, dim, value_dim] = context.shape;
         let same = known.is_none_or(|known| known == context.shape);
-        if !same || dim != shape.dim || shape.heads % kv_heads != 0 || run.node().output.shape[2] != value_dim
+        if !same
+            || dim != shape.dim
+            || !shape.heads.is_multiple_of(kv_heads)
+            || run.node().output.shape[2] != value_dim
         {
             return Err(BackendError::Sequence(format!(
                 "the context of sequence {} has {kv_heads} heads of {dim} and {value_dim} elements, which do not fit",

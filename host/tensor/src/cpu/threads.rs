@@ -129,7 +129,8 @@ unsafe fn call<F: Fn(usize)>(data: *const (), chunk: usize) {
 
 impl Shared {
     fn work(&self) {
-        let mut last = self.state.load(Ordering::SeqCst);
+        // Not the state now: a job may be open already.
+        let mut last = u64::from(CLOSED);
         while !self.stop.load(Ordering::SeqCst) {
             if let Some(job) = self.next_job(last) {
                 self.help(job);
@@ -193,6 +194,57 @@ impl Shared {
                 *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
             }
             self.done.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chunk_runs_once() {
+        for count in [1, 2, 5] {
+            let threads = Threads::new(count);
+            for chunks in [0, 1, 2, 3, 7, 100] {
+                for _ in 0..200 {
+                    let runs: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
+                    threads.parallel(chunks, |index| {
+                        runs[index].fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sleeping_workers_are_woken() {
+        // Both chunks wait for each other, so each must get a thread of its own.
+        let threads = Threads::new(2);
+        for pause in [0, 1, 5] {
+            std::thread::sleep(Duration::from_millis(pause));
+            let barrier = std::sync::Barrier::new(2);
+            threads.parallel(2, |_| {
+                barrier.wait();
+            });
+        }
+    }
+
+    #[test]
+    fn a_panic_comes_out_and_the_pool_goes_on() {
+        let threads = Threads::new(3);
+        for bad in 0..8 {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                threads.parallel(8, |index| assert!(index != bad, "chunk {index}"));
+            }));
+            let payload = outcome.expect_err("the panic must come out");
+            assert_eq!(payload.downcast_ref::<String>(), Some(&format!("chunk {bad}")));
+            let sum = AtomicUsize::new(0);
+            threads.parallel(8, |index| {
+                sum.fetch_add(index, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 28);
         }
     }
 }

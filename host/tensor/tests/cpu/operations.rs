@@ -371,7 +371,7 @@ fn attention_over_a_cache_equals_the_reference_however_it_is_cut() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|pair| usizes(pair))
+            .map(usizes)
             .map(|pair| [pair[0] as u32, pair[1] as u32])
             .collect();
         let prepare = |step: &mut Step, parts: &[[usize; 2]]| {
@@ -440,7 +440,7 @@ fn cross_attention_equals_the_reference_with_its_context_kept() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|pair| usizes(pair))
+        .map(usizes)
         .map(|pair| VisibleContext {
             start: pair[0] as u32,
             end: pair[1] as u32,

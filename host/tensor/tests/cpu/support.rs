@@ -108,6 +108,9 @@ impl Operand {
     }
 }
 
+/// A shape and the floats in it.
+pub type Input = (Vec<usize>, Vec<f32>);
+
 /// A program of one operation, with its inputs.
 pub fn program_of(
     op: Op,
@@ -115,8 +118,8 @@ pub fn program_of(
     shape: Option<&[usize]>,
     weights: &Arc<Vec<Weight>>,
     batch: Option<BatchShape>,
-) -> (Program, Vec<(Vec<usize>, Vec<f32>)>) {
-    let inputs: Vec<(Vec<usize>, Vec<f32>)> = operands
+) -> (Program, Vec<Input>) {
+    let inputs: Vec<Input> = operands
         .iter()
         .filter_map(|operand| match operand {
             Operand::Floats(shape, values) => Some((shape.clone(), values.clone())),
@@ -152,7 +155,7 @@ pub fn program_of(
 pub fn run(
     engine: &mut dyn Backend,
     program: &Program,
-    inputs: &[(Vec<usize>, Vec<f32>)],
+    inputs: &[Input],
     step: Option<&Step>,
 ) -> Result<Vec<f32>, BackendError> {
     let inputs: Vec<Tensor> = inputs

@@ -173,7 +173,7 @@ impl Model {
             plan_time,
             record_time: Duration::ZERO,
         };
-        // Every prefill signature is recorded here: a mistake shows before the first picture is encoded.
+        // Every signature is recorded here: a mistake shows before the first picture is encoded.
         let mut programs = Vec::new();
         let mut start = 0;
         while start < prepared.prompt.len() {
@@ -182,6 +182,9 @@ impl Model {
             programs.push(self.forward_program(&mut prepared, shape)?);
             start = end;
         }
+        // The decode step too, so that no plugin code runs once tokens flow.
+        let decode = prepared.decode_shape();
+        programs.push(self.forward_program(&mut prepared, decode)?);
         prepared.estimate = estimate(&prepared, &programs, max_tokens);
         prepared.record_time = started.elapsed();
         Ok(prepared)

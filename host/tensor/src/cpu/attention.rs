@@ -187,11 +187,8 @@ impl Task<'_> {
             let (from, to) = (lo.max(tile), end.min(tile + TILE_KEYS));
             let count = to - from;
             let [keys, values] = self.queries.keys.tile(self.shape, from, count, self.head);
-            for key in 0..count {
-                let k = &keys[key * kv_heads * dim..][..dim];
-                for head in 0..group {
-                    scores[head * TILE_KEYS + key] = dot::<V>(&q[head * dim..][..dim], k) * scale;
-                }
+            for (q, scores) in q.chunks_exact(dim.max(1)).zip(scores.chunks_exact_mut(TILE_KEYS)) {
+                dots::<V>(q, keys, kv_heads * dim, scale, &mut scores[..count]);
             }
             for head in 0..group {
                 let scores = &mut scores[head * TILE_KEYS..][..TILE_KEYS];
@@ -462,23 +459,50 @@ impl Running {
     }
 }
 
+/// `scores[key] = q · keys[key] · scale`, keys `stride` apart.
 #[inline(always)]
-fn dot<V: Lanes>(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let whole = a.len() / (2 * V::COUNT) * (2 * V::COUNT);
-    let mut sums = [V::splat(0.0); 2];
-    for index in (0..whole).step_by(2 * V::COUNT) {
-        for (part, sum) in sums.iter_mut().enumerate() {
-            let at = index + part * V::COUNT;
-            // SAFETY: within `whole`, which both hold.
-            *sum = unsafe { V::load(a.as_ptr().add(at)).mul_add(V::load(b.as_ptr().add(at)), *sum) };
+fn dots<V: Lanes>(q: &[f32], keys: &[f32], stride: usize, scale: f32, scores: &mut [f32]) {
+    let mut key = 0;
+    // Four at a time: their sums do not wait for each other.
+    while key + 4 <= scores.len() {
+        let found = dots_of::<V, 4>(q, &keys[key * stride..], stride);
+        for (score, found) in scores[key..].iter_mut().zip(found) {
+            *score = found * scale;
+        }
+        key += 4;
+    }
+    for (index, score) in scores.iter_mut().enumerate().skip(key) {
+        *score = dots_of::<V, 1>(q, &keys[index * stride..], stride)[0] * scale;
+    }
+}
+
+#[inline(always)]
+fn dots_of<V: Lanes, const N: usize>(q: &[f32], keys: &[f32], stride: usize) -> [f32; N] {
+    let dim = q.len();
+    assert!(keys.len() >= (N - 1) * stride + dim);
+    let width = 2 * V::COUNT;
+    let whole = dim / width * width;
+    let mut sums = [[V::splat(0.0); 2]; N];
+    for at in (0..whole).step_by(width) {
+        // SAFETY: `at + width <= dim`, which q and all keys hold.
+        unsafe {
+            let low = V::load(q.as_ptr().add(at));
+            let high = V::load(q.as_ptr().add(at + V::COUNT));
+            for (key, sum) in sums.iter_mut().enumerate() {
+                let from = keys.as_ptr().add(key * stride + at);
+                sum[0] = low.mul_add(V::load(from), sum[0]);
+                sum[1] = high.mul_add(V::load(from.add(V::COUNT)), sum[1]);
+            }
         }
     }
-    let mut total = sums[0].add(sums[1]).sum();
-    for index in whole..a.len() {
-        total += a[index] * b[index];
+    let mut out = [0.0; N];
+    for (key, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
+        *out = sum[0].add(sum[1]).sum();
+        for at in whole..dim {
+            *out += q[at] * keys[key * stride + at];
+        }
     }
-    total
+    out
 }
 
 /// `sums = sums * factor + Σ weights[key] · values[key]`, values `stride` apart.
@@ -486,33 +510,69 @@ fn dot<V: Lanes>(a: &[f32], b: &[f32]) -> f32 {
 fn weighted_sum<V: Lanes>(weights: &[f32], values: &[f32], stride: usize, factor: f32, sums: &mut [f32]) {
     let dim = sums.len();
     assert!(values.len() >= (weights.len() - 1) * stride + dim);
-    let width = 2 * V::COUNT;
-    let whole = dim / width * width;
-    for column in (0..whole).step_by(width) {
-        // SAFETY: `column + width <= dim`, which the sums and every row of values hold.
+    let mut column = 0;
+    while column + 4 * V::COUNT <= dim {
+        // SAFETY: these columns lie within the sums and every row of values.
         unsafe {
-            let at = sums.as_mut_ptr().add(column);
-            let factor = V::splat(factor);
-            let mut low = V::load(at).mul(factor);
-            let mut high = V::load(at.add(V::COUNT)).mul(factor);
-            let mut from = values.as_ptr().add(column);
-            for (index, weight) in weights.iter().enumerate() {
-                let weight = V::splat(*weight);
-                low = weight.mul_add(V::load(from), low);
-                high = weight.mul_add(V::load(from.add(V::COUNT)), high);
-                if index + 1 < weights.len() {
-                    from = from.add(stride);
-                }
-            }
-            low.store(at);
-            high.store(at.add(V::COUNT));
-        }
+            weighted_columns::<V, 4>(
+                weights,
+                values.as_ptr().add(column),
+                stride,
+                factor,
+                &mut sums[column..],
+            )
+        };
+        column += 4 * V::COUNT;
     }
-    for column in whole..dim {
+    while column + V::COUNT <= dim {
+        // SAFETY: as above.
+        unsafe {
+            weighted_columns::<V, 1>(
+                weights,
+                values.as_ptr().add(column),
+                stride,
+                factor,
+                &mut sums[column..],
+            )
+        };
+        column += V::COUNT;
+    }
+    for column in column..dim {
         let mut sum = sums[column] * factor;
         for (index, weight) in weights.iter().enumerate() {
             sum += weight * values[index * stride + column];
         }
         sums[column] = sum;
+    }
+}
+
+/// `N` vectors' width of [`weighted_sum`].
+///
+/// # Safety
+/// As many columns must be readable at `values`, and every `stride` after it, for each weight.
+#[inline(always)]
+unsafe fn weighted_columns<V: Lanes, const N: usize>(
+    weights: &[f32],
+    values: *const f32,
+    stride: usize,
+    factor: f32,
+    sums: &mut [f32],
+) {
+    assert!(sums.len() >= N * V::COUNT);
+    let mut totals = [V::splat(0.0); N];
+    // SAFETY: the sums are long enough, and the caller vouches for the values.
+    unsafe {
+        for (part, total) in totals.iter_mut().enumerate() {
+            *total = V::load(sums.as_ptr().add(part * V::COUNT)).mul(V::splat(factor));
+        }
+        for (key, weight) in weights.iter().enumerate() {
+            let (weight, from) = (V::splat(*weight), values.add(key * stride));
+            for (part, total) in totals.iter_mut().enumerate() {
+                *total = weight.mul_add(V::load(from.add(part * V::COUNT)), *total);
+            }
+        }
+        for (part, total) in totals.into_iter().enumerate() {
+            total.store(sums.as_mut_ptr().add(part * V::COUNT));
+        }
     }
 }

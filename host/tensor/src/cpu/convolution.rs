@@ -2,6 +2,7 @@
 
 use super::lanes::Processor;
 use super::matrix::MatrixView;
+use super::memory::Memory;
 use super::output::by_rows;
 use super::product::{Product, Right};
 use super::threads::Threads;
@@ -28,8 +29,7 @@ impl Convolution<'_> {
     /// Computes it: kernel `[out, in / groups, kh, kw]`.
     pub fn run(
         &self,
-        processor: Processor,
-        threads: &Threads,
+        (processor, threads, memory): (Processor, &Threads, &Memory),
         [x, kernel]: [&[f32]; 2],
         bias: Option<&[f32]>,
         out: &mut [f32],
@@ -43,14 +43,14 @@ impl Convolution<'_> {
         let patch = inner * self.kernel[0] * self.kernel[1];
         let pixels = self.out[..3].iter().product::<usize>();
         let block = BLOCK_PIXELS.min(pixels.max(1));
-        let mut patches = vec![0.0; block * patch];
-        let mut products = vec![0.0; if self.groups == 1 { 0 } else { block * outputs }];
+        let mut all_patches = memory.take(block * patch);
+        let mut products = memory.take(if self.groups == 1 { 0 } else { block * outputs });
         for group in 0..self.groups {
             let matrix = MatrixView::of_floats(&kernel[group * outputs * patch..][..outputs * patch], patch);
             let bias = bias.map(|bias| &bias[group * outputs..][..outputs]);
             for first in (0..pixels).step_by(block) {
                 let count = block.min(pixels - first);
-                let patches = &mut patches[..count * patch];
+                let patches = &mut all_patches.floats_mut()[..count * patch];
                 by_rows(threads, patches, patch, patch, |row, part| {
                     for (index, part) in part.chunks_exact_mut(patch).enumerate() {
                         self.patch(x, first + row + index, group * inner, inner, part);
@@ -65,10 +65,15 @@ impl Convolution<'_> {
                     bias,
                 };
                 if self.groups == 1 {
-                    product.run(processor, threads, &mut out[first * outputs..][..count * outputs]);
+                    product.run(
+                        processor,
+                        threads,
+                        memory,
+                        &mut out[first * outputs..][..count * outputs],
+                    );
                 } else {
-                    let products = &mut products[..count * outputs];
-                    product.run(processor, threads, products);
+                    let products = &mut products.floats_mut()[..count * outputs];
+                    product.run(processor, threads, memory, products);
                     for (row, values) in products.chunks_exact(outputs).enumerate() {
                         let at = (first + row) * self.out[3] + group * outputs;
                         out[at..at + outputs].copy_from_slice(values);

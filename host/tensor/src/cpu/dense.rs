@@ -32,7 +32,7 @@ pub fn linear(run: &mut Run<'_>, id: WeightId) -> Result {
             id.0
         )));
     }
-    Ok(run.floats(|out| product.run(run.processor, run.threads, out)))
+    Ok(run.floats(|out| product.run(run.processor, run.threads, run.memory, out)))
 }
 
 pub fn matmul(run: &mut Run<'_>, transpose_right: bool) -> Result {
@@ -74,7 +74,7 @@ pub fn matmul(run: &mut Run<'_>, transpose_right: bool) -> Result {
             bias: None,
         }
     };
-    let (processor, threads) = (run.processor, run.threads);
+    let (processor, threads, memory) = (run.processor, run.threads, run.memory);
     Ok(run.floats(|out| {
         if out.is_empty() {
             return;
@@ -88,7 +88,7 @@ pub fn matmul(run: &mut Run<'_>, transpose_right: bool) -> Result {
             });
         } else {
             for (index, part) in out.chunks_exact_mut(m * n).enumerate() {
-                product(index).run(processor, threads, part);
+                product(index).run(processor, threads, memory, part);
             }
         }
     }))
@@ -131,7 +131,7 @@ pub fn expert_linear(run: &mut Run<'_>, id: WeightId) -> Result {
                 bias: bias.map(|bias| &bias[expert * outputs..][..outputs]),
             };
             let results = &mut products.floats_mut()[..rows.len() * outputs];
-            product.run(run.processor, run.threads, results);
+            product.run(run.processor, run.threads, run.memory, results);
             for (row, result) in rows.iter().zip(results.chunks_exact(outputs.max(1))) {
                 out[row * outputs..][..outputs].copy_from_slice(result);
             }
@@ -215,7 +215,8 @@ pub fn conv2d(run: &mut Run<'_>, window: &Window, groups: usize) -> Result {
     };
     Ok(run.floats(|out| {
         if !out.is_empty() {
-            convolution.run(run.processor, run.threads, operands, bias, out);
+            let engine = (run.processor, run.threads, run.memory);
+            convolution.run(engine, operands, bias, out);
         }
     }))
 }
@@ -249,7 +250,7 @@ pub fn interpolate(
     let x = run.input(0)?.floats();
     Ok(run.floats(|out| {
         if !out.is_empty() {
-            interpolate.run(run.threads, x, out);
+            interpolate.run(run.threads, run.memory, x, out);
         }
     }))
 }

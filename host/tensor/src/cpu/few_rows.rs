@@ -169,14 +169,15 @@ impl Stored for BF16 {
 fn dense<V: Lanes, const M: usize, S: Stored>(stored: &[u8], x: &[f32], columns: usize) -> [f32; M] {
     let size = S::FLOAT.size();
     assert!(stored.len() == columns * size && x.len() == M * columns);
-    // Independent sums hide the multiply-add's latency.
+    // Independent sums hide the multiply-add's latency; more than eight would not fit in the registers.
+    let parts = const { if M > 2 { 2 } else { 4 } };
     let mut sums = [[V::splat(0.0); 4]; M];
-    let block = 4 * V::COUNT;
+    let block = parts * V::COUNT;
     let mut column = 0;
     // SAFETY: `column + block <= columns`, which both slices hold.
     unsafe {
         while column + block <= columns {
-            for part in 0..4 {
+            for part in 0..parts {
                 let at = column + part * V::COUNT;
                 let weights = S::load::<V>(stored.as_ptr().add(at * size));
                 for row in 0..M {

@@ -1,6 +1,7 @@
 //! Interpolation of `[batch, height, width, channels]`, with the sample positions and filters of PyTorch's
 //! `torch.nn.functional.interpolate` (ATen's UpSample.h and UpSampleKernel.cpp).
 
+use super::memory::Memory;
 use super::output::by_rows;
 use super::threads::Threads;
 use crate::operation::Interpolation;
@@ -24,16 +25,19 @@ pub struct Interpolate {
 
 impl Interpolate {
     /// Computes it: along the width first, then along the height.
-    pub fn run(&self, threads: &Threads, x: &[f32], out: &mut [f32]) {
+    pub fn run(&self, threads: &Threads, memory: &Memory, x: &[f32], out: &mut [f32]) {
         let [batch, height, width, channels] = self.x;
         let [new_height, new_width] = self.size;
         let rows = self.windows(height, new_height);
         let columns = self.windows(width, new_width);
-        let mut narrowed = vec![0.0; batch * height * new_width * channels];
+        let len = batch * height * new_width * channels;
+        let mut buffer = memory.take(len);
+        let narrowed = &mut buffer.floats_mut()[..len];
         let line = new_width * channels;
-        by_rows(threads, &mut narrowed, line, line * 4, |first, part| {
+        by_rows(threads, narrowed, line, line * 4, |first, part| {
             for (index, part) in part.chunks_exact_mut(line.max(1)).enumerate() {
                 let from = &x[(first + index) * width * channels..][..width * channels];
+                part.fill(0.0);
                 for (out, window) in part.chunks_exact_mut(channels).zip(&columns) {
                     for &(sample, weight) in window {
                         add_scaled(out, &from[sample * channels..][..channels], weight);
@@ -41,6 +45,7 @@ impl Interpolate {
                 }
             }
         });
+        let narrowed = &*narrowed;
         by_rows(threads, out, line, line * 4, |first, part| {
             for (index, out) in part.chunks_exact_mut(line.max(1)).enumerate() {
                 let (picture, row) = ((first + index) / new_height, (first + index) % new_height);

@@ -4,6 +4,7 @@
 use super::few_rows::{self, FewRows, group_sums};
 use super::lanes::{Kernel, Lanes, Processor};
 use super::matrix::{Data, MatrixView, decode, with_scratch};
+use super::memory::Memory;
 use super::output::Shared;
 use super::threads::Threads;
 
@@ -45,7 +46,7 @@ pub struct Product<'a> {
 
 impl Product<'_> {
     /// Computes it with all threads.
-    pub fn run(&self, processor: Processor, threads: &Threads, out: &mut [f32]) {
+    pub fn run(&self, processor: Processor, threads: &Threads, memory: &Memory, out: &mut [f32]) {
         self.check(out);
         if out.is_empty() {
             return;
@@ -54,7 +55,7 @@ impl Product<'_> {
         let shared = Shared::new(out);
         match self.b {
             Right::Rows(matrix) if self.m <= few_rows::MOST_ROWS => {
-                self.with_group_sums(matrix, |sums| {
+                self.with_group_sums(matrix, memory, |sums| {
                     // Enough chunks to even out threads, each large enough to hide the cost of fetching it.
                     let chunk = if worth_sharing && threads.count() > 1 {
                         let least = (16 * 1024 / self.k.max(1)).max(4);
@@ -72,8 +73,10 @@ impl Product<'_> {
                 for first in (0..self.m).step_by(BLOCK_ROWS) {
                     let rows = BLOCK_ROWS.min(self.m - first);
                     let panels = rows.div_ceil(TILE_ROWS);
-                    let mut packed = vec![0.0; panels * TILE_ROWS * self.k];
-                    let all = Shared::new(&mut packed);
+                    let len = panels * TILE_ROWS * self.k;
+                    let mut buffer = memory.take(len);
+                    let packed = &mut buffer.floats_mut()[..len];
+                    let all = Shared::new(packed);
                     let group = if worth_sharing { 8 } else { panels };
                     threads.parallel(panels.div_ceil(group), |index| {
                         for panel in index * group..((index + 1) * group).min(panels) {
@@ -82,6 +85,7 @@ impl Product<'_> {
                             self.pack_left(first + panel * TILE_ROWS, part);
                         }
                     });
+                    let packed = &*packed;
                     let chunk = if worth_sharing { BLOCK_COLUMNS } else { self.n };
                     threads.parallel(self.n.div_ceil(chunk), |index| {
                         let start = index * chunk;
@@ -89,7 +93,7 @@ impl Product<'_> {
                         for column in (start..end).step_by(BLOCK_COLUMNS) {
                             self.columns(
                                 processor,
-                                &packed,
+                                packed,
                                 [first, rows],
                                 column,
                                 BLOCK_COLUMNS.min(end - column),
@@ -102,7 +106,7 @@ impl Product<'_> {
         }
     }
 
-    /// Computes it on this thread alone.
+    /// Computes it on this thread alone; the right operand is not quantised.
     pub fn run_alone(&self, processor: Processor, out: &mut [f32]) {
         self.check(out);
         if out.is_empty() {
@@ -111,9 +115,7 @@ impl Product<'_> {
         let shared = Shared::new(out);
         match self.b {
             Right::Rows(matrix) if self.m <= few_rows::MOST_ROWS => {
-                self.with_group_sums(matrix, |sums| {
-                    self.few_rows(processor, matrix, sums, 0, self.n, &shared);
-                });
+                self.few_rows(processor, matrix, &[], 0, self.n, &shared);
             }
             _ => {
                 let panels = self.m.div_ceil(TILE_ROWS);
@@ -141,13 +143,15 @@ impl Product<'_> {
         }
     }
 
-    fn with_group_sums(&self, matrix: MatrixView<'_>, work: impl FnOnce(&[f32])) {
+    fn with_group_sums(&self, matrix: MatrixView<'_>, memory: &Memory, work: impl FnOnce(&[f32])) {
         match matrix.data() {
             Data::Dense(..) => work(&[]),
             Data::Affine(affine) => {
-                let mut sums = vec![0.0; self.m * (self.k / affine.group)];
-                group_sums(self.a, affine.group, &mut sums);
-                work(&sums);
+                let len = self.m * (self.k / affine.group);
+                let mut buffer = memory.take(len);
+                let sums = &mut buffer.floats_mut()[..len];
+                group_sums(self.a, affine.group, sums);
+                work(sums);
             }
         }
     }
@@ -386,13 +390,14 @@ pub unsafe fn multiply_tile<V: Lanes>(
         (edge.as_mut_ptr(), TILE_COLUMNS)
     };
     let mut sums = [[V::splat(0.0); 2]; TILE_ROWS];
+    assert!(!matches!(initial, Initial::Row(row) if row.len() > tile.columns));
     // SAFETY: the caller vouches for `right` and the tile; `edge` holds any tile; `left` is long enough.
     unsafe {
         match initial {
             Initial::Zero => {}
             Initial::Row(row) if !whole => {
                 for index in 0..tile.rows {
-                    edge[index * TILE_COLUMNS..][..row.len()].copy_from_slice(row);
+                    std::ptr::copy_nonoverlapping(row.as_ptr(), at.add(index * stride), row.len());
                 }
             }
             Initial::Row(row) => {
@@ -403,9 +408,8 @@ pub unsafe fn multiply_tile<V: Lanes>(
             }
             Initial::Present if !whole => {
                 for row in 0..tile.rows {
-                    for column in 0..tile.columns {
-                        edge[row * TILE_COLUMNS + column] = tile.at.add(row * tile.stride + column).read();
-                    }
+                    let from = tile.at.add(row * tile.stride);
+                    std::ptr::copy_nonoverlapping(from, at.add(row * stride), tile.columns);
                 }
             }
             Initial::Present => {}
@@ -434,8 +438,8 @@ pub unsafe fn multiply_tile<V: Lanes>(
         }
         if !whole {
             for row in 0..tile.rows {
-                let from = edge.as_ptr().add(row * TILE_COLUMNS);
-                std::ptr::copy_nonoverlapping(from, tile.at.add(row * tile.stride), tile.columns);
+                let to = tile.at.add(row * tile.stride);
+                std::ptr::copy_nonoverlapping(at.add(row * stride), to, tile.columns);
             }
         }
     }

@@ -11,9 +11,10 @@ use anyhow::{Context, Result, bail};
 const HELP: &str = "\
 cargo xtask build           build the program and the plugins
 cargo xtask build-plugins   build the plugins only, into target/plugins
-cargo xtask demo [ARGS]     build, then describe a picture with the model that ships with the project
+cargo xtask demo [ARGS]     build, then describe a picture (yours, or the project's) with the model that ships with the project
 cargo xtask test            build, then run all tests and checks";
 
+const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
 const TARGET: &str = "wasm32-unknown-unknown";
 
 fn main() -> Result<()> {
@@ -37,7 +38,8 @@ fn main() -> Result<()> {
 
 fn build() -> Result<()> {
     build_plugins()?;
-    cargo(&["build", "--release", "--package", "monocle"])
+    // The whole workspace: its features are then those of the tests, and nothing is compiled twice.
+    cargo(&["build", "--release", "--workspace"])
 }
 
 /// Builds every crate in `plugins` for WASM and wraps it as a component in `target/plugins`.
@@ -63,12 +65,14 @@ fn build_plugins() -> Result<()> {
 
 fn demo(arguments: &[String]) -> Result<()> {
     build()?;
-    let pictures = Path::new("models/shapes/pictures");
-    let picture = sorted_entries(pictures)?.into_iter().next();
-    let picture = picture.with_context(|| format!("`{}` is empty", pictures.display()))?;
     let mut command = Command::new(target_folder().join("release").join("monocle"));
-    command.args(["run", "shapes"]).arg(picture).args(arguments);
-    run(&mut command)
+    command.args(["run", "shapes"]);
+    // A picture of the user's own, or the one that ships with the project.
+    if arguments.first().is_none_or(|first| first.starts_with('-')) {
+        println!("describing {DEMO_PICTURE}");
+        command.arg(DEMO_PICTURE);
+    }
+    run(command.args(arguments))
 }
 
 fn test() -> Result<()> {

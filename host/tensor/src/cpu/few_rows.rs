@@ -13,7 +13,7 @@ pub const MOST_ROWS: usize = 6;
 
 /// Stored rows `first..first + count` times all rows of `x`.
 pub struct FewRows<'a> {
-    /// `[m, columns]`
+    /// `[m, columns]`; for a matrix of 4 bits, arranged by [`EvenThenOdd`].
     pub x: &'a [f32],
     /// Rows of `x`.
     pub m: usize,
@@ -43,6 +43,29 @@ pub fn group_sums(x: &[f32], group: usize, out: &mut [f32]) {
             }
         }
         *sum = parts.iter().sum();
+    }
+}
+
+/// Puts the even elements of each two vectors before the odd ones: a byte of 4-bit numbers holds one of each.
+pub struct EvenThenOdd<'a> {
+    /// Whole vectors, an even number of them.
+    pub x: &'a [f32],
+    /// As many.
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for EvenThenOdd<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let width = 2 * V::COUNT;
+        for (x, out) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)) {
+            let (even, odd) = out.split_at_mut(V::COUNT);
+            for (pair, (even, odd)) in x.chunks_exact(2).zip(even.iter_mut().zip(odd)) {
+                (*even, *odd) = (pair[0], pair[1]);
+            }
+        }
     }
 }
 
@@ -106,7 +129,7 @@ impl FewRows<'_> {
                 match affine.bits {
                     2 => quantised::<V, M, 2>(affine, row, x, columns, scales, biases, sums),
                     3 => quantised::<V, M, 3>(affine, row, x, columns, scales, biases, sums),
-                    4 => quantised::<V, M, 4>(affine, row, x, columns, scales, biases, sums),
+                    4 => nibbles::<V, M>(affine, row, x, columns, scales, biases, sums),
                     5 => quantised::<V, M, 5>(affine, row, x, columns, scales, biases, sums),
                     6 => quantised::<V, M, 6>(affine, row, x, columns, scales, biases, sums),
                     _ => quantised::<V, M, 8>(affine, row, x, columns, scales, biases, sums),
@@ -251,6 +274,52 @@ fn quantised<V: Lanes, const M: usize, const BITS: usize>(
     let mut out = [0.0; M];
     for row in 0..M {
         out[row] = totals[row].sum() + offsets[row];
+    }
+    out
+}
+
+/// As [`quantised`], for 4 bits: two numbers are taken from each byte at once.
+#[inline(always)]
+fn nibbles<V: Lanes, const M: usize>(
+    affine: Affine<'_>,
+    row: usize,
+    x: &[f32],
+    columns: usize,
+    scales: &[f32],
+    biases: &[f32],
+    sums: &[f32],
+) -> [f32; M] {
+    let groups = columns / affine.group;
+    let stored = &affine.packed[row * columns / 2..][..columns / 2];
+    let width = 2 * V::COUNT;
+    assert!(x.len() == M * columns && sums.len() == M * groups && affine.group.is_multiple_of(width));
+    assert!(scales.len() >= groups && biases.len() >= groups);
+    let mut totals = [[V::splat(0.0); 2]; M];
+    let mut offsets = [0.0_f32; M];
+    for group in 0..groups {
+        let start = group * affine.group;
+        let mut parts = [[V::splat(0.0); 2]; M];
+        for column in (start..start + affine.group).step_by(width) {
+            // SAFETY: `column + width <= columns`: the group is a multiple of two vectors.
+            unsafe {
+                let (even, odd) = V::unpack_nibbles(stored.as_ptr().add(column / 2));
+                for row in 0..M {
+                    let values = x.as_ptr().add(row * columns + column);
+                    parts[row][0] = even.mul_add(V::load(values), parts[row][0]);
+                    parts[row][1] = odd.mul_add(V::load(values.add(V::COUNT)), parts[row][1]);
+                }
+            }
+        }
+        let scale = V::splat(scales[group]);
+        for row in 0..M {
+            totals[row][0] = parts[row][0].mul_add(scale, totals[row][0]);
+            totals[row][1] = parts[row][1].mul_add(scale, totals[row][1]);
+            offsets[row] += biases[group] * sums[row * groups + group];
+        }
+    }
+    let mut out = [0.0; M];
+    for row in 0..M {
+        out[row] = totals[row][0].add(totals[row][1]).sum() + offsets[row];
     }
     out
 }

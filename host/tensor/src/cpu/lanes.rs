@@ -35,6 +35,12 @@ pub trait Lanes: Copy {
     /// `COUNT / 8 * BITS` bytes must be readable at `from`.
     unsafe fn unpack<const BITS: usize>(from: *const u8) -> Self;
 
+    /// The lower and the upper halves of `COUNT` bytes, as numbers.
+    ///
+    /// # Safety
+    /// `COUNT` bytes must be readable at `from`.
+    unsafe fn unpack_nibbles(from: *const u8) -> (Self, Self);
+
     /// `self + other`
     fn add(self, other: Self) -> Self;
     /// `self - other`

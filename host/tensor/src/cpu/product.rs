@@ -1,7 +1,7 @@
 //! Products of matrices: blocked and packed, so that each number is read from memory a few times only. After Goto and
 //! van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
 
-use super::few_rows::{self, FewRows, group_sums};
+use super::few_rows::{self, EvenThenOdd, FewRows, group_sums};
 use super::lanes::{Kernel, Lanes, Processor};
 use super::matrix::{Data, MatrixView, decode, with_scratch};
 use super::memory::Memory;
@@ -48,14 +48,14 @@ impl Product<'_> {
     /// Computes it with all threads.
     pub fn run(&self, processor: Processor, threads: &Threads, memory: &Memory, out: &mut [f32]) {
         self.check(out);
-        if out.is_empty() {
+        if self.is_trivial(out) {
             return;
         }
         let worth_sharing = self.m * self.n * self.k >= 64 * 1024;
         let shared = Shared::new(out);
         match self.b {
             Right::Rows(matrix) if self.m <= few_rows::MOST_ROWS => {
-                self.with_group_sums(matrix, memory, |sums| {
+                self.with_arranged(processor, matrix, memory, |x, sums| {
                     // Enough chunks to even out threads, each large enough to hide the cost of fetching it.
                     let chunk = if worth_sharing && threads.count() > 1 {
                         let least = (16 * 1024 / self.k.max(1)).max(4);
@@ -65,7 +65,13 @@ impl Product<'_> {
                     };
                     threads.parallel(self.n.div_ceil(chunk), |index| {
                         let first = index * chunk;
-                        self.few_rows(processor, matrix, sums, first, chunk.min(self.n - first), &shared);
+                        self.few_rows(
+                            processor,
+                            matrix,
+                            [x, sums],
+                            [first, chunk.min(self.n - first)],
+                            &shared,
+                        );
                     });
                 });
             }
@@ -109,13 +115,13 @@ impl Product<'_> {
     /// Computes it on this thread alone; the right operand is not quantised.
     pub fn run_alone(&self, processor: Processor, out: &mut [f32]) {
         self.check(out);
-        if out.is_empty() {
+        if self.is_trivial(out) {
             return;
         }
         let shared = Shared::new(out);
         match self.b {
             Right::Rows(matrix) if self.m <= few_rows::MOST_ROWS => {
-                self.few_rows(processor, matrix, &[], 0, self.n, &shared);
+                self.few_rows(processor, matrix, [self.a, &[]], [0, self.n], &shared);
             }
             _ => {
                 let panels = self.m.div_ceil(TILE_ROWS);
@@ -131,6 +137,19 @@ impl Product<'_> {
         }
     }
 
+    /// Whether there is nothing to multiply; the result is there then.
+    fn is_trivial(&self, out: &mut [f32]) -> bool {
+        if self.k == 0 && !out.is_empty() {
+            for row in out.chunks_exact_mut(self.n) {
+                match self.bias {
+                    Some(bias) => row.copy_from_slice(bias),
+                    None => row.fill(0.0),
+                }
+            }
+        }
+        out.is_empty() || self.k == 0
+    }
+
     fn check(&self, out: &[f32]) {
         assert_eq!(self.a.len(), self.m * self.k);
         assert_eq!(out.len(), self.m * self.n);
@@ -143,41 +162,41 @@ impl Product<'_> {
         }
     }
 
-    fn with_group_sums(&self, matrix: MatrixView<'_>, memory: &Memory, work: impl FnOnce(&[f32])) {
-        match matrix.data() {
-            Data::Dense(..) => work(&[]),
-            Data::Affine(affine) => {
-                let len = self.m * (self.k / affine.group);
-                let mut buffer = memory.take(len);
-                let sums = &mut buffer.floats_mut()[..len];
-                group_sums(self.a, affine.group, sums);
-                work(sums);
-            }
+    /// Gives `work` the left operand as few-row kernels want it for this matrix, and the sums of its groups.
+    fn with_arranged(
+        &self,
+        processor: Processor,
+        matrix: MatrixView<'_>,
+        memory: &Memory,
+        work: impl FnOnce(&[f32], &[f32]),
+    ) {
+        let Data::Affine(affine) = matrix.data() else {
+            return work(self.a, &[]);
+        };
+        let len = self.m * (self.k / affine.group);
+        let mut buffer = memory.take(len);
+        let sums = &mut buffer.floats_mut()[..len];
+        group_sums(self.a, affine.group, sums);
+        if affine.bits != 4 {
+            return work(self.a, sums);
         }
+        let mut arranged = memory.take(self.a.len());
+        let out = &mut arranged.floats_mut()[..self.a.len()];
+        processor.run(EvenThenOdd { x: self.a, out });
+        work(out, sums);
     }
 
     fn few_rows(
         &self,
         processor: Processor,
         matrix: MatrixView<'_>,
-        sums: &[f32],
-        first: usize,
-        count: usize,
+        [x, sums]: [&[f32]; 2],
+        [first, count]: [usize; 2],
         out: &Shared<'_, f32>,
     ) {
-        if self.k == 0 {
-            for row in 0..self.m {
-                for column in first..first + count {
-                    let bias = self.bias.map_or(0.0, |bias| bias[column]);
-                    // SAFETY: these columns are this call's own.
-                    unsafe { out.at(row * self.n + column).write(bias) };
-                }
-            }
-            return;
-        }
         with_scratch(few_rows::scratch_len(matrix), |scratch| {
             processor.run(FewRows {
-                x: self.a,
+                x,
                 m: self.m,
                 sums,
                 matrix,

@@ -221,6 +221,31 @@ fn quantised_experts_multiply() {
 }
 
 #[test]
+fn products_over_nothing_are_zero() {
+    let mut engine = CpuBackend::new(Some(2));
+    for rows in [1, 9] {
+        for transpose_right in [false, true] {
+            let right = if transpose_right { vec![4, 0] } else { vec![0, 4] };
+            let operands = [
+                Operand::Floats(vec![rows, 0], vec![]),
+                Operand::Floats(right, vec![]),
+            ];
+            let (program, inputs) = program_of(
+                Op::MatMul { transpose_right },
+                &operands,
+                None,
+                &Arc::default(),
+                None,
+            );
+            assert_eq!(
+                run(&mut engine, &program, &inputs, None).unwrap(),
+                vec![0.0; rows * 4]
+            );
+        }
+    }
+}
+
+#[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let mut random = Random::new(4);
     let (matrix, _) = dense(&mut random, StoredType::BF16, 700, 320);

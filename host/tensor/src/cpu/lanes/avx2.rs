@@ -87,6 +87,16 @@ impl Lanes for Avx2 {
             Self(_mm256_cvtepi32_ps(integers))
         }
     }
+    #[inline(always)]
+    unsafe fn unpack_nibbles(from: *const u8) -> (Self, Self) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+            let low = _mm256_and_si256(bytes, _mm256_set1_epi32(15));
+            let high = _mm256_srli_epi32::<4>(bytes);
+            (Self(_mm256_cvtepi32_ps(low)), Self(_mm256_cvtepi32_ps(high)))
+        }
+    }
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {

@@ -81,6 +81,21 @@ impl Lanes for Neon {
             Self(vcvtq_f32_u32(first), vcvtq_f32_u32(second))
         }
     }
+    #[inline(always)]
+    unsafe fn unpack_nibbles(from: *const u8) -> (Self, Self) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let bytes = vld1_u8(from);
+            let widen = |bytes: uint8x8_t| {
+                let words = vmovl_u8(bytes);
+                Self(
+                    vcvtq_f32_u32(vmovl_u16(vget_low_u16(words))),
+                    vcvtq_f32_u32(vmovl_u16(vget_high_u16(words))),
+                )
+            };
+            (widen(vand_u8(bytes, vdup_n_u8(15))), widen(vshr_n_u8::<4>(bytes)))
+        }
+    }
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {

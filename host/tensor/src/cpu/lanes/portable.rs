@@ -53,6 +53,15 @@ impl Lanes for Array {
             ((word >> (lane * BITS)) & ((1 << BITS) - 1)) as f32
         }))
     }
+    #[inline(always)]
+    unsafe fn unpack_nibbles(from: *const u8) -> (Self, Self) {
+        // SAFETY: the caller vouches for 8 bytes.
+        let bytes = unsafe { from.cast::<[u8; 8]>().read_unaligned() };
+        (
+            Self(bytes.map(|byte| f32::from(byte & 15))),
+            Self(bytes.map(|byte| f32::from(byte >> 4))),
+        )
+    }
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {

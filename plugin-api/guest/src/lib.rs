@@ -74,6 +74,7 @@ pub mod nn;
 mod plugin;
 pub mod prompt;
 pub mod rope;
+mod squash;
 mod tensor;
 pub mod tokenizer;
 pub mod towers;
@@ -91,6 +92,7 @@ pub use bindings::imports::types::{
 };
 pub use error::{Context, Error, Result};
 pub use plugin::{Network, Processor};
+pub use squash::Squash;
 
 /// What most plugins use.
 pub mod prelude {

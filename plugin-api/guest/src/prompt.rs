@@ -32,6 +32,15 @@ impl Placeholder {
     }
 }
 
+/// Puts the placeholders before a prompt that has none: templates for base models write texts alone, and pictures come first then.
+pub fn with_pictures_first(text: String, placeholder: &str, pictures: usize) -> String {
+    if text.contains(placeholder) {
+        text
+    } else {
+        placeholder.repeat(pictures) + &text
+    }
+}
+
 /// Replaces each placeholder by what `expansion` gives for the picture of that number and size. Fails when there are not as many
 /// placeholders as pictures.
 pub fn expand(
@@ -62,8 +71,18 @@ pub fn expand(
 /// order. Positions are sequential, attention causal, features spliced, and there are no further stop tokens: change these
 /// fields where a model differs.
 pub fn plan(text: String, expanded: &str, placeholder: &Placeholder, images: Vec<ImagePlan>) -> Result<Plan> {
+    plan_tokens(text, &tokenizer::encode_prompt(expanded), placeholder, images)
+}
+
+/// As [`plan`], of a prompt that was tokenised already, for models with rules of their own about that.
+pub fn plan_tokens(
+    text: String,
+    ids: &[u32],
+    placeholder: &Placeholder,
+    images: Vec<ImagePlan>,
+) -> Result<Plan> {
     let features: Vec<u32> = images.iter().map(|image| image.features).collect();
-    let pieces = pieces(&tokenizer::encode_prompt(expanded), placeholder.id, &features)?;
+    let pieces = pieces(ids, placeholder.id, &features)?;
     Ok(Plan {
         text,
         pieces,
@@ -159,6 +178,16 @@ mod tests {
             error,
             "the prompt has 1 picture tokens, the pictures have 2 features ([2])"
         );
+    }
+
+    #[test]
+    fn pictures_come_first_where_the_template_has_no_place_for_them() {
+        assert_eq!(
+            with_pictures_first("a cat".into(), "<image>", 2),
+            "<image><image>a cat"
+        );
+        assert_eq!(with_pictures_first("a <image>".into(), "<image>", 1), "a <image>");
+        assert_eq!(with_pictures_first("a cat".into(), "<image>", 0), "a cat");
     }
 
     #[test]

@@ -89,6 +89,22 @@ impl LlamaConfig {
         Ok(config)
     }
 
+    /// Sliding windows of the layers: those that `layer_types` names have the window `sliding_window`; without it, all but the
+    /// last of every `sliding_window_pattern` (else `pattern`) layers. No `sliding_window`, no windows.
+    pub fn read_windows(&self, text_config: &Section, pattern: u32) -> Result<Vec<Option<u32>>> {
+        let window: Option<u32> = text_config.find("sliding_window")?;
+        let pattern = text_config.get_or("sliding_window_pattern", pattern)?;
+        let types: Option<Vec<String>> = text_config.find("layer_types")?;
+        let slides = |layer: u32| match &types {
+            Some(types) => types
+                .get(layer as usize)
+                .is_some_and(|name| name == "sliding_attention"),
+            None => !(layer + 1).is_multiple_of(pattern),
+        };
+        let windows = (0..self.num_hidden_layers).map(|layer| window.filter(|_| slides(layer)));
+        Ok(windows.collect())
+    }
+
     /// Channels of a head.
     pub fn head_dim(&self) -> u32 {
         self.head_dim

@@ -11,6 +11,7 @@ use crate::{Context, Error, ModelFiles, Result};
 pub struct Section {
     place: String,
     values: Map<String, Value>,
+    nulls: Vec<String>,
 }
 
 impl Section {
@@ -23,8 +24,10 @@ impl Section {
     fn new(place: String, value: Value) -> Result<Self> {
         match value {
             Value::Object(mut values) => {
+                let nulls = values.iter().filter(|(_, value)| value.is_null());
+                let nulls = nulls.map(|(key, _)| key.clone()).collect();
                 values.retain(|_, value| !value.is_null());
-                Ok(Self { place, values })
+                Ok(Self { place, values, nulls })
             }
             other => Err(Error::new(format_args!(
                 "{place} is {}, expected an object",
@@ -37,6 +40,7 @@ impl Section {
         Self {
             place,
             values: Map::new(),
+            nulls: vec![],
         }
     }
 
@@ -61,6 +65,11 @@ impl Section {
     /// Whether the key is there, and not `null`.
     pub fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
+    }
+
+    /// Whether the key is there with `null`: some say by it that they have none of what the reference's default would give.
+    pub fn is_null(&self, key: &str) -> bool {
+        self.nulls.iter().any(|null| null == key)
     }
 
     /// The value of a key that must be there.
@@ -162,6 +171,7 @@ mod tests {
     fn null_counts_as_absent() {
         let config = section(r#"{"head_dim": null, "hidden_size": 64}"#);
         assert!(!config.has("head_dim"));
+        assert!(config.is_null("head_dim") && !config.is_null("hidden_size") && !config.is_null("other"));
         assert_eq!(config.get_or("head_dim", 7).unwrap(), 7);
         assert_eq!(
             config

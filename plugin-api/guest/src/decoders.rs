@@ -2,5 +2,7 @@
 
 mod attention;
 mod llama;
+mod temperature;
 
 pub use llama::{Llama, LlamaConfig};
+pub use temperature::Temperature;

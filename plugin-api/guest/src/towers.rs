@@ -2,10 +2,12 @@
 
 mod clip;
 mod encoder;
+mod pixtral;
 mod positions;
 mod siglip;
 
 pub use clip::Clip;
 pub use encoder::{Encoder, VisionConfig, layers_before};
+pub use pixtral::Pixtral;
 pub use positions::{Positions, fractional_positions};
 pub use siglip::Siglip;

@@ -19,6 +19,14 @@ pub struct Attention {
     angles: RopeAngles,
 }
 
+/// Where the rows of a step are.
+pub struct Positions {
+    /// For rotary embeddings: int `[axes, tokens]`.
+    pub axes: Tensor,
+    /// What queries are multiplied by, if anything: `[tokens, 1, 1]`.
+    pub scales: Option<Tensor>,
+}
+
 enum Projections {
     Separate {
         q: Linear,
@@ -81,7 +89,7 @@ impl Attention {
     }
 
     /// `[tokens, hidden]` to the same.
-    pub fn forward(&self, x: &Tensor, batch: &Batch, positions: &Tensor) -> Tensor {
+    pub fn forward(&self, x: &Tensor, batch: &Batch, positions: &Positions) -> Tensor {
         let tokens = x.dimension(0);
         let (q, k, v) =
             self.projections
@@ -92,8 +100,11 @@ impl Attention {
         if let Some((q_norm, k_norm)) = &self.head_norms {
             (q, k) = (q_norm.forward(&q), k_norm.forward(&k));
         }
-        let q = q.rope(positions, &self.angles);
-        let k = k.rope(positions, &self.angles);
+        let mut q = q.rope(&positions.axes, &self.angles);
+        let k = k.rope(&positions.axes, &self.angles);
+        if let Some(scales) = &positions.scales {
+            q = q * scales;
+        }
         let mixed = batch.attend(&q, &k, &v, self.kind);
         self.out
             .forward(&mixed.reshape(&[tokens, self.heads * self.head_dim]))

@@ -5,7 +5,8 @@
 
 use serde::Deserialize;
 
-use super::attention::Attention;
+use super::Temperature;
+use super::attention::{Attention, Positions};
 use crate::config::Section;
 use crate::nn::{Activation, GatedMlp, RmsNorm};
 use crate::rope::RopeConfig;
@@ -51,6 +52,9 @@ pub struct LlamaConfig {
     /// Rotary positions of layers with a window, where they differ (Gemma 3).
     #[serde(skip)]
     pub window_rope: Option<RopeConfig>,
+    /// Queries grow with their position (Ministral 3).
+    #[serde(skip)]
+    pub temperature: Option<Temperature>,
 }
 
 /// As transformers' `LlamaConfig` has them.
@@ -72,6 +76,7 @@ impl Default for LlamaConfig {
             windows: vec![],
             rope: RopeConfig::plain(10_000.0),
             window_rope: None,
+            temperature: None,
         }
     }
 }
@@ -86,6 +91,7 @@ impl LlamaConfig {
             .then_some(())
             .context("`num_attention_heads` and `head_dim` of the text config must not be 0")?;
         config.rope = RopeConfig::read(text_config, false)?;
+        config.temperature = Temperature::read(text_config)?;
         Ok(config)
     }
 
@@ -120,6 +126,7 @@ pub struct Llama {
     norm: RmsNorm,
     head: Linear,
     softcap: Option<f32>,
+    temperature: Option<Temperature>,
 }
 
 struct Layer {
@@ -146,6 +153,7 @@ impl Llama {
             norm: norm(&format!("{name}.norm"), config),
             head: weights::linear(if tied { &embedding } else { head }),
             softcap: config.final_logit_softcapping,
+            temperature: config.temperature,
         })
     }
 
@@ -166,6 +174,10 @@ impl Llama {
     /// As [`Llama::forward`]; `after` may change what comes out of each layer (DeepStack, arXiv:2406.04334).
     pub fn forward_with(&self, x: Tensor, batch: &Batch, after: impl Fn(usize, Tensor) -> Tensor) -> Tensor {
         let positions = batch.positions();
+        let positions = Positions {
+            scales: self.temperature.map(|temperature| temperature.scales(&positions)),
+            axes: positions,
+        };
         let step = |x, (number, layer): (usize, &Layer)| after(number, layer.forward(x, batch, &positions));
         self.layers.iter().enumerate().fold(x, step)
     }
@@ -205,7 +217,7 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: Tensor, batch: &Batch, positions: &Tensor) -> Tensor {
+    fn forward(&self, x: Tensor, batch: &Batch, positions: &Positions) -> Tensor {
         let mut mixed = self
             .attention
             .forward(&self.attention_norm.forward(&x), batch, positions);

@@ -172,7 +172,10 @@ impl Places {
                 folder: folder.to_owned(),
             });
         };
-        let Some((_, stamp)) = self.plugins.for_model_type(model_type) else {
+        // A type may be shared by architectures that differ in their vision tower: `llava/pixtral` is more exact than `llava`.
+        let tower = files.config()["vision_config"]["model_type"].as_str();
+        let exact = tower.and_then(|tower| self.plugins.for_model_type(&format!("{model_type}/{tower}")));
+        let Some((_, stamp)) = exact.or_else(|| self.plugins.for_model_type(model_type)) else {
             let mut known: Vec<String> = self
                 .plugins
                 .list()

@@ -39,7 +39,7 @@ pub struct Stamp {
     pub contract: String,
     /// Its world.
     pub kind: PluginKind,
-    /// Values of `model_type` in `config.json` that it understands.
+    /// Values of `model_type` in `config.json` that it understands; `TYPE/TOWER` where `vision_config` has the type `TOWER`.
     #[serde(default)]
     pub model_types: Vec<String>,
     /// Whether `processor.output` is to be called.

@@ -1,0 +1,101 @@
+//! Prompts and pixels.
+
+use monocle_plugin::config::Section;
+use monocle_plugin::prelude::*;
+
+use crate::model::Geometry;
+
+const IMAGE: &str = "[IMG]";
+const BREAK: &str = "[IMG_BREAK]";
+const END: &str = "[IMG_END]";
+
+/// The rules of `preprocessor_config.json`.
+pub struct Mistral3Processor {
+    longest: Size,
+    /// Sides are multiples of this many pixels; a square of them is one feature.
+    unit: u32,
+    filter: Filter,
+    normalisation: Normalisation,
+    used: Vec<Size>,
+}
+
+impl Processor for Mistral3Processor {
+    fn configure(files: &ModelFiles) -> Result<Self> {
+        let rules = files.preprocessor()?;
+        let geometry = Geometry::read(&files.config()?)?;
+        // As in transformers' `PixtralImageProcessor`, whose mean and deviation are CLIP's.
+        let clip = Normalisation::new(
+            1.0 / 255.0,
+            [0.48145466, 0.4578275, 0.40821073],
+            [0.26862954, 0.261_302_6, 0.275_777_1],
+        );
+        Ok(Self {
+            longest: longest(&rules.section("size")?)?.checked()?,
+            unit: geometry.vision.patch_size * geometry.merge,
+            filter: Filter::read(&rules, Filter::Bicubic)?,
+            normalisation: Normalisation::read(&rules, clip)?,
+            used: vec![],
+        })
+    }
+
+    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+        let used = |size: &Size| Ok(resized(size.checked()?, self.longest, self.unit));
+        self.used = sizes.iter().map(used).collect::<Result<_>>()?;
+        let text = prompt::with_pictures_first(prompt::render(messages, None)?, IMAGE, sizes.len());
+        let image = prompt::Placeholder::find(IMAGE)?;
+        let expansion = |index: usize, _| expansion(self.used[index], self.unit);
+        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
+        let images = self.used.iter().map(|used| ImagePlan {
+            used: *used,
+            tiles: 1,
+            pixels: vec![vec![1, used.height, used.width, 3]],
+            layout: vec![],
+            features: (used.width / self.unit) * (used.height / self.unit),
+        });
+        prompt::plan(text, &expanded, &image, images.collect())
+    }
+
+    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
+        let used = self.used.get(index);
+        let used = used.context("pixels of a picture that was not planned")?;
+        let resized = image.resize(used.width, used.height, self.filter);
+        Ok(vec![stack(&[&resized], self.normalisation, Layout::ChannelsLast)])
+    }
+}
+
+/// What stands in the prompt for a picture: its features row by row.
+fn expansion(used: Size, unit: u32) -> String {
+    let row = IMAGE.repeat((used.width / unit) as usize);
+    let rows = vec![row; (used.height / unit) as usize];
+    rows.join(BREAK) + END
+}
+
+/// The size that a picture is resized to: not beyond `longest`, then up to whole units
+/// (`get_resize_output_image_size` in transformers' `image_processing_pil_pixtral.py`, which refuses what this makes one unit wide).
+fn resized(size: Size, longest: Size, unit: u32) -> Size {
+    let ratio = |side: u32, longest: u32| f64::from(side) / f64::from(longest);
+    let ratio = ratio(size.height, longest.height).max(ratio(size.width, longest.width));
+    let side = |side: u32| {
+        let side = if ratio > 1.0 {
+            (f64::from(side) / ratio) as u32
+        } else {
+            side
+        };
+        side.max(1).next_multiple_of(unit)
+    };
+    Size {
+        width: side(size.width),
+        height: side(size.height),
+    }
+}
+
+fn longest(size: &Section) -> Result<Size> {
+    match (
+        size.find("longest_edge")?,
+        size.find("width")?,
+        size.find("height")?,
+    ) {
+        (None, Some(width), Some(height)) => Ok(Size { width, height }),
+        (edge, _, _) => Ok(Size::square(edge.unwrap_or(1024))),
+    }
+}

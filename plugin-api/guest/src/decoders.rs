@@ -2,6 +2,7 @@
 
 mod attention;
 mod llama;
+pub mod long_context;
 mod temperature;
 
 pub use llama::{Llama, LlamaConfig};

@@ -17,12 +17,16 @@ pub struct Attention {
     head_dim: u32,
     kind: CachedAttention,
     angles: RopeAngles,
+    /// Those of prompts beyond the trained context, where they differ.
+    long_angles: Option<RopeAngles>,
 }
 
 /// Where the rows of a step are.
 pub struct Positions {
     /// For rotary embeddings: int `[axes, tokens]`.
     pub axes: Tensor,
+    /// 1 at rows of prompts beyond the trained context: int `[tokens, 1, 1]`.
+    pub long: Option<Tensor>,
     /// What queries are multiplied by, if anything: `[tokens, 1, 1]`.
     pub scales: Option<Tensor>,
 }
@@ -85,6 +89,11 @@ impl Attention {
                 window,
             },
             angles: rope.angles(head_dim)?,
+            long_angles: config
+                .long_rope
+                .as_ref()
+                .map(|rope| rope.angles(head_dim))
+                .transpose()?,
         })
     }
 
@@ -100,14 +109,24 @@ impl Attention {
         if let Some((q_norm, k_norm)) = &self.head_norms {
             (q, k) = (q_norm.forward(&q), k_norm.forward(&k));
         }
-        let mut q = q.rope(&positions.axes, &self.angles);
-        let k = k.rope(&positions.axes, &self.angles);
+        let (mut q, k) = (self.turn(&q, positions), self.turn(&k, positions));
         if let Some(scales) = &positions.scales {
             q = q * scales;
         }
         let mixed = batch.attend(&q, &k, &v, self.kind);
         self.out
             .forward(&mixed.reshape(&[tokens, self.heads * self.head_dim]))
+    }
+}
+
+impl Attention {
+    /// Rotary positions: `[tokens, heads, dim]` to the same.
+    fn turn(&self, x: &Tensor, positions: &Positions) -> Tensor {
+        let turned = x.rope(&positions.axes, &self.angles);
+        match (&positions.long, &self.long_angles) {
+            (Some(long), Some(angles)) => long.select(&x.rope(&positions.axes, angles), &turned),
+            _ => turned,
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 
 use serde::Deserialize;
 
-use super::Temperature;
 use super::attention::{Attention, Positions};
+use super::{Temperature, long_context};
 use crate::config::Section;
 use crate::nn::{Activation, GatedMlp, RmsNorm};
 use crate::rope::RopeConfig;
@@ -52,6 +52,10 @@ pub struct LlamaConfig {
     /// Rotary positions of layers with a window, where they differ (Gemma 3).
     #[serde(skip)]
     pub window_rope: Option<RopeConfig>,
+    /// Rotary positions of prompts beyond the trained context, where they differ: the plan's positions must come from
+    /// [`super::long_context::positions`].
+    #[serde(skip)]
+    pub long_rope: Option<RopeConfig>,
     /// Queries grow with their position (Ministral 3).
     #[serde(skip)]
     pub temperature: Option<Temperature>,
@@ -76,6 +80,7 @@ impl Default for LlamaConfig {
             windows: vec![],
             rope: RopeConfig::plain(10_000.0),
             window_rope: None,
+            long_rope: None,
             temperature: None,
         }
     }
@@ -127,6 +132,7 @@ pub struct Llama {
     head: Linear,
     softcap: Option<f32>,
     temperature: Option<Temperature>,
+    long_context: bool,
 }
 
 struct Layer {
@@ -154,6 +160,7 @@ impl Llama {
             head: weights::linear(if tied { &embedding } else { head }),
             softcap: config.final_logit_softcapping,
             temperature: config.temperature,
+            long_context: config.long_rope.is_some(),
         })
     }
 
@@ -174,9 +181,17 @@ impl Llama {
     /// As [`Llama::forward`]; `after` may change what comes out of each layer (DeepStack, arXiv:2406.04334).
     pub fn forward_with(&self, x: Tensor, batch: &Batch, after: impl Fn(usize, Tensor) -> Tensor) -> Tensor {
         let positions = batch.positions();
+        let (axes, long) = match self.long_context {
+            true => {
+                let (axes, long) = long_context::split(&positions);
+                (axes, Some(long))
+            }
+            false => (positions, None),
+        };
         let positions = Positions {
-            scales: self.temperature.map(|temperature| temperature.scales(&positions)),
-            axes: positions,
+            scales: self.temperature.map(|temperature| temperature.scales(&axes)),
+            axes,
+            long,
         };
         let step = |x, (number, layer): (usize, &Layer)| after(number, layer.forward(x, batch, &positions));
         self.layers.iter().enumerate().fold(x, step)

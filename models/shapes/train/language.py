@@ -59,8 +59,9 @@ KINDS = [
     "caption", "detail", "structured", "count all", "count some", "colour", "where", "exists", "read", "size",
     "shape of colour", "what is at", "is it coloured", "colour list", "shape list", "absent", "any text", "follow-up",
 ]  # fmt: skip
-# How often training asks each kind.
-WEIGHTS = [10, 4, 5, 4, 9, 9, 9, 9, 8, 4, 5, 9, 4, 4, 3, 3, 1, 10]
+# How often training asks each kind: at first evenly, later more of what is learnt slowly (lists, counts, repeats).
+EARLY = [10, 4, 5, 4, 9, 9, 9, 9, 8, 4, 5, 9, 4, 4, 3, 3, 1, 10]
+LATE = [14, 5, 8, 6, 14, 3, 4, 5, 6, 5, 3, 4, 6, 9, 9, 2, 1, 9]
 
 
 def a(noun: str) -> str:
@@ -289,15 +290,15 @@ def unknown_request(rng: random.Random) -> str:
     return text.capitalize() + rng.choice(["", ".", "?", "!"])
 
 
-def conversation(rng: random.Random, scene: Scene) -> list[tuple[str, str]]:
+def conversation(rng: random.Random, scene: Scene, weights=EARLY) -> list[tuple[str, str]]:
     """A training conversation: a kind by weight, now and then two single questions one after the other."""
     if rng.random() < 0.02:
         return [(unknown_request(rng), caption(scene))]
     turns = None
     while not turns:
-        turns = ask(rng, scene, rng.choices(KINDS, WEIGHTS)[0])
+        turns = ask(rng, scene, rng.choices(KINDS, weights)[0])
     if len(turns) == 1 and rng.random() < 0.1:
-        more = ask(rng, scene, rng.choices(KINDS[3:17], WEIGHTS[3:17])[0])
+        more = ask(rng, scene, rng.choices(KINDS[3:17], weights[3:17])[0])
         turns = turns + (more or [])
     return [(vary(rng, request), answer) for request, answer in turns]
 

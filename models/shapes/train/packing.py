@@ -17,8 +17,9 @@ ROW = 208
 
 
 class Packer:
-    def __init__(self, tokenizer_file: str):
-        self.file, self.tokenizer = tokenizer_file, None
+    def __init__(self, tokenizer_file: str, late_from: int = 0):
+        """Pictures from number `late_from` on are talked about with `language.LATE` weights."""
+        self.file, self.late_from, self.tokenizer = tokenizer_file, late_from, None
 
     def load(self):
         # Loaded late, in the process that makes batches.
@@ -49,9 +50,10 @@ class Packer:
         if self.tokenizer is None:
             self.load()
         rng = random.Random(f"shapes/talk/{seed}/{index}")
+        weights = language.LATE if index >= self.late_from else language.EARLY
         chosen, free, misses = [], ROW - len(self.prefix), 0
         while misses < 3:
-            block = self.block(language.conversation(rng, scene))
+            block = self.block(language.conversation(rng, scene, weights))
             if len(block[0]) > free:
                 misses += 1
                 continue

@@ -5,7 +5,7 @@ use super::lanes::{Kernel, Lanes, Processor};
 use super::math;
 use super::matrix::with_scratch;
 use super::output::Shared;
-use super::product::{Initial, TILE_ROWS, Tile, multiply_tile};
+use super::product::{Initial, TILE_ROWS, Tile, multiply_tile, turn};
 use super::threads::Threads;
 
 /// Keys that are worked on at a time; blocks of a cache hold a multiple of it.
@@ -255,18 +255,15 @@ impl Task<'_> {
                 .chunks_mut((dim * width).max(1))
                 .zip((0..count).step_by(width))
             {
-                for lane in 0..width {
-                    if first + lane < count {
-                        let key = &keys[(first + lane) * kv_heads * dim..][..dim];
-                        for (slot, value) in panel[lane..].iter_mut().step_by(width).zip(key) {
-                            *slot = *value;
-                        }
-                    } else {
-                        panel[lane..]
-                            .iter_mut()
-                            .step_by(width)
-                            .for_each(|slot| *slot = 0.0);
-                    }
+                let stride = kv_heads * dim;
+                let lanes = width.min(count - first);
+                if lanes < width {
+                    panel.fill(0.0);
+                }
+                for eight in (0..lanes).step_by(8) {
+                    let rows = 8.min(lanes - eight);
+                    let from = &keys[(first + eight) * stride..][..(rows - 1) * stride + dim];
+                    turn::<V>(from, stride, dim, &mut panel[eight..], width);
                 }
             }
             // The last values, when they do not fill two vectors, padded.

@@ -3,6 +3,7 @@
 use super::lanes::{Kernel, Lanes, Processor};
 use super::math;
 use super::output::{Shared, WORTH_SHARING};
+use super::rows::{load_part, store_part};
 use super::threads::Threads;
 use crate::operation::{Binary, Unary};
 
@@ -64,59 +65,49 @@ impl Kernel for Apply<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let values = self.values;
-        let zero = V::splat(0.0);
-        match self.function {
-            Function::ScaleShift(scale, shift) => {
-                let (scale, shift) = (V::splat(scale), V::splat(shift));
-                map::<V>(values, |x| x.mul(scale).add(shift));
-            }
-            Function::Clamp(low, high) => {
-                let (low, high) = (V::splat(low), V::splat(high));
-                map::<V>(values, |x| high.min(low.max(x)));
-            }
-            Function::Unary(unary) => match unary {
-                Unary::Negate => map::<V>(values, |x| zero.sub(x)),
-                Unary::Absolute => values.iter_mut().for_each(|x| *x = x.abs()),
-                Unary::Exponential => map::<V>(values, |x| math::exp(x)),
-                Unary::Logarithm => values.iter_mut().for_each(|x| *x = x.ln()),
-                Unary::SquareRoot => map::<V>(values, |x| x.sqrt()),
-                Unary::ReciprocalSquareRoot => map::<V>(values, |x| V::splat(1.0).div(x.sqrt())),
-                Unary::Square => map::<V>(values, |x| x.mul(x)),
-                Unary::Sine => values.iter_mut().for_each(|x| *x = x.sin()),
-                Unary::Cosine => values.iter_mut().for_each(|x| *x = x.cos()),
-                Unary::HyperbolicTangent => map::<V>(values, |x| math::tanh(x)),
-                Unary::Sigmoid => map::<V>(values, |x| math::sigmoid(x)),
-                Unary::Relu => map::<V>(values, |x| zero.max(x)),
-                Unary::Silu => map::<V>(values, |x| x.mul(math::sigmoid(x))),
-                Unary::Gelu => map::<V>(values, |x| math::gelu(x)),
-                Unary::GeluTanh => map::<V>(values, |x| math::gelu_tanh(x)),
-                Unary::QuickGelu => {
-                    map::<V>(values, |x| x.mul(math::sigmoid(x.mul(V::splat(1.702)))));
-                }
-                // ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|)
-                Unary::Softplus => values
-                    .iter_mut()
-                    .for_each(|x| *x = x.max(0.0) + (-x.abs()).exp().ln_1p()),
-            },
+        // Functions that are rare enough to go one by one.
+        let one_by_one: Option<fn(f32) -> f32> = match self.function {
+            Function::Unary(Unary::Logarithm) => Some(f32::ln),
+            Function::Unary(Unary::Sine) => Some(f32::sin),
+            Function::Unary(Unary::Cosine) => Some(f32::cos),
+            // ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|)
+            Function::Unary(Unary::Softplus) => Some(|x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
+            _ => None,
+        };
+        if let Some(f) = one_by_one {
+            self.values.iter_mut().for_each(|x| *x = f(*x));
+            return;
+        }
+        for start in (0..self.values.len()).step_by(V::COUNT) {
+            let x = load_part::<V>(self.values, start, 0.0);
+            store_part(evaluate(self.function, x), self.values, start);
         }
     }
 }
 
 #[inline(always)]
-fn map<V: Lanes>(values: &mut [f32], f: impl Fn(V) -> V) {
-    let mut chunks = values.chunks_exact_mut(V::COUNT);
-    for chunk in &mut chunks {
-        // SAFETY: the chunk has as many elements as there are lanes.
-        unsafe { f(V::load(chunk.as_ptr())).store(chunk.as_mut_ptr()) };
-    }
-    let rest = chunks.into_remainder();
-    if !rest.is_empty() {
-        let mut last = [0.0_f32; 32];
-        last[..rest.len()].copy_from_slice(rest);
-        // SAFETY: `last` holds any vector.
-        unsafe { f(V::load(last.as_ptr())).store(last.as_mut_ptr()) };
-        rest.copy_from_slice(&last[..rest.len()]);
+fn evaluate<V: Lanes>(function: Function, x: V) -> V {
+    let (zero, one) = (V::splat(0.0), V::splat(1.0));
+    let unary = match function {
+        Function::ScaleShift(scale, shift) => return x.mul(V::splat(scale)).add(V::splat(shift)),
+        Function::Clamp(low, high) => return V::splat(high).min(V::splat(low).max(x)),
+        Function::Unary(unary) => unary,
+    };
+    match unary {
+        Unary::Negate => zero.sub(x),
+        Unary::Absolute => x.max(zero.sub(x)),
+        Unary::Exponential => math::exp(x),
+        Unary::SquareRoot => x.sqrt(),
+        Unary::ReciprocalSquareRoot => one.div(x.sqrt()),
+        Unary::Square => x.mul(x),
+        Unary::HyperbolicTangent => math::tanh(x),
+        Unary::Sigmoid => math::sigmoid(x),
+        Unary::Relu => zero.max(x),
+        Unary::Silu => x.mul(math::sigmoid(x)),
+        Unary::Gelu => math::gelu(x),
+        Unary::GeluTanh => math::gelu_tanh(x),
+        Unary::QuickGelu => x.mul(math::sigmoid(x.mul(V::splat(1.702)))),
+        Unary::Logarithm | Unary::Sine | Unary::Cosine | Unary::Softplus => x,
     }
 }
 
@@ -256,26 +247,6 @@ impl Kernel for BinaryRun<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        match self.binary {
-            Binary::Add => self.each::<V>(|a, b| a.add(b), |a, b| a + b),
-            Binary::Subtract => self.each::<V>(|a, b| a.sub(b), |a, b| a - b),
-            Binary::Multiply => self.each::<V>(|a, b| a.mul(b), |a, b| a * b),
-            Binary::Divide => self.each::<V>(|a, b| a.div(b), |a, b| a / b),
-            Binary::Maximum => self.each::<V>(|a, b| a.max(b), |a, b| if a > b { a } else { b }),
-            Binary::Minimum => self.each::<V>(|a, b| a.min(b), |a, b| if a < b { a } else { b }),
-            Binary::Power | Binary::Equal | Binary::Less | Binary::Greater => {
-                for index in 0..self.out.len() {
-                    let a = self.a[index * self.a_stride];
-                    self.out[index] = a.powf(self.b[index * self.b_stride]);
-                }
-            }
-        }
-    }
-}
-
-impl BinaryRun<'_> {
-    #[inline(always)]
-    fn each<V: Lanes>(self, f: impl Fn(V, V) -> V, one: impl Fn(f32, f32) -> f32) {
         let len = self.out.len();
         let (a_stride, b_stride) = (self.a_stride, self.b_stride);
         if len == 0 {
@@ -283,24 +254,37 @@ impl BinaryRun<'_> {
         }
         assert!(a_stride <= 1 && b_stride <= 1);
         assert!(self.a.len() > (len - 1) * a_stride && self.b.len() > (len - 1) * b_stride);
-        let whole = len / V::COUNT * V::COUNT;
-        for index in (0..whole).step_by(V::COUNT) {
-            // SAFETY: `whole` is within all slices whose stride is 1.
-            unsafe {
-                let a = match a_stride {
-                    0 => V::splat(self.a[0]),
-                    _ => V::load(self.a.as_ptr().add(index)),
-                };
-                let b = match b_stride {
-                    0 => V::splat(self.b[0]),
-                    _ => V::load(self.b.as_ptr().add(index)),
-                };
-                f(a, b).store(self.out.as_mut_ptr().add(index));
+        if self.binary == Binary::Power {
+            for (index, out) in self.out.iter_mut().enumerate() {
+                *out = self.a[index * a_stride].powf(self.b[index * b_stride]);
             }
+            return;
         }
-        for index in whole..len {
-            self.out[index] = one(self.a[index * a_stride], self.b[index * b_stride]);
+        for start in (0..len).step_by(V::COUNT) {
+            let a = match a_stride {
+                0 => V::splat(self.a[0]),
+                _ => load_part::<V>(&self.a[..len], start, 1.0),
+            };
+            let b = match b_stride {
+                0 => V::splat(self.b[0]),
+                _ => load_part::<V>(&self.b[..len], start, 1.0),
+            };
+            store_part(combine(self.binary, a, b), self.out, start);
         }
+    }
+}
+
+#[inline(always)]
+fn combine<V: Lanes>(binary: Binary, a: V, b: V) -> V {
+    match binary {
+        Binary::Add => a.add(b),
+        Binary::Subtract => a.sub(b),
+        Binary::Multiply => a.mul(b),
+        Binary::Divide => a.div(b),
+        Binary::Maximum => a.max(b),
+        Binary::Minimum => a.min(b),
+        // Done one by one, or with integers as their results.
+        Binary::Power | Binary::Equal | Binary::Less | Binary::Greater => a,
     }
 }
 

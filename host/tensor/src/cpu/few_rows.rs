@@ -9,7 +9,7 @@ use super::matrix::{Affine, Data, Float, MatrixView, decode_dense, scalar};
 use super::output::Shared;
 
 /// Up to how many rows of activations this is faster than the blocked product.
-pub const MOST_ROWS: usize = 6;
+pub const MOST_ROWS: usize = 10;
 
 /// Stored rows `first..first + count` times all rows of `x`.
 pub struct FewRows<'a> {

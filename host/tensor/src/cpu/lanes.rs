@@ -41,6 +41,27 @@ pub trait Lanes: Copy {
     /// `COUNT` bytes must be readable at `from`.
     unsafe fn unpack_nibbles(from: *const u8) -> (Self, Self);
 
+    /// Tells the processor that this address will be read soon; any address will do.
+    #[inline(always)]
+    fn prefetch(_address: *const u8) {}
+
+    /// Turns a block of 8 rows of 8 floats into its columns.
+    ///
+    /// # Safety
+    /// 8 floats must be readable at `from` and each of the 7 strides after it, and writable at `to` likewise.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for row in 0..8 {
+            for column in 0..8 {
+                // SAFETY: the caller vouches for both blocks.
+                unsafe {
+                    to.add(column * to_stride + row)
+                        .write(from.add(row * from_stride + column).read())
+                };
+            }
+        }
+    }
+
     /// `self + other`
     fn add(self, other: Self) -> Self;
     /// `self - other`
@@ -70,7 +91,8 @@ pub trait Lanes: Copy {
 }
 
 /// Work that is compiled for each instruction set. Implementations mark `run`, and what it calls with lanes,
-/// `#[inline(always)]`: only then are they compiled with the instruction set switched on.
+/// `#[inline(always)]`: only then are they compiled with the instruction set switched on. Closures cannot be marked so,
+/// and must not work with lanes.
 pub trait Kernel {
     /// What it gives.
     type Output;

@@ -242,6 +242,9 @@ impl<'a> MatrixView<'a> {
     }
 }
 
+/// Bytes that a processor fetches together.
+const CACHE_LINE: usize = 64;
+
 /// Turns columns `start..start + out.len()` of one row to floats. `start` and the length are multiples of 128, or the
 /// row's end.
 pub struct Decode<'a, 'b> {
@@ -281,6 +284,20 @@ pub fn decode<V: Lanes>(matrix: MatrixView<'_>, row: usize, start: usize, out: &
             6 => decode_affine::<V, 6>(affine, matrix.columns, row, start, out),
             _ => decode_affine::<V, 8>(affine, matrix.columns, row, start, out),
         },
+    }
+}
+
+/// Asks for the columns `start..start + len` of one row, if there is such a row, ahead of their use.
+#[inline(always)]
+pub fn prefetch<V: Lanes>(matrix: MatrixView<'_>, row: usize, start: usize, len: usize) {
+    let (bytes, bits) = match matrix.data {
+        Data::Dense(float, bytes) => (bytes, float.size() * 8),
+        Data::Affine(affine) => (affine.packed, affine.bits),
+    };
+    let first = (row * matrix.columns + start) * bits / 8;
+    let end = (first + len * bits / 8).min(bytes.len());
+    for offset in (first..end).step_by(CACHE_LINE) {
+        V::prefetch(&raw const bytes[offset]);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::few_rows::{self, EvenThenOdd, FewRows, group_sums};
 use super::lanes::{Kernel, Lanes, Processor};
-use super::matrix::{Data, MatrixView, decode, with_scratch};
+use super::matrix::{Data, MatrixView, decode, prefetch, with_scratch};
 use super::memory::Memory;
 use super::output::Shared;
 use super::threads::Threads;
@@ -236,7 +236,7 @@ impl Product<'_> {
         columns: usize,
         out: &Shared<'_, f32>,
     ) {
-        with_scratch((BLOCK_COLUMNS + 1) * BLOCK_INNER, |scratch| {
+        with_scratch((BLOCK_COLUMNS + 8) * BLOCK_INNER, |scratch| {
             processor.run(Columns {
                 product: self,
                 packed,
@@ -260,7 +260,7 @@ struct Columns<'a> {
     first_column: usize,
     columns: usize,
     out: &'a Shared<'a, f32>,
-    /// A block of the right operand in panels, then one row of it.
+    /// A block of the right operand in panels, then eight rows of it.
     scratch: &'a mut [f32],
 }
 
@@ -271,7 +271,7 @@ impl Kernel for Columns<'_> {
     fn run<V: Lanes>(self) {
         let Product { n, k, bias, .. } = *self.product;
         let width = 2 * V::COUNT;
-        let (panels, row) = self.scratch.split_at_mut(BLOCK_COLUMNS * BLOCK_INNER);
+        let (panels, rows) = self.scratch.split_at_mut(BLOCK_COLUMNS * BLOCK_INNER);
         let mut start = 0;
         loop {
             let inner = BLOCK_INNER.min(k - start);
@@ -282,7 +282,7 @@ impl Kernel for Columns<'_> {
                 start,
                 inner,
                 panels,
-                row,
+                rows,
             );
             for tile in (0..self.rows).step_by(TILE_ROWS) {
                 let left = &self.packed[(tile * k + start * TILE_ROWS)..][..inner * TILE_ROWS];
@@ -332,7 +332,7 @@ fn pack_right<V: Lanes>(
     start: usize,
     inner: usize,
     panels: &mut [f32],
-    row: &mut [f32],
+    rows: &mut [f32],
 ) {
     let width = 2 * V::COUNT;
     for (index, panel) in panels.chunks_mut((inner * width).max(1)).enumerate() {
@@ -346,11 +346,15 @@ fn pack_right<V: Lanes>(
         }
         match product.b {
             Right::Rows(matrix) => {
-                for lane in 0..count {
-                    decode::<V>(matrix, first + column + lane, start, &mut row[..inner]);
-                    for (slot, value) in panel[lane..].iter_mut().step_by(width).zip(&row[..inner]) {
-                        *slot = *value;
+                for eight in (0..count).step_by(8) {
+                    let lanes = 8.min(count - eight);
+                    for lane in 8..16 {
+                        prefetch::<V>(matrix, first + column + eight + lane, start, inner);
                     }
+                    for (lane, row) in rows.chunks_exact_mut(inner).take(lanes).enumerate() {
+                        decode::<V>(matrix, first + column + eight + lane, start, row);
+                    }
+                    turn::<V>(&rows[..lanes * inner], inner, inner, &mut panel[eight..], width);
                 }
             }
             Right::Columns(b) => {
@@ -359,6 +363,37 @@ fn pack_right<V: Lanes>(
                     panel[index * width..][..count].copy_from_slice(&b[from..from + count]);
                 }
             }
+        }
+    }
+}
+
+/// Rows of `len` floats, `stride` apart (eight at most), side by side: `[len][width]`.
+#[inline(always)]
+pub fn turn<V: Lanes>(rows: &[f32], stride: usize, len: usize, out: &mut [f32], width: usize) {
+    let lanes = (rows.len() + stride - len) / stride;
+    let mut done = 0;
+    if lanes == 8 {
+        assert!(rows.len() >= 7 * stride + len && out.len() >= len.saturating_sub(1) * width + 8);
+        while done + 8 <= len {
+            // SAFETY: eight rows hold eight floats from `done` on, and so does the result.
+            unsafe {
+                V::transpose(
+                    rows.as_ptr().add(done),
+                    stride,
+                    out.as_mut_ptr().add(done * width),
+                    width,
+                );
+            }
+            done += 8;
+        }
+    }
+    if done == len {
+        return;
+    }
+    for (lane, row) in rows.chunks(stride).take(lanes).enumerate() {
+        let slots = out[done * width + lane..].iter_mut().step_by(width);
+        for (slot, value) in slots.zip(&row[done..len]) {
+            *slot = *value;
         }
     }
 }

@@ -30,7 +30,7 @@ impl Kernel for RmsNorm<'_> {
             .chunks_exact(self.width)
             .zip(self.out.chunks_exact_mut(self.width))
         {
-            let squares = sum::<V>(x, |x| x.mul(x));
+            let squares = sum::<V, true>(x);
             let scale = 1.0 / (squares / self.width as f32 + self.epsilon).sqrt();
             let factor = V::splat(scale);
             let offset = V::splat(self.offset);
@@ -72,7 +72,7 @@ impl Kernel for LayerNorm<'_> {
             .chunks_exact(self.width)
             .zip(self.out.chunks_exact_mut(self.width))
         {
-            let mean = sum::<V>(x, |x| x) / self.width as f32;
+            let mean = sum::<V, false>(x) / self.width as f32;
             let center = V::splat(mean);
             // The vector beyond the end holds the mean, so that it adds nothing.
             let mut squares = V::splat(0.0);
@@ -127,13 +127,21 @@ impl Kernel for Softmax<'_> {
     }
 }
 
+/// The sum of all elements, or of their squares.
 #[inline(always)]
-fn sum<V: Lanes>(x: &[f32], f: impl Fn(V) -> V) -> f32 {
+fn sum<V: Lanes, const SQUARED: bool>(x: &[f32]) -> f32 {
     let mut sums = [V::splat(0.0); 2];
     for start in (0..x.len()).step_by(2 * V::COUNT) {
-        sums[0] = sums[0].add(f(load_part::<V>(x, start, 0.0)));
-        if start + V::COUNT < x.len() {
-            sums[1] = sums[1].add(f(load_part::<V>(x, start + V::COUNT, 0.0)));
+        for (part, sum) in sums.iter_mut().enumerate() {
+            let start = start + part * V::COUNT;
+            if start < x.len() {
+                let values = load_part::<V>(x, start, 0.0);
+                *sum = if SQUARED {
+                    values.mul_add(values, *sum)
+                } else {
+                    sum.add(values)
+                };
+            }
         }
     }
     sums[0].add(sums[1]).sum()
@@ -205,8 +213,8 @@ impl Kernel for Reduce<'_> {
     fn run<V: Lanes>(self) {
         for (row, out) in self.x.chunks_exact(self.width).zip(self.out) {
             *out = match self.reduction {
-                Reduction::Sum => sum::<V>(row, |x| x),
-                Reduction::Mean => sum::<V>(row, |x| x) / self.width as f32,
+                Reduction::Sum => sum::<V, false>(row),
+                Reduction::Mean => sum::<V, false>(row) / self.width as f32,
                 Reduction::Maximum => row.iter().copied().fold(f32::NEG_INFINITY, f32::max),
             };
         }

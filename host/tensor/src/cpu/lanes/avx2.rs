@@ -18,7 +18,7 @@ pub unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 pub struct Avx2(__m256);
 
 // All intrinsics here need AVX2, FMA or F16C: values of this type exist only inside `run`, whose caller vouches for
-// them. Loads and stores are those for any alignment.
+// them. Loads and stores are those for any alignment. No closures: they would be compiled without the instructions.
 impl Lanes for Avx2 {
     const COUNT: usize = 8;
 
@@ -95,6 +95,37 @@ impl Lanes for Avx2 {
             let low = _mm256_and_si256(bytes, _mm256_set1_epi32(15));
             let high = _mm256_srli_epi32::<4>(bytes);
             (Self(_mm256_cvtepi32_ps(low)), Self(_mm256_cvtepi32_ps(high)))
+        }
+    }
+    #[inline(always)]
+    fn prefetch(address: *const u8) {
+        // SAFETY: the instruction is there, and a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            for column in [0, 4] {
+                // Rows 0 to 3 beside rows 4 to 7, so that pairs and fours are turned inside halves only.
+                let from = from.add(column);
+                let a = rows_four_apart(from, from_stride);
+                let b = rows_four_apart(from.add(from_stride), from_stride);
+                let c = rows_four_apart(from.add(2 * from_stride), from_stride);
+                let d = rows_four_apart(from.add(3 * from_stride), from_stride);
+                let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+                let columns = [
+                    _mm256_shuffle_ps::<0x44>(ab_low, cd_low),
+                    _mm256_shuffle_ps::<0xee>(ab_low, cd_low),
+                    _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+                    _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
+                ];
+                for (index, values) in columns.into_iter().enumerate() {
+                    _mm256_storeu_ps(to.add((column + index) * to_stride), values);
+                }
+            }
         }
     }
 
@@ -177,4 +208,14 @@ impl Lanes for Avx2 {
             _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
         }
     }
+}
+
+/// Four floats of a row, then four of the fourth row after it.
+///
+/// # Safety
+/// They must be readable, and AVX be there.
+#[inline(always)]
+unsafe fn rows_four_apart(from: *const f32, stride: usize) -> __m256 {
+    // SAFETY: the caller vouches for it.
+    unsafe { _mm256_set_m128(_mm_loadu_ps(from.add(4 * stride)), _mm_loadu_ps(from)) }
 }

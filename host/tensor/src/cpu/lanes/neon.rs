@@ -86,14 +86,10 @@ impl Lanes for Neon {
         // SAFETY: the instructions are there, and the caller vouches for the memory.
         unsafe {
             let bytes = vld1_u8(from);
-            let widen = |bytes: uint8x8_t| {
-                let words = vmovl_u8(bytes);
-                Self(
-                    vcvtq_f32_u32(vmovl_u16(vget_low_u16(words))),
-                    vcvtq_f32_u32(vmovl_u16(vget_high_u16(words))),
-                )
-            };
-            (widen(vand_u8(bytes, vdup_n_u8(15))), widen(vshr_n_u8::<4>(bytes)))
+            (
+                widen_bytes(vand_u8(bytes, vdup_n_u8(15))),
+                widen_bytes(vshr_n_u8::<4>(bytes)),
+            )
         }
     }
 
@@ -194,5 +190,18 @@ fn widen_f16(halves: uint32x4_t) -> float32x4_t {
             vandq_u32(special, vdupq_n_u32(0x7f80_0000)),
         );
         vreinterpretq_f32_u32(vorrq_u32(bits, sign))
+    }
+}
+
+/// Eight bytes as floats.
+#[inline(always)]
+fn widen_bytes(bytes: uint8x8_t) -> Neon {
+    // SAFETY: called only by the implementation above.
+    unsafe {
+        let words = vmovl_u8(bytes);
+        Neon(
+            vcvtq_f32_u32(vmovl_u16(vget_low_u16(words))),
+            vcvtq_f32_u32(vmovl_u16(vget_high_u16(words))),
+        )
     }
 }

@@ -1,5 +1,7 @@
 //! Parity, conformance and end-to-end tests: what they share.
 
+pub mod models_page;
 pub mod oracle;
 pub mod parity;
 pub mod project;
+pub mod record;

@@ -38,6 +38,22 @@ impl Oracle {
         }
     }
 
+    /// A text of `golden.json`'s own.
+    pub fn text(&self, key: &str) -> String {
+        self.golden[key].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The reference implementation and its version.
+    pub fn reference(&self) -> String {
+        match self.golden["reference"]["transformers"].as_str() {
+            Some(version) => format!("transformers {version}"),
+            None => format!(
+                "mlx-vlm {}",
+                self.golden["mlx_vlm"]["mlx-vlm"].as_str().unwrap_or("?")
+            ),
+        }
+    }
+
     /// Names of the cases: `image`, `two_images`, `text`.
     pub fn cases(&self) -> Vec<String> {
         self.golden["cases"]

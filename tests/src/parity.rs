@@ -6,6 +6,7 @@ use monocle::plugin::state::PixelTensor;
 
 use crate::oracle::Oracle;
 use crate::project;
+use crate::record::{self, CaseRecord, ParityRecord};
 
 /// How far pixels may be off: one rounding of an f32 near 2.
 pub const PIXELS: f32 = 1e-6;
@@ -44,19 +45,33 @@ impl Parity {
     /// Compares every case with a model that was opened some other way.
     pub fn check_model(&self, model: &mut Model) {
         let oracle = Oracle::open(&project::oracle(self.folder));
+        let mut cases = Vec::new();
         for case in oracle.cases() {
             let request = oracle.request(&case);
+            let mut record = CaseRecord {
+                name: case.clone(),
+                ..CaseRecord::default()
+            };
             for chunk in CHUNKS {
                 let name = format!("{} {case}, chunks of {chunk}", self.folder);
                 let trace = model
                     .trace(&request, chunk, 16)
                     .unwrap_or_else(|error| panic!("{name}: {error}"));
-                self.check_trace(&name, &case, &oracle, &trace);
+                self.check_trace(&name, &case, &oracle, &trace, &mut record);
             }
+            cases.push(record);
         }
+        let plugin = model.plugins().last().map(|plugin| plugin.stamp.name.clone());
+        record::write(&ParityRecord {
+            folder: self.folder.to_owned(),
+            plugin: plugin.unwrap_or_default(),
+            stands_for: oracle.text("stands_for"),
+            reference: oracle.reference(),
+            cases,
+        });
     }
 
-    fn check_trace(&self, name: &str, case: &str, oracle: &Oracle, trace: &Trace) {
+    fn check_trace(&self, name: &str, case: &str, oracle: &Oracle, trace: &Trace, record: &mut CaseRecord) {
         let expected = oracle.case(case)["prompt"]
             .as_str()
             .expect("a case has a prompt")
@@ -76,12 +91,13 @@ impl Parity {
         if let (Some(reorder), Some((_, pixels))) =
             (self.pixels, oracle.floats(&format!("{case}/pixel_values")))
         {
-            close(
+            let error = close(
                 &format!("{name}: pixels"),
                 &reorder(&trace.pixels),
                 &pixels,
                 PIXELS,
             );
+            record.pixels = Some(record.pixels.unwrap_or(0.0).max(error));
         }
 
         if let Some((_, last)) = oracle.floats(&format!("{case}/prefill_last_logits")) {
@@ -126,6 +142,7 @@ impl Parity {
             .copied()
             .collect();
         let error = close(&format!("{name}: logits of each step"), &found, &steps, LOGITS);
+        record.logits = record.logits.max(error);
         println!("{name}: logits within {error:.1e}");
     }
 }

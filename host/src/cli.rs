@@ -1,13 +1,14 @@
 //! The command line: one file a command.
 
 mod inspect;
-mod json;
 mod models;
+mod output;
 mod plugins;
 mod progress;
 mod request;
 mod run;
 mod stats;
+mod wrap;
 
 use std::process::ExitCode;
 
@@ -60,9 +61,54 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     }) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    output::note(&format!("error: {}", in_words(error)));
     match error.is::<Misuse>() {
         true => ExitCode::from(2),
         false => ExitCode::FAILURE,
+    }
+}
+
+/// An error and its causes; a cause that the text before it holds already is not said again.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut text, cause| {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read `x`: {source}")]
+    struct Whole {
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let io = || std::io::Error::other("the disk is gone");
+        let whole = anyhow::Error::from(Whole { source: io() });
+        assert_eq!(in_words(&whole), "cannot read `x`: the disk is gone");
+        let wrapped: anyhow::Result<()> = Err(io()).context("cannot read `x`");
+        assert_eq!(
+            in_words(&wrapped.unwrap_err()),
+            "cannot read `x`: the disk is gone"
+        );
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
     }
 }

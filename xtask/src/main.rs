@@ -1,7 +1,5 @@
 //! `cargo xtask`: builds the program and the plugins, runs the demo and the tests.
 
-mod component;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -57,7 +55,8 @@ fn build_plugins() -> Result<()> {
     for name in &names {
         let module = built.join(format!("{}.wasm", name.replace('-', "_")));
         let bytes = fs::read(&module).with_context(|| format!("reading `{}`", module.display()))?;
-        let component = component::wrap(&bytes).with_context(|| format!("wrapping plugin `{name}`"))?;
+        let component =
+            monocle_component::wrap(&bytes).with_context(|| format!("wrapping plugin `{name}`"))?;
         write_if_changed(&folder.join(format!("{name}.wasm")), &component)?;
     }
     Ok(())

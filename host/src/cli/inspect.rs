@@ -10,7 +10,8 @@ use monocle_weights::Summary;
 use serde::Serialize;
 
 use super::request::RequestArguments;
-use super::{json, stats};
+use super::stats::Lines;
+use super::{output, stats};
 
 #[derive(Debug, Args)]
 pub struct Inspect {
@@ -71,8 +72,7 @@ struct Inspection {
 impl Inspect {
     pub fn run(self) -> anyhow::Result<()> {
         let quiet = self.json || !std::io::stderr().is_terminal();
-        let mut model = self.request.open(quiet)?;
-        let request = self.request.request(&model)?;
+        let (mut model, request) = self.request.open(quiet)?;
         let max_tokens = self.request.max_tokens(&model);
         let prepared = model.prepare(&request, max_tokens, self.request.prefill_chunk as usize)?;
         let inspection = Inspection {
@@ -92,61 +92,40 @@ impl Inspect {
             memory: prepared.estimate,
         };
         match self.json {
-            true => json::print(&inspection),
-            false => {
-                print(&inspection, max_tokens);
-                Ok(())
-            }
+            true => output::print_json(&inspection),
+            false => output::print(&text(&inspection, max_tokens)),
         }
     }
 }
 
-fn print(inspection: &Inspection, max_tokens: usize) {
-    let line = |what: &str, value: String| println!("{what:>10}  {value}");
-    line("model", inspection.model.name.clone());
-    line("declared", inspection.model.declared_by.clone());
-    line("folder", inspection.model.folder.clone());
+fn text(inspection: &Inspection, max_tokens: usize) -> String {
+    let mut lines = Lines::new(10);
+    lines.add("model", &inspection.model.name);
+    lines.add("declared", &inspection.model.declared_by);
+    lines.add("folder", &inspection.model.folder);
     for plugin in &inspection.plugins {
-        let hash = &plugin.sha256[..12];
-        let kind = plugin.kind;
-        line(
-            "plugin",
-            format!(
-                "{} {}, contract {}, {kind}, sha256 {hash}…",
-                plugin.name, plugin.version, plugin.contract
-            ),
-        );
+        lines.add("plugin", stats::plugin(plugin));
     }
     let weights = &inspection.weights;
     let kinds = weights
         .bytes_by_type
         .iter()
         .map(|(kind, bytes)| format!("{kind} {}", stats::bytes(*bytes as usize)));
-    line(
+    lines.add(
         "weights",
         format!(
-            "{} parameters in {} tensors, {} files ({})",
+            "{} parameters in {} ({}; {})",
             weights.parameters,
-            weights.tensors,
-            weights.files,
+            stats::count(weights.tensors, "tensor"),
+            stats::count(weights.files, "file"),
             kinds.collect::<Vec<_>>().join(", ")
         ),
     );
-    line("template", format!("from {}", inspection.prompt.template));
     for image in &inspection.images {
-        line("picture", stats::picture(image));
+        lines.add("picture", stats::picture(image));
     }
-    let prompt = &inspection.prompt;
-    line(
-        "prompt",
-        format!(
-            "{} tokens, {} of them for pictures:",
-            prompt.tokens, prompt.image_tokens
-        ),
-    );
-    println!("{}", prompt.text);
     let memory = &inspection.memory;
-    line(
+    lines.add(
         "memory",
         format!(
             "{} weights (mapped), {} caches for {max_tokens} tokens more, {} pixels and features, {} intermediate results",
@@ -156,4 +135,20 @@ fn print(inspection: &Inspection, max_tokens: usize) {
             stats::bytes(memory.program_bytes)
         ),
     );
+    let prompt = &inspection.prompt;
+    lines.add("template", format!("from {}", prompt.template));
+    lines.add(
+        "prompt",
+        format!(
+            "{}, {} of them for pictures:",
+            stats::count(prompt.tokens, "token"),
+            prompt.image_tokens
+        ),
+    );
+    let mut text = lines.finish();
+    text.push_str(&output::safe_for(&std::io::stdout(), &prompt.text));
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }

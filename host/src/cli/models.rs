@@ -5,7 +5,7 @@ use monocle::model::locate::{Listed, Places};
 use monocle_manifest::schema::Source;
 use serde::Serialize;
 
-use super::json;
+use super::output;
 
 #[derive(Debug, Args)]
 pub struct Models {
@@ -43,38 +43,40 @@ impl Models {
             .map(|listed| row(&places, listed))
             .collect();
         if self.json {
-            return json::print(&rows);
+            return output::print_json(&rows);
         }
-        if rows.is_empty() {
-            let folders: Vec<_> = places
-                .manifests
-                .iter()
-                .map(|folder| folder.display().to_string())
-                .collect();
-            println!(
-                "no manifests in {}",
-                if folders.is_empty() {
-                    "any folder".to_owned()
-                } else {
-                    folders.join(", ")
-                }
-            );
-        }
-        let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-        for row in &rows {
-            let state = format!("{:?}", row.state).to_lowercase();
-            let plugin = row.plugin.as_deref().unwrap_or("-");
-            let place = row
-                .error
-                .as_ref()
-                .or(row.folder.as_ref())
-                .or(row.source.as_ref())
-                .cloned()
-                .unwrap_or_default();
-            println!("{:width$}  {state:8} {plugin:12} {place}", row.name);
-        }
-        Ok(())
+        output::print(&text(&places, &rows))
     }
+}
+
+fn text(places: &Places, rows: &[Row]) -> String {
+    if rows.is_empty() {
+        let folders = places
+            .manifests
+            .iter()
+            .map(|folder| format!("`{}`", folder.display()));
+        let folders: Vec<_> = folders.collect();
+        let place = match folders.is_empty() {
+            true => "any folder".to_owned(),
+            false => folders.join(", "),
+        };
+        return format!("no manifests in {place}\n\nhint: `MONOCLE_MANIFESTS` names folders to search\n");
+    }
+    let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+    let plugins = rows.iter().map(|row| row.plugin.as_deref().unwrap_or("-").len());
+    let plugins = plugins.max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        let state = format!("{:?}", row.state).to_lowercase();
+        let plugin = row.plugin.as_deref().unwrap_or("-");
+        let place = row.error.as_ref().or(row.folder.as_ref()).or(row.source.as_ref());
+        let place = place.map_or("", String::as_str);
+        text.push_str(&format!(
+            "{:width$}  {state:7}  {plugin:plugins$}  {place}\n",
+            row.name
+        ));
+    }
+    text
 }
 
 fn row(places: &Places, listed: Listed) -> Row {
@@ -101,6 +103,7 @@ fn row(places: &Places, listed: Listed) -> Row {
     let (source, state, folder, error) = match &parsed.source {
         Source::Path(path) => {
             let here = path.join("config.json").is_file();
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             let path = path.display().to_string();
             (
                 path.clone(),

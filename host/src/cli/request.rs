@@ -9,6 +9,7 @@ use monocle::engine::pictures::PictureInput;
 use monocle::engine::prepare::Request;
 use monocle::model::locate::Places;
 use monocle::model::{Model, OpenOptions};
+use monocle_image::ImageError;
 use monocle_tensor::backend::Backend;
 use monocle_tensor::cpu::CpuBackend;
 use monocle_text::template::read_template_argument;
@@ -27,7 +28,8 @@ pub struct RequestArguments {
     /// Picture files
     pub images: Vec<PathBuf>,
 
-    /// What to ask [default: standard input when it is no terminal, else "Describe this image."]
+    /// What to ask; `-` reads it from standard input [default: "Describe this image."; without a picture, standard input if it is
+    /// piped]
     #[arg(short, long)]
     pub prompt: Option<String>,
 
@@ -64,28 +66,27 @@ pub enum Engine {
 }
 
 impl RequestArguments {
-    /// The model, opened; `quiet` shows no progress.
-    pub fn open(&self, quiet: bool) -> anyhow::Result<Model> {
-        let places = Places::from_env();
-        let mut bar = DownloadBar::new(quiet);
-        let declaration = places.find(&self.model, &mut |progress| bar.update(progress))?;
+    /// The model, opened, and the request; `quiet` shows no progress. What the user can get wrong is checked first, before
+    /// anything is fetched or loaded.
+    pub fn open(&self, quiet: bool) -> anyhow::Result<(Model, Request)> {
+        let prompt = self.prompt()?;
+        self.check_pictures()?;
         let template = match &self.template {
             Some(template) => Some(read_template_argument(template, Path::new("."))?),
             None => None,
         };
+        let places = Places::from_env();
+        let mut bar = DownloadBar::new(quiet);
+        let declaration = places.find(&self.model, &mut |progress| bar.update(progress))?;
         let options = OpenOptions { template };
         let model = Model::open(&places, &declaration, options, self.backend(), &mut |progress| {
             bar.update(progress)
         })?;
         bar.finish();
-        Ok(model)
-    }
-
-    /// The request.
-    pub fn request(&self, model: &Model) -> anyhow::Result<Request> {
         let pictures = self.images.iter().cloned().map(PictureInput::File).collect();
         let system = self.system.as_deref().or(model.settings.system.as_deref());
-        Ok(Request::single(system, pictures, &self.prompt()?))
+        let request = Request::single(system, pictures, &prompt);
+        Ok((model, request))
     }
 
     /// The most tokens of the answer.
@@ -95,30 +96,26 @@ impl RequestArguments {
     }
 
     fn prompt(&self) -> anyhow::Result<String> {
-        if let Some(prompt) = &self.prompt {
-            return Ok(prompt.clone());
+        match self.prompt.as_deref() {
+            Some("-") => read_prompt(),
+            Some(prompt) => Ok(prompt.to_owned()),
+            None if !self.images.is_empty() => Ok("Describe this image.".to_owned()),
+            None if !std::io::stdin().is_terminal() => read_prompt(),
+            None => Err(nothing_asked()),
         }
-        let input = std::io::stdin();
-        if !input.is_terminal() {
-            let mut text = String::new();
-            input
-                .lock()
-                .take(LONGEST_PROMPT)
-                .read_to_string(&mut text)
-                .context("cannot read the prompt")?;
-            let text = text.trim();
-            if !text.is_empty() {
-                return Ok(text.to_owned());
+    }
+
+    fn check_pictures(&self) -> Result<(), ImageError> {
+        for path in &self.images {
+            let unreadable = |source| ImageError::Read {
+                path: path.clone(),
+                source,
+            };
+            if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+                return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
             }
         }
-        match self.images.is_empty() {
-            false => Ok("Describe this image.".to_owned()),
-            true => Err(Misuse(
-                "there is neither a picture nor a prompt\n\nhint: give a picture file, or `--prompt`"
-                    .to_owned(),
-            )
-            .into()),
-        }
+        Ok(())
     }
 
     fn backend(&self) -> Box<dyn Backend> {
@@ -126,4 +123,31 @@ impl RequestArguments {
             Engine::Cpu => Box::new(CpuBackend::new(self.threads.map(|threads| threads as usize))),
         }
     }
+}
+
+/// A prompt from standard input, without white space around it.
+fn read_prompt() -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .take(LONGEST_PROMPT + 1)
+        .read_to_string(&mut text)
+        .context("cannot read the prompt from standard input")?;
+    anyhow::ensure!(
+        text.len() as u64 <= LONGEST_PROMPT,
+        "the prompt on standard input is longer than {} MiB",
+        LONGEST_PROMPT >> 20
+    );
+    let text = text.trim();
+    match text.is_empty() {
+        true => Err(nothing_asked()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn nothing_asked() -> anyhow::Error {
+    Misuse(
+        "there is nothing to answer\n\nhint: give a picture file, or a question with `--prompt`".to_owned(),
+    )
+    .into()
 }

@@ -7,10 +7,9 @@ use clap::Args;
 use monocle::engine::generate::{Flow, GenerateOptions};
 use monocle_text::{Delta, SamplingOptions};
 
-use super::json;
 use super::progress::LoadBar;
 use super::request::RequestArguments;
-use super::stats;
+use super::{Misuse, output, stats};
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -65,11 +64,12 @@ pub struct Run {
 impl Run {
     pub fn run(self) -> anyhow::Result<()> {
         let quiet = self.plain || self.json || !std::io::stderr().is_terminal();
-        let mut model = self.request.open(quiet)?;
-        let request = self.request.request(&model)?;
+        // Manifests are checked where they are read, so what is wrong here is a flag; it should not wait for a download.
+        self.sampling(&SamplingOptions::default())
+            .validate()
+            .map_err(|error| Misuse(error.to_string()))?;
+        let (mut model, request) = self.request.open(quiet)?;
         let options = self.options(&model);
-        // Before the weights are read: a mistake in the request should not have to wait for them.
-        options.sampling.validate()?;
         let mut bar = LoadBar::new(quiet);
         model.load_weights(&mut |done, total| bar.update(done, total))?;
         bar.finish();
@@ -78,38 +78,37 @@ impl Run {
         let report = model.generate(&request, &options, &mut |delta| writer.write(delta))?;
         writer.finish()?;
         if self.json {
-            return json::print(&report);
+            return output::print_json(&report);
         }
         if !self.plain {
-            for note in &report.notes {
-                eprintln!("note: {note}");
-            }
-            for flag in stats::flags(&report) {
-                eprintln!("note: {flag}");
-            }
+            let notes = report.notes.iter().cloned().chain(stats::flags(&report));
+            notes.for_each(|note| output::note(&format!("note: {note}")));
         }
         if self.stats {
-            eprint!("{}", stats::text(&report));
+            output::note(stats::text(&report).trim_end());
         }
         Ok(())
     }
 
     fn options(&self, model: &monocle::model::Model) -> GenerateOptions {
-        let defaults = &model.settings.sampling;
         GenerateOptions {
             max_tokens: self.request.max_tokens(model),
-            sampling: SamplingOptions {
-                temperature: self.temperature.unwrap_or(defaults.temperature),
-                top_k: self.top_k.unwrap_or(defaults.top_k),
-                top_p: self.top_p.unwrap_or(defaults.top_p),
-                min_p: self.min_p.unwrap_or(defaults.min_p),
-                repetition_penalty: self.repetition_penalty.unwrap_or(defaults.repetition_penalty),
-                repetition_window: defaults.repetition_window,
-                seed: self.seed.unwrap_or(defaults.seed),
-            },
+            sampling: self.sampling(&model.settings.sampling),
             stop: self.stop.clone(),
             prefill_chunk: self.request.prefill_chunk as usize,
             thinking_budget: self.thinking_budget.or(model.settings.thinking_budget),
+        }
+    }
+
+    fn sampling(&self, defaults: &SamplingOptions) -> SamplingOptions {
+        SamplingOptions {
+            temperature: self.temperature.unwrap_or(defaults.temperature),
+            top_k: self.top_k.unwrap_or(defaults.top_k),
+            top_p: self.top_p.unwrap_or(defaults.top_p),
+            min_p: self.min_p.unwrap_or(defaults.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(defaults.repetition_penalty),
+            repetition_window: defaults.repetition_window,
+            seed: self.seed.unwrap_or(defaults.seed),
         }
     }
 }
@@ -152,15 +151,19 @@ impl Writer {
     fn try_write(&mut self, delta: &Delta) -> std::io::Result<()> {
         if self.show_reasoning && !delta.reasoning.is_empty() {
             let mut stderr = std::io::stderr().lock();
-            write!(stderr, "\x1b[2m{}\x1b[0m", delta.reasoning)?;
+            write!(
+                stderr,
+                "\x1b[2m{}\x1b[0m",
+                output::safe_for(&stderr, &delta.reasoning)
+            )?;
             self.reasoning_shown = true;
         }
         if !delta.text.is_empty() {
             if self.reasoning_shown && !self.text_shown {
-                eprintln!();
+                output::note("");
             }
             let mut stdout = std::io::stdout().lock();
-            stdout.write_all(delta.text.as_bytes())?;
+            stdout.write_all(output::safe_for(&stdout, &delta.text).as_bytes())?;
             stdout.flush()?;
             self.text_shown = true;
             self.ends_line = delta.text.ends_with('\n');
@@ -173,7 +176,7 @@ impl Writer {
             return Err(error).context("cannot write the answer");
         }
         if !self.silent && !self.ends_line {
-            println!();
+            output::print("\n")?;
         }
         Ok(())
     }

@@ -4,25 +4,18 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use monocle::engine::generate::describe;
-use monocle::engine::report::{ImageReport, Report};
+use monocle::engine::report::{ImageReport, PluginReport, Report};
 use monocle_text::{Flag, RemovedKind};
 
 /// What was done and what it cost, a line each.
 pub fn text(report: &Report) -> String {
-    let mut lines = Lines(String::new());
+    let mut lines = Lines::new(13);
     lines.add(
         "model",
         format!("{} ({})", report.model.name, report.model.declared_by),
     );
     for plugin in &report.host.plugins {
-        let hash = &plugin.sha256[..12];
-        lines.add(
-            "plugin",
-            format!(
-                "{} {}, contract {}, {}, sha256 {hash}…",
-                plugin.name, plugin.version, plugin.contract, plugin.kind
-            ),
-        );
+        lines.add("plugin", self::plugin(plugin));
     }
     lines.add(
         "host",
@@ -42,15 +35,16 @@ pub fn text(report: &Report) -> String {
     lines.add(
         "prompt",
         format!(
-            "{} tokens, {} of them for pictures",
-            report.prompt.tokens, report.prompt.image_tokens
+            "{}, {} of them for pictures",
+            count(report.prompt.tokens, "token"),
+            report.prompt.image_tokens
         ),
     );
     lines.add(
         "answer",
         format!(
-            "{} tokens; {}",
-            report.output.tokens,
+            "{}; {}",
+            count(report.output.tokens, "token"),
             describe(&report.output.finish)
         ),
     );
@@ -101,7 +95,7 @@ pub fn text(report: &Report) -> String {
             calls.before_decode, calls.during_decode, calls.per_decoded_token
         ),
     );
-    lines.0
+    lines.finish()
 }
 
 /// What looks wrong with the answer.
@@ -118,14 +112,13 @@ pub fn flags(report: &Report) -> Vec<String> {
 /// A picture, as given and as used.
 pub fn picture(image: &ImageReport) -> String {
     let mut line = format!(
-        "{}: {} {}, used as {} in {} tile{}, {} tokens",
+        "{}: {} {}, used as {} in {}, {}",
         image.name,
         image.format,
         image.given,
         image.used,
-        image.tiles,
-        if image.tiles == 1 { "" } else { "s" },
-        image.tokens
+        count(image.tiles as usize, "tile"),
+        count(image.tokens as usize, "token")
     );
     for step in &image.steps {
         let _ = write!(line, "; {step}");
@@ -138,11 +131,46 @@ pub fn bytes(bytes: usize) -> String {
     indicatif::HumanBytes(bytes as u64).to_string()
 }
 
-struct Lines(String);
+/// So many of something.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A plugin, in a line.
+pub fn plugin(plugin: &PluginReport) -> String {
+    format!(
+        "{} {}, contract {}, {}, sha256 {}…",
+        plugin.name,
+        plugin.version,
+        plugin.contract,
+        plugin.kind,
+        &plugin.sha256[..12]
+    )
+}
+
+/// Lines of a name and a value; the names end in one column.
+pub struct Lines {
+    width: usize,
+    text: String,
+}
 
 impl Lines {
-    fn add(&mut self, what: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.0, "{what:>13}  {value}");
+    /// No lines yet; names may be so wide.
+    pub fn new(width: usize) -> Self {
+        Self {
+            width,
+            text: String::new(),
+        }
+    }
+
+    /// One more.
+    pub fn add(&mut self, what: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "{what:>width$}  {value}", width = self.width);
+    }
+
+    /// All of them.
+    pub fn finish(self) -> String {
+        self.text
     }
 }
 

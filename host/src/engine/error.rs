@@ -11,7 +11,7 @@ use crate::plugin::error::PluginError;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A picture cannot be used.
-    #[error("picture `{name}`: {source}")]
+    #[error("{}", picture(.name, .source))]
     Image {
         /// What the user calls it.
         name: String,
@@ -66,4 +66,12 @@ pub enum EngineError {
     /// The sampling options are no good, or the logits are not.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+}
+
+/// Errors of files name the file already.
+fn picture(name: &str, source: &ImageError) -> String {
+    match source {
+        ImageError::Read { .. } | ImageError::InFile { .. } => source.to_string(),
+        other => format!("picture `{name}`: {other}"),
+    }
 }

@@ -21,19 +21,9 @@ pub enum ModelError {
         /// Manifests of similar names.
         near: Vec<String>,
     },
-    /// The model's files are not on this machine.
-    #[error("the weights of `{name}` are not here: {missing}\n\nhint: {hint}")]
-    Absent {
-        /// The model.
-        name: String,
-        /// What is missing.
-        missing: String,
-        /// What to do.
-        hint: String,
-    },
     /// A folder or repository whose architecture no plugin knows.
     #[error(
-        "{} is of type `{model_type}`, which no installed plugin understands (known: {known})\n\nhint: install a plugin \
+        "`{}` is of type `{model_type}`, which no installed plugin understands (known: {known})\n\nhint: install a plugin \
          for it, or write a manifest that names one", .folder.display()
     )]
     NoPlugin {
@@ -45,7 +35,7 @@ pub enum ModelError {
         known: String,
     },
     /// A folder whose configuration does not name its architecture.
-    #[error("{} has no `model_type` in its config.json\n\nhint: write a manifest that names a plugin", .folder.display())]
+    #[error("`{}` has no `model_type` in its `config.json`\n\nhint: write a manifest that names a plugin", .folder.display())]
     NoModelType {
         /// The model's folder.
         folder: PathBuf,
@@ -87,11 +77,6 @@ fn nearest(near: &[String]) -> String {
     if near.is_empty() {
         return String::new();
     }
-    format!(
-        "; did you mean {}?",
-        near.iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(" or ")
-    )
+    let names: Vec<_> = near.iter().map(|name| format!("`{name}`")).collect();
+    format!("; did you mean {}?", names.join(" or "))
 }

@@ -143,6 +143,8 @@ impl Places {
             return self.by_folder(&folder, format!("the repository's config.json, `{asked}`"));
         }
         near.retain(|name| similar(name, asked));
+        near.sort_by(|a, b| likeness(b, asked).total_cmp(&likeness(a, asked)));
+        near.truncate(3);
         Err(ModelError::Unknown {
             asked: asked.to_owned(),
             near,
@@ -156,7 +158,8 @@ impl Places {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<PathBuf, ModelError> {
         match &manifest.source {
-            Source::Path(path) => Ok(path.clone()),
+            // Without `..`, so that messages and reports are easy to read.
+            Source::Path(path) => Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
             Source::Repo { repo, revision } => match self.hub.locate(repo, revision)? {
                 Some(located) if located.is_complete() => Ok(located.folder),
                 _ => Ok(self.hub.fetch(repo, revision, progress)?),
@@ -232,7 +235,11 @@ fn is_repository(asked: &str) -> bool {
 fn similar(name: &str, asked: &str) -> bool {
     let (name, asked) = (name.to_lowercase(), asked.to_lowercase());
     let contained = asked.len() >= 3 && (name.contains(&asked) || asked.contains(&name));
-    contained || strsim::jaro_winkler(&name, &asked) > 0.85
+    contained || likeness(&name, &asked) > 0.85
+}
+
+fn likeness(name: &str, asked: &str) -> f64 {
+    strsim::jaro_winkler(name, asked)
 }
 
 #[cfg(test)]

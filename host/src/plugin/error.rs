@@ -8,7 +8,7 @@ use monocle_tensor::recorder::OperationError;
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
     /// No file of that name in any of the folders that were searched.
-    #[error("no plugin `{name}` in {}\n\nhint: `monocle plugins` lists what is there; `cargo xtask build` builds the ones of the project", list(.searched))]
+    #[error("no plugin `{name}` in {}\n\nhint: `monocle plugins` lists what is there; `cargo xtask build` builds the project's own; `MONOCLE_PLUGINS` names folders to search first", list(.searched))]
     NotFound {
         /// The name asked for.
         name: String,
@@ -16,7 +16,7 @@ pub enum PluginError {
         searched: Vec<PathBuf>,
     },
     /// The file cannot be read.
-    #[error("cannot read plugin {}: {source}", .path.display())]
+    #[error("cannot read plugin `{}`: {source}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum PluginError {
         source: std::io::Error,
     },
     /// The file is not a Monocle plugin.
-    #[error("{} is not a usable plugin: {reason}", .path.display())]
+    #[error("`{}` is not a usable plugin: {reason}", .path.display())]
     NotAPlugin {
         /// The file.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum PluginError {
         advice: String,
     },
     /// The installed plugin is not of the version that the manifest asks for.
-    #[error("the manifest asks for plugin `{name}` {wanted}, but {} is version {found}", .path.display())]
+    #[error("the manifest asks for plugin `{name}` {wanted}, but `{}` is version {found}\n\nhint: install that version, or change `plugin.version` in the manifest", .path.display())]
     WrongVersion {
         /// The plugin.
         name: String,
@@ -132,7 +132,7 @@ pub enum Fault {
 
 fn list(paths: &[PathBuf]) -> String {
     if paths.is_empty() {
-        return "any folder (none is configured)".to_owned();
+        return "any folder (none exists)".to_owned();
     }
     paths
         .iter()

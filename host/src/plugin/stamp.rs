@@ -55,7 +55,7 @@ impl Stamp {
         }
         if !Parser::is_component(wasm) {
             return Err(
-                "it is a core WebAssembly module, not a component: wrap it (`cargo xtask build` does)"
+                "it is a core WebAssembly module, not a component: wrap it with `monocle plugins wrap`"
                     .to_owned(),
             );
         }

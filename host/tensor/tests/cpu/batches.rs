@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use monocle_tensor::backend::*;
 use monocle_tensor::cpu::CpuBackend;
-use monocle_tensor::operation::{CachedAttention, Op, WeightId};
+use monocle_tensor::operation::{CachedAttention, Op, Pairing, Rope, WeightId};
 use monocle_tensor::program::{Program, ValueId, ValueType};
 use monocle_tensor::recorder::{BatchShape, Recorder, RecordingLimits};
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
@@ -385,4 +385,49 @@ fn weights_that_cannot_be_used_are_refused_by_name() {
         .load(good, &mut |done, all| seen.push((done, all)))
         .unwrap();
     assert_eq!(seen, [(24, 24)]);
+}
+
+#[test]
+fn rotary_embeddings_of_one_program_do_not_mix() {
+    let rope = |frequency: f32| {
+        Op::Rope(Arc::new(Rope {
+            frequencies: vec![frequency],
+            axes: Vec::new(),
+            pairing: Pairing::Halves,
+            scale: 1.0,
+        }))
+    };
+    let mut engine = CpuBackend::new(Some(1));
+    let sequence = engine.new_sequence();
+    let program = recorded(
+        batch(1),
+        vec![ValueType::float([1, 1, 2])],
+        &no_weights(),
+        |recorder| {
+            let x = recorder.input_values()[0];
+            // The batch's positions twice, and other positions.
+            let first = recorder.push(Op::Positions, &[], None).unwrap();
+            let second = recorder.push(Op::Positions, &[], None).unwrap();
+            let other = recorder.push(Op::Ints([3].into()), &[], Some(&[1, 1])).unwrap();
+            [(0.5, first), (0.5, second), (0.25, second), (0.5, other)]
+                .map(|(frequency, positions)| recorder.push(rope(frequency), &[x, positions], None).unwrap())
+                .into()
+        },
+    );
+    let x = engine.upload(&[1, 1, 2], vec![1.0, 0.0]).unwrap();
+    for position in [2, 4] {
+        let mut step = step(sequence, (position as usize - 2) / 2, 1);
+        step.positions = vec![position];
+        let outputs = engine
+            .run(&program, std::slice::from_ref(&x), Some(&step))
+            .unwrap();
+        let position = position as f32;
+        for (output, angle) in outputs
+            .iter()
+            .zip([0.5 * position, 0.5 * position, 0.25 * position, 1.5])
+        {
+            let found = engine.download(output).unwrap();
+            assert!((found[0] - angle.cos()).abs() < 1e-6 && (found[1] - angle.sin()).abs() < 1e-6);
+        }
+    }
 }

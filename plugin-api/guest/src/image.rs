@@ -30,6 +30,17 @@ impl Normalisation {
         Self::new(1.0 / 255.0, [0.5; 3], [0.5; 3])
     }
 
+    /// CLIP's mean and deviation (arXiv:2103.00020).
+    pub fn clip() -> Self {
+        let mean = [0.48145466, 0.4578275, 0.40821073];
+        Self::new(1.0 / 255.0, mean, [0.26862954, 0.26130258, 0.27577711])
+    }
+
+    /// ImageNet's mean and deviation, as torchvision's models have them.
+    pub fn imagenet() -> Self {
+        Self::new(1.0 / 255.0, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    }
+
     /// From `do_rescale`, `rescale_factor`, `do_normalize`, `image_mean` and `image_std` of a `preprocessor_config.json`; what it
     /// leaves out is as in `default`.
     pub fn read(rules: &Section, default: Self) -> Result<Self> {

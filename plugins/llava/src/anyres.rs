@@ -1,0 +1,106 @@
+//! How LLaVA-1.6 cuts a picture: it is fitted into the best of some sizes, padded, and cut into squares; features of the padding are
+//! dropped again. As `LlavaNextImageProcessorPil` and `LlavaNextProcessor` of transformers 5.23 compute it (64-bit floats).
+
+use std::ops::Range;
+
+use monocle_plugin::Size;
+
+/// How one picture is cut.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Anyres {
+    /// The size it is resized to.
+    pub fitted: Size,
+    /// The size it is padded to, a multiple of the tile's.
+    pub padded: Size,
+    /// Rows of tiles.
+    pub rows: u32,
+    /// Columns of tiles.
+    pub columns: u32,
+    /// Rows of patches, of all tiles together, that show the picture; may be empty for a very long one.
+    pub kept_rows: Range<u32>,
+    /// Columns of patches that show the picture.
+    pub kept_columns: Range<u32>,
+}
+
+impl Anyres {
+    /// For a picture of this size. `sizes` must not be empty and must be multiples of `tile` pixels; a tile has `patches` patches a
+    /// side.
+    pub fn new(size: Size, sizes: &[Size], tile: u32, patches: u32) -> Self {
+        let padded = best(size, sizes);
+        let (rows, columns) = (padded.height / tile, padded.width / tile);
+        let (kept_rows, kept_columns) = kept(size, rows * patches, columns * patches);
+        Self {
+            fitted: fit(size, padded),
+            padded,
+            rows,
+            columns,
+            kept_rows,
+            kept_columns,
+        }
+    }
+
+    /// Features of the tiles: those of patches that show the picture, and one at the end of each of their rows.
+    pub fn features(&self) -> u32 {
+        self.kept_rows.len() as u32 * (self.kept_columns.len() as u32 + 1)
+    }
+
+    /// Numbers for the network: rows and columns of tiles, then which rows and columns of patches to keep.
+    pub fn layout(&self) -> Vec<u32> {
+        let (rows, columns) = (&self.kept_rows, &self.kept_columns);
+        vec![self.rows, self.columns, rows.start, rows.end, columns.start, columns.end]
+    }
+}
+
+/// The size in which most of the picture's resolution survives; among equals, the one with the least padding.
+fn best(size: Size, sizes: &[Size]) -> Size {
+    let (width, height) = (f64::from(size.width), f64::from(size.height));
+    let area = |size: Size| u64::from(size.width) * u64::from(size.height);
+    let mut best = (sizes[0], 0, u64::MAX);
+    for &candidate in sizes {
+        let scale = (f64::from(candidate.width) / width).min(f64::from(candidate.height) / height);
+        let scaled = (width * scale) as u64 * (height * scale) as u64;
+        let effective = scaled.min(area(size));
+        let wasted = area(candidate) - effective;
+        if effective > best.1 || (effective == best.1 && wasted < best.2) {
+            best = (candidate, effective, wasted);
+        }
+    }
+    best.0
+}
+
+/// The largest size of the picture's aspect ratio within `bounds`.
+fn fit(size: Size, bounds: Size) -> Size {
+    let across = f64::from(bounds.width) / f64::from(size.width);
+    let down = f64::from(bounds.height) / f64::from(size.height);
+    if across < down {
+        Size {
+            width: bounds.width,
+            height: bounds.height.min((f64::from(size.height) * across).ceil() as u32),
+        }
+    } else {
+        Size {
+            width: bounds.width.min((f64::from(size.width) * down).ceil() as u32),
+            height: bounds.height,
+        }
+    }
+}
+
+/// Which of `rows` by `columns` patches show the picture.
+fn kept(size: Size, rows: u32, columns: u32) -> (Range<u32>, Range<u32>) {
+    let (width, height) = (f64::from(size.width), f64::from(size.height));
+    let (across, down) = (f64::from(columns), f64::from(rows));
+    let middle = |all: u32, scaled: f64| {
+        let padding = (all - (round_to_7_places(scaled) as u32).min(all)) / 2;
+        padding..all - padding
+    };
+    if width / height > across / down {
+        (middle(rows, height * (across / width)), 0..columns)
+    } else {
+        (0..rows, middle(columns, width * (down / height)))
+    }
+}
+
+/// Python's `round(x, 7)`, which rounds the decimal value as Rust's formatting does.
+fn round_to_7_places(x: f64) -> f64 {
+    format!("{x:.7}").parse().expect("a formatted number is a number")
+}

@@ -1,0 +1,199 @@
+//! Prompts and pixels.
+
+use monocle_plugin::config::Section;
+use monocle_plugin::prelude::*;
+
+use crate::anyres::Anyres;
+use crate::model::Vision;
+
+const IMAGE: &str = "<image>";
+
+/// For folders without a chat template: that of LLaVA-1.5, on Vicuna.
+const VICUNA: &str = "{% for message in messages %}{% if message.role != 'system' %}{{ message.role | upper + ': ' }}{% endif %}\
+    {% if message.content is string %}{{ message.content + ' ' }}{% else %}\
+    {% for part in message.content if part.type == 'image' %}<image>\n{% endfor %}\
+    {% for part in message.content if part.type == 'text' %}{{ part.text + ' ' }}{% endfor %}{% endif %}{% endfor %}\
+    {% if add_generation_prompt %}ASSISTANT:{% endif %}";
+
+/// As above, of LLaVA-1.6 on Mistral.
+const MISTRAL: &str = "{% for message in messages %}{% if message.role == 'user' %}[INST] {% elif message.role == 'assistant' %} \
+    {% endif %}{% if message.content is string %}{{ message.content }}{% else %}\
+    {% for part in message.content if part.type == 'image' %}<image>\n{% endfor %}\
+    {% for part in message.content if part.type == 'text' %}{{ part.text }}{% endfor %}{% endif %}\
+    {% if message.role == 'user' %} [/INST]{% elif message.role == 'assistant' %}</s> {% else %}\n\n{% endif %}{% endfor %}";
+
+/// The rules of `preprocessor_config.json`, and how many features a square of pixels becomes.
+pub struct LlavaProcessor {
+    resize: Resize,
+    side: u32,
+    filter: Filter,
+    normalisation: Normalisation,
+    features: u32,
+    patches: u32,
+    /// Sizes that pictures are fitted into before they are cut (LLaVA-1.6).
+    sizes: Option<Vec<Size>>,
+    fallback: &'static str,
+    cuts: Vec<Cut>,
+}
+
+/// The size a picture gets before its middle is cut out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Resize {
+    ShortestEdge(u32),
+    Exactly(Size),
+}
+
+/// What is done with one picture.
+enum Cut {
+    /// It is resized, and its middle is cut out.
+    Middle(Size),
+    /// It is seen whole and in tiles.
+    Tiles(Anyres),
+}
+
+impl Processor for LlavaProcessor {
+    fn configure(files: &ModelFiles) -> Result<Self> {
+        let (rules, config) = (files.preprocessor()?, files.config()?);
+        let vision = Vision::read(&config)?;
+        let resize = resize(&rules)?;
+        let side = side(&rules, resize)?;
+        let trained = vision.config.image_size;
+        if side != trained {
+            return Err(Error::new(format_args!(
+                "`crop_size` in `preprocessor_config.json` is {side} pixels, but the vision tower takes pictures of {trained}"
+            )));
+        }
+        let mistral = config.section("text_config")?.get_or("model_type", String::new())? == "mistral";
+        Ok(Self {
+            resize,
+            side,
+            filter: Filter::read(&rules, Filter::Bicubic)?,
+            normalisation: Normalisation::read(&rules, Normalisation::clip())?,
+            features: vision.features(),
+            patches: vision.config.patches_per_side(),
+            sizes: vision.tiled.then(|| sizes(&rules, &config, side)).transpose()?,
+            fallback: if mistral { MISTRAL } else { VICUNA },
+            cuts: vec![],
+        })
+    }
+
+    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+        let cut = |size: &Size| self.cut(size.checked()?);
+        self.cuts = sizes.iter().map(cut).collect::<Result<_>>()?;
+        let text = prompt::render(messages, Some(self.fallback))?;
+        let image = prompt::Placeholder::find(IMAGE)?;
+        let pictures: Vec<ImagePlan> = self.cuts.iter().map(|cut| self.picture(cut)).collect();
+        let expansion = |index: usize, _| IMAGE.repeat(pictures[index].features as usize);
+        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
+        prompt::plan(text, &expanded, &image, pictures)
+    }
+
+    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
+        let cut = self.cuts.get(index).context("pixels of a picture that was not planned")?;
+        let resize = |size: Size| image.resize(size.width, size.height, self.filter);
+        let side = self.side;
+        let views = match cut {
+            Cut::Middle(size) => {
+                let before = |length: u32| (i64::from(length) - i64::from(side)).div_euclid(2) as i32;
+                vec![resize(*size).crop(before(size.width), before(size.height), side, side)]
+            }
+            Cut::Tiles(anyres) => {
+                let (fitted, padded) = (anyres.fitted, anyres.padded);
+                let before = |all: u32, picture: u32| ((all - picture) / 2) as i32;
+                let (left, top) = (
+                    before(padded.width, fitted.width),
+                    before(padded.height, fitted.height),
+                );
+                // A crop that goes beyond the picture pads it with black.
+                let picture = resize(fitted).crop(-left, -top, padded.width, padded.height);
+                let corner = |index: u32| (index * side) as i32;
+                let tiles = (0..anyres.rows).flat_map(|row| (0..anyres.columns).map(move |column| (row, column)));
+                let tiles = tiles.map(|(row, column)| picture.crop(corner(column), corner(row), side, side));
+                [resize(Size::square(side))].into_iter().chain(tiles).collect()
+            }
+        };
+        let views: Vec<&Image> = views.iter().collect();
+        Ok(vec![stack(&views, self.normalisation, Layout::ChannelsLast)])
+    }
+}
+
+impl LlavaProcessor {
+    fn cut(&self, size: Size) -> Result<Cut> {
+        let Some(sizes) = &self.sizes else {
+            return Ok(Cut::Middle(self.resize.size(size)?));
+        };
+        Ok(Cut::Tiles(Anyres::new(size, sizes, self.side, self.patches)))
+    }
+
+    fn picture(&self, cut: &Cut) -> ImagePlan {
+        let (used, tiles, layout, more) = match cut {
+            Cut::Middle(_) => (Size::square(self.side), 1, vec![], 0),
+            Cut::Tiles(anyres) => {
+                let tiles = 1 + anyres.rows * anyres.columns;
+                (anyres.fitted, tiles, anyres.layout(), anyres.features())
+            }
+        };
+        ImagePlan {
+            used,
+            tiles,
+            pixels: vec![vec![tiles, self.side, self.side, 3]],
+            layout,
+            features: self.features + more,
+        }
+    }
+}
+
+impl Resize {
+    /// As `get_resize_output_image_size` of transformers has it.
+    fn size(self, Size { width, height }: Size) -> Result<Size> {
+        let short = match self {
+            Self::Exactly(size) => return Ok(size),
+            Self::ShortestEdge(short) => short,
+        };
+        let longer = u64::from(short) * u64::from(width.max(height)) / u64::from(width.min(height));
+        let long = u32::try_from(longer).ok().context(format_args!(
+            "a picture of {width} by {height} pixels is too long to be resized to {short} pixels at its shorter side"
+        ))?;
+        Ok(match width <= height {
+            true => Size { width: short, height: long },
+            false => Size { width: long, height: short },
+        })
+    }
+}
+
+fn resize(rules: &Section) -> Result<Resize> {
+    let size = rules.section("size")?;
+    match (size.find("shortest_edge")?, size.find("width")?, size.find("height")?) {
+        (Some(edge), _, _) => Ok(Resize::ShortestEdge(edge)),
+        (None, Some(width), Some(height)) => Ok(Resize::Exactly(Size { width, height }.checked()?)),
+        _ => Ok(Resize::ShortestEdge(224)),
+    }
+}
+
+/// The side of the square that is cut out of a resized picture.
+fn side(rules: &Section, resize: Resize) -> Result<u32> {
+    let crop = rules.section("crop_size")?;
+    let resized = match resize {
+        Resize::ShortestEdge(edge) => edge,
+        Resize::Exactly(size) => size.height,
+    };
+    let (height, width) = (crop.get_or("height", resized)?, crop.get_or("width", resized)?);
+    (height == width && height > 0).then_some(height).context(format_args!(
+        "`crop_size` in `preprocessor_config.json` is {width} by {height}, expected a square"
+    ))
+}
+
+/// `image_grid_pinpoints`, heights first; what neither file gives is as in transformers' `LlavaNextConfig`.
+fn sizes(rules: &Section, config: &Section, tile: u32) -> Result<Vec<Size>> {
+    let key = "image_grid_pinpoints";
+    let default = vec![[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
+    let given: Option<Vec<[u32; 2]>> = rules.find(key)?.or(config.find(key)?);
+    let sizes = given.unwrap_or(default);
+    let fits = |side: &u32| *side > 0 && side.is_multiple_of(tile);
+    if sizes.is_empty() || !sizes.as_flattened().iter().all(fits) {
+        return Err(Error::new(format_args!(
+            "`{key}` is {sizes:?}, expected sizes that are multiples of the tile's {tile} pixels"
+        )));
+    }
+    Ok(sizes.iter().map(|&[height, width]| Size { width, height }).collect())
+}

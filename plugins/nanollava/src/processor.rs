@@ -1,0 +1,122 @@
+//! Prompts and pixels.
+
+use monocle_plugin::prelude::*;
+use monocle_plugin::{AttentionScheme, Content, FeatureUse, Part, Piece, PositionScheme, Slot};
+
+use crate::model::vision;
+
+/// Where a picture goes. The reference gives it the id -200, which no embedding has.
+const IMAGE: &str = "<image>";
+
+/// For folders without a chat template.
+const TEMPLATE: &str = "{% if messages[0].role != 'system' %}<|im_start|>system\nAnswer the questions.<|im_end|>\n{% endif %}\
+    {% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}\
+    {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/// The rules of `preprocessor_config.json`, and how many features a picture becomes.
+pub struct NanoLlavaProcessor {
+    size: Size,
+    filter: Filter,
+    normalisation: Normalisation,
+    /// Pictures get a grey border that makes them square, instead of being squeezed.
+    pad: bool,
+    features: u32,
+}
+
+impl Processor for NanoLlavaProcessor {
+    fn configure(files: &ModelFiles) -> Result<Self> {
+        let rules = files.preprocessor()?;
+        let vision = vision(&files.config()?)?;
+        let size = rules.section("size")?;
+        let side = |key| size.get_or(key, vision.image_size);
+        Ok(Self {
+            size: Size { width: side("width")?, height: side("height")? }.checked()?,
+            filter: Filter::read(&rules, Filter::Bicubic)?,
+            normalisation: Normalisation::read(&rules, Normalisation::half())?,
+            pad: files.options()?.get_or("pad", false)?,
+            features: vision.patches_per_side().pow(2),
+        })
+    }
+
+    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+        let messages: Vec<Message> = messages.iter().map(flatten).collect();
+        let text = prompt::render(&messages, Some(TEMPLATE))?;
+        let parts: Vec<&str> = text.split(IMAGE).collect();
+        if parts.len() - 1 != sizes.len() {
+            return Err(Error::new(format_args!(
+                "the prompt has {} times `{IMAGE}` for {} pictures; check the template, and that no message contains `{IMAGE}`",
+                parts.len() - 1,
+                sizes.len()
+            )));
+        }
+        let mut pieces = vec![];
+        for (index, part) in (0..).zip(&parts) {
+            // Each text is tokenised by itself, as the reference does.
+            let tokens = tokenizer::encode(part);
+            if !tokens.is_empty() {
+                pieces.push(Piece::Tokens(tokens));
+            }
+            if (index as usize) < sizes.len() {
+                pieces.push(Piece::Features(Slot {
+                    image: index,
+                    offset: 0,
+                    tokens: self.features,
+                    token_id: 0,
+                }));
+            }
+        }
+        let picture = |size: &Size| {
+            size.checked()?;
+            Ok(ImagePlan {
+                used: self.size,
+                tiles: 1,
+                pixels: vec![vec![1, self.size.height, self.size.width, 3]],
+                layout: vec![],
+                features: self.features,
+            })
+        };
+        Ok(Plan {
+            images: sizes.iter().map(picture).collect::<Result<_>>()?,
+            text,
+            pieces,
+            positions: PositionScheme::Sequential,
+            attention: AttentionScheme::Causal,
+            feature_use: FeatureUse::Splice,
+            stop_tokens: vec![],
+        })
+    }
+
+    fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+        let Size { width, height } = self.size;
+        let resized = match self.pad {
+            true => square(image).resize(width, height, self.filter),
+            false => image.resize(width, height, self.filter),
+        };
+        Ok(vec![stack(&[&resized], self.normalisation, Layout::ChannelsLast)])
+    }
+}
+
+/// A message whose content is one text: this model's own template knows no other.
+fn flatten(message: &Message) -> Message {
+    let text = match &message.content {
+        Content::Text(text) => text.clone(),
+        Content::Parts(parts) => {
+            let text = |part: &Part| match part {
+                Part::Text(text) => text.clone(),
+                Part::Image(_) => format!("{IMAGE}\n"),
+            };
+            parts.iter().map(text).collect()
+        }
+    };
+    Message { role: message.role.clone(), content: Content::Text(text) }
+}
+
+/// The picture in the middle of a grey square.
+fn square(image: &Image) -> Image {
+    let Size { width, height } = image.size();
+    let side = width.max(height);
+    let (left, top) = ((side - width) / 2, (side - height) / 2);
+    let (right, bottom) = (side - width - left, side - height - top);
+    // Half of 255, rounded down: SigLIP's mean.
+    image.pad(left, top, right, bottom, 127, 127, 127)
+}

@@ -47,7 +47,14 @@ impl Anyres {
     /// Numbers for the network: rows and columns of tiles, then which rows and columns of patches to keep.
     pub fn layout(&self) -> Vec<u32> {
         let (rows, columns) = (&self.kept_rows, &self.kept_columns);
-        vec![self.rows, self.columns, rows.start, rows.end, columns.start, columns.end]
+        vec![
+            self.rows,
+            self.columns,
+            rows.start,
+            rows.end,
+            columns.start,
+            columns.end,
+        ]
     }
 }
 

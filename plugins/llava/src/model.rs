@@ -1,11 +1,11 @@
 //! The architecture.
 
+use monocle_plugin::concat;
 use monocle_plugin::config::Section;
 use monocle_plugin::decoders::{Llama, LlamaConfig};
 use monocle_plugin::nn::{Activation, Mlp, Parameter};
 use monocle_plugin::prelude::*;
 use monocle_plugin::towers::{Clip, VisionConfig, layers_before};
-use monocle_plugin::concat;
 
 /// Vision tower, projector, decoder.
 pub struct Llava {
@@ -66,7 +66,10 @@ impl Vision {
             ));
         }
         Ok(Self {
-            layers: layers_before(config.get_or("vision_feature_layer", -2)?, vision.num_hidden_layers)?,
+            layers: layers_before(
+                config.get_or("vision_feature_layer", -2)?,
+                vision.num_hidden_layers,
+            )?,
             config: vision,
             keep_class,
             tiled,
@@ -86,7 +89,11 @@ impl Network for Llava {
         // Names of the published checkpoints and of conversions to MLX, then those that newer releases of transformers write.
         let part = |names: &[&'static str], probe| weights::first_prefix(names, probe);
         let tower = part(
-            &["vision_tower.vision_model", "model.vision_tower.vision_model", "model.vision_tower"],
+            &[
+                "vision_tower.vision_model",
+                "model.vision_tower.vision_model",
+                "model.vision_tower",
+            ],
             "embeddings.class_embedding",
         )?;
         let projector = part(
@@ -147,7 +154,10 @@ impl Network for Llava {
 /// `[features, hidden]`; `None` when nothing is left of them.
 fn join(tiles: &Tensor, layout: &[u32], newline: &Tensor) -> Result<Option<Tensor>> {
     let &[rows, columns, top, bottom, left, right] = layout else {
-        return Err(Error::new(format_args!("a layout of {} numbers, expected 6", layout.len())));
+        return Err(Error::new(format_args!(
+            "a layout of {} numbers, expected 6",
+            layout.len()
+        )));
     };
     let [_, patches, hidden] = tiles.dimensions("the tiles")?;
     let side = patches.isqrt();

@@ -63,7 +63,10 @@ impl Processor for LlavaProcessor {
                 "`crop_size` in `preprocessor_config.json` is {side} pixels, but the vision tower takes pictures of {trained}"
             )));
         }
-        let mistral = config.section("text_config")?.get_or("model_type", String::new())? == "mistral";
+        let mistral = config
+            .section("text_config")?
+            .get_or("model_type", String::new())?
+            == "mistral";
         Ok(Self {
             resize,
             side,
@@ -89,7 +92,10 @@ impl Processor for LlavaProcessor {
     }
 
     fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
-        let cut = self.cuts.get(index).context("pixels of a picture that was not planned")?;
+        let cut = self
+            .cuts
+            .get(index)
+            .context("pixels of a picture that was not planned")?;
         let resize = |size: Size| image.resize(size.width, size.height, self.filter);
         let side = self.side;
         let views = match cut {
@@ -107,7 +113,8 @@ impl Processor for LlavaProcessor {
                 // A crop that goes beyond the picture pads it with black.
                 let picture = resize(fitted).crop(-left, -top, padded.width, padded.height);
                 let corner = |index: u32| (index * side) as i32;
-                let tiles = (0..anyres.rows).flat_map(|row| (0..anyres.columns).map(move |column| (row, column)));
+                let tiles =
+                    (0..anyres.rows).flat_map(|row| (0..anyres.columns).map(move |column| (row, column)));
                 let tiles = tiles.map(|(row, column)| picture.crop(corner(column), corner(row), side, side));
                 [resize(Size::square(side))].into_iter().chain(tiles).collect()
             }
@@ -155,15 +162,25 @@ impl Resize {
             "a picture of {width} by {height} pixels is too long to be resized to {short} pixels at its shorter side"
         ))?;
         Ok(match width <= height {
-            true => Size { width: short, height: long },
-            false => Size { width: long, height: short },
+            true => Size {
+                width: short,
+                height: long,
+            },
+            false => Size {
+                width: long,
+                height: short,
+            },
         })
     }
 }
 
 fn resize(rules: &Section) -> Result<Resize> {
     let size = rules.section("size")?;
-    match (size.find("shortest_edge")?, size.find("width")?, size.find("height")?) {
+    match (
+        size.find("shortest_edge")?,
+        size.find("width")?,
+        size.find("height")?,
+    ) {
         (Some(edge), _, _) => Ok(Resize::ShortestEdge(edge)),
         (None, Some(width), Some(height)) => Ok(Resize::Exactly(Size { width, height }.checked()?)),
         _ => Ok(Resize::ShortestEdge(224)),
@@ -178,9 +195,11 @@ fn side(rules: &Section, resize: Resize) -> Result<u32> {
         Resize::Exactly(size) => size.height,
     };
     let (height, width) = (crop.get_or("height", resized)?, crop.get_or("width", resized)?);
-    (height == width && height > 0).then_some(height).context(format_args!(
-        "`crop_size` in `preprocessor_config.json` is {width} by {height}, expected a square"
-    ))
+    (height == width && height > 0)
+        .then_some(height)
+        .context(format_args!(
+            "`crop_size` in `preprocessor_config.json` is {width} by {height}, expected a square"
+        ))
 }
 
 /// `image_grid_pinpoints`, heights first; what neither file gives is as in transformers' `LlavaNextConfig`.
@@ -195,5 +214,8 @@ fn sizes(rules: &Section, config: &Section, tile: u32) -> Result<Vec<Size>> {
             "`{key}` is {sizes:?}, expected sizes that are multiples of the tile's {tile} pixels"
         )));
     }
-    Ok(sizes.iter().map(|&[height, width]| Size { width, height }).collect())
+    Ok(sizes
+        .iter()
+        .map(|&[height, width]| Size { width, height })
+        .collect())
 }

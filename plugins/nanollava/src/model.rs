@@ -30,11 +30,18 @@ impl Network for NanoLlava {
         let vision = vision(&config)?;
         // Names of the original checkpoints, then those of conversions to MLX.
         let tower = weights::first_prefix(
-            &["model.vision_tower.vision_tower.vision_model", "vision_tower.vision_tower.vision_model"],
+            &[
+                "model.vision_tower.vision_tower.vision_model",
+                "vision_tower.vision_tower.vision_model",
+            ],
             "embeddings.position_embedding.weight",
         )?;
         let (projector, text, head) = match weights::has("model.norm.weight") {
-            true => (["model.mm_projector.0", "model.mm_projector.2"], "model", "lm_head"),
+            true => (
+                ["model.mm_projector.0", "model.mm_projector.2"],
+                "model",
+                "lm_head",
+            ),
             false => (
                 ["mm_projector.linear_1", "mm_projector.linear_2"],
                 "language_model.model",
@@ -53,9 +60,14 @@ impl Network for NanoLlava {
     }
 
     fn encode(&self, pixels: &[Tensor], _layout: &[u32]) -> Result<Vec<Tensor>> {
-        let features = self.vision.forward(pixels.first().context("no pixels to encode")?)?;
+        let features = self
+            .vision
+            .forward(pixels.first().context("no pixels to encode")?)?;
         let [pictures, patches, hidden] = features.dimensions("features of the vision tower")?;
-        Ok(vec![self.projector.forward(&features.reshape(&[pictures * patches, hidden]))])
+        Ok(vec![
+            self.projector
+                .forward(&features.reshape(&[pictures * patches, hidden])),
+        ])
     }
 
     fn forward(&self, batch: &Batch) -> Result<Tensor> {

@@ -30,7 +30,11 @@ impl Processor for NanoLlavaProcessor {
         let size = rules.section("size")?;
         let side = |key| size.get_or(key, vision.image_size);
         Ok(Self {
-            size: Size { width: side("width")?, height: side("height")? }.checked()?,
+            size: Size {
+                width: side("width")?,
+                height: side("height")?,
+            }
+            .checked()?,
             filter: Filter::read(&rules, Filter::Bicubic)?,
             normalisation: Normalisation::read(&rules, Normalisation::half())?,
             pad: files.options()?.get_or("pad", false)?,
@@ -108,7 +112,10 @@ fn flatten(message: &Message) -> Message {
             parts.iter().map(text).collect()
         }
     };
-    Message { role: message.role.clone(), content: Content::Text(text) }
+    Message {
+        role: message.role.clone(),
+        content: Content::Text(text),
+    }
 }
 
 /// The picture in the middle of a grey square.

@@ -1,0 +1,139 @@
+//! Prompts and pixels.
+
+use monocle_plugin::config::Section;
+use monocle_plugin::prelude::*;
+
+use crate::config::Config;
+use crate::tiling::grid;
+
+/// The token whose embeddings are features.
+const CONTEXT: &str = "<IMG_CONTEXT>";
+/// What templates of the original layout write for a picture.
+const IMAGE: &str = "<image>";
+/// Ends a turn. The original code stops there, whatever the folder's files say.
+const END: &str = "<|im_end|>";
+/// More tiles than this are a mistake in the config; published models have at most 40.
+const MOST_TILES: u32 = 4096;
+
+/// For folders without a chat template.
+const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n\
+    {% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}\
+    {% if part.type == 'image' %}<image>\n{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}\
+    {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/// The rules of `preprocessor_config.json` and `config.json`, and how many features a tile becomes.
+pub struct InternVlProcessor {
+    tile: u32,
+    features: u32,
+    /// The least and the most tiles, the overview not counted.
+    tiles: (u32, u32),
+    overview: bool,
+    filter: Filter,
+    normalisation: Normalisation,
+    /// Columns and rows of each picture's grid.
+    grids: Vec<(u32, u32)>,
+}
+
+impl Processor for InternVlProcessor {
+    fn configure(files: &ModelFiles) -> Result<Self> {
+        let (rules, file) = (files.preprocessor()?, files.config()?);
+        let mut config = Config::read(&file)?;
+        let (tiles, overview, normalisation) = match config.original {
+            true => (
+                original_tiles(&file)?,
+                file.get_or("use_thumbnail", false)?,
+                Normalisation::imagenet(),
+            ),
+            false => {
+                config.tile = rules.section("size")?.get_or("height", 384)?;
+                let tiles = (rules.get_or("min_patches", 1)?, rules.get_or("max_patches", 12)?);
+                (tiles, true, Normalisation::clip())
+            }
+        };
+        if !(1..=MOST_TILES).contains(&tiles.1) {
+            return Err(Error::new(format_args!(
+                "pictures may have {} tiles, expected 1 to {MOST_TILES}",
+                tiles.1
+            )));
+        }
+        Ok(Self {
+            features: config.features()?,
+            tile: config.tile,
+            tiles,
+            overview,
+            filter: Filter::read(&rules, Filter::Bicubic)?,
+            normalisation: Normalisation::read(&rules, normalisation)?,
+            grids: vec![],
+        })
+    }
+
+    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+        let grid = |size: &Size| Ok(grid(size.checked()?, self.tile, self.tiles.0, self.tiles.1));
+        self.grids = sizes.iter().map(grid).collect::<Result<_>>()?;
+        let pictures: Vec<ImagePlan> = self.grids.iter().map(|grid| self.picture(*grid)).collect();
+        let text = prompt::render(messages, Some(TEMPLATE))?;
+        let context = prompt::Placeholder::find(CONTEXT)?;
+        let mark = if text.contains(CONTEXT) { CONTEXT } else { IMAGE };
+        let mark = prompt::Placeholder {
+            text: mark.to_owned(),
+            id: context.id,
+        };
+        let expansion = |index: usize, _| {
+            let features = CONTEXT.repeat(pictures[index].features as usize);
+            format!("<img>{features}</img>")
+        };
+        let expanded = prompt::expand(&text, &mark, sizes, expansion)?;
+        let mut plan = prompt::plan(text, &expanded, &context, pictures)?;
+        plan.stop_tokens.extend(tokenizer::find(END));
+        Ok(plan)
+    }
+
+    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
+        let grid = self.grids.get(index);
+        let &(columns, rows) = grid.context("pixels of a picture that was not planned")?;
+        let side = self.tile;
+        let cut = image.resize(columns * side, rows * side, self.filter);
+        let corner = |index: u32| (index * side) as i32;
+        let tiles = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+        let mut views: Vec<Image> = tiles
+            .map(|(row, column)| cut.crop(corner(column), corner(row), side, side))
+            .collect();
+        if self.has_overview((columns, rows)) {
+            views.push(image.resize(side, side, self.filter));
+        }
+        let views: Vec<&Image> = views.iter().collect();
+        Ok(vec![stack(&views, self.normalisation, Layout::ChannelsLast)])
+    }
+}
+
+impl InternVlProcessor {
+    fn has_overview(&self, (columns, rows): (u32, u32)) -> bool {
+        self.overview && columns * rows > 1
+    }
+
+    fn picture(&self, grid: (u32, u32)) -> ImagePlan {
+        let (columns, rows) = grid;
+        let tiles = columns * rows + u32::from(self.has_overview(grid));
+        ImagePlan {
+            used: Size {
+                width: columns * self.tile,
+                height: rows * self.tile,
+            },
+            tiles,
+            pixels: vec![vec![tiles, self.tile, self.tile, 3]],
+            layout: vec![],
+            features: tiles * self.features,
+        }
+    }
+}
+
+/// The least and the most tiles; what the file leaves out is as in the original `InternVLChatConfig`.
+fn original_tiles(config: &Section) -> Result<(u32, u32)> {
+    if !config.get_or("dynamic_image_size", false)? {
+        return Ok((1, 1));
+    }
+    Ok((
+        config.get_or("min_dynamic_patch", 1)?,
+        config.get_or("max_dynamic_patch", 6)?,
+    ))
+}

@@ -182,9 +182,10 @@ fn join(tiles: &Tensor, layout: &[u32], newline: &Tensor) -> Result<Option<Tenso
 fn language(config: &Section) -> Result<LlamaConfig> {
     let text = config.section("text_config")?;
     let mut language = LlamaConfig::read(&text)?;
-    if text.get_or("model_type", String::new())? == "mistral" {
-        let window: Option<u32> = text.find("sliding_window")?;
-        language.windows = vec![window; language.num_hidden_layers as usize];
+    if text.get_or("model_type", String::new())? == "mistral" && !text.is_null("sliding_window") {
+        // `MistralConfig` has a window unless the file says `null`.
+        let window = text.get_or("sliding_window", 4096)?;
+        language.windows = vec![Some(window); language.num_hidden_layers as usize];
     }
     Ok(language)
 }

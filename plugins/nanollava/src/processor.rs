@@ -1,7 +1,7 @@
 //! Prompts and pixels.
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{AttentionScheme, Content, FeatureUse, Part, Piece, PositionScheme, Slot};
+use monocle_plugin::{AttentionScheme, Content, FeatureUse, Part, Piece, PositionScheme, Slot, Squash};
 
 use crate::model::vision;
 
@@ -15,9 +15,7 @@ const TEMPLATE: &str = "{% if messages[0].role != 'system' %}<|im_start|>system\
 
 /// The rules of `preprocessor_config.json`, and how many features a picture becomes.
 pub struct NanoLlavaProcessor {
-    size: Size,
-    filter: Filter,
-    normalisation: Normalisation,
+    squash: Squash,
     /// Pictures get a grey border that makes them square, instead of being squeezed.
     pad: bool,
     features: u32,
@@ -27,16 +25,13 @@ impl Processor for NanoLlavaProcessor {
     fn configure(files: &ModelFiles) -> Result<Self> {
         let rules = files.preprocessor()?;
         let vision = vision(&files.config()?)?;
-        let size = rules.section("size")?;
-        let side = |key| size.get_or(key, vision.image_size);
+        let default = Squash {
+            size: Size::square(vision.image_size),
+            filter: Filter::Bicubic,
+            normalisation: Normalisation::half(),
+        };
         Ok(Self {
-            size: Size {
-                width: side("width")?,
-                height: side("height")?,
-            }
-            .checked()?,
-            filter: Filter::read(&rules, Filter::Bicubic)?,
-            normalisation: Normalisation::read(&rules, Normalisation::half())?,
+            squash: Squash::read(&rules, default)?,
             pad: files.options()?.get_or("pad", false)?,
             features: vision.patches_per_side().pow(2),
         })
@@ -69,18 +64,8 @@ impl Processor for NanoLlavaProcessor {
                 }));
             }
         }
-        let picture = |size: &Size| {
-            size.checked()?;
-            Ok(ImagePlan {
-                used: self.size,
-                tiles: 1,
-                pixels: vec![vec![1, self.size.height, self.size.width, 3]],
-                layout: vec![],
-                features: self.features,
-            })
-        };
         Ok(Plan {
-            images: sizes.iter().map(picture).collect::<Result<_>>()?,
+            images: vec![self.squash.plan(self.features); sizes.len()],
             text,
             pieces,
             positions: PositionScheme::Sequential,
@@ -91,12 +76,10 @@ impl Processor for NanoLlavaProcessor {
     }
 
     fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
-        let Size { width, height } = self.size;
-        let resized = match self.pad {
-            true => square(image).resize(width, height, self.filter),
-            false => image.resize(width, height, self.filter),
-        };
-        Ok(vec![stack(&[&resized], self.normalisation, Layout::ChannelsLast)])
+        Ok(match self.pad {
+            true => self.squash.pixels(&square(image)),
+            false => self.squash.pixels(image),
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 
 use crate::bindings::imports::prompts;
 use crate::{
-    AttentionScheme, Error, FeatureUse, ImagePlan, Message, Piece, Plan, PositionScheme, Result, Size, Slot,
-    tokenizer,
+    AttentionScheme, Error, ExplicitPositions, FeatureUse, ImagePlan, Message, Piece, Plan, PositionScheme,
+    Result, Size, Slot, tokenizer,
 };
 
 /// Renders the conversation with the template in force; `fallback` is used when neither the user, the manifest nor the
@@ -132,6 +132,39 @@ pub fn pieces(ids: &[u32], placeholder: u32, features: &[u32]) -> Result<Vec<Pie
     Ok(pieces)
 }
 
+/// Positions on three axes (time, row, column; arXiv:2409.12191): text advances on all of them together; a picture stands still in
+/// time, its features lie at their row and column, and text goes on after the longer of its sides. `grids` has rows and columns of
+/// features for each picture.
+pub fn grid_positions(pieces: &[Piece], grids: &[[u32; 2]]) -> PositionScheme {
+    let mut axes: [Vec<i32>; 3] = [vec![], vec![], vec![]];
+    let mut next = 0;
+    for piece in pieces {
+        match piece {
+            Piece::Tokens(ids) => {
+                let end = next + ids.len() as i32;
+                axes.iter_mut().for_each(|axis| axis.extend(next..end));
+                next = end;
+            }
+            Piece::Features(slot) => {
+                let [rows, columns] = grids[slot.image as usize];
+                for feature in slot.offset..slot.offset + slot.tokens {
+                    axes[0].push(next);
+                    axes[1].push(next + (feature / columns) as i32);
+                    axes[2].push(next + (feature % columns) as i32);
+                }
+                if slot.offset + slot.tokens == rows * columns {
+                    next += rows.max(columns) as i32;
+                }
+            }
+        }
+    }
+    PositionScheme::Explicit(ExplicitPositions {
+        axes: 3,
+        values: axes.concat(),
+        next,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +193,20 @@ mod tests {
             Piece::Tokens(vec![4]),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn pictures_lie_on_a_grid_and_text_goes_on_after_their_longer_side() {
+        // Two tokens, a picture of 2 rows and 3 columns, one token: by hand after the paper's figure 3.
+        let pieces = [Piece::Tokens(vec![1, 2]), slot(0, 0, 6), Piece::Tokens(vec![3])];
+        let PositionScheme::Explicit(found) = grid_positions(&pieces, &[[2, 3]]) else {
+            panic!("not explicit")
+        };
+        let time = [0, 1, 2, 2, 2, 2, 2, 2, 5];
+        let row = [0, 1, 2, 2, 2, 3, 3, 3, 5];
+        let column = [0, 1, 2, 3, 4, 2, 3, 4, 5];
+        assert_eq!(found.values, [time, row, column].concat());
+        assert_eq!((found.axes, found.next), (3, 6));
     }
 
     #[test]

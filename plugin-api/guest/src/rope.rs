@@ -21,6 +21,10 @@ pub struct RopeConfig {
     pub scaling: Scaling,
     /// How many frequencies each axis of positions has (arXiv:2409.12191); empty for one axis.
     pub sections: Vec<u32>,
+    /// The axes take turns (Qwen3-VL), in place of having a stretch of frequencies each.
+    pub interleaved: bool,
+    /// Which elements of a head turn together.
+    pub pairing: Pairing,
 }
 
 /// A rule that changes frequencies so that a model works beyond the context it was trained on.
@@ -91,6 +95,7 @@ struct Keys {
     mscale_all_dim: Option<f64>,
     truncate: Option<bool>,
     mrope_section: Option<Vec<u32>>,
+    mrope_interleaved: bool,
 }
 
 impl RopeConfig {
@@ -101,6 +106,8 @@ impl RopeConfig {
             partial: 1.0,
             scaling: Scaling::None,
             sections: vec![],
+            interleaved: false,
+            pairing: Pairing::Halves,
         }
     }
 
@@ -124,20 +131,26 @@ impl RopeConfig {
             None => text_config.get_or("partial_rotary_factor", 1.0)?,
         };
         let sections = keys.mrope_section.take().unwrap_or_default();
+        let interleaved = keys.mrope_interleaved;
         let scaling = keys.scaling(text_config, long_context)?;
         Ok(Self {
             theta,
             partial,
             scaling,
             sections,
+            interleaved,
+            pairing: Pairing::Halves,
         })
     }
 
-    /// The angles for heads of this size, element `i` paired with `i + n`.
+    /// The angles for heads of this size.
     pub fn angles(&self, head_dim: u32) -> Result<RopeAngles> {
         let turning = (f64::from(head_dim) * self.partial) as u32;
         let (frequencies, scale) = self.frequencies(turning)?;
-        let axes = contiguous_axes(&self.sections);
+        let axes = match self.interleaved {
+            true => interleaved_axes(&self.sections),
+            false => contiguous_axes(&self.sections),
+        };
         if !axes.is_empty() && axes.len() != frequencies.len() {
             return Err(Error::new(format_args!(
                 "`mrope_section` is {:?}, whose sum should be half of the {turning} elements that turn",
@@ -147,7 +160,7 @@ impl RopeConfig {
         Ok(RopeAngles {
             frequencies,
             axes,
-            pairing: Pairing::Halves,
+            pairing: self.pairing,
             scale,
         })
     }

@@ -140,7 +140,7 @@ struct Layer {
     attention: Attention,
     mlp_norm: RmsNorm,
     mlp: GatedMlp,
-    /// Norms of what the two blocks add (Gemma 2 and 3).
+    /// Norms of what the two blocks add (Gemma 2 and 3, GLM-4).
     after: Option<(RmsNorm, RmsNorm)>,
 }
 
@@ -211,24 +211,22 @@ impl Llama {
 impl Layer {
     fn load(name: &str, config: &LlamaConfig, layer: u32) -> Result<Self> {
         let norm = |part: &str| norm(&format!("{name}.{part}"), config);
-        let around = weights::has(&format!("{name}.pre_feedforward_layernorm.weight"));
-        let mlp_norm = if around {
-            "pre_feedforward_layernorm"
+        let has = |part: &str| weights::has(&format!("{name}.{part}.weight"));
+        let (mlp_norm, after) = if has("pre_feedforward_layernorm") {
+            let after = ("post_attention_layernorm", "post_feedforward_layernorm");
+            ("pre_feedforward_layernorm", Some(after))
+        } else if has("post_self_attn_layernorm") {
+            let after = ("post_self_attn_layernorm", "post_mlp_layernorm");
+            ("post_attention_layernorm", Some(after))
         } else {
-            "post_attention_layernorm"
-        };
-        let after = || {
-            (
-                norm("post_attention_layernorm"),
-                norm("post_feedforward_layernorm"),
-            )
+            ("post_attention_layernorm", None)
         };
         Ok(Self {
             attention_norm: norm("input_layernorm"),
             attention: Attention::load(&format!("{name}.self_attn"), config, layer)?,
             mlp_norm: norm(mlp_norm),
             mlp: GatedMlp::load(&format!("{name}.mlp"), config.hidden_act),
-            after: around.then(after),
+            after: after.map(|(attention, mlp)| (norm(attention), norm(mlp))),
         })
     }
 

@@ -1,0 +1,146 @@
+//! Prompts and pixels.
+
+use monocle_plugin::config::Section;
+use monocle_plugin::prelude::*;
+
+use crate::model::is_glm;
+
+/// The rules of `preprocessor_config.json`.
+pub struct QwenVlProcessor {
+    image: &'static str,
+    budget: Budget,
+    /// Sides are multiples of so many pixels; a square of them is one feature.
+    unit: u32,
+    filter: Filter,
+    normalisation: Normalisation,
+    used: Vec<Size>,
+}
+
+/// How many pixels a picture may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    least: u64,
+    most: u64,
+    /// GLM counts the doubled frame twice, and enlarges what is smaller than a unit first.
+    frames: u64,
+}
+
+impl Processor for QwenVlProcessor {
+    fn configure(files: &ModelFiles) -> Result<Self> {
+        let rules = files.preprocessor()?;
+        let glm = is_glm(&files.config()?)?;
+        let unit = rules.get_or("merge_size", 2_u32)? * rules.get_or("patch_size", 14_u32)?;
+        (unit > 0)
+            .then_some(())
+            .context("`merge_size` and `patch_size` must not be 0")?;
+        // As in transformers' image processors, whose mean and deviation are CLIP's.
+        let clip = Normalisation::new(
+            1.0 / 255.0,
+            [0.48145466, 0.4578275, 0.40821073],
+            [0.26862954, 0.261_302_6, 0.275_777_1],
+        );
+        Ok(Self {
+            image: if glm { "<|image|>" } else { "<|image_pad|>" },
+            budget: Budget::read(&rules, glm)?,
+            unit,
+            filter: Filter::read(&rules, Filter::Bicubic)?,
+            normalisation: Normalisation::read(&rules, clip)?,
+            used: vec![],
+        })
+    }
+
+    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+        let used = |size: &Size| self.budget.fit(size.checked()?, self.unit);
+        self.used = sizes.iter().map(used).collect::<Result<_>>()?;
+        let text = prompt::render(messages, None)?;
+        let image = prompt::Placeholder::find(self.image)?;
+        let grids: Vec<[u32; 2]> = self
+            .used
+            .iter()
+            .map(|used| [used.height / self.unit, used.width / self.unit])
+            .collect();
+        let expansion = |index: usize, _| self.image.repeat(grids[index].iter().product::<u32>() as usize);
+        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
+        let images = self
+            .used
+            .iter()
+            .zip(&grids)
+            .map(|(used, [rows, columns])| ImagePlan {
+                used: *used,
+                tiles: 1,
+                pixels: vec![vec![1, used.height, used.width, 3]],
+                layout: vec![],
+                features: rows * columns,
+            });
+        let mut plan = prompt::plan(text, &expanded, &image, images.collect())?;
+        plan.positions = prompt::grid_positions(&plan.pieces, &grids);
+        Ok(plan)
+    }
+
+    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
+        let used = self.used.get(index);
+        let used = used.context("pixels of a picture that was not planned")?;
+        let resized = image.resize(used.width, used.height, self.filter);
+        Ok(vec![stack(&[&resized], self.normalisation, Layout::ChannelsLast)])
+    }
+}
+
+impl Budget {
+    fn read(rules: &Section, glm: bool) -> Result<Self> {
+        let size = rules.section("size")?;
+        let pick = |older: &str, newer: &str, default: u64| -> Result<u64> {
+            match rules.find(older)? {
+                Some(pixels) => Ok(pixels),
+                None => size.get_or(newer, default),
+            }
+        };
+        // As in transformers' Qwen2VLImageProcessor and Glm46VImageProcessor.
+        let (least, most) = if glm {
+            (112 * 112, 28 * 28 * 15_000)
+        } else {
+            (56 * 56, 28 * 28 * 1280)
+        };
+        Ok(Self {
+            least: pick("min_pixels", "shortest_edge", least)?,
+            most: pick("max_pixels", "longest_edge", most)?,
+            frames: if glm {
+                rules.get_or("temporal_patch_size", 2)?
+            } else {
+                1
+            },
+        })
+    }
+
+    /// The size that a picture is resized to: whole units, within the budget, proportions kept as well as may be (`smart_resize` in
+    /// transformers' `image_processing_pil_qwen2_vl.py` and `image_processing_pil_glm46v.py`).
+    fn fit(&self, size: Size, unit: u32) -> Result<Size> {
+        let (unit, frames) = (f64::from(unit), self.frames as f64);
+        let (mut height, mut width) = (f64::from(size.height), f64::from(size.width));
+        if self.frames > 1 && (height < unit || width < unit) {
+            let scale = (unit / height).max(unit / width);
+            (height, width) = ((height * scale).trunc(), (width * scale).trunc());
+        }
+        if height.max(width) / height.min(width) > 200.0 {
+            return Err(Error::new(format_args!(
+                "a picture of {} by {} pixels is more than 200 times as long as wide, which this model does not take; crop it",
+                size.width, size.height
+            )));
+        }
+        let nearest = |side: f64| (side / unit).round_ties_even() * unit;
+        let (mut rows, mut columns) = (nearest(height), nearest(width));
+        if frames * rows * columns > self.most as f64 {
+            let shrink = (frames * height * width / self.most as f64).sqrt();
+            let side = |side: f64| ((side / shrink / unit).floor() * unit).max(unit);
+            (rows, columns) = (side(height), side(width));
+        } else if frames * rows * columns < self.least as f64 {
+            let grow = (self.least as f64 / (frames * height * width)).sqrt();
+            let side = |side: f64| (side * grow / unit).ceil() * unit;
+            (rows, columns) = (side(height), side(width));
+        }
+        Size {
+            width: columns as u32,
+            height: rows as u32,
+        }
+        .checked()
+    }
+}

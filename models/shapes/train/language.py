@@ -31,7 +31,9 @@ COLOUR_LIST = [
     "Which colours do you see?", "What colours are there?", "Which colors do you see?", "List the colours.",
     "What colors are in the picture?",
 ]  # fmt: skip
-SHAPE_LIST = ["Which shapes do you see?", "What shapes are there?", "List the shapes.", "What shapes are in the picture?"]
+SHAPE_LIST = [
+    "Which shapes do you see?", "What shapes are there?", "List the shapes.", "What shapes are in the picture?",
+]  # fmt: skip
 COUNT_SOME = [
     "How many {n} are there?", "How many {n} do you see?", "How many {n} are in the picture?", "Count the {n}.",
 ]  # fmt: skip

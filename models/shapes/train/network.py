@@ -1,4 +1,4 @@
-"""The Idefics3 / SmolVLM architecture in its leanest training form: same parameter names and numbers as transformers' classes.
+"""The Idefics3 / SmolVLM architecture in its leanest training form, with transformers' parameter names and numbers.
 
 transformers spends most of a CPU step of so small a model outside of matrix products; this runs several times faster.
 `export.py` checks that both give the same logits.

@@ -1,4 +1,4 @@
-"""Train the model: first the vision tower alone, then everything together. See README.md for the runs that were made."""
+"""Train the model: first the vision tower alone, then everything together (README.md tells of the run made)."""
 
 import argparse
 import itertools
@@ -24,8 +24,8 @@ PATCH_LOSS = 0.3  # weight of the patch heads' loss beside the language loss
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the tokenizer, state.pt and log.jsonl go; resumes what is there")
-    parser.add_argument("--vision-steps", type=int, default=900)
+    parser.add_argument("folder", type=Path, help="for the tokenizer, state.pt and log.jsonl; resumes what is there")
+    parser.add_argument("--vision-steps", type=int, default=800)
     parser.add_argument("--steps", type=int, required=True, help="joint steps in all")
     parser.add_argument("--decay", type=int, default=0, help="the last so many joint steps decay the rate to zero")
     parser.add_argument("--late", type=int, default=1400, help="joint step after which the slow kinds are asked more")
@@ -123,7 +123,8 @@ class Trainer:
             right = (scores.argmax(-1) == wanted).float().mean().item()
             self.update(loss + PATCH_LOSS * patch_loss, rate)
             self.done["joint"] = step
-            self.report("joint", step, started, rate, dict(loss=loss.item(), right=right, **patch_values(patch_loss, hits)))
+            values = dict(loss=loss.item(), right=right, **patch_values(patch_loss, hits))
+            self.report("joint", step, started, rate, values)
 
 
 def patch_values(loss, hits):

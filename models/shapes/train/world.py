@@ -96,7 +96,8 @@ def outline(shape: str) -> list[tuple[float, float]]:
         return points
     if shape == "cross":
         a, b = 0.36, 1.05
-        return [(-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a), (a, b), (-a, b), (-a, a), (-b, a), (-b, -a), (-a, -a)]
+        upper = [(-b, a), (-b, -a), (-a, -a), (-a, -b), (a, -b), (a, -a), (b, -a)]
+        return upper + [(b, a), (a, a), (a, b), (-a, b), (-a, a)]
     # The usual parametric heart curve, scaled to one unit.
     points = []
     for t in (math.tau * i / 40 for i in range(40)):
@@ -239,7 +240,7 @@ def draw(scene: Scene) -> Image.Image:
 
 
 def patch_labels(scene: Scene, grid: int) -> np.ndarray:
-    """What covers each of `grid` x `grid` patches, 0 for nothing: [5, grid * grid] of shape, colour, size, cell, letter.
+    """What covers each patch, 0 for nothing: [5, grid * grid] of shape, colour, size, cell, letter.
 
     They teach the vision tower directly, before and beside the language model.
     """

@@ -3,5 +3,6 @@
 pub mod models_page;
 pub mod oracle;
 pub mod parity;
+pub mod pictures;
 pub mod project;
 pub mod record;

@@ -99,3 +99,60 @@ fn longest(size: &Section) -> Result<Size> {
         (edge, _, _) => Ok(Size::square(edge.unwrap_or(1024))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        cases: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        size: [u32; 2],
+        longest: u32,
+        unit: u32,
+        used: [u32; 2],
+    }
+
+    fn size([width, height]: [u32; 2]) -> Size {
+        Size { width, height }
+    }
+
+    #[test]
+    fn sizes_are_those_of_transformers() {
+        let golden = include_str!("../../../tests/oracle/mistral3/sizes.json");
+        let golden: Golden = serde_json::from_str(golden).unwrap();
+        for case in golden.cases {
+            let used = resized(size(case.size), Size::square(case.longest), case.unit);
+            assert_eq!(used, size(case.used), "{:?} to {}", case.size, case.longest);
+        }
+    }
+
+    #[test]
+    fn pictures_too_thin_for_the_reference_are_one_unit_wide() {
+        let used = resized(size([16, 3000]), Size::square(112), 14);
+        assert_eq!(used, size([14, 112])); // 16 · 112 / 3000 is less than one pixel
+    }
+
+    #[test]
+    fn limits_may_be_a_height_and_a_width() {
+        let read = |text| longest(&Section::parse("size", text).unwrap()).unwrap();
+        assert_eq!(read(r#"{"height": 3, "width": 2}"#), size([2, 3]));
+        assert_eq!(read(r#"{"longest_edge": 1540}"#), Size::square(1540));
+        assert_eq!(read("{}"), Size::square(1024));
+    }
+
+    #[test]
+    fn each_row_of_features_is_closed() {
+        let used = size([56, 28]);
+        assert_eq!(
+            expansion(used, 14),
+            "[IMG][IMG][IMG][IMG][IMG_BREAK][IMG][IMG][IMG][IMG][IMG_END]"
+        );
+        assert_eq!(expansion(used, 28), "[IMG][IMG][IMG_END]");
+    }
+}

@@ -54,3 +54,49 @@ impl Tiling {
         self.pictures() * SIDE * SIDE + 1 + (self.rows + 1) * SIDE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        cases: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        size: [u32; 2],
+        crops: u32,
+        used: [u32; 2],
+        features: u32,
+    }
+
+    fn size([width, height]: [u32; 2]) -> Size {
+        Size { width, height }
+    }
+
+    #[test]
+    fn sizes_are_those_of_mlx_vlm() {
+        let golden = include_str!("../../../tests/oracle/phi3_v/sizes.json");
+        let golden: Golden = serde_json::from_str(golden).unwrap();
+        for case in golden.cases {
+            let tiling = Tiling::new(size(case.size), case.crops);
+            let found = (tiling.size(), tiling.features());
+            assert_eq!(
+                found,
+                (size(case.used), case.features),
+                "{:?} in {}",
+                case.size,
+                case.crops
+            );
+        }
+    }
+
+    #[test]
+    fn the_thinnest_pictures_have_tiles() {
+        let tiling = Tiling::new(size([1, 3000]), 4);
+        assert_eq!(tiling, Tiling { rows: 4, columns: 1 });
+    }
+}

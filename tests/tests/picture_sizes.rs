@@ -1,0 +1,96 @@
+//! Pictures of awkward sizes: as many tokens as features, in the plan and after encoding, and no more memory for a large photo.
+
+use monocle::engine::prepare::Request;
+use monocle::plugin::contract::Piece;
+use monocle_tests::pictures::{PHOTO, SIZES, grey};
+use monocle_tests::project;
+use serde_json::Value;
+
+fn request((width, height): (usize, usize)) -> Request {
+    Request::single(None, vec![grey(width, height)], "caption en")
+}
+
+/// Plans every size, and encodes and answers all but the photo. `expected` gives the features of a size, where they depend on it.
+fn check(folder: &str, expected: impl Fn((usize, usize)) -> Option<usize>) {
+    let mut model = project::open_folder(&project::oracle(folder));
+    for size in SIZES.into_iter().chain([PHOTO]) {
+        let what = format!("{folder}, {size:?}");
+        let prepared = model
+            .prepare(&request(size), 2, 64)
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        let slots = prepared.plan.pieces.iter().map(|piece| match piece {
+            Piece::Features(slot) => slot.tokens as usize,
+            Piece::Tokens(_) => 0,
+        });
+        let features = prepared.plan.images[0].features as usize;
+        assert_eq!(slots.sum::<usize>(), features, "{what}: tokens");
+        if let Some(expected) = expected(size) {
+            assert_eq!(features, expected, "{what}: features");
+        }
+        let megabytes = prepared.estimate.total() >> 20;
+        assert!(megabytes < 256, "{what}: {megabytes} MiB for a tiny model");
+        if size != PHOTO {
+            // Fails when encoding gives another number of features than the plan.
+            let trace = model
+                .trace(&request(size), 64, 2)
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(
+                trace.features[0][0].len() % features,
+                0,
+                "{what}: values of the features"
+            );
+        }
+    }
+}
+
+/// What the reference's processor makes of a size, with the tiny checkpoint's rules: see make_sizes.py.
+fn golden(folder: &str, select: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let text =
+        std::fs::read_to_string(project::oracle(folder).join("sizes.json")).expect("sizes.json is there");
+    let golden: Value = serde_json::from_str(&text).expect("sizes.json is JSON");
+    let cases = golden["cases"].as_array().expect("sizes.json has cases");
+    cases.iter().filter(|case| select(case)).cloned().collect()
+}
+
+fn find<'a>(cases: &'a [Value], (width, height): (usize, usize)) -> Option<&'a Value> {
+    cases
+        .iter()
+        .find(|case| case["size"] == serde_json::json!([width, height]))
+}
+
+fn patches(case: &Value, unit: u64) -> usize {
+    let side = |index: usize| case["used"][index].as_u64().expect("a side") / unit;
+    (side(0) * side(1)) as usize
+}
+
+#[test]
+fn gemma3() {
+    check("gemma3", |_| Some(4)); // `image_seq_length`
+}
+
+#[test]
+fn paligemma2() {
+    check("paligemma2", |_| Some(16)); // 56 / 14, squared
+}
+
+#[test]
+fn pixtral() {
+    let cases = golden("mistral3", |case| case["longest"] == 112 && case["unit"] == 14);
+    check("pixtral", |size| find(&cases, size).map(|case| patches(case, 14)));
+}
+
+#[test]
+fn ministral3() {
+    let cases = golden("mistral3", |case| case["longest"] == 112 && case["unit"] == 28);
+    check("ministral3", |size| {
+        find(&cases, size).map(|case| patches(case, 28))
+    });
+}
+
+#[test]
+fn phi3_v() {
+    let cases = golden("phi3_v", |case| case["crops"] == 4);
+    check("phi3_v", |size| {
+        Some(find(&cases, size)?["features"].as_u64()? as usize)
+    });
+}

@@ -54,6 +54,17 @@ pub enum EngineError {
         /// The context.
         limit: usize,
     },
+    /// More memory than there is.
+    #[error(
+        "the request needs {} MiB besides the weights, and this machine has {} MiB\n\nhint: use fewer or smaller \
+         pictures, a shorter prompt, or a smaller `--prefill-chunk`", .needed >> 20, .installed >> 20
+    )]
+    TooLarge {
+        /// Bytes of caches, features and intermediate results.
+        needed: usize,
+        /// Bytes of memory.
+        installed: usize,
+    },
     /// A plugin failed.
     #[error(transparent)]
     Plugin(#[from] PluginError),

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use monocle_tensor::backend::{SequenceId, Tensor};
+use monocle_tensor::backend::{SequenceId, Step, Tensor};
 use monocle_tensor::operation::Op;
-use monocle_tensor::program::ValueType;
+use monocle_tensor::program::{Program, ValueType};
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
 use monocle_text::{Delta, FinishReason, Generated, OutputStream, Sampler, SamplingOptions};
 
@@ -112,11 +112,10 @@ impl Model {
         for tensor in pixels {
             inputs.push(self.backend.upload(&tensor.shape, tensor.values)?);
         }
-        Ok(Rc::from(self.backend.run(
-            &prepared.encoders[index],
-            &inputs,
-            None,
-        )?))
+        let sets = self.backend.run(&prepared.encoders[index], &inputs, None);
+        Ok(Rc::from(
+            sets.map_err(|error| prepared.blame("network.encode", error))?,
+        ))
     }
 
     /// One prefill step; gives the logits of the wanted rows.
@@ -135,7 +134,20 @@ impl Model {
         };
         let program = self.forward_program(prepared, shape)?;
         let step = prepared.prompt.step(sequence, range, features, context, wanted);
-        Ok(self.backend.run(&program, &[], Some(&step))?.remove(0))
+        self.run_forward(prepared, &program, &step)
+    }
+
+    /// A forward pass: logits.
+    pub(super) fn run_forward(
+        &mut self,
+        prepared: &Prepared,
+        program: &Program,
+        step: &Step,
+    ) -> Result<Tensor, EngineError> {
+        let outputs = self.backend.run(program, &[], Some(step));
+        Ok(outputs
+            .map_err(|error| prepared.blame("network.forward", error))?
+            .remove(0))
     }
 
     /// The first feature sets of all pictures, one after another: what cross attention reads.
@@ -289,7 +301,7 @@ impl Run<'_> {
                     .prepared
                     .prompt
                     .decode_step(self.sequence, generated - 1, token);
-                logits = self.model.backend.run(&program, &[], Some(&step))?.remove(0);
+                logits = self.model.run_forward(self.prepared, &program, &step)?;
             }
             let mut values = self.model.backend.download(&logits)?;
             let token = match budget.forced(answer.stream()) {

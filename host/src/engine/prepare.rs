@@ -5,12 +5,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use monocle_image::Picture;
+use monocle_tensor::backend::BackendError;
 use monocle_tensor::operation::Op;
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
 
 use super::error::EngineError;
 use super::pictures::{self, Opened, PictureInput};
+use super::process_memory;
 use super::programs::EncodeSignature;
 use super::prompt::Prompt;
 use super::report::ImageReport;
@@ -186,6 +188,10 @@ impl Model {
         let decode = prepared.decode_shape();
         programs.push(self.forward_program(&mut prepared, decode)?);
         prepared.estimate = estimate(&prepared, &programs, max_tokens);
+        let needed = prepared.estimate.total();
+        if let Some(installed) = process_memory::installed().filter(|installed| needed > *installed) {
+            return Err(EngineError::TooLarge { needed, installed });
+        }
         prepared.record_time = started.elapsed();
         Ok(prepared)
     }
@@ -237,6 +243,17 @@ impl Prepared {
         let nothing = Picture::filled(1, 1, [0; 3]).expect("one pixel is a picture");
         let picture = std::mem::replace(&mut self.pictures[index].picture, nothing);
         self.processor.pixels(index, picture, &self.plan.images[index])
+    }
+
+    /// An engine's error while a program ran. Where the program is at fault, so is the plugin that asked for it.
+    pub(super) fn blame(&self, function: &'static str, error: BackendError) -> EngineError {
+        match error {
+            BackendError::Device { .. } | BackendError::Weight { .. } => error.into(),
+            BackendError::Input(_) | BackendError::Sequence(_) | BackendError::Value { .. } => {
+                let instance = self.network.as_ref().unwrap_or(&self.processor);
+                instance.error(function, Fault::Run(error)).into()
+            }
+        }
     }
 
     /// What there is to say of the pictures.

@@ -23,8 +23,34 @@ pub fn peak_resident() -> Option<usize> {
     None
 }
 
+/// Bytes of memory that the machine has; `None` where the system does not say.
+pub fn installed() -> Option<usize> {
+    #[cfg(unix)]
+    {
+        // SAFETY: sysconf reads no memory of ours.
+        let (pages, size) = unsafe {
+            (
+                libc::sysconf(libc::_SC_PHYS_PAGES),
+                libc::sysconf(libc::_SC_PAGESIZE),
+            )
+        };
+        usize::try_from(pages)
+            .ok()?
+            .checked_mul(usize::try_from(size).ok()?)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    #[cfg(unix)]
+    fn there_is_more_memory_than_was_ever_used() {
+        let (installed, used) = (super::installed().unwrap(), super::peak_resident().unwrap());
+        assert!(installed > used && installed < 1 << 50, "{installed} {used}");
+    }
+
     #[test]
     #[cfg(unix)]
     fn touched_memory_is_counted() {

@@ -176,7 +176,7 @@ impl Prompt {
         Step {
             tokens: vec![token as i32],
             axes: self.axes,
-            positions: vec![self.next_position + index as i32; self.axes],
+            positions: vec![self.next_position.saturating_add(index as i32); self.axes],
             sequences: vec![SequenceRows {
                 sequence,
                 past: at,

@@ -83,7 +83,7 @@ impl Model {
             let shape = prepared.decode_shape();
             let program = self.forward_program(prepared, shape)?;
             let step = prepared.prompt.decode_step(sequence, index, token);
-            let output = self.backend.run(&program, &[], Some(&step))?.remove(0);
+            let output = self.run_forward(prepared, &program, &step)?;
             logits = self.backend.download(&output)?;
         }
         Ok(trace)

@@ -175,7 +175,7 @@ impl Places {
                 folder: folder.to_owned(),
             });
         };
-        // A type may be shared by architectures that differ in their vision tower: `llava/pixtral` is more exact than `llava`.
+        // A type may be shared by architectures that differ in their vision tower: `TYPE/TOWER` is more exact than `TYPE`.
         let tower = files.config()["vision_config"]["model_type"].as_str();
         let exact = tower.and_then(|tower| self.plugins.for_model_type(&format!("{model_type}/{tower}")));
         let Some((_, stamp)) = exact.or_else(|| self.plugins.for_model_type(model_type)) else {

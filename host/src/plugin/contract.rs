@@ -96,6 +96,36 @@ pub struct ImagePlan {
     pub features: u32,
 }
 
+impl ImagePlan {
+    /// Checks that its pixels are few enough tensors, and small enough, to reckon with.
+    fn check_pixels(&self) -> Result<(), String> {
+        const TENSORS: usize = 64;
+        const DIMENSIONS: usize = 8;
+        const ELEMENTS: usize = 1 << 30;
+        if self.pixels.len() > TENSORS {
+            return Err(format!(
+                "{} pixel tensors, more than the {TENSORS} that one picture may have",
+                self.pixels.len()
+            ));
+        }
+        for shape in &self.pixels {
+            if shape.len() > DIMENSIONS {
+                return Err(format!(
+                    "pixels of {} dimensions, more than {DIMENSIONS}",
+                    shape.len()
+                ));
+            }
+            let elements = shape
+                .iter()
+                .try_fold(1_usize, |product, &size| product.checked_mul(size));
+            if elements.is_none_or(|elements| elements > ELEMENTS) {
+                return Err(format!("pixels of {shape:?}, more than {ELEMENTS} elements"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Where tokens are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Positions {
@@ -201,6 +231,11 @@ impl Plan {
                 "the prompt has {tokens} tokens, more than the {limit} that any may have"
             ));
         }
+        for (index, image) in self.images.iter().enumerate() {
+            image
+                .check_pixels()
+                .map_err(|reason| format!("picture {index}: {reason}"))?;
+        }
         if let Positions::Explicit { axes, values, .. } = &self.positions
             && (*axes == 0 || *axes > 8 || values.len() as u64 != *axes as u64 * tokens)
         {
@@ -214,11 +249,11 @@ impl Plan {
         {
             return Err(format!("a prefix of {prefix} tokens in a prompt of {tokens}"));
         }
-        self.check_slots()
+        self.check_slots(tokens)
     }
 
     /// Each feature of each picture must be used once, in order.
-    fn check_slots(&self) -> Result<(), String> {
+    fn check_slots(&self, tokens: u64) -> Result<(), String> {
         let mut used = vec![0_u32; self.images.len()];
         for piece in &self.pieces {
             let Piece::Features(slot) = piece else { continue };
@@ -234,6 +269,9 @@ impl Plan {
                     "a slot of picture {} starts at feature {}, the one before ended at {next}",
                     slot.image, slot.offset
                 ));
+            }
+            if slot.tokens == 0 {
+                return Err(format!("a slot of picture {} has no tokens", slot.image));
             }
             *next = next.checked_add(slot.tokens).ok_or("too many tokens in slots")?;
         }
@@ -251,6 +289,9 @@ impl Plan {
             }
             FeatureUse::Context(ranges) => {
                 let rows: u64 = self.images.iter().map(|image| u64::from(image.features)).sum();
+                if ranges.len() as u64 > tokens {
+                    return Err(format!("{} ranges of context for {tokens} tokens", ranges.len()));
+                }
                 match ranges.iter().find(|range| {
                     range.from_row > range.to_row
                         || u64::from(range.to_row) > rows

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use monocle_tensor::backend::BackendError;
 use monocle_tensor::recorder::OperationError;
 
 /// A failure of a plugin, or of the host to use one.
@@ -111,6 +112,9 @@ pub enum Fault {
         /// What it wrote to the log last.
         last_words: Option<String>,
     },
+    /// The engine could not run what it asked for.
+    #[error("while running what it asked for: {0}")]
+    Run(#[from] BackendError),
     /// What it returned contradicts itself or the request.
     #[error("{0}")]
     Inconsistent(String),

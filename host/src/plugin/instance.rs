@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use monocle_image::Picture;
+use monocle_tensor::operation::Kind;
 use monocle_tensor::program::{Program, ValueType};
 use monocle_tensor::recorder::{BatchShape, Recorder};
 use monocle_tensor::stored::Weight;
@@ -177,9 +178,10 @@ impl Instance {
         let rows = plan.features as usize;
         for (set, output) in program.outputs.iter().enumerate() {
             let found = program.value(*output);
-            if found.shape.len() != 2 || (set == 0 && found.shape[0] != rows) {
+            let fits = found.kind == Kind::Float && found.shape.len() == 2;
+            if !fits || (set == 0 && found.shape[0] != rows) {
                 let reason =
-                    format!("features of set {set} are {found}, expected [{rows}, hidden] as planned");
+                    format!("features of set {set} are {found}, expected float[{rows}, hidden] as planned");
                 return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
             }
         }
@@ -205,8 +207,9 @@ impl Instance {
             this.finish(FUNCTION, vec![output?])
         })?;
         let found = program.value(program.outputs[0]);
-        if found.shape.len() != 2 || found.shape[0] != batch.wanted || found.shape[1] == 0 {
-            let reason = format!("logits are {found}, expected [{}, vocabulary]", batch.wanted);
+        let fits = found.kind == Kind::Float && found.shape.len() == 2;
+        if !fits || found.shape[0] != batch.wanted || found.shape[1] == 0 {
+            let reason = format!("logits are {found}, expected float[{}, vocabulary]", batch.wanted);
             return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
         }
         Ok(program)

@@ -59,9 +59,13 @@ impl Stamp {
                     .to_owned(),
             );
         }
+        // Modules inside the component may have such a section of their own, which says nothing.
+        let mut depth = 0;
         for payload in Parser::new(0).parse_all(wasm) {
             match payload {
-                Ok(Payload::CustomSection(section)) if section.name() == SECTION => {
+                Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
+                Ok(Payload::End(_)) => depth -= 1,
+                Ok(Payload::CustomSection(section)) if depth == 0 && section.name() == SECTION => {
                     return serde_json::from_slice(section.data())
                         .map_err(|error| format!("its section `{SECTION}` is malformed: {error}"));
                 }

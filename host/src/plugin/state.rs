@@ -65,8 +65,13 @@ pub struct LogLine {
 const VALUE_BITS: u32 = 20;
 /// Recordings that one instance can tell apart.
 const RECORDINGS: u32 = 1 << (32 - VALUE_BITS);
+/// Pictures, and likewise tensors of pixels, that one instance can hold at once.
+const PICTURES: usize = 4096;
 /// Lines of log kept for one instance.
 const LOG_LINES: usize = 256;
+/// What is wrong with a handle of an earlier recording.
+const DEAD: &str =
+    "a tensor of an earlier call was used: handles are valid during the call in which they were made";
 
 /// An instance's side of the host.
 pub struct State {
@@ -171,14 +176,16 @@ impl State {
 
     /// The value that a handle stands for.
     pub fn value(&mut self, handle: &Resource<TensorHandle>) -> wasmtime::Result<ValueId> {
-        let (recording, value) = (handle.rep() >> VALUE_BITS, handle.rep() & ((1 << VALUE_BITS) - 1));
-        if recording != self.recording || self.recorder.is_none() {
-            return self.fail(Fault::Misuse(
-                "a tensor of an earlier call was used: handles are valid during the call in which they were made"
-                    .to_owned(),
-            ));
+        match self.live_value(handle) {
+            Some(value) => Ok(value),
+            None => self.fail(Fault::Misuse(DEAD.to_owned())),
         }
-        Ok(ValueId(value))
+    }
+
+    /// The value that a handle stands for, if it is one of the current recording.
+    fn live_value(&self, handle: &Resource<TensorHandle>) -> Option<ValueId> {
+        let (recording, value) = (handle.rep() >> VALUE_BITS, handle.rep() & ((1 << VALUE_BITS) - 1));
+        (recording == self.recording && self.recorder.is_some()).then_some(ValueId(value))
     }
 
     /// Records an operation.
@@ -188,9 +195,18 @@ impl State {
         operands: &[&Resource<TensorHandle>],
         shape: Option<&[u32]>,
     ) -> wasmtime::Result<Resource<TensorHandle>> {
+        self.recorder()?;
         let mut inputs = Vec::with_capacity(operands.len());
-        for operand in operands {
-            inputs.push(self.value(operand)?);
+        for (number, operand) in operands.iter().enumerate() {
+            match self.live_value(operand) {
+                Some(value) => inputs.push(value),
+                None => {
+                    return self.fail(Fault::Misuse(format!(
+                        "`{}`, operand {number}: {DEAD}",
+                        op.full_name()
+                    )));
+                }
+            }
         }
         let shape: Option<Vec<usize>> = shape.map(|shape| shape.iter().map(|&size| size as usize).collect());
         match self.recorder()?.push(op, &inputs, shape.as_deref()) {
@@ -246,7 +262,12 @@ impl State {
     /// Takes a picture in and gives its handle.
     pub fn add_image(&mut self, image: Picture) -> wasmtime::Result<u32> {
         self.take_memory(image.width() as usize * image.height() as usize * 3)?;
-        Ok(insert(&mut self.images, image))
+        match insert(&mut self.images, image) {
+            Some(handle) => Ok(handle),
+            None => self.fail(Fault::Misuse(format!(
+                "more than the {PICTURES} pictures that a plugin may hold at once"
+            ))),
+        }
     }
 
     /// The picture of a handle.
@@ -280,8 +301,13 @@ impl State {
     }
 
     /// Takes pixels in, whose memory was asked for, and gives their handle.
-    pub fn add_pixels(&mut self, pixels: PixelTensor) -> u32 {
-        insert(&mut self.pixels, pixels)
+    pub fn add_pixels(&mut self, pixels: PixelTensor) -> wasmtime::Result<u32> {
+        match insert(&mut self.pixels, pixels) {
+            Some(handle) => Ok(handle),
+            None => self.fail(Fault::Misuse(format!(
+                "more than the {PICTURES} tensors of pixels that a plugin may hold at once"
+            ))),
+        }
     }
 
     /// The pixels of a handle.
@@ -302,12 +328,15 @@ impl State {
     }
 }
 
-/// Puts a value into the first free place.
-fn insert<T>(slots: &mut Vec<Option<T>>, value: T) -> u32 {
-    let free = slots.iter().position(Option::is_none).unwrap_or_else(|| {
-        slots.push(None);
-        slots.len() - 1
-    });
-    slots[free] = Some(value);
-    free as u32
+/// Puts a value into the first free place, if there is one.
+fn insert<T>(slots: &mut Vec<Option<T>>, value: T) -> Option<u32> {
+    if let Some(free) = slots.iter().position(Option::is_none) {
+        slots[free] = Some(value);
+        return Some(free as u32);
+    }
+    if slots.len() == PICTURES {
+        return None;
+    }
+    slots.push(Some(value));
+    Some(slots.len() as u32 - 1)
 }

@@ -115,7 +115,7 @@ pub enum Interpolation {
 pub enum Pairing {
     /// Element `i` with element `i + n` of the `2n` that rotate: GPT-NeoX, Llama in Hugging Face layout.
     Halves,
-    /// Element `2i` with element `2i + 1`: GPT-J, Pixtral's original layout.
+    /// Element `2i` with element `2i + 1`: GPT-J's layout, and that of the original Llama releases.
     Neighbours,
 }
 
@@ -364,10 +364,10 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Input(_) => "input",
-            Self::Tokens => "batch.tokens",
+            Self::Tokens => "batch.ids",
             Self::Positions => "batch.positions",
             Self::ImageMask => "batch.image-mask",
-            Self::Context => "batch.context",
+            Self::Context => "batch.new-context",
             Self::ContextMask => "batch.context-mask",
             Self::Floats(_) => "floats",
             Self::Ints(_) => "ints",
@@ -378,8 +378,7 @@ impl Op {
             Self::ScaleShift { .. } => "scale-shift",
             Self::Clamp { .. } => "clamp",
             Self::Select => "select",
-            Self::ToFloat => "to-float",
-            Self::ToInt => "to-int",
+            Self::ToFloat | Self::ToInt => "cast",
             Self::Linear(_) => "linear",
             Self::MatMul { .. } => "matmul",
             Self::Embed(_) => "embed",
@@ -406,9 +405,18 @@ impl Op {
             Self::SpliceFeatures { .. } => "batch.splice-features",
             Self::AddFeatures { .. } => "batch.add-features",
             Self::SelectLogits => "batch.select-logits",
-            Self::Attend(_) => "kv.attend",
-            Self::CrossAttend(_) => "kv.cross-attend",
-            Self::ShortConv { .. } => "kv.short-conv",
+            Self::Attend(_) => "batch.attend",
+            Self::CrossAttend(_) => "batch.cross-attend",
+            Self::ShortConv { .. } => "batch.short-conv",
+        }
+    }
+
+    /// The name, and which one it is where one name stands for several.
+    pub fn full_name(&self) -> String {
+        match self {
+            Self::Unary(kind) => format!("{} {kind:?}", self.name()),
+            Self::Binary(kind) => format!("{} {kind:?}", self.name()),
+            _ => self.name().to_owned(),
         }
     }
 }

@@ -181,7 +181,7 @@ impl Program {
                     .collect();
                 format!(
                     "`{}` of ({}) giving {}",
-                    node.op.name(),
+                    node.op.full_name(),
                     inputs.join(", "),
                     node.output
                 )

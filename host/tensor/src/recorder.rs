@@ -25,12 +25,15 @@ pub struct BatchShape {
     pub new_context: Option<[usize; 2]>,
 }
 
+/// Dimensions of one tensor.
+const DIMENSIONS: usize = 8;
+
 /// Bounds on one recording.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordingLimits {
     /// Operations in one program.
     pub operations: usize,
-    /// Bytes of constants that the plugin hands over.
+    /// Bytes of what the plugin hands over with its operations: constants, angles, segments, lists of operands.
     pub constant_bytes: usize,
     /// Elements of one tensor.
     pub elements: usize,
@@ -151,7 +154,7 @@ impl Recorder {
             }
             Err(reason) => Err(OperationError {
                 index: self.nodes.len(),
-                operation: op.name().to_owned(),
+                operation: op.full_name(),
                 inputs: inputs
                     .iter()
                     .map(|id| {
@@ -205,6 +208,12 @@ impl Recorder {
             );
         }
         let output = infer::output(op, &operands, shape, &self.weights, self.batch.as_ref())?;
+        if output.shape.len() > DIMENSIONS {
+            return Err(format!(
+                "the result has {} dimensions, more than the {DIMENSIONS} that a tensor may have",
+                output.shape.len()
+            ));
+        }
         let elements = output
             .shape
             .iter()
@@ -215,15 +224,17 @@ impl Recorder {
                 self.limits.elements
             ));
         }
-        let constant = match op {
-            Op::Floats(values) => values.len() * 4,
-            Op::Ints(values) => values.len() * 4,
+        let numbers = match op {
+            Op::Floats(values) => values.len(),
+            Op::Ints(values) => values.len(),
+            Op::Rope(rope) => rope.frequencies.len(),
+            Op::Attention(attention) => attention.segments.len(),
             _ => 0,
         };
-        self.constant_bytes += constant;
+        self.constant_bytes += (numbers + inputs.len()) * 4;
         if self.constant_bytes > self.limits.constant_bytes {
             return Err(format!(
-                "constants take more than {} bytes",
+                "constants, angles and lists of operands take more than {} bytes",
                 self.limits.constant_bytes
             ));
         }

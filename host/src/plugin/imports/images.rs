@@ -133,7 +133,7 @@ impl images::Host for State {
             }
             values.extend(image.to_tensor(&normalise, layout));
         }
-        Ok(Resource::new_own(self.add_pixels(PixelTensor { shape, values })))
+        Ok(Resource::new_own(self.add_pixels(PixelTensor { shape, values })?))
     }
 }
 

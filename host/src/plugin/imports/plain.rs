@@ -7,6 +7,9 @@ use crate::plugin::convert;
 use crate::plugin::error::Fault;
 use crate::plugin::state::{LogLevel, State};
 
+/// Bytes of one text for the tokenizer, which no deadline can stop.
+const LONGEST_TEXT: usize = 8 << 20;
+
 impl types::Host for State {}
 
 impl log::Host for State {
@@ -23,6 +26,12 @@ impl log::Host for State {
 
 impl tokenizers::Host for State {
     fn encode(&mut self, text: String, add_special_tokens: bool) -> Result<Vec<u32>> {
+        if text.len() > LONGEST_TEXT {
+            return self.fail(Fault::Misuse(format!(
+                "a text of {} bytes for the tokenizer, more than {LONGEST_TEXT}",
+                text.len()
+            )));
+        }
         match self.services.encode(&text, add_special_tokens) {
             Ok(ids) => Ok(ids),
             Err(reason) => self.fail(Fault::Misuse(format!("the tokenizer refused a text: {reason}"))),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use monocle::model::error::ModelError;
 use monocle::model::locate::{Declaration, Places};
 use monocle::model::{Model, OpenOptions};
 use monocle::plugin::folders::PluginFolders;
@@ -46,11 +47,20 @@ pub fn plugins() -> PathBuf {
     folder
 }
 
+/// The plugins of `tests/plugins`, made likewise; only tests look there.
+pub fn test_plugins() -> PathBuf {
+    target().join("test-plugins")
+}
+
 /// The project's manifests and plugins, and no hub.
 pub fn places() -> Places {
+    places_with(vec![plugins()])
+}
+
+fn places_with(plugins: Vec<PathBuf>) -> Places {
     Places {
         manifests: vec![root().join("manifests")],
-        plugins: PluginFolders::new(vec![plugins()]),
+        plugins: PluginFolders::new(plugins),
         hub: Hub::from_variables(|name| match name {
             "HF_HUB_OFFLINE" => Some("1".to_owned()),
             "HF_HOME" => Some(target().join("no-hub").display().to_string()),
@@ -70,18 +80,30 @@ pub fn open_folder(folder: &Path) -> Model {
 
 /// The model of a manifest, written here: paths in it must be absolute.
 pub fn open_manifest(text: &str) -> Model {
-    let manifest = Manifest::from_str(text, "test.toml").unwrap_or_else(|error| panic!("{error}"));
-    open(
-        &places(),
-        &Declaration {
-            manifest,
-            declared_by: "test.toml".to_owned(),
-        },
+    try_open_manifest(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// As [`open_manifest`], with the tests' own plugins too; what is wrong is the caller's.
+pub fn try_open_manifest(text: &str) -> Result<Model, ModelError> {
+    let declaration = Declaration {
+        manifest: Manifest::from_str(text, "test.toml")?,
+        declared_by: "test.toml".to_owned(),
+    };
+    let places = places_with(vec![plugins(), test_plugins()]);
+    Model::open(
+        &places,
+        &declaration,
+        OpenOptions::default(),
+        engine(),
+        &mut |_| {},
     )
 }
 
+fn engine() -> Box<CpuBackend> {
+    Box::new(CpuBackend::new(Some(2)))
+}
+
 fn open(places: &Places, declaration: &Declaration) -> Model {
-    let backend = Box::new(CpuBackend::new(Some(2)));
-    Model::open(places, declaration, OpenOptions::default(), backend, &mut |_| {})
+    Model::open(places, declaration, OpenOptions::default(), engine(), &mut |_| {})
         .unwrap_or_else(|error| panic!("{}: {error}", declaration.declared_by))
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 const HELP: &str = "\
 cargo xtask build           build the program and the plugins
-cargo xtask build-plugins   build the plugins only, into target/plugins
+cargo xtask build-plugins   build the plugins only, into target/plugins, and those of the tests into target/test-plugins
 cargo xtask demo [ARGS]     build, then describe a picture (yours, or the project's) with the model that ships with the project
 cargo xtask test            build, then run all tests and checks";
 
@@ -40,19 +40,25 @@ fn build() -> Result<()> {
     cargo(&["build", "--release", "--workspace"])
 }
 
-/// Builds every crate in `plugins` for WASM and wraps it as a component in `target/plugins`.
+/// Builds every crate in `plugins` for WASM and wraps it as a component in `target/plugins`; likewise those in `tests/plugins`,
+/// which are apart: nobody should come upon them who looks for a plugin.
 fn build_plugins() -> Result<()> {
     ensure_target()?;
-    let names = plugins()?;
+    let places = [("plugins", "plugins"), ("tests/plugins", "test-plugins")];
     let mut arguments = vec!["build", "--target", TARGET, "--profile", "plugin"];
-    for name in &names {
+    let mut names = Vec::new();
+    for (source, place) in places {
+        let plugins = plugins(Path::new(source))?;
+        names.extend(plugins.into_iter().map(|name| (name, place)));
+    }
+    for (name, _) in &names {
         arguments.extend(["--package", name]);
     }
     cargo(&arguments)?;
     let built = target_folder().join(TARGET).join("plugin");
-    let folder = target_folder().join("plugins");
-    fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
-    for name in &names {
+    for (name, place) in &names {
+        let folder = target_folder().join(place);
+        fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
         let module = built.join(format!("{}.wasm", name.replace('-', "_")));
         let bytes = fs::read(&module).with_context(|| format!("reading `{}`", module.display()))?;
         let component =
@@ -113,9 +119,9 @@ fn ensure_target() -> Result<()> {
     )
 }
 
-/// Names of the plugin crates: those of their folders.
-fn plugins() -> Result<Vec<String>> {
-    let folders = sorted_entries(Path::new("plugins"))?
+/// Names of the plugin crates in a folder: those of their own folders.
+fn plugins(place: &Path) -> Result<Vec<String>> {
+    let folders = sorted_entries(place)?
         .into_iter()
         .filter(|path| path.join("Cargo.toml").exists());
     let name = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());

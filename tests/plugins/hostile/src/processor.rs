@@ -1,0 +1,175 @@
+//! Deeds in the processor.
+
+use monocle_plugin::{
+    AttentionScheme, ContextRange, ExplicitPositions, FeatureUse, Piece, PositionScheme, Slot, prelude::*,
+};
+
+use crate::{be_told, deed};
+
+/// Side of the only tile.
+const SIDE: u32 = 8;
+/// Features of a picture.
+const FEATURES: u32 = 4;
+
+pub struct HostileProcessor;
+
+impl Processor for HostileProcessor {
+    fn configure(files: &ModelFiles) -> Result<Self> {
+        be_told(files)?;
+        match deed("configure") {
+            "refuse" => Err(Error::new("I was told to refuse")),
+            _ => Ok(Self),
+        }
+    }
+
+    fn plan(&mut self, _messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+        let deed = deed("plan");
+        let slot = |image| Slot {
+            image,
+            offset: 0,
+            tokens: FEATURES,
+            token_id: 0,
+        };
+        let mut pieces = vec![Piece::Tokens(tokenizer::encode("Describe the image"))];
+        pieces.extend((0..sizes.len() as u32).map(|image| Piece::Features(slot(image))));
+        let picture = ImagePlan {
+            used: Size::square(SIDE),
+            tiles: 1,
+            pixels: vec![vec![1, SIDE, SIDE, 3]],
+            layout: vec![],
+            features: FEATURES,
+        };
+        let mut plan = Plan {
+            text: "Describe the image".to_owned(),
+            pieces,
+            images: vec![picture; sizes.len()],
+            positions: PositionScheme::Sequential,
+            attention: AttentionScheme::Causal,
+            feature_use: FeatureUse::Splice,
+            stop_tokens: vec![],
+        };
+        let everything = ContextRange {
+            from_token: 0,
+            to_token: u32::MAX,
+            from_row: 0,
+            to_row: FEATURES,
+        };
+        let explicit = |axes, values| {
+            PositionScheme::Explicit(ExplicitPositions {
+                axes,
+                values,
+                next: i32::MAX,
+            })
+        };
+        let mut alone = |slot: Slot| plan.pieces[1] = Piece::Features(slot);
+        match deed {
+            "refuse" => return Err(Error::new("I was told to refuse")),
+            "slots that disagree with features" => alone(Slot {
+                tokens: FEATURES - 1,
+                ..slot(0)
+            }),
+            "slots out of order" => alone(Slot { offset: 1, ..slot(0) }),
+            "a slot of no picture" => alone(slot(7)),
+            "a slot of nothing" => plan.pieces.push(Piece::Features(Slot {
+                tokens: 0,
+                offset: FEATURES,
+                ..slot(0)
+            })),
+            "a huge slot" => {
+                alone(Slot {
+                    tokens: u32::MAX,
+                    ..slot(0)
+                });
+                plan.images[0].features = u32::MAX;
+            }
+            "no tokens" => plan.pieces = vec![],
+            "no pictures" => plan.images = vec![],
+            "a token that is none" => plan.pieces.push(Piece::Tokens(vec![u32::MAX])),
+            "huge pixels" => plan.images[0].pixels = vec![vec![u32::MAX; 4]],
+            "pixels without end" => plan.images[0].pixels = vec![vec![]; 2_000_000],
+            "other pixels" => plan.images[0].pixels = vec![vec![1, SIDE, 2 * SIDE, 3]],
+            "too few positions" => plan.positions = explicit(3, vec![0; 5]),
+            "positions at the end" => plan.positions = explicit(1, vec![i32::MAX; tokens(&plan)]),
+            "a prefix beyond the prompt" => plan.attention = AttentionScheme::Prefix(1000),
+            "context that is not there" => {
+                plan.pieces.truncate(1);
+                plan.feature_use = FeatureUse::Context(vec![ContextRange {
+                    to_row: FEATURES + 1,
+                    ..everything
+                }]);
+            }
+            "context ranges without end" => {
+                plan.pieces.truncate(1);
+                plan.feature_use = FeatureUse::Context(vec![everything; 1_000_000]);
+            }
+            _ => {}
+        }
+        Ok(plan)
+    }
+
+    fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+        let deed = deed("pixels");
+        let small = image.resize(SIDE, SIDE, Filter::Bilinear);
+        let stack = |images: &[&Image]| stack(images, Normalisation::half(), Layout::ChannelsLast);
+        let pixels = stack(&[&small]);
+        match deed {
+            "refuse" => return Err(Error::new("I was told to refuse")),
+            "another shape" => {
+                return Ok(vec![stack(&[&small.resize(SIDE, 2 * SIDE, Filter::Bilinear)])]);
+            }
+            "two for one" => return Ok(vec![pixels, stack(&[&small])]),
+            "none" => return Ok(vec![]),
+            "the same twice" => {
+                // SAFETY: a second owner of one handle; the host must notice.
+                let again = unsafe { Pixels::from_handle(pixels.handle()) };
+                return Ok(vec![pixels, again]);
+            }
+            "of a dropped picture" => {
+                // SAFETY: the handle is dead after the first owner is dropped; the host must notice.
+                let ghost = unsafe { Image::from_handle(small.handle()) };
+                drop(small);
+                return Ok(vec![self::stack(
+                    &[&ghost],
+                    Normalisation::half(),
+                    Layout::ChannelsLast,
+                )]);
+            }
+            "a picture of no size" => drop(small.resize(0, 5, Filter::Bilinear)),
+            "a huge picture" => drop(small.resize(u32::MAX, u32::MAX, Filter::Nearest)),
+            "a huge border" => drop(small.pad(u32::MAX, u32::MAX, u32::MAX, u32::MAX, 0, 0, 0)),
+            "a far corner" => {
+                let corner = small.crop(i32::MAX, i32::MIN, SIDE, SIDE);
+                return Ok(vec![stack(&[&corner])]);
+            }
+            "a stack of nothing" => drop(stack(&[])),
+            "a stack of two sizes" => drop(stack(&[&small, &small.crop(0, 0, 2, 2)])),
+            "pictures without end" => {
+                let mut kept = vec![];
+                loop {
+                    kept.push(small.crop(0, 0, 1, 1));
+                }
+            }
+            "pixels without end" => {
+                let mut kept = vec![];
+                loop {
+                    kept.push(stack(&[&small]));
+                }
+            }
+            _ => {}
+        }
+        Ok(vec![pixels])
+    }
+
+    fn output(&mut self, text: &str, _last: bool) -> String {
+        let _ = deed("output");
+        text.to_owned()
+    }
+}
+
+fn tokens(plan: &Plan) -> usize {
+    let count = |piece: &Piece| match piece {
+        Piece::Tokens(tokens) => tokens.len(),
+        Piece::Features(slot) => slot.tokens as usize,
+    };
+    plan.pieces.iter().map(count).sum()
+}

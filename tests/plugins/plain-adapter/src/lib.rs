@@ -1,0 +1,75 @@
+//! An adapter in one screen. It borrows the forward pass of a model whose vision tower takes square pictures, and asks it in another
+//! way: no chat template, one line of text, each picture whole; and what the model says comes out on one line.
+//!
+//! Options: `tokens`, how many features the model makes of a picture; `ask`, what stands before the user's words.
+
+use monocle_plugin::prelude::*;
+use monocle_plugin::{Content, Part};
+
+struct Plain {
+    side: u32,
+    tokens: u32,
+    ask: String,
+}
+
+impl Processor for Plain {
+    fn configure(files: &ModelFiles) -> Result<Self> {
+        let options = files.options()?;
+        Ok(Self {
+            side: files.config()?.section("vision_config")?.get("image_size")?,
+            tokens: options.get("tokens")?,
+            ask: options.get_or("ask", "Question: ".to_owned())?,
+        })
+    }
+
+    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+        let image = prompt::Placeholder::find("<image>")?;
+        let text = format!(
+            "{}{}{} Answer:",
+            image.text.repeat(sizes.len()),
+            self.ask,
+            words(messages)
+        );
+        let features = image.text.repeat(self.tokens as usize);
+        let expanded = prompt::expand(&text, &image, sizes, |_, _| features.clone())?;
+        let picture = ImagePlan {
+            used: Size::square(self.side),
+            tiles: 1,
+            pixels: vec![vec![1, self.side, self.side, 3]],
+            layout: vec![],
+            features: self.tokens,
+        };
+        prompt::plan(text, &expanded, &image, vec![picture; sizes.len()])
+    }
+
+    fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+        let whole = image.resize(self.side, self.side, Filter::Lanczos);
+        Ok(vec![stack(
+            &[&whole],
+            Normalisation::half(),
+            Layout::ChannelsLast,
+        )])
+    }
+
+    fn output(&mut self, text: &str, _last: bool) -> String {
+        text.replace(char::is_control, " ")
+    }
+}
+
+/// What the user says, all turns together.
+fn words(messages: &[Message]) -> String {
+    let parts = messages.iter().flat_map(|message| match &message.content {
+        Content::Text(text) => vec![text.as_str()],
+        Content::Parts(parts) => parts.iter().filter_map(text).collect(),
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+fn text(part: &Part) -> Option<&str> {
+    match part {
+        Part::Text(text) => Some(text),
+        Part::Image(_) => None,
+    }
+}
+
+monocle_plugin::export_adapter!(Plain, model_types: [], filters_output: true);

@@ -1,0 +1,161 @@
+//! An adapter brings prompt, pixels and the last touch on the text, and borrows the forward pass of another plugin. The example is
+//! `tests/plugins/plain-adapter`.
+
+use monocle::engine::generate::{Flow, GenerateOptions};
+use monocle::engine::pictures::PictureInput;
+use monocle::engine::prepare::Request;
+use monocle::engine::report::Report;
+use monocle::model::Model;
+use monocle::plugin::stamp::PluginKind;
+use monocle_tests::project;
+
+const QUESTION: &str = "What is this?";
+
+/// A model of the small checkpoint, by the rest of its manifest.
+fn open(manifest: &str) -> Result<Model, String> {
+    let head = "schema = 1\nname = \"adapted\"\nsource = ";
+    let source = project::oracle("smolvlm");
+    project::try_open_manifest(&format!("{head}{{ path = {source:?} }}\n{manifest}"))
+        .map_err(|error| error.to_string())
+}
+
+fn adapted() -> Model {
+    open("plugin = \"smolvlm\"\nadapter = { name = \"plain-adapter\", options = { tokens = 4 } }").unwrap()
+}
+
+/// The same prompts without the adapter, by a template.
+fn templated() -> Model {
+    open("plugin = \"smolvlm\"\n[prompt]\ntemplate = \"Question: {{ messages[0].content[0].text }} Answer:\"")
+        .unwrap()
+}
+
+fn request(pictures: &[&str], question: &str) -> Request {
+    let folder = project::oracle("smolvlm");
+    let pictures = pictures
+        .iter()
+        .map(|name| PictureInput::File(folder.join(name)))
+        .collect();
+    Request::single(None, pictures, question)
+}
+
+fn answer(model: &mut Model, request: &Request) -> (Report, String) {
+    let options = GenerateOptions {
+        max_tokens: 48,
+        sampling: Default::default(),
+        stop: Vec::new(),
+        prefill_chunk: 512,
+        thinking_budget: None,
+    };
+    let mut streamed = String::new();
+    let report = model.generate(request, &options, &mut |delta| {
+        streamed += &delta.text;
+        Flow::Continue
+    });
+    (report.unwrap_or_else(|error| panic!("{error}")), streamed)
+}
+
+#[test]
+fn the_forward_pass_is_borrowed() {
+    let request = request(&[], QUESTION);
+    let (borrowed, own) = (
+        adapted().trace(&request, 64, 8).unwrap(),
+        templated().trace(&request, 64, 8).unwrap(),
+    );
+    assert_eq!(borrowed.prompt, "Question: What is this? Answer:");
+    assert_eq!(own.prompt, borrowed.prompt);
+    assert_eq!(borrowed.prompt_ids, own.prompt_ids);
+    assert_eq!(borrowed.tokens, own.tokens);
+    assert!(
+        borrowed.step_logits == own.step_logits,
+        "the same program on the same tokens gives the same logits"
+    );
+}
+
+#[test]
+fn pictures_go_the_adapters_way() {
+    let mut model = adapted();
+    let two = request(&["image.png", "image2.png"], QUESTION);
+    let trace = model.trace(&two, 64, 1).unwrap();
+    assert_eq!(trace.prompt, "<image><image>Question: What is this? Answer:");
+    let shapes: Vec<_> = trace
+        .pixels
+        .iter()
+        .flatten()
+        .map(|pixels| pixels.shape.clone())
+        .collect();
+    assert_eq!(shapes, [[1, 56, 56, 3], [1, 56, 56, 3]]);
+    // 56 / 14 = 4 patches a side; pixel shuffle packs squares of 2: 2 · 2 features of 64.
+    let features: Vec<_> = trace.features.iter().map(|sets| sets[0].len()).collect();
+    assert_eq!(features, [4 * 64, 4 * 64]);
+    assert_ne!(trace.features[0], trace.features[1]);
+}
+
+#[test]
+fn the_output_filter_has_the_last_word() {
+    // The small model babbles bytes: look for a question that makes it say control characters.
+    let (mut adapted, mut templated) = (adapted(), templated());
+    let mut filtered = 0;
+    for question in ["What?", "Who is there?", QUESTION, "Describe it", "1 2 3"] {
+        let request = request(&[], question);
+        let (raw, _) = answer(&mut templated, &request);
+        let (report, streamed) = answer(&mut adapted, &request);
+        assert_eq!(report.token_ids, raw.token_ids);
+        assert_eq!(report.output.text, raw.output.text.replace(char::is_control, " "));
+        assert_eq!(streamed, report.output.text);
+        filtered += usize::from(report.output.text != raw.output.text);
+    }
+    assert!(filtered > 0, "no answer had anything to filter");
+}
+
+#[test]
+fn both_plugins_are_reported() {
+    let (report, _) = answer(&mut adapted(), &request(&["image.png"], QUESTION));
+    let plugins: Vec<_> = report
+        .host
+        .plugins
+        .iter()
+        .map(|plugin| (plugin.name.as_str(), plugin.kind))
+        .collect();
+    assert_eq!(
+        plugins,
+        [
+            ("plain-adapter", PluginKind::Adapter),
+            ("smolvlm", PluginKind::Model)
+        ]
+    );
+    assert_eq!(report.prompt.template, "the plugin (no template was rendered)");
+    assert_eq!((report.images[0].tokens, report.prompt.image_tokens), (4, 4));
+}
+
+#[test]
+fn kinds_are_not_mixed_up() {
+    let error = open("plugin = \"plain-adapter\"")
+        .err()
+        .expect("an adapter alone is no model");
+    assert!(
+        error.contains("names `plain-adapter` as `plugin`, and it is an adapter plugin"),
+        "{error}"
+    );
+    let error = open("plugin = \"smolvlm\"\nadapter = \"smolvlm\"")
+        .err()
+        .expect("a model is no adapter");
+    assert!(
+        error.contains("names `smolvlm` as `adapter`, and it is a model plugin"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_adapter_s_options_are_checked_by_it() {
+    let mut model = open("plugin = \"smolvlm\"\nadapter = \"plain-adapter\"").unwrap();
+    let error = model
+        .prepare(&request(&[], QUESTION), 1, 64)
+        .err()
+        .expect("`tokens` is missing")
+        .to_string();
+    assert!(
+        error.starts_with("plugin `plain-adapter` 0.1.0, `processor.configure`: "),
+        "{error}"
+    );
+    assert!(error.contains("`plugin.options` lacks `tokens`"), "{error}");
+}

@@ -1,0 +1,8 @@
+//! What a plugin can rely on, and what it cannot break.
+
+mod adapter;
+mod files;
+mod hostile;
+mod names;
+mod prompt_format;
+mod replay;

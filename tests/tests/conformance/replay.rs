@@ -1,0 +1,101 @@
+//! Plugin code runs once for each signature; programs are shared between requests, state is not.
+
+use monocle::engine::generate::{Flow, GenerateOptions};
+use monocle::engine::prepare::Request;
+use monocle::engine::report::Report;
+use monocle::model::Model;
+use monocle_tests::oracle::Oracle;
+use monocle_tests::project;
+
+fn generate(model: &mut Model, request: &Request, flow: Flow) -> Report {
+    let options = GenerateOptions {
+        max_tokens: 16,
+        sampling: Default::default(),
+        stop: Vec::new(),
+        prefill_chunk: 512,
+        thinking_budget: None,
+    };
+    model
+        .generate(request, &options, &mut |_| flow)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn small() -> (Model, Oracle) {
+    let folder = project::oracle("smolvlm");
+    (project::open_folder(&folder), Oracle::open(&folder))
+}
+
+#[test]
+fn plugin_code_runs_once_for_each_signature() {
+    let (mut model, oracle) = small();
+    let calls = |report: Report| {
+        (
+            report.plugin_calls.before_decode,
+            report.plugin_calls.during_decode,
+        )
+    };
+
+    // configure, plan, load, pixels; encode, prefill and decode step are recorded twice each.
+    let first = generate(&mut model, &oracle.request("image"), Flow::Continue);
+    assert_eq!(first.plugin_calls.per_decoded_token, 0.0);
+    assert!(
+        first.token_ids.len() > 8,
+        "too few tokens to speak of a steady state"
+    );
+    assert_eq!(calls(first), (4 + 2 * 3, 0));
+
+    // Nothing is recorded again.
+    let again = generate(&mut model, &oracle.request("image"), Flow::Continue);
+    assert_eq!(calls(again), (4, 0));
+
+    // No picture: configure, plan, load; only the prefill's signature is new.
+    let text = generate(&mut model, &oracle.request("text"), Flow::Continue);
+    assert_eq!(calls(text), (3 + 2, 0));
+}
+
+/// The count of calls counts: a plugin that filters the output is asked about each piece of text.
+#[test]
+fn calls_in_decode_are_counted() {
+    let manifest = format!(
+        "schema = 1\nname = \"filters\"\nplugin = \"hostile\"\nsource = {{ path = {:?} }}\n",
+        project::oracle("smolvlm")
+    );
+    let mut model = project::open_manifest(&manifest);
+    let report = generate(
+        &mut model,
+        &Request::single(None, vec![], "Hello"),
+        Flow::Continue,
+    );
+    assert!(report.plugin_calls.during_decode > 0);
+    assert!(report.plugin_calls.per_decoded_token > 0.0);
+}
+
+#[test]
+fn state_does_not_outlive_a_request() {
+    let (_, oracle) = small();
+    let fresh = |case: &str| generate(&mut small().0, &oracle.request(case), Flow::Continue).token_ids;
+    let cases = ["image", "two_images", "text"];
+    let expected = cases.map(fresh);
+    assert_ne!(expected[0], expected[1]);
+
+    let (mut model, _) = small();
+    let ask = |model: &mut Model, case: usize| {
+        let report = generate(model, &oracle.request(cases[case]), Flow::Continue);
+        assert_eq!(report.token_ids, expected[case], "{}", cases[case]);
+    };
+    for case in [0, 0, 1, 0, 2, 1, 0] {
+        ask(&mut model, case);
+    }
+    // One that was broken off leaves nothing behind either.
+    let cancelled = generate(&mut model, &oracle.request("image"), Flow::Cancel);
+    assert!(cancelled.token_ids.len() < expected[0].len());
+    ask(&mut model, 0);
+    let held = model.backend().memory().active;
+    // To the last bit.
+    let logits = |model: &mut Model| model.trace(&oracle.request("image"), 512, 4).unwrap().step_logits;
+    let first = logits(&mut model);
+    ask(&mut model, 1);
+    assert!(first == logits(&mut model), "the same request gave other logits");
+    // The engine holds what it held when all signatures were known: weights and constants, nothing of any request.
+    assert_eq!(model.backend().memory().active, held);
+}

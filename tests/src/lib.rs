@@ -1,8 +1,11 @@
 //! Parity, conformance and end-to-end tests: what they share.
 
+pub mod hub;
 pub mod models_page;
 pub mod oracle;
 pub mod parity;
 pub mod pictures;
+pub mod program;
 pub mod project;
 pub mod record;
+pub mod scratch;

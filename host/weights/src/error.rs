@@ -50,7 +50,9 @@ pub enum WeightsError {
         problem: String,
     },
     /// One name, two tensors.
-    #[error("tensor `{name}` is both in `{first}` and in `{second}`, and no index says which one counts")]
+    #[error(
+        "tensor `{name}` is both in `{first}` and in `{second}`, and no index says which one counts; download the model again"
+    )]
     Twice {
         /// The tensor.
         name: String,

@@ -182,7 +182,8 @@ fn odd_folders_are_used_and_noted() {
     std::fs::remove_file(twice.0.join("model.safetensors.index.json")).unwrap();
     std::fs::remove_file(twice.0.join("other.safetensors")).unwrap();
     let expected = format!(
-        "tensor `a.weight` is both in `{FIRST}` and in `{SECOND}`, and no index says which one counts"
+        "tensor `a.weight` is both in `{FIRST}` and in `{SECOND}`, and no index says which one counts; \
+         download the model again"
     );
     assert_eq!(twice.refusal(), expected);
 }

@@ -1,0 +1,117 @@
+//! A server on this machine that stands in for the Hugging Face hub, with one repository: `org/model`.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// More requests than any test makes.
+const MOST_REQUESTS: usize = 500;
+
+/// See the module; it ends with the test.
+pub struct FakeHub {
+    /// What `HF_ENDPOINT` is set to.
+    pub endpoint: String,
+    requests: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl FakeHub {
+    /// Serves the files of a folder.
+    pub fn serve(folder: &Path) -> Self {
+        let entries = std::fs::read_dir(folder).expect("the folder can be read");
+        let files: BTreeMap<String, Vec<u8>> = entries
+            .map(|entry| {
+                let path = entry.expect("the folder can be read").path();
+                let name = path.file_name().expect("a file has a name").to_string_lossy();
+                (
+                    name.into_owned(),
+                    std::fs::read(&path).expect("the file can be read"),
+                )
+            })
+            .collect();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let address = listener.local_addr().expect("the port is known");
+        let (requests, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, ended) = (Arc::clone(&requests), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().take(MOST_REQUESTS).flatten() {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = answer(stream, &files);
+            }
+        });
+        Self {
+            endpoint: format!("http://{address}"),
+            requests,
+            stop,
+        }
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FakeHub {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.endpoint.trim_start_matches("http://"));
+    }
+}
+
+/// Answers one request and closes the connection.
+fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().unwrap_or(Ok(String::new()))?;
+    lines
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+        .for_each(drop);
+    let (method, path) = request.split_once(' ').unwrap_or_default();
+    let path = path.split([' ', '?']).next().unwrap_or_default();
+    let file = path
+        .strip_prefix(&format!("/org/model/resolve/{COMMIT}/"))
+        .and_then(|name| files.get_key_value(name));
+    let (status, extra, body) = match file {
+        Some((name, bytes)) => (
+            "200 OK",
+            format!("ETag: \"etag-{name}\"\r\nX-Repo-Commit: {COMMIT}\r\n"),
+            bytes.clone(),
+        ),
+        None => match listing(path, files) {
+            Some(text) => ("200 OK", String::new(), text.into_bytes()),
+            None => ("404 Not Found", String::new(), Vec::new()),
+        },
+    };
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{extra}\r\n");
+    stream.write_all(head.as_bytes())?;
+    if method != "HEAD" {
+        stream.write_all(&body)?;
+    }
+    stream.flush()
+}
+
+fn listing(path: &str, files: &BTreeMap<String, Vec<u8>>) -> Option<String> {
+    if path == "/api/models/org/model/revision/main" {
+        return Some(json!({ "id": "org/model", "sha": COMMIT }).to_string());
+    }
+    (path == format!("/api/models/org/model/tree/{COMMIT}")).then(|| {
+        let entries: Vec<_> = files
+            .iter()
+            .map(|(name, bytes)| json!({ "type": "file", "path": name, "size": bytes.len(), "oid": name }))
+            .collect();
+        json!(entries).to_string()
+    })
+}

@@ -1,0 +1,463 @@
+//! Whatever is wrong with what a user gives: an error that names the file and says what to do, exit code 1, and never a panic
+//! (`Monocle::run` looks for one each time).
+
+use monocle::engine::generate::{Flow, GenerateOptions};
+use monocle::engine::pictures::PictureInput;
+use monocle::engine::prepare::Request;
+use monocle::model::Model;
+use monocle_tests::program::{Monocle, Outcome};
+use monocle_tests::project;
+use monocle_tests::scratch::Scratch;
+
+/// `monocle run FOLDER -p hi`: must fail with these words.
+fn refused(folder: &Scratch, words: &[&str]) -> Outcome {
+    Monocle::new(["run"])
+        .args([folder.path()])
+        .args(["-p", "hi", "--max-tokens", "2"])
+        .fails(1, words)
+}
+
+fn picture_refused(name: &str, bytes: &[u8], words: &[&str]) {
+    let scratch = Scratch::new("picture");
+    let path = scratch.write(name, bytes);
+    let mut expected = words.to_vec();
+    // The file is named once, and as the user wrote it.
+    let path = path.display().to_string();
+    expected.push(&path);
+    let run = Monocle::new(["run"]).args([project::oracle("smolvlm")]);
+    let outcome = run.args([path.as_str(), "-p", "hi"]).fails(1, &expected);
+    assert_eq!(outcome.stderr.matches(name).count(), 1, "{}", outcome.stderr);
+}
+
+fn png() -> Vec<u8> {
+    std::fs::read(project::oracle("smolvlm").join("image.png")).expect("the picture is there")
+}
+
+/// CRC-32 of a PNG chunk (W3C PNG, annex D).
+fn crc(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, byte: &u8| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    };
+    !bytes.iter().fold(u32::MAX, step)
+}
+
+/// The picture, its header saying that it is of another size; the header's checksum is right.
+fn lying(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = png();
+    bytes[16..20].copy_from_slice(&width.to_be_bytes());
+    bytes[20..24].copy_from_slice(&height.to_be_bytes());
+    let sum = crc(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn pictures_that_are_none() {
+    picture_refused("empty.png", b"", &["is empty (0 bytes)", "expected a PNG"]);
+    picture_refused(
+        "text.jpg",
+        b"hello, this is a text",
+        &["of a kind that cannot be read", "convert it first"],
+    );
+    let whole = png();
+    picture_refused(
+        "cut.png",
+        &whole[..whole.len() / 2],
+        &["damaged or truncated", "get a whole copy"],
+    );
+    picture_refused("stub.png", &whole[..20], &["PNG"]);
+    let smolvlm = project::oracle("smolvlm");
+    Monocle::new(["run"])
+        .args([&smolvlm, &smolvlm])
+        .args(["-p", "hi"])
+        .fails(1, &["cannot read picture", "directory", "check the path"]);
+    Monocle::new(["run"])
+        .args([&smolvlm, &smolvlm.join("none.png")])
+        .fails(1, &["cannot read picture", "none.png", "No such file"]);
+}
+
+#[test]
+fn pictures_that_lie_about_their_size() {
+    // 200000 x 200000 pixels would take 112 GiB.
+    picture_refused(
+        "bomb.png",
+        &lying(200_000, 200_000),
+        &["200000 x 200000", "more than the limit", "shrink it"],
+    );
+    picture_refused("tall.png", &lying(333, 9999), &["damaged or truncated"]);
+    picture_refused("nothing.png", &lying(0, 10), &["PNG"]);
+}
+
+#[test]
+fn weights_that_are_damaged() {
+    let scratch = Scratch::checkpoint("smolvlm");
+    let file = "model.safetensors";
+    let whole = std::fs::read(scratch.file(file)).unwrap();
+    let broken = |bytes: &[u8], words: &[&str]| {
+        scratch.write(file, bytes);
+        let outcome = refused(&scratch, words);
+        let path = scratch.file(file).display().to_string();
+        assert!(
+            outcome.stderr.contains(&path) && outcome.stderr.contains("download it again"),
+            "{}",
+            outcome.stderr
+        );
+    };
+    broken(b"", &["not a sound safetensors file"]);
+    broken(&whole[..whole.len() - 1], &["not a sound safetensors file"]);
+    broken(&whole[..100], &["not a sound safetensors file"]);
+    let mut longer = whole.clone();
+    longer.push(0);
+    broken(&longer, &["not a sound safetensors file"]);
+    let mut endless = whole.clone();
+    endless[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    broken(&endless, &["not a sound safetensors file"]);
+    // A shape that does not fit its bytes.
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let text = String::from_utf8(whole[8..header].to_vec()).unwrap();
+    let shape = text.find("\"shape\":[").expect("a tensor has a shape") + 9;
+    let mut wrong = whole.clone();
+    wrong[8 + shape] = if wrong[8 + shape] == b'9' { b'8' } else { b'9' };
+    broken(&wrong, &["not a sound safetensors file"]);
+
+    scratch.remove(file);
+    refused(&scratch, &["has no weights: expected `model.safetensors`"]);
+}
+
+#[test]
+fn shards_that_are_missing_or_disagree() {
+    let scratch = Scratch::checkpoint("smolvlm");
+    let whole = std::fs::read(scratch.file("model.safetensors")).unwrap();
+    scratch.remove("model.safetensors");
+    let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
+    scratch.write("model.safetensors.index.json", index);
+    scratch.write("model-1.safetensors", &whole);
+    refused(
+        &scratch,
+        &[
+            "lacks 1 of its 2 weight files: `model-2.safetensors`",
+            "download them again",
+        ],
+    );
+    scratch.write("model-2.safetensors", &whole);
+    refused(
+        &scratch,
+        &[
+            "is both in `model-1.safetensors` and in `model-2.safetensors`",
+            "download the model again",
+        ],
+    );
+    // The index says where a tensor is, and it is not there.
+    let index = index
+        .replace("\"b\"", "\"lm_head.weight\"")
+        .replace("\"a\"", "\"none\"");
+    scratch.write("model.safetensors.index.json", index);
+    refused(&scratch, &["model.safetensors.index.json", "download both again"]);
+    scratch.write("model.safetensors.index.json", "{");
+    refused(&scratch, &["model.safetensors.index.json"]);
+    // Nothing in an index may point out of the folder.
+    scratch.write(
+        "model.safetensors.index.json",
+        r#"{"weight_map": {"a": "../other.safetensors"}}"#,
+    );
+    refused(
+        &scratch,
+        &["model.safetensors.index.json", "../other.safetensors"],
+    );
+}
+
+#[test]
+fn weights_that_do_not_fit_the_configuration() {
+    let scratch = Scratch::checkpoint("smolvlm");
+    let edit = |from: &str, to: &str| {
+        scratch.edit("config.json", |text| {
+            assert!(text.contains(from), "config.json has {from}");
+            text.replace(from, to)
+        });
+    };
+    edit("\"scale_factor\": 2", "\"scale_factor\": 0");
+    refused(
+        &scratch,
+        &[
+            "plugin `smolvlm` 0.1.0",
+            "`scale_factor` in `config.json` must not be 0",
+        ],
+    );
+    edit("\"scale_factor\": 0", "\"scale_factor\": \"two\"");
+    refused(
+        &scratch,
+        &["plugin `smolvlm` 0.1.0", "`scale_factor` in `config.json`"],
+    );
+    edit("\"scale_factor\": \"two\"", "\"scale_factor\": 2");
+    edit("\"num_hidden_layers\": ", "\"num_hidden_layers\": 1");
+    refused(
+        &scratch,
+        &[
+            "plugin `smolvlm` 0.1.0",
+            "the checkpoint has no weight",
+            "weights.rename",
+        ],
+    );
+}
+
+#[test]
+fn configurations_that_are_missing_or_wrong() {
+    let scratch = Scratch::checkpoint("smolvlm");
+    let folder = scratch.path().display().to_string();
+    scratch.write("config.json", "{\"model_type\": ");
+    refused(&scratch, &["config.json` is not JSON", "download it again"]);
+    scratch.write("config.json", b"\xff\xfe");
+    refused(&scratch, &["config.json", "download it again"]);
+    scratch.write("config.json", "[]");
+    refused(&scratch, &["config.json"]);
+    scratch.write("config.json", "{}");
+    refused(&scratch, &[&folder, "no `model_type`", "hint: write a manifest"]);
+    scratch.write("config.json", r#"{"model_type": "unheard_of"}"#);
+    refused(
+        &scratch,
+        &[
+            &folder,
+            "`unheard_of`",
+            "no installed plugin",
+            "smolvlm",
+            "hint: install a plugin",
+        ],
+    );
+    scratch.remove("config.json");
+    refused(&scratch, &[&folder, "no `config.json`"]);
+}
+
+#[test]
+fn tokenizers_that_are_missing_or_broken() {
+    let scratch = Scratch::checkpoint("smolvlm");
+    let whole = std::fs::read_to_string(scratch.file("tokenizer.json")).unwrap();
+    for text in ["", "{}", &whole[..whole.len() / 2]] {
+        scratch.write("tokenizer.json", text);
+        refused(
+            &scratch,
+            &["tokenizer.json` is not a valid tokenizer", "fetch it again"],
+        );
+    }
+    scratch.remove("tokenizer.json");
+    refused(&scratch, &["tokenizer.json"]);
+    scratch.write("tokenizer.json", &whole);
+    scratch.write("tokenizer_config.json", "{");
+    refused(&scratch, &["tokenizer_config.json"]);
+}
+
+#[test]
+fn chat_templates_that_are_broken_or_endless() {
+    let scratch = Scratch::checkpoint("smolvlm");
+    let template = |text: &str, words: &[&str]| {
+        scratch.write("chat_template.jinja", text);
+        let outcome = refused(&scratch, words);
+        assert!(
+            outcome.stderr.contains("`chat_template.jinja`"),
+            "{}",
+            outcome.stderr
+        );
+    };
+    template("{% if %}", &["syntax error in line 1"]);
+    template("{{ nothing.at.all }}", &["fails in line 1"]);
+    template(
+        "{{ raise_exception('users first') }}",
+        &["refuses this conversation", "users first"],
+    );
+    let nested = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% set x = a * b %}\
+                  {% endfor %}{% endfor %}{% endfor %}";
+    template(nested, &["chat template"]);
+    let longer = "{% for a in range(99999) %}{% for b in range(99999) %}{{ 'a long text, again and again' * 9 }}\
+                  {% endfor %}{% endfor %}";
+    template(longer, &["chat template"]);
+    template(
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        &["chat template"],
+    );
+
+    // The picture's place is missing: said before anything is computed.
+    scratch.write("chat_template.jinja", "{{ messages[-1].content[-1].text }}");
+    let picture = project::oracle("smolvlm").join("image.png");
+    Monocle::new(["run"])
+        .args([scratch.path(), &picture])
+        .fails(1, &["0 times `<image>` for 1 pictures", "check the template"]);
+}
+
+#[test]
+fn manifests_that_are_wrong() {
+    let scratch = Scratch::new("manifests");
+    let model = project::oracle("smolvlm");
+    let refused = |text: &str, words: &[&str]| {
+        let path = scratch.write("wrong.toml", text).display().to_string();
+        let outcome = Monocle::new(["run", &path, "-p", "hi"]).fails(1, words);
+        outcome
+            .stderr
+            .contains(&path)
+            .then_some(())
+            .unwrap_or_else(|| panic!("{path} is not named in:\n{}", outcome.stderr));
+    };
+    let with = |line: &str| {
+        format!("schema = 1\nname = \"x\"\nplugin = \"smolvlm\"\n{line}\n[source]\npath = {model:?}\n")
+    };
+    refused(
+        &with("promt = { system = \"x\" }"),
+        &[":4:1: unknown key `promt`", "`prompt`"],
+    );
+    refused(
+        &with("generation = { max_tokens = \"many\" }"),
+        &[":4:", "`generation.max_tokens` must be"],
+    );
+    refused(
+        &with("generation = { temperature = -1 }"),
+        &["`generation.temperature` must be"],
+    );
+    refused(
+        &with("weights = { rename = [[\"(\", \"x\"]] }"),
+        &["weights.rename"],
+    );
+    refused(
+        &with("prompt = { template = \"none.jinja\" }"),
+        &["`prompt.template` names", "none.jinja", "does not exist"],
+    );
+    refused(
+        "schema = 1\nname = \"x\"\nplugin = \"smolvlm\"\n[source]\npath = \"none\"\n",
+        &["`source.path` names", "does not exist"],
+    );
+    refused("schema = 1\nname = \"x\"\n", &["lacks the key `plugin`"]);
+    refused(
+        &with("").replace("schema = 1", "schema = 2"),
+        &["schema 2", "update Monocle"],
+    );
+    refused("= no toml", &[":1:1: "]);
+    refused("\u{0}", &["wrong.toml:1:"]);
+
+    let unknown = |choice: &str, words: &[&str]| {
+        let text = with("").replace("plugin = \"smolvlm\"", choice);
+        let path = scratch.write("plugin.toml", text).display().to_string();
+        Monocle::new(["run", &path, "-p", "hi"]).fails(1, words);
+    };
+    unknown(
+        "plugin = \"nobody\"",
+        &["no plugin `nobody` in", "hint: `monocle plugins`"],
+    );
+    unknown(
+        "plugin = { name = \"smolvlm\", version = \"9\" }",
+        &["asks for plugin `smolvlm` ^9", "is version 0.1.0", "hint: "],
+    );
+    unknown(
+        "plugin = \"smolvlm\"\nadapter = \"smolvlm\"",
+        &["names `smolvlm` as `adapter`", "a model plugin"],
+    );
+    unknown("plugin = \"../smolvlm\"", &["plugin"]);
+
+    Monocle::new(["run", "nothing.toml", "-p", "hi"]).fails(1, &["cannot read manifest `nothing.toml`"]);
+    Monocle::new(["run", "smolvml", "-p", "hi"]).fails(
+        1,
+        &[
+            "no model `smolvml`",
+            "did you mean `smolvlm`",
+            "hint: `monocle models`",
+        ],
+    );
+    Monocle::new(["run", "./smolvlm", "-p", "hi"]).fails(1, &["no model `./smolvlm`"]);
+    Monocle::new(["run", "", "-p", "hi"]).fails(1, &["no model ``"]);
+}
+
+#[test]
+fn plugins_that_are_none() {
+    let scratch = Scratch::new("plugins");
+    let good = std::fs::read(project::plugins().join("smolvlm.wasm")).unwrap();
+    let run = |bytes: &[u8], words: &[&str]| {
+        scratch.write("smolvlm.wasm", bytes);
+        let model = project::oracle("smolvlm");
+        let text = format!("schema = 1\nname = \"x\"\nplugin = \"smolvlm\"\n[source]\npath = {model:?}\n");
+        let path = scratch.write("m.toml", text).display().to_string();
+        let outcome = Monocle::new(["run", &path, "-p", "hi"])
+            .env("MONOCLE_PLUGINS", scratch.path())
+            .fails(1, words);
+        assert!(outcome.stderr.contains("smolvlm.wasm"), "{}", outcome.stderr);
+    };
+    run(b"", &["not a usable plugin", "not WebAssembly"]);
+    run(&good[..good.len() / 2], &["not a usable plugin"]);
+    run(
+        b"\0asm\x01\0\0\0",
+        &["not a usable plugin", "monocle plugins wrap"],
+    );
+    run(
+        b"\0asm\x0d\0\x01\0",
+        &["not a usable plugin", "no section `monocle:plugin`"],
+    );
+    // Built for a contract of the future: both versions are named, and what to do.
+    let stamp = b"\"contract\":\"0.1.0\"";
+    let mut future = good.clone();
+    let places: Vec<usize> = (0..good.len() - stamp.len())
+        .filter(|&at| good[at..].starts_with(stamp))
+        .collect();
+    for at in &places {
+        future[*at..at + stamp.len()].copy_from_slice(b"\"contract\":\"0.9.0\"");
+    }
+    assert!(!places.is_empty(), "the contract is stamped into the plugin");
+    scratch.write("smolvlm.wasm", &future);
+    let path = scratch.file("m.toml").display().to_string();
+    Monocle::new(["run", &path, "-p", "hi"])
+        .env("MONOCLE_PLUGINS", scratch.path())
+        .fails(
+            1,
+            &[
+                "contract 0.9.0",
+                "this host serves 0.1.0",
+                "hint: its author can rebuild",
+            ],
+        );
+}
+
+/// One process: after each refusal the next request is answered, and as before.
+#[test]
+fn a_refusal_is_not_the_end() {
+    let mut model = project::open_folder(&project::oracle("smolvlm"));
+    let picture = |name: &str, bytes: Vec<u8>| PictureInput::Bytes {
+        name: name.to_owned(),
+        bytes,
+    };
+    let answer = |model: &mut Model, pictures: Vec<PictureInput>, prompt: &str| {
+        let options = GenerateOptions {
+            max_tokens: 8,
+            sampling: Default::default(),
+            stop: Vec::new(),
+            prefill_chunk: 512,
+            thinking_budget: None,
+        };
+        let request = Request::single(None, pictures, prompt);
+        model
+            .generate(&request, &options, &mut |_| Flow::Continue)
+            .map(|report| report.token_ids)
+            .map_err(|error| error.to_string())
+    };
+    let good = || vec![picture("good", png())];
+    let first = answer(&mut model, good(), "hi").unwrap();
+    let cut = png()[..500].to_vec();
+    let refusals = [
+        (
+            vec![picture("cut", cut)],
+            "hi".to_owned(),
+            "picture `cut`: the PNG picture is damaged",
+        ),
+        (
+            vec![picture("empty", Vec::new())],
+            "hi".to_owned(),
+            "picture `empty`: ",
+        ),
+        (
+            good(),
+            "one more: <image>".to_owned(),
+            "2 times `<image>` for 1 pictures",
+        ),
+        (good(), "word ".repeat(300_000), "the model's context holds"),
+    ];
+    for (pictures, prompt, words) in refusals {
+        let error = answer(&mut model, pictures, &prompt).unwrap_err();
+        assert!(error.contains(words), "`{words}` is not in: {error}");
+        assert_eq!(answer(&mut model, good(), "hi").unwrap(), first);
+    }
+}

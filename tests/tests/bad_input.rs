@@ -150,10 +150,11 @@ fn shards_that_are_missing_or_disagree() {
         ],
     );
     // The index says where a tensor is, and it is not there.
-    let index = index
-        .replace("\"b\"", "\"lm_head.weight\"")
-        .replace("\"a\"", "\"none\"");
-    scratch.write("model.safetensors.index.json", index);
+    scratch.write("model-2.safetensors", [&2_u64.to_le_bytes()[..], b"{}"].concat());
+    scratch.write(
+        "model.safetensors.index.json",
+        index.replace("\"b\"", "\"lm_head.weight\""),
+    );
     refused(&scratch, &["model.safetensors.index.json", "download both again"]);
     scratch.write("model.safetensors.index.json", "{");
     refused(&scratch, &["model.safetensors.index.json"]);

@@ -1,4 +1,4 @@
-"""What pictures of awkward sizes come to, as the reference processors compute it: writes mistral3/sizes.json, phi3_v/sizes.json.
+"""What pictures of awkward sizes come to, as the reference processors compute it: writes sizes.json of mistral3, phi3_v and qwen2_vl.
 
     python make_sizes.py    (made with transformers 5.23.0 and mlx-vlm 0.7.10)
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from mlx_vlm.models.phi3_v.processing_phi3_v import Phi3VImageProcessor
+from transformers.models.glm46v import image_processing_pil_glm46v as glm46v
 from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_output_image_size
+from transformers.models.qwen2_vl import image_processing_pil_qwen2_vl as qwen2_vl_processor
 
 HERE = Path(__file__).parent
 SIZES = [(1, 1), (16, 3000), (3000, 16), (333, 217), (1024, 1024), (5477, 7819), (28, 28), (29, 28), (1541, 1540), (640, 480)]
@@ -55,6 +57,25 @@ def phi3_v():
             yield {"size": [width, height], "crops": crops, "used": list(used), "features": features}
 
 
+def qwen2_vl():
+    # Qwen2-VL and Qwen2.5-VL as released, and with 1280 tokens at most; Qwen3-VL; GLM-4.6V, whose one frame counts twice; the
+    # tiny checkpoints of the three.
+    for unit, frames, least, most in [
+        (28, 1, 3136, 12845056), (28, 1, 3136, 1003520), (32, 1, 65536, 16777216), (28, 2, 12544, 11760000),
+        (28, 1, 3136, 31360), (32, 1, 4096, 36864), (28, 2, 3136, 62720),
+    ]:  # fmt: skip
+        for width, height in SIZES:
+            if frames == 2:
+                rows, columns = glm46v.smart_resize(2, height, width, 2, unit, least, most)
+            else:
+                rows, columns = qwen2_vl_processor.smart_resize(height, width, unit, least, most)
+            yield {
+                "size": [width, height], "unit": unit, "frames": frames, "least": least, "most": most,
+                "used": [columns, rows],
+            }  # fmt: skip
+
+
 if __name__ == "__main__":
     write("mistral3", mistral3())
     write("phi3_v", phi3_v())
+    write("qwen2_vl", qwen2_vl())

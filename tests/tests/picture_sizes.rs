@@ -94,3 +94,23 @@ fn phi3_v() {
         Some(find(&cases, size)?["features"].as_u64()? as usize)
     });
 }
+
+#[test]
+fn qwen2_vl() {
+    let cases = golden("qwen2_vl", |case| case["most"] == 31360);
+    for folder in ["qwen2_vl", "qwen2_5_vl"] {
+        check(folder, |size| find(&cases, size).map(|case| patches(case, 28)));
+    }
+}
+
+#[test]
+fn qwen3_vl() {
+    let cases = golden("qwen2_vl", |case| case["most"] == 36864);
+    check("qwen3_vl", |size| find(&cases, size).map(|case| patches(case, 32)));
+}
+
+#[test]
+fn glm4v() {
+    let cases = golden("qwen2_vl", |case| case["most"] == 62720);
+    check("glm4v", |size| find(&cases, size).map(|case| patches(case, 28)));
+}

@@ -144,3 +144,71 @@ impl Budget {
         .checked()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        cases: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        size: [u32; 2],
+        unit: u32,
+        frames: u64,
+        least: u64,
+        most: u64,
+        used: [u32; 2],
+    }
+
+    #[test]
+    fn sizes_are_those_of_transformers() {
+        let golden = include_str!("../../../tests/oracle/qwen2_vl/sizes.json");
+        let golden: Golden = serde_json::from_str(golden).unwrap();
+        for case in golden.cases {
+            let budget = Budget {
+                least: case.least,
+                most: case.most,
+                frames: case.frames,
+            };
+            let [width, height] = case.size;
+            let used = budget.fit(Size { width, height }, case.unit).unwrap();
+            assert_eq!([used.width, used.height], case.used, "{:?} in {budget:?}", case.size);
+        }
+    }
+
+    #[test]
+    fn a_picture_that_the_reference_refuses_is_refused_with_its_size() {
+        let budget = Budget {
+            least: 3136,
+            most: 1_003_520,
+            frames: 1,
+        };
+        let size = Size {
+            width: 4,
+            height: 804,
+        };
+        let error = budget.fit(size, 28).unwrap_err().to_string();
+        assert!(error.contains("4 by 804"), "{error}");
+    }
+
+    #[test]
+    fn the_budget_has_two_spellings() {
+        let read = |text: &str| Budget::read(&Section::parse("rules", text).unwrap(), false).unwrap();
+        let expected = Budget {
+            least: 3136,
+            most: 62_720,
+            frames: 1,
+        };
+        assert_eq!(read(r#"{"min_pixels": 3136, "max_pixels": 62720}"#), expected);
+        assert_eq!(
+            read(r#"{"size": {"shortest_edge": 3136, "longest_edge": 62720}}"#),
+            expected
+        );
+        assert_eq!(read("{}").most, 1_003_520, "transformers' default");
+    }
+}

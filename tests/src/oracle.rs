@@ -49,7 +49,7 @@ impl Oracle {
             Some(version) => format!("transformers {version}"),
             None => format!(
                 "mlx-vlm {}",
-                self.golden["mlx_vlm"]["mlx-vlm"].as_str().unwrap_or("?")
+                self.golden["reference"]["mlx-vlm"].as_str().unwrap_or("?")
             ),
         }
     }

@@ -106,7 +106,9 @@ fn qwen2_vl() {
 #[test]
 fn qwen3_vl() {
     let cases = golden("qwen2_vl", |case| case["most"] == 36864);
-    check("qwen3_vl", |size| find(&cases, size).map(|case| patches(case, 32)));
+    check("qwen3_vl", |size| {
+        find(&cases, size).map(|case| patches(case, 32))
+    });
 }
 
 #[test]

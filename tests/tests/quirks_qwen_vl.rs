@@ -37,7 +37,9 @@ fn prepare(text: &str, picture: PictureInput) -> Prepared {
 fn a_photo_takes_no_more_tokens_than_the_manifest_s_cap_allows() {
     // The processor's own rules, as released.
     let folder = Scratch::checkpoint("qwen2_vl");
-    folder.edit("preprocessor_config.json", |rules| rules.replace("31360", "12845056"));
+    folder.edit("preprocessor_config.json", |rules| {
+        rules.replace("31360", "12845056")
+    });
     let (width, height) = PHOTO;
     let free = prepare(&manifest(folder.path(), ""), grey(width, height));
     assert_eq!(
@@ -97,7 +99,10 @@ fn reasoning_that_the_prompt_opened_is_split_off() {
 /// X-Reasoner and GLM-4.6V: marks around the answer were shown.
 #[test]
 fn marks_around_the_answer_are_not_shown() {
-    let generated = answer("x-reasoner-7b", "<think>It purrs.</think> <answer>A cat.</answer>");
+    let generated = answer(
+        "x-reasoner-7b",
+        "<think>It purrs.</think> <answer>A cat.</answer>",
+    );
     assert_eq!(generated.text.trim(), "A cat.");
     let boxed = "<think>It purrs.</think>\n<|begin_of_box|>A cat.<|end_of_box|>";
     let generated = answer("glm-4.6v-flash", boxed);
@@ -110,7 +115,8 @@ fn marks_around_the_answer_are_not_shown() {
 fn other_naming_schemes_are_met() {
     let mlx = r#"['^(model\.)?visual\.', 'vision_tower.'], ['^model\.(language_model\.)?', 'language_model.model.'],
                  ['^lm_head\.', 'language_model.lm_head.']"#;
-    let newer = r#"['^visual\.', 'model.visual.'], ['^model\.(embed|layers|norm)', 'model.language_model.$1']"#;
+    let newer =
+        r#"['^visual\.', 'model.visual.'], ['^model\.(embed|layers|norm)', 'model.language_model.$1']"#;
     let older = r#"['^model\.visual\.', 'visual.'], ['^model\.language_model\.', 'model.']"#;
     for (folder, rules) in [
         ("qwen2_vl", mlx),
@@ -142,9 +148,17 @@ fn a_request_leaves_nothing_behind() {
         let mut model = project::open_folder(&oracle.folder);
         let mut tokens = |case: &str, chunk: usize| {
             let trace = model.trace(&oracle.request(case), chunk, 16);
-            trace.unwrap_or_else(|error| panic!("{folder} {case}: {error}")).tokens
+            trace
+                .unwrap_or_else(|error| panic!("{folder} {case}: {error}"))
+                .tokens
         };
-        for (case, chunk) in [("two_images", 5), ("text", 64), ("image", 64), ("text", 3), ("image", 5)] {
+        for (case, chunk) in [
+            ("two_images", 5),
+            ("text", 64),
+            ("image", 64),
+            ("text", 3),
+            ("image", 5),
+        ] {
             let expected = oracle.case(case)["greedy_tokens"]
                 .as_array()
                 .expect("a case has greedy tokens");

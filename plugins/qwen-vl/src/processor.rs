@@ -177,7 +177,12 @@ mod tests {
             };
             let [width, height] = case.size;
             let used = budget.fit(Size { width, height }, case.unit).unwrap();
-            assert_eq!([used.width, used.height], case.used, "{:?} in {budget:?}", case.size);
+            assert_eq!(
+                [used.width, used.height],
+                case.used,
+                "{:?} in {budget:?}",
+                case.size
+            );
         }
     }
 

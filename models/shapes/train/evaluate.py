@@ -23,7 +23,7 @@ import world
 from network import Network
 from stream import normalise
 
-EVALUATION_SEED = 1100
+EVALUATION_SEED = 1200
 BATCH = 16
 
 

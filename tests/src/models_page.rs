@@ -20,15 +20,23 @@ pub fn page(records: &[ParityRecord]) -> String {
         "Written by `{COMMAND}` from the manifests, the plugins and the last parity run; do not edit.\n\n\
          ## Plugins\n\n\
          Lines of code leave out blank lines, comments and tests.\n\n\
-         | plugin | lines | what |\n|---|---|---|"
+         | plugin | lines | what | pictures | limits |\n|---|---|---|---|---|"
     );
     for name in plugins() {
         let folder = project::root().join("plugins").join(&name);
+        let package = package(&folder);
+        let about = package["metadata"]["monocle"]
+            .as_table()
+            .expect("a plugin tells what it does with pictures");
         let _ = writeln!(
             page,
-            "| `{name}` | {} | {} |",
+            "| `{name}` | {} | {} | {} | {} |",
             lines(&folder.join("src")),
-            description(&folder)
+            text(&package, "description"),
+            text(about, "pictures"),
+            about
+                .get("limits")
+                .map_or("", |limits| limits.as_str().unwrap_or_default())
         );
     }
     let _ = writeln!(
@@ -98,13 +106,21 @@ pub fn manifests() -> Vec<Manifest> {
         .collect()
 }
 
-fn description(folder: &Path) -> String {
-    let text = std::fs::read_to_string(folder.join("Cargo.toml")).expect("a plugin has a Cargo.toml");
-    let manifest: toml::Table = text.parse().expect("Cargo.toml is TOML");
-    manifest["package"]["description"]
-        .as_str()
-        .expect("a plugin describes itself")
-        .to_owned()
+/// What a plugin's Cargo.toml says of it.
+fn package(folder: &Path) -> toml::Table {
+    let path = folder.join("Cargo.toml");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let manifest: toml::Table = text
+        .parse()
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    manifest["package"].as_table().expect("a package").clone()
+}
+
+fn text<'a>(table: &'a toml::Table, key: &str) -> &'a str {
+    table
+        .get(key)
+        .and_then(toml::Value::as_str)
+        .unwrap_or_else(|| panic!("a plugin's Cargo.toml has no `{key}`"))
 }
 
 /// Lines of code of a folder.

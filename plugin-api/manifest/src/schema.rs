@@ -257,7 +257,7 @@ pub struct Output {
     pub strip: Vec<String>,
     /// The marks between which the model reasons; that part is reported apart from the answer.
     pub reasoning: Option<Reasoning>,
-    /// Remove white space around the answer.
+    /// Remove white space before the first word of the answer and of the reasoning.
     pub trim: bool,
 }
 

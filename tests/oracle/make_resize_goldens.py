@@ -118,4 +118,5 @@ def main(folder):
     write("processor.tsv", processor_rows(folder))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-//! The resampling filters, as PIL defines them.
+//! The resampling filters, as PIL defines them, and one of PyTorch.
 
 use std::f64::consts::PI;
 
@@ -17,6 +17,9 @@ pub enum Filter {
     Bicubic,
     /// Lanczos-windowed sinc of three lobes.
     Lanczos,
+    /// Triangle with the coarser weights of PyTorch (`upsample_bilinear2d` with `antialias`, on bytes), which processors that know
+    /// no PIL use. Some pixels differ from `Bilinear` by one.
+    TorchBilinear,
 }
 
 impl Filter {
@@ -38,7 +41,7 @@ impl Filter {
         match self {
             Filter::Nearest => 0.0,
             Filter::Box => 0.5,
-            Filter::Bilinear | Filter::Hamming => 1.0,
+            Filter::Bilinear | Filter::TorchBilinear | Filter::Hamming => 1.0,
             Filter::Bicubic => 2.0,
             Filter::Lanczos => 3.0,
         }
@@ -50,7 +53,7 @@ impl Filter {
         match self {
             // The two ends are not alike: a pixel exactly on the border belongs to one side only.
             Filter::Nearest | Filter::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
-            Filter::Bilinear => (1.0 - x.abs()).max(0.0),
+            Filter::Bilinear | Filter::TorchBilinear => (1.0 - x.abs()).max(0.0),
             Filter::Hamming => hamming(x.abs()),
             Filter::Bicubic => cubic(x.abs()),
             Filter::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),

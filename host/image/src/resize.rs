@@ -1,8 +1,9 @@
-//! Resizing with the numbers of PIL's `Image.resize` on 8-bit RGB, bit for bit.
+//! Resizing with the numbers of PIL's `Image.resize` on 8-bit RGB, bit for bit; for one filter, with PyTorch's.
 //!
 //! PIL's method (`Resample.c`): a separable weighted sum, one pass for each axis, whose filter is stretched when the
 //! picture shrinks; weights are rounded to integers of 22 fractional bits, and the result of the first pass is
-//! rounded to 8 bits before the second.
+//! rounded to 8 bits before the second. PyTorch's (`UpSampleKernelAVXAntialias.h`) is the same but for two things: weights have as
+//! many fractional bits as let the greatest of them fit 16 bits, and the width always comes first.
 
 mod nearest;
 mod passes;
@@ -14,7 +15,7 @@ use crate::picture::{Picture, check_size};
 use windows::Windows;
 
 impl Picture {
-    /// The picture at another size. Equal to PIL's `Image.resize((width, height), filter)`.
+    /// The picture at another size. Equal to PIL's `Image.resize((width, height), filter)`, except for the filter of PyTorch.
     pub fn resize(&self, width: u32, height: u32, filter: Filter) -> Result<Picture, ImageError> {
         check_size("resize", width, height)?;
         if (width, height) == (self.width(), self.height()) {
@@ -23,7 +24,8 @@ impl Picture {
         if filter == Filter::Nearest {
             return Picture::from_rgb(width, height, nearest::sample(self, width, height));
         }
-        if rows_first((self.width(), self.height()), (width, height)) {
+        let pil = filter != Filter::TorchBilinear;
+        if pil && rows_first((self.width(), self.height()), (width, height)) {
             self.with_height(height, filter)?.with_width(width, filter)
         } else {
             self.with_width(width, filter)?.with_height(height, filter)

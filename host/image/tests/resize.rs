@@ -71,9 +71,20 @@ fn samples(picture: &Picture) -> String {
 
 #[test]
 fn resizing_equals_pil_bit_for_bit() {
-    for row in table("resize.tsv") {
+    resizes_to("resize.tsv", |code| {
+        Filter::from_pil(code.parse().expect("a code")).expect("a filter")
+    });
+}
+
+#[test]
+fn resizing_equals_pytorch_bit_for_bit() {
+    resizes_to("torch.tsv", |_| Filter::TorchBilinear);
+}
+
+fn resizes_to(name: &str, filter: fn(&str) -> Filter) {
+    for row in table(name) {
         let [source, width, height, code, digest, pixels] = row.try_into().expect("six fields");
-        let filter = Filter::from_pil(code.parse().expect("a code")).expect("a filter");
+        let filter = filter(&code);
         let (width, height) = (width.parse().expect("width"), height.parse().expect("height"));
         let resized = picture(&source).resize(width, height, filter).expect("a picture");
         let case = format!("{source} to {width} x {height} with {filter:?}");

@@ -28,6 +28,7 @@ impl images::HostImage for State {
             images::Filter::Hamming => Filter::Hamming,
             images::Filter::Bicubic => Filter::Bicubic,
             images::Filter::Lanczos => Filter::Lanczos,
+            images::Filter::TorchBilinear => Filter::TorchBilinear,
         };
         self.derive(image, [width, height], |image| {
             image.resize(width, height, filter)

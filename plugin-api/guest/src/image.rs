@@ -33,7 +33,7 @@ impl Normalisation {
     /// CLIP's mean and deviation (arXiv:2103.00020).
     pub fn clip() -> Self {
         let mean = [0.48145466, 0.4578275, 0.40821073];
-        Self::new(1.0 / 255.0, mean, [0.26862954, 0.26130258, 0.27577711])
+        Self::new(1.0 / 255.0, mean, [0.26862954, 0.2613026, 0.2757771])
     }
 
     /// ImageNet's mean and deviation, as torchvision's models have them.

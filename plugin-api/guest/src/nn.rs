@@ -11,4 +11,4 @@ pub use activation::Activation;
 pub use conv::PatchEmbedding;
 pub use mlp::{GatedMlp, Mlp};
 pub use norm::{LayerNorm, RmsNorm};
-pub use shuffle::pixel_shuffle;
+pub use shuffle::{pixel_shuffle, pixel_shuffle_grid};

@@ -7,13 +7,23 @@ use crate::{Context, Result, Tensor};
 pub fn pixel_shuffle(x: &Tensor, by: u32) -> Result<Tensor> {
     let [n, patches, channels] = x.dimensions("the patches to pack")?;
     let side = patches.isqrt();
-    let fits = side * side == patches && by > 0 && side.is_multiple_of(by);
+    let fits = side * side == patches;
+    fits.then_some(())
+        .context(format_args!("{patches} patches are no square"))?;
+    pixel_shuffle_grid(&x.reshape(&[n, side, side, channels]), by)
+}
+
+/// As [`pixel_shuffle`], of patches that lie in rows and columns: `[n, height, width, c]` to
+/// `[n, height / by · width / by, by² · c]`.
+pub fn pixel_shuffle_grid(x: &Tensor, by: u32) -> Result<Tensor> {
+    let [n, height, width, channels] = x.dimensions("the patches to pack")?;
+    let fits = by > 0 && height.is_multiple_of(by) && width.is_multiple_of(by);
     fits.then_some(()).context(format_args!(
-        "{patches} patches are no square that packs {by} by {by}"
+        "{height} by {width} patches cannot be packed {by} by {by}"
     ))?;
-    let packed = side / by;
+    let (rows, columns) = (height / by, width / by);
     let squares = x
-        .reshape(&[n, packed, by, packed, by * channels])
+        .reshape(&[n, rows, by, columns, by * channels])
         .permute(&[0, 1, 3, 2, 4]);
-    Ok(squares.reshape(&[n, packed * packed, by * by * channels]))
+    Ok(squares.reshape(&[n, rows * columns, by * by * channels]))
 }

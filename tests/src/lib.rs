@@ -9,3 +9,4 @@ pub mod program;
 pub mod project;
 pub mod record;
 pub mod scratch;
+pub mod variant;

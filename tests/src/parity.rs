@@ -47,6 +47,19 @@ impl Parity {
 
     /// Compares every case with a model that was opened some other way.
     pub fn check_model(&self, model: &mut Model) {
+        let (oracle, cases) = self.compare(model);
+        let plugin = model.plugins().last().map(|plugin| plugin.stamp.name.clone());
+        record::write(&ParityRecord {
+            folder: self.folder.to_owned(),
+            plugin: plugin.unwrap_or_default(),
+            stands_for: oracle.text("stands_for"),
+            reference: oracle.reference(),
+            cases,
+        });
+    }
+
+    /// As [`Parity::check_model`], but keeps no record: for variants of a model.
+    pub fn compare(&self, model: &mut Model) -> (Oracle, Vec<CaseRecord>) {
         let oracle = Oracle::open(&project::oracle(self.folder));
         let mut cases = Vec::new();
         for case in oracle.cases() {
@@ -64,14 +77,7 @@ impl Parity {
             }
             cases.push(record);
         }
-        let plugin = model.plugins().last().map(|plugin| plugin.stamp.name.clone());
-        record::write(&ParityRecord {
-            folder: self.folder.to_owned(),
-            plugin: plugin.unwrap_or_default(),
-            stands_for: oracle.text("stands_for"),
-            reference: oracle.reference(),
-            cases,
-        });
+        (oracle, cases)
     }
 
     fn check_trace(&self, name: &str, case: &str, oracle: &Oracle, trace: &Trace, record: &mut CaseRecord) {

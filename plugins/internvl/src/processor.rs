@@ -137,3 +137,73 @@ fn original_tiles(config: &Section) -> Result<(u32, u32)> {
         config.get_or("max_dynamic_patch", 6)?,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Case {
+        size: [u32; 2],
+        tiles: u32,
+    }
+
+    fn configure(config: &str, preprocessor: &str) -> Result<InternVlProcessor> {
+        InternVlProcessor::configure(&ModelFiles {
+            config: config.to_owned(),
+            preprocessor: Some(preprocessor.to_owned()),
+            processor: None,
+            generation: None,
+            options: "{}".to_owned(),
+        })
+    }
+
+    #[test]
+    fn tiles_are_counted_as_transformers_does() {
+        let text = include_str!("../../../tests/oracle/internvl/plans.json");
+        let cases: Vec<Case> = serde_json::from_str(text).unwrap();
+        let processor = configure("{}", r#"{"size": {"height": 448, "width": 448}}"#).unwrap();
+        for case in cases {
+            let [width, height] = case.size;
+            let plan = processor.picture(grid(Size { width, height }, 448, 1, 12));
+            assert_eq!(
+                (plan.tiles, plan.features),
+                (case.tiles, 256 * case.tiles),
+                "{:?}",
+                case.size
+            );
+        }
+    }
+
+    #[test]
+    fn rules_of_the_original_layout_are_in_the_config() {
+        let vision = r#""vision_config": {"image_size": 448, "patch_size": 14}, "llm_config": {}"#;
+        // The old files have plain numbers for sizes, which transformers' layout has not.
+        let old = r#"{"size": 448, "crop_size": 448}"#;
+        let plain = configure(&format!("{{{vision}}}"), old).unwrap();
+        assert_eq!(
+            (plain.tiles, plain.overview, plain.features),
+            ((1, 1), false, 256)
+        );
+        assert_eq!(plain.normalisation, Normalisation::imagenet());
+        let dynamic = format!(
+            r#"{{{vision}, "dynamic_image_size": true, "use_thumbnail": true, "max_dynamic_patch": 12}}"#
+        );
+        let dynamic = configure(&dynamic, old).unwrap();
+        assert_eq!((dynamic.tiles, dynamic.overview), ((1, 12), true));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let refusal = |config: &str, rules: &str| configure(config, rules).err().unwrap().to_string();
+        let size = r#"{"size": {"height": 448}, "max_patches": 0}"#;
+        assert!(refusal("{}", size).contains("0 tiles"));
+        let error = refusal("{}", r#"{"size": {"height": 434}}"#);
+        assert!(error.contains("434 pixels hold 31 patches"), "{error}");
+        let error = refusal(r#"{"downsample_ratio": 0.0}"#, "{}");
+        assert!(error.contains("`downsample_ratio`"), "{error}");
+        let error = refusal(r#"{"vision_config": {"patch_size": [14, 7]}}"#, "{}");
+        assert!(error.contains("`patch_size`"), "{error}");
+    }
+}

@@ -23,3 +23,27 @@ pub fn grid(size: Size, tile: u32, least: u32, most: u32) -> (u32, u32) {
     }
     best.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Case {
+        size: [u32; 2],
+        columns: u32,
+        rows: u32,
+    }
+
+    #[test]
+    fn grids_are_those_of_transformers() {
+        let text = include_str!("../../../tests/oracle/internvl/plans.json");
+        let cases: Vec<Case> = serde_json::from_str(text).unwrap();
+        for case in cases {
+            let [width, height] = case.size;
+            let found = grid(Size { width, height }, 448, 1, 12);
+            assert_eq!(found, (case.columns, case.rows), "{:?}", case.size);
+        }
+    }
+}

@@ -111,3 +111,48 @@ fn kept(size: Size, rows: u32, columns: u32) -> (Range<u32>, Range<u32>) {
 fn round_to_7_places(x: f64) -> f64 {
     format!("{x:.7}").parse().expect("a formatted number is a number")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Case {
+        size: [u32; 2],
+        padded: [u32; 2],
+        fitted: [u32; 2],
+        /// Row and column of the first patch that is kept.
+        first: Option<[u32; 2]>,
+        /// Rows and columns of patches that are kept.
+        kept: [u32; 2],
+        features: u32,
+    }
+
+    fn size([width, height]: [u32; 2]) -> Size {
+        Size { width, height }
+    }
+
+    #[test]
+    fn sizes_and_features_are_those_of_transformers() {
+        let text = include_str!("../../../tests/oracle/llava_next/plans.json");
+        let cases: Vec<Case> = serde_json::from_str(text).unwrap();
+        let sizes = [[672, 336], [336, 672], [672, 672], [336, 1008], [1008, 336]].map(size);
+        for case in cases {
+            let place = format!("{:?}", case.size);
+            let anyres = Anyres::new(size(case.size), &sizes, 336, 24);
+            assert_eq!(anyres.padded, size(case.padded), "{place}");
+            assert_eq!(anyres.fitted, size(case.fitted), "{place}");
+            let kept = [anyres.kept_rows.len() as u32, anyres.kept_columns.len() as u32];
+            assert_eq!(kept, case.kept, "{place}");
+            if let Some(first) = case.first {
+                assert_eq!(
+                    [anyres.kept_rows.start, anyres.kept_columns.start],
+                    first,
+                    "{place}"
+                );
+            }
+            assert_eq!(24 * 24 + anyres.features(), case.features, "{place}");
+        }
+    }
+}

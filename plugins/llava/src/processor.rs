@@ -219,3 +219,82 @@ fn sizes(rules: &Section, config: &Section, tile: u32) -> Result<Vec<Size>> {
         .map(|&[height, width]| Size { width, height })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Case {
+        size: [u32; 2],
+        resized: [u32; 2],
+    }
+
+    fn configure(config: &str, preprocessor: &str) -> Result<LlavaProcessor> {
+        LlavaProcessor::configure(&ModelFiles {
+            config: config.to_owned(),
+            preprocessor: Some(preprocessor.to_owned()),
+            processor: None,
+            generation: None,
+            options: "{}".to_owned(),
+        })
+    }
+
+    fn refusal(config: &str, preprocessor: &str) -> String {
+        configure(config, preprocessor).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn shorter_sides_are_those_of_transformers() {
+        let text = include_str!("../../../tests/oracle/llava/plans.json");
+        let cases: Vec<Case> = serde_json::from_str(text).unwrap();
+        let size = |[width, height]: [u32; 2]| Size { width, height };
+        for case in cases {
+            let resized = Resize::ShortestEdge(336).size(size(case.size)).unwrap();
+            assert_eq!(resized, size(case.resized), "{:?}", case.size);
+        }
+        assert!(Resize::ShortestEdge(336).size(size([1, u32::MAX])).is_err());
+    }
+
+    #[test]
+    fn rules_left_out_are_the_reference_s() {
+        // transformers 5.23: LlavaConfig's own vision tower, LlavaNextConfig's pinpoints.
+        let rules = r#"{"size": {"shortest_edge": 336}}"#;
+        let processor = configure("{}", rules).unwrap();
+        assert_eq!(
+            (processor.features, processor.patches, processor.side),
+            (576, 24, 336)
+        );
+        assert_eq!(processor.normalisation, Normalisation::clip());
+        assert_eq!((processor.filter, processor.sizes), (Filter::Bicubic, None));
+        let tiled = configure(r#"{"model_type": "llava_next"}"#, rules).unwrap();
+        assert_eq!(
+            tiled.sizes.unwrap()[0],
+            Size {
+                width: 672,
+                height: 336
+            }
+        );
+    }
+
+    #[test]
+    fn class_tokens_are_kept_where_the_config_says_so() {
+        let rules = r#"{"size": {"shortest_edge": 336}}"#;
+        let full = configure(r#"{"vision_feature_select_strategy": "full"}"#, rules).unwrap();
+        assert_eq!(full.features, 577);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let error = refusal("{}", r#"{"size": {"shortest_edge": 224}}"#);
+        assert!(error.contains("224 pixels") && error.contains("336"), "{error}");
+        let error = refusal(r#"{"vision_config": {"model_type": "pixtral"}}"#, "{}");
+        assert!(error.contains("`pixtral`"), "{error}");
+        let next = r#"{"model_type": "llava_next", "image_grid_pinpoints": [[336, 500]]}"#;
+        let error = refusal(next, r#"{"size": {"shortest_edge": 336}}"#);
+        assert!(error.contains("multiples of the tile's 336"), "{error}");
+        let error = refusal(r#"{"vision_feature_select_strategy": "class"}"#, "{}");
+        assert!(error.contains("`class`"), "{error}");
+    }
+}

@@ -1,0 +1,45 @@
+//! A model's folder with something changed: another naming of its weights, a file left out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use monocle_weights::Header;
+use serde_json::{Value, json};
+
+use crate::project;
+
+/// A copy of a folder of `tests/oracle`, called `name`, without the files in `without`.
+pub fn copy(folder: &str, name: &str, without: &[&str]) -> PathBuf {
+    let target = project::target().join("variants").join(name);
+    fs::create_dir_all(&target).unwrap_or_else(|error| panic!("{}: {error}", target.display()));
+    for entry in fs::read_dir(project::oracle(folder)).expect("the oracle's folder can be read") {
+        let path = entry.expect("the oracle's folder can be read").path();
+        let file = path.file_name().expect("an entry has a name");
+        let copied = target.join(file);
+        if without.iter().any(|name| file == *name) {
+            fs::remove_file(&copied).ok();
+        } else if path.is_file() {
+            fs::copy(&path, &copied).unwrap_or_else(|error| panic!("{}: {error}", copied.display()));
+        }
+    }
+    target
+}
+
+/// Gives the tensors of a folder's `model.safetensors` other names.
+pub fn rename(folder: &Path, rename: impl Fn(&str) -> String) {
+    let path = folder.join("model.safetensors");
+    let bytes = fs::read(&path).expect("the checkpoint can be read");
+    let header = Header::parse(&bytes).expect("the checkpoint is sound");
+    let length = u64::from_le_bytes(*bytes.first_chunk().expect("a checkpoint has a length")) as usize;
+    let old: Value = serde_json::from_slice(&bytes[8..8 + length]).expect("the header is JSON");
+    let mut new = json!({});
+    for tensor in &header.tensors {
+        new[rename(&tensor.name)] = old[&tensor.name].clone();
+    }
+    let mut text = serde_json::to_vec(&new).expect("a header is written");
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut written = (text.len() as u64).to_le_bytes().to_vec();
+    written.extend(text);
+    written.extend(&bytes[8 + length..]);
+    fs::write(&path, written).expect("the checkpoint can be written");
+}

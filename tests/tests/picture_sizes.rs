@@ -116,3 +116,15 @@ fn glm4v() {
     let cases = golden("qwen2_vl", |case| case["most"] == 62720);
     check("glm4v", |size| find(&cases, size).map(|case| patches(case, 28)));
 }
+
+#[test]
+fn smolvlm() {
+    for folder in ["smolvlm", "idefics3"] {
+        check(folder, |_| None);
+    }
+}
+
+#[test]
+fn nanollava() {
+    check("nanollava", |_| Some(729)); // 384 / 14, squared
+}

@@ -88,6 +88,19 @@ impl Oracle {
 
     /// Floats of an array, row-major, and its shape.
     pub fn floats(&self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
+        if let Some((_, levels)) = self.floats_as_stored(&format!("{name}/levels")) {
+            // As `packed` in collect_parity.py stores few different values.
+            let (shape, bytes) = self.array(name, StoredType::U16)?;
+            let (places, _) = bytes.as_chunks::<2>();
+            let values = places
+                .iter()
+                .map(|place| levels[usize::from(u16::from_le_bytes(*place))]);
+            return Some((shape, values.collect()));
+        }
+        self.floats_as_stored(name)
+    }
+
+    fn floats_as_stored(&self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
         let (shape, bytes) = self.array(name, StoredType::F32)?;
         let (values, _) = bytes.as_chunks::<4>();
         Some((

@@ -61,19 +61,15 @@ fn refusal(name: &str, content: &[u8]) -> String {
 #[test]
 fn what_is_no_component_is_refused() {
     let cases: [(&str, &[u8], &str); 5] = [
-        (
-            "text",
-            b"hello",
-            "FILE is not a usable plugin: it is not WebAssembly",
-        ),
-        ("empty", b"", "FILE is not a usable plugin: it is not WebAssembly"),
+        ("text", b"hello", "is not a usable plugin: it is not WebAssembly"),
+        ("empty", b"", "is not a usable plugin: it is not WebAssembly"),
         (
             "module",
             b"\0asm\x01\0\0\0",
             "it is a core WebAssembly module, not a component",
         ),
         ("bare", b"\0asm\x0d\0\x01\0", "it has no section `monocle:plugin`"),
-        ("newer", b"\0asm\x63\0\x01\0", "FILE is not a usable plugin: "),
+        ("newer", b"\0asm\x63\0\x01\0", "is not a usable plugin: "),
     ];
     for (name, content, words) in cases {
         let error = refusal(name, content);

@@ -7,6 +7,7 @@ mod plugins;
 mod progress;
 mod request;
 mod run;
+mod size;
 mod stats;
 mod wrap;
 

@@ -3,6 +3,7 @@
 mod answer;
 pub mod error;
 pub mod generate;
+pub mod memory;
 pub mod pictures;
 pub mod prepare;
 mod process_memory;

@@ -12,15 +12,16 @@ use std::time::{Duration, Instant};
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::Plugin as PluginChoice;
 use monocle_tensor::backend::Backend;
-use monocle_tensor::stored::{Matrix, Weight};
+use monocle_tensor::stored::Weight;
 use monocle_text::template::{Candidates, plain_template, repository_template};
 use monocle_text::{OutputRules, Tokenizer};
 use monocle_weights::hub::Progress;
 use monocle_weights::{Checkpoint, ModelFolder, NameRules};
 
 use crate::engine::error::EngineError;
+use crate::engine::memory::{MemoryLimit, MemoryPolicy};
 use crate::engine::programs::Programs;
-use crate::engine::report::ModelReport;
+use crate::engine::report::{ModelReport, PhaseMemory};
 use crate::plugin::component::Plugin;
 use crate::plugin::contract::{ModelFiles, Plan};
 use crate::plugin::error::{Fault, PluginError};
@@ -48,6 +49,8 @@ pub struct Model {
     services: Rc<ModelServices>,
     weights: Option<Arc<Vec<Weight>>>,
     on_engine: bool,
+    pub(crate) memory: MemoryPolicy,
+    pub(crate) load_memory: PhaseMemory,
 }
 
 /// What a caller may ask for besides the model.
@@ -55,6 +58,8 @@ pub struct Model {
 pub struct OpenOptions {
     /// A template that goes before all others: its text.
     pub template: Option<String>,
+    /// Bytes that may be used, in place of the default share.
+    pub memory_limit: Option<usize>,
 }
 
 impl Model {
@@ -84,6 +89,7 @@ impl Model {
         let adapter_files = |choice: &PluginChoice| files(&folder, choice);
         let processor_files = adapter_files(manifest.adapter.as_ref().unwrap_or(&manifest.plugin))?;
         let network_files = adapter_files(&manifest.plugin)?;
+        let memory = MemoryPolicy::new(MemoryLimit::choose(options.memory_limit, backend.as_ref()));
         Ok(Self {
             report: ModelReport {
                 name: manifest.name.clone(),
@@ -101,6 +107,8 @@ impl Model {
             services: Rc::new(ModelServices::new(tokenizer, checkpoint, candidates)),
             weights: None,
             on_engine: false,
+            memory,
+            load_memory: PhaseMemory::default(),
         })
     }
 
@@ -117,7 +125,10 @@ impl Model {
             };
             self.load_instance(&mut instance)?;
         }
+        self.check_memory(&self.weights_estimate())?;
+        self.backend.reset_peak();
         self.backend.load(self.weights(), progress)?;
+        self.load_memory = PhaseMemory::now(self.backend.as_ref());
         self.on_engine = true;
         self.load_time += started.elapsed();
         Ok(())
@@ -147,7 +158,12 @@ impl Model {
     pub fn weight_bytes(&self) -> usize {
         self.weights
             .as_ref()
-            .map_or(0, |weights| weights.iter().map(stored_bytes).sum())
+            .map_or(0, |weights| weights.iter().map(Weight::stored_bytes).sum())
+    }
+
+    /// How much memory may be used; `None` where nobody knows how much there is.
+    pub fn memory_limit(&self) -> Option<MemoryLimit> {
+        self.memory.limit
     }
 
     /// The engine.
@@ -332,16 +348,4 @@ fn files(folder: &ModelFolder, choice: &PluginChoice) -> Result<ModelFiles, Mode
         generation: folder.text("generation_config.json")?,
         options: serde_json::Value::Object(choice.options.clone()).to_string(),
     })
-}
-
-fn stored_bytes(weight: &Weight) -> usize {
-    let tensor = |tensor: &monocle_tensor::stored::StoredTensor| tensor.len() * tensor.kind.size();
-    let matrix_and_bias = |matrix: &Matrix, bias: &Option<monocle_tensor::stored::StoredTensor>| {
-        matrix.stored_bytes() + bias.as_ref().map_or(0, tensor)
-    };
-    match weight {
-        Weight::Tensor(stored) => tensor(stored),
-        Weight::Embedding(matrix) => matrix.stored_bytes(),
-        Weight::Linear { matrix, bias } | Weight::Experts { matrix, bias } => matrix_and_bias(matrix, bias),
-    }
 }

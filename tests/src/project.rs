@@ -75,7 +75,7 @@ pub fn open_folder(folder: &Path) -> Model {
     let declaration = places
         .find(&folder.display().to_string(), &mut |_| {})
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    open(&places, &declaration)
+    open(&places, &declaration, OpenOptions::default())
 }
 
 /// The model of a manifest, written here: paths in it must be absolute.
@@ -85,25 +85,32 @@ pub fn open_manifest(text: &str) -> Model {
 
 /// As [`open_manifest`], with the tests' own plugins too; what is wrong is the caller's.
 pub fn try_open_manifest(text: &str) -> Result<Model, ModelError> {
+    try_open(text, OpenOptions::default())
+}
+
+/// As [`open_manifest`], with a limit on memory, in bytes.
+pub fn open_manifest_within(text: &str, memory_limit: usize) -> Model {
+    let options = OpenOptions {
+        memory_limit: Some(memory_limit),
+        ..OpenOptions::default()
+    };
+    try_open(text, options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn try_open(text: &str, options: OpenOptions) -> Result<Model, ModelError> {
     let declaration = Declaration {
         manifest: Manifest::from_str(text, "test.toml")?,
         declared_by: "test.toml".to_owned(),
     };
     let places = places_with(vec![plugins(), test_plugins()]);
-    Model::open(
-        &places,
-        &declaration,
-        OpenOptions::default(),
-        engine(),
-        &mut |_| {},
-    )
+    Model::open(&places, &declaration, options, engine(), &mut |_| {})
 }
 
 fn engine() -> Box<CpuBackend> {
     Box::new(CpuBackend::new(Some(2)))
 }
 
-fn open(places: &Places, declaration: &Declaration) -> Model {
-    Model::open(places, declaration, OpenOptions::default(), engine(), &mut |_| {})
+fn open(places: &Places, declaration: &Declaration, options: OpenOptions) -> Model {
+    Model::open(places, declaration, options, engine(), &mut |_| {})
         .unwrap_or_else(|error| panic!("{}: {error}", declaration.declared_by))
 }

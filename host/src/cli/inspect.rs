@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use clap::Args;
-use monocle::engine::prepare::MemoryEstimate;
+use monocle::engine::memory::{MemoryEstimate, MemoryLimit};
 use monocle::engine::report::{ImageReport, ModelReport, PluginReport, PromptReport};
 use monocle_weights::Summary;
 use serde::Serialize;
@@ -65,8 +65,29 @@ struct Inspection {
     token_ids: Vec<u32>,
     images: Vec<ImageReport>,
     weights: WeightsReport,
-    weights_used_bytes: usize,
-    memory: MemoryEstimate,
+    memory: MemoryInspection,
+}
+
+/// What it would take, what it may take, and whether that fits.
+#[derive(Debug, Serialize)]
+struct MemoryInspection {
+    #[serde(flatten)]
+    estimate: MemoryEstimate,
+    total_bytes: usize,
+    limit_bytes: Option<usize>,
+    fits: bool,
+}
+
+impl MemoryInspection {
+    fn new(estimate: MemoryEstimate, limit: Option<MemoryLimit>) -> Self {
+        let (total_bytes, limit_bytes) = (estimate.total(), limit.map(|limit| limit.bytes));
+        Self {
+            estimate,
+            total_bytes,
+            limit_bytes,
+            fits: limit_bytes.is_none_or(|limit| total_bytes <= limit),
+        }
+    }
 }
 
 impl Inspect {
@@ -88,8 +109,7 @@ impl Inspect {
             token_ids: prepared.prompt.ids().to_vec(),
             images: prepared.image_reports(),
             weights: model.checkpoint().summary().into(),
-            weights_used_bytes: model.weight_bytes(),
-            memory: prepared.estimate,
+            memory: MemoryInspection::new(prepared.estimate, model.memory_limit()),
         };
         match self.json {
             true => output::print_json(&inspection),
@@ -124,17 +144,18 @@ fn text(inspection: &Inspection, max_tokens: usize) -> String {
     for image in &inspection.images {
         lines.add("picture", stats::picture(image));
     }
+    for line in stats::estimate(&inspection.memory.estimate, max_tokens) {
+        lines.add("memory", line);
+    }
     let memory = &inspection.memory;
-    lines.add(
-        "memory",
-        format!(
-            "{} weights (mapped), {} caches for {max_tokens} tokens more, {} pixels and features, {} intermediate results",
-            stats::bytes(inspection.weights_used_bytes),
-            stats::bytes(memory.cache_bytes),
-            stats::bytes(memory.feature_bytes),
-            stats::bytes(memory.program_bytes)
-        ),
-    );
+    if let Some(limit) = memory.limit_bytes {
+        let verdict = if memory.fits { "fits" } else { "does not fit" };
+        let total = stats::bytes(memory.total_bytes);
+        lines.add(
+            "memory",
+            format!("{total} in all {verdict} the limit of {}", stats::bytes(limit)),
+        );
+    }
     let prompt = &inspection.prompt;
     lines.add("template", format!("from {}", prompt.template));
     lines.add(

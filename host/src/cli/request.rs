@@ -53,6 +53,11 @@ pub struct RequestArguments {
     #[arg(long, value_enum, default_value_t = Engine::Cpu)]
     pub engine: Engine,
 
+    /// Memory that weights, pictures and the engine may take, like `4GB`; what needs more is refused before it is computed
+    /// [default: what the device recommends, else three quarters of the machine's memory]
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    pub memory_limit: Option<usize>,
+
     /// Processor threads [default: one a core]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
@@ -78,7 +83,10 @@ impl RequestArguments {
         let places = Places::from_env();
         let mut bar = DownloadBar::new(quiet);
         let declaration = places.find(&self.model, &mut |progress| bar.update(progress))?;
-        let options = OpenOptions { template };
+        let options = OpenOptions {
+            template,
+            memory_limit: self.memory_limit,
+        };
         let model = Model::open(&places, &declaration, options, self.backend(), &mut |progress| {
             bar.update(progress)
         })?;

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use monocle::engine::generate::describe;
-use monocle::engine::report::{ImageReport, PluginReport, Report};
+use monocle::engine::memory::MemoryEstimate;
+use monocle::engine::report::{ImageReport, PhaseMemory, PluginReport, Report};
 use monocle_text::{Flag, RemovedKind};
 
 /// What was done and what it cost, a line each.
@@ -74,16 +75,24 @@ pub fn text(report: &Report) -> String {
     lines.add("total", time(timings.total));
     let memory = &report.memory;
     lines.add("weights", bytes(memory.weights_bytes));
+    let limit = memory.limit_bytes.map_or("unknown".to_owned(), bytes);
     lines.add(
         "memory",
         format!(
-            "peak {} encode, {} prefill, {} decode; {} were expected",
-            bytes(memory.encode_peak_bytes),
-            bytes(memory.prefill_peak_bytes),
-            bytes(memory.decode_peak_bytes),
-            bytes(memory.estimated_bytes)
+            "{} expected with weights and pictures, {} of it the engine's; the limit is {limit}",
+            bytes(memory.estimate.total()),
+            bytes(memory.estimate.engine_peak())
         ),
     );
+    let phases = [
+        ("load", &memory.load),
+        ("encode", &memory.encode),
+        ("prefill", &memory.prefill),
+        ("decode", &memory.decode),
+    ];
+    for (name, phase) in phases {
+        lines.add("memory", format!("{name}: {}", self::phase(phase)));
+    }
     if let Some(peak) = memory.process_peak_bytes {
         lines.add("process", format!("peak {} resident", bytes(peak)));
     }
@@ -124,6 +133,38 @@ pub fn picture(image: &ImageReport) -> String {
         let _ = write!(line, "; {step}");
     }
     line
+}
+
+/// What is expected, a line a subject.
+pub fn estimate(estimate: &MemoryEstimate, max_tokens: usize) -> [String; 2] {
+    let parts = format!(
+        "{} weights as stored, {} pictures, {} features, {} caches for {max_tokens} tokens more, {} intermediate results",
+        bytes(estimate.weights_bytes),
+        bytes(estimate.picture_bytes),
+        bytes(estimate.feature_bytes),
+        bytes(estimate.cache_bytes),
+        bytes(estimate.program_bytes)
+    );
+    let peaks = format!(
+        "the engine's peak: {} encode, {} prefill, {} decode",
+        bytes(estimate.encode_peak_bytes),
+        bytes(estimate.prefill_peak_bytes),
+        bytes(estimate.decode_peak_bytes)
+    );
+    [parts, peaks]
+}
+
+fn phase(phase: &PhaseMemory) -> String {
+    let process = phase
+        .process_bytes
+        .map(|resident| format!("; the process {}", bytes(resident)));
+    format!(
+        "peak {}, then {} in use and {} kept for reuse{}",
+        bytes(phase.peak_bytes),
+        bytes(phase.active_bytes),
+        bytes(phase.cached_bytes),
+        process.unwrap_or_default()
+    )
 }
 
 /// Bytes with a unit.

@@ -4,6 +4,7 @@ use monocle_image::ImageError;
 use monocle_tensor::backend::BackendError;
 use monocle_text::{SamplingError, TokenizerError};
 
+use super::memory::{MemoryEstimate, MemoryLimit};
 use crate::plugin::contract::Size;
 use crate::plugin::error::PluginError;
 
@@ -54,16 +55,13 @@ pub enum EngineError {
         /// The context.
         limit: usize,
     },
-    /// More memory than there is.
-    #[error(
-        "the request needs {} MiB besides the weights, and this machine has {} MiB\n\nhint: use fewer or smaller \
-         pictures, a shorter prompt, or a smaller `--prefill-chunk`", .needed >> 20, .installed >> 20
-    )]
+    /// More memory than there may be.
+    #[error("{}", too_large(.estimate, .limit))]
     TooLarge {
-        /// Bytes of caches, features and intermediate results.
-        needed: usize,
-        /// Bytes of memory.
-        installed: usize,
+        /// What it would take.
+        estimate: Box<MemoryEstimate>,
+        /// What it may take.
+        limit: MemoryLimit,
     },
     /// A plugin failed.
     #[error(transparent)]
@@ -77,6 +75,31 @@ pub enum EngineError {
     /// The sampling options are no good, or the logits are not.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+}
+
+fn too_large(estimate: &MemoryEstimate, limit: &MemoryLimit) -> String {
+    // Up, so that what does not fit never reads as what does.
+    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+    let weights = estimate.weights_bytes.max(estimate.engine_weights_bytes);
+    let (limit, source) = (limit.bytes >> 20, limit.source);
+    if estimate.engine_peak() == estimate.engine_weights_bytes {
+        return format!(
+            "the weights take {} MiB, and the limit is {limit} MiB ({source})\n\nhint: use a smaller or more quantised \
+             model, or raise `--memory-limit`",
+            mib(weights)
+        );
+    }
+    format!(
+        "the request needs {} MiB, and the limit is {limit} MiB ({source}): {} MiB of weights, {} MiB of pictures, {} MiB of \
+         features, {} MiB of caches, {} MiB of intermediate results\n\nhint: use fewer or smaller pictures (`image.max_pixels` in \
+         the manifest shrinks them), fewer `--max-tokens`, a smaller `--prefill-chunk`, or raise `--memory-limit`",
+        mib(estimate.total()),
+        mib(weights),
+        mib(estimate.picture_bytes),
+        mib(estimate.feature_bytes),
+        mib(estimate.cache_bytes),
+        mib(estimate.program_bytes)
+    )
 }
 
 /// Errors of files name the file already.

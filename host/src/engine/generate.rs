@@ -13,7 +13,9 @@ use super::answer::{Answer, ThinkingBudget};
 use super::error::EngineError;
 use super::prepare::{Prepared, Request};
 use super::process_memory;
-use super::report::{HostReport, MemoryReport, PluginCalls, PluginReport, PromptReport, Report, Timings};
+use super::report::{
+    HostReport, MemoryReport, PhaseMemory, PluginCalls, PluginReport, PromptReport, Report, Timings,
+};
 use crate::model::Model;
 use crate::plugin::instance::Instance;
 use crate::plugin::stamp::CONTRACT;
@@ -54,6 +56,7 @@ impl Model {
         let started = Instant::now();
         let sampler = Sampler::new(options.sampling.clone())?;
         let mut prepared = self.prepare(request, options.max_tokens, options.prefill_chunk)?;
+        self.check_memory(&prepared.estimate)?;
         self.load_weights(&mut |_, _| {})?;
         let sequence = self.backend.new_sequence();
         let result = Run {
@@ -66,6 +69,7 @@ impl Model {
         .answer(sampler, sink);
         // Whatever happened, the sequence's caches are given back.
         self.backend.drop_sequence(sequence);
+        self.settle_memory();
         let mut report = result?;
         for instance in [Some(&mut prepared.processor), prepared.network.as_mut()]
             .into_iter()
@@ -83,22 +87,23 @@ impl Model {
         Ok(report)
     }
 
-    /// Feature sets of every picture, and how long their pixels and their encoding took.
+    /// Feature sets of every picture; the time goes to `timings`.
     fn encode_pictures(
         &mut self,
         prepared: &mut Prepared,
-    ) -> Result<(Vec<Rc<[Tensor]>>, Duration, Duration), EngineError> {
+        timings: &mut Timings,
+    ) -> Result<Vec<Rc<[Tensor]>>, EngineError> {
         let mut features = Vec::with_capacity(prepared.encoders.len());
-        let (mut preparing, mut encoding) = (Duration::ZERO, Duration::ZERO);
+        timings.images = prepared.image_time;
         for index in 0..prepared.encoders.len() {
             let started = Instant::now();
             let pixels = prepared.take_pixels(index)?;
-            preparing += started.elapsed();
+            timings.images += started.elapsed();
             let started = Instant::now();
             features.push(self.encode_picture(prepared, index, pixels)?);
-            encoding += started.elapsed();
+            timings.encode += started.elapsed();
         }
-        Ok((features, preparing, encoding))
+        Ok(features)
     }
 
     /// One picture through the vision tower: its feature sets.
@@ -192,28 +197,28 @@ impl Run<'_> {
         };
         let mut memory = MemoryReport {
             weights_bytes: self.model.weight_bytes(),
-            estimated_bytes: self.prepared.estimate.total(),
+            limit_bytes: self.model.memory.limit.map(|limit| limit.bytes),
+            estimate: self.prepared.estimate,
+            load: self.model.load_memory,
             ..MemoryReport::default()
         };
 
         self.model.backend.reset_peak();
-        let (features, preparing, encoding) = self.model.encode_pictures(self.prepared)?;
-        timings.images = self.prepared.image_time + preparing;
-        timings.encode = encoding;
-        memory.encode_peak_bytes = self.model.backend.memory().peak;
+        let features = self.model.encode_pictures(self.prepared, &mut timings)?;
+        memory.encode = self.end_phase();
 
         self.model.backend.reset_peak();
         let started = Instant::now();
         let logits = self.prefill(&features)?;
         timings.prefill = started.elapsed();
         drop(features);
-        memory.prefill_peak_bytes = self.model.backend.memory().peak;
+        memory.prefill = self.end_phase();
 
         self.model.backend.reset_peak();
         let calls_before = self.plugin_calls();
         let (output, token_ids, first_token, last_token) = self.decode(logits, sampler, sink)?;
         let calls = self.plugin_calls() - calls_before;
-        memory.decode_peak_bytes = self.model.backend.memory().peak;
+        memory.decode = self.end_phase();
         memory.process_peak_bytes = process_memory::peak_resident();
         timings.first_token = first_token.unwrap_or(last_token).duration_since(self.started);
         timings.decode = first_token.map_or(Duration::ZERO, |first| last_token.duration_since(first));
@@ -248,6 +253,13 @@ impl Run<'_> {
             },
             notes,
         })
+    }
+
+    /// What the phase took; what is left of it is given back if need be.
+    fn end_phase(&mut self) -> PhaseMemory {
+        let memory = PhaseMemory::now(self.model.backend.as_ref());
+        self.model.relieve_memory();
+        memory
     }
 
     /// The prompt through the decoder; gives the logits after its last token.

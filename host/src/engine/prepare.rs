@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use monocle_image::Picture;
 use monocle_tensor::backend::BackendError;
-use monocle_tensor::operation::Op;
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
 
 use super::error::EngineError;
+use super::memory::MemoryEstimate;
 use super::pictures::{self, Opened, PictureInput};
-use super::process_memory;
 use super::programs::EncodeSignature;
 use super::prompt::Prompt;
 use super::report::ImageReport;
@@ -68,33 +67,12 @@ pub struct Prepared {
     pub(super) encoders: Vec<Rc<Program>>,
     /// Tokens of one prefill step.
     pub chunk: usize,
-    /// What it is expected to take, weights not included.
+    /// What it is expected to take.
     pub estimate: MemoryEstimate,
     pub(super) image_time: Duration,
     pub(super) plan_time: Duration,
     pub(super) record_time: Duration,
 }
-
-/// Expected memory, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct MemoryEstimate {
-    /// Key-value caches for the prompt and the tokens to come.
-    pub cache_bytes: usize,
-    /// Pixels and features of all pictures.
-    pub feature_bytes: usize,
-    /// The largest program's intermediate results.
-    pub program_bytes: usize,
-}
-
-impl MemoryEstimate {
-    /// All of it.
-    pub fn total(&self) -> usize {
-        self.cache_bytes + self.feature_bytes + self.program_bytes
-    }
-}
-
-/// Bytes of a float on engines that compute in 32 bits.
-const FLOAT: usize = 4;
 
 impl Model {
     /// Plans a request and checks it, computing nothing. `max_tokens` bounds the answer, `chunk` is the size of a prefill step.
@@ -181,17 +159,14 @@ impl Model {
         while start < prepared.prompt.len() {
             let end = prepared.prompt.chunk_end(start, chunk);
             let shape = prepared.batch_shape(start..end, 1);
-            programs.push(self.forward_program(&mut prepared, shape)?);
+            programs.push((self.forward_program(&mut prepared, shape)?, end));
             start = end;
         }
         // The decode step too, so that no plugin code runs once tokens flow.
         let decode = prepared.decode_shape();
-        programs.push(self.forward_program(&mut prepared, decode)?);
-        prepared.estimate = estimate(&prepared, &programs, max_tokens);
-        let needed = prepared.estimate.total();
-        if let Some(installed) = process_memory::installed().filter(|installed| needed > *installed) {
-            return Err(EngineError::TooLarge { needed, installed });
-        }
+        let tokens = prepared.prompt.len().saturating_add(max_tokens);
+        programs.push((self.forward_program(&mut prepared, decode)?, tokens));
+        prepared.estimate = self.estimate(&prepared, &programs);
         prepared.record_time = started.elapsed();
         Ok(prepared)
     }
@@ -307,45 +282,4 @@ fn check_widths(instance: &Instance, encoders: &[Rc<Program>]) -> Result<(), Plu
             Err(instance.error("network.encode", Fault::Inconsistent(reason)))
         }
     }
-}
-
-fn estimate(prepared: &Prepared, programs: &[Rc<Program>], max_tokens: usize) -> MemoryEstimate {
-    let tokens = prepared.prompt.len() + max_tokens;
-    let cache_bytes = programs
-        .first()
-        .map_or(0, |program| cache_bytes_per_token(program) * tokens);
-    let pixels = prepared.plan.images.iter().flat_map(|image| &image.pixels);
-    let pixels: usize = pixels.map(|shape| shape.iter().product::<usize>()).sum();
-    let features = prepared
-        .encoders
-        .iter()
-        .flat_map(|program| program.outputs.iter().map(|output| program.value(*output).len()));
-    let feature_bytes = (pixels + features.sum::<usize>()) * FLOAT;
-    let program_bytes = programs
-        .iter()
-        .chain(&prepared.encoders)
-        .map(|program| program.peak_bytes(FLOAT))
-        .max()
-        .unwrap_or(0);
-    MemoryEstimate {
-        cache_bytes,
-        feature_bytes,
-        program_bytes,
-    }
-}
-
-/// What one token adds to the caches.
-fn cache_bytes_per_token(program: &Program) -> usize {
-    let each = program
-        .nodes
-        .iter()
-        .filter(|node| matches!(node.op, Op::Attend(_)))
-        .map(|node| {
-            let keys_and_values = &node.inputs[1..];
-            keys_and_values
-                .iter()
-                .map(|value| program.value(*value).shape[1..].iter().product::<usize>())
-                .sum::<usize>()
-        });
-    each.sum::<usize>() * FLOAT
 }

@@ -23,23 +23,69 @@ pub fn peak_resident() -> Option<usize> {
     None
 }
 
-/// Bytes of memory that the machine has; `None` where the system does not say.
+/// The bytes that are resident now; `None` where the system does not say.
+pub fn resident() -> Option<usize> {
+    #[cfg(target_os = "linux")]
+    {
+        // proc(5): pages in all, then pages that are resident.
+        let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+        let pages: usize = pages.split_whitespace().nth(1)?.parse().ok()?;
+        pages.checked_mul(page_size()?)
+    }
+    #[cfg(target_os = "macos")]
+    {
+        let mut info = std::mem::MaybeUninit::<libc::proc_taskinfo>::uninit();
+        let size = size_of::<libc::proc_taskinfo>() as libc::c_int;
+        // SAFETY: the pointer is valid for writes of `size` bytes, which is all that proc_pidinfo may write.
+        let written = unsafe {
+            libc::proc_pidinfo(
+                libc::getpid(),
+                libc::PROC_PIDTASKINFO,
+                0,
+                info.as_mut_ptr().cast(),
+                size,
+            )
+        };
+        if written != size {
+            return None;
+        }
+        // SAFETY: proc_pidinfo says that it filled the structure in.
+        usize::try_from(unsafe { info.assume_init() }.pti_resident_size).ok()
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    None
+}
+
+/// Bytes of memory that the machine has, or that the container may use where that is less; `None` where the system does not say.
 pub fn installed() -> Option<usize> {
+    let machine = machine();
+    match container() {
+        Some(container) => Some(machine.map_or(container, |machine| machine.min(container))),
+        None => machine,
+    }
+}
+
+/// What the control group allows, if it limits anything: https://docs.kernel.org/admin-guide/cgroup-v2.html
+fn container() -> Option<usize> {
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?;
+    limit.trim().parse().ok()
+}
+
+fn machine() -> Option<usize> {
     #[cfg(unix)]
     {
         // SAFETY: sysconf reads no memory of ours.
-        let (pages, size) = unsafe {
-            (
-                libc::sysconf(libc::_SC_PHYS_PAGES),
-                libc::sysconf(libc::_SC_PAGESIZE),
-            )
-        };
-        usize::try_from(pages)
-            .ok()?
-            .checked_mul(usize::try_from(size).ok()?)
+        let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
+        usize::try_from(pages).ok()?.checked_mul(page_size()?)
     }
     #[cfg(not(unix))]
     None
+}
+
+#[cfg(unix)]
+fn page_size() -> Option<usize> {
+    // SAFETY: sysconf reads no memory of ours.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()
 }
 
 #[cfg(test)]
@@ -60,5 +106,8 @@ mod tests {
         assert_eq!(touched, (64 << 20) / 4096);
         let after = super::peak_resident().unwrap();
         assert!(after >= 64 << 20 && after >= before, "{before} {after}");
+        let now = super::resident().unwrap();
+        assert!(now >= 64 << 20 && now <= super::peak_resident().unwrap(), "{now}");
+        drop(block);
     }
 }

@@ -81,6 +81,11 @@ impl Prompt {
         self.ids.len()
     }
 
+    /// Whether there is no token.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
     /// Rows of the positions.
     pub fn axes(&self) -> usize {
         self.axes

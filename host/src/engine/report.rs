@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use monocle_tensor::backend::{Backend, MemoryUse};
 use monocle_text::Generated;
 use serde::{Serialize, Serializer};
 
+use super::memory::MemoryEstimate;
+use super::process_memory;
 use crate::plugin::component::Plugin;
 use crate::plugin::contract::{AttentionScheme, Size};
 use crate::plugin::stamp::PluginKind;
@@ -167,16 +170,58 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 pub struct MemoryReport {
     /// Weights as stored: mapped, so shared with the system's file cache.
     pub weights_bytes: usize,
-    /// What was expected before anything was computed: caches and the largest program, weights not included.
-    pub estimated_bytes: usize,
-    /// The engine's peak while pictures were encoded.
-    pub encode_peak_bytes: usize,
-    /// The engine's peak during prefill.
-    pub prefill_peak_bytes: usize,
-    /// The engine's peak during decode.
-    pub decode_peak_bytes: usize,
+    /// The limit; absent where nobody knows how much memory there is.
+    pub limit_bytes: Option<usize>,
+    /// What was expected of the request before anything was computed.
+    pub estimate: MemoryEstimate,
+    /// While weights were loaded, before the first request.
+    pub load: PhaseMemory,
+    /// While pictures were encoded.
+    pub encode: PhaseMemory,
+    /// During prefill.
+    pub prefill: PhaseMemory,
+    /// During decode.
+    pub decode: PhaseMemory,
     /// The most that the process ever had resident, mapped weights included; absent where the system does not say.
     pub process_peak_bytes: Option<usize>,
+}
+
+/// A phase's memory, in bytes: what the engine has allocated, as it counts itself, and what the system says of the process.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct PhaseMemory {
+    /// The most that the engine had at once during the phase.
+    pub peak_bytes: usize,
+    /// What it had at the end of the phase.
+    pub active_bytes: usize,
+    /// What it kept for reuse then.
+    pub cached_bytes: usize,
+    /// What the process had resident then, mapped weights included; absent where the system does not say.
+    pub process_bytes: Option<usize>,
+}
+
+impl PhaseMemory {
+    /// At the end of a phase that began with [`Backend::reset_peak`].
+    pub fn now(backend: &dyn Backend) -> Self {
+        let MemoryUse { active, peak, cached } = backend.memory();
+        Self {
+            peak_bytes: peak,
+            active_bytes: active,
+            cached_bytes: cached,
+            process_bytes: process_memory::resident(),
+        }
+    }
+}
+
+impl MemoryReport {
+    /// The most that the engine had at once while it answered.
+    pub fn engine_peak(&self) -> usize {
+        let phases = [&self.encode, &self.prefill, &self.decode];
+        phases
+            .map(|phase| phase.peak_bytes)
+            .into_iter()
+            .max()
+            .unwrap_or(0)
+    }
 }
 
 /// Calls of plugin functions.

@@ -32,10 +32,12 @@ impl Model {
     /// Runs a request greedily for a number of tokens, the prompt in chunks of a size, and keeps everything.
     pub fn trace(&mut self, request: &Request, chunk: usize, tokens: usize) -> Result<Trace, EngineError> {
         let mut prepared = self.prepare(request, tokens, chunk)?;
+        self.check_memory(&prepared.estimate)?;
         self.load_weights(&mut |_, _| {})?;
         let sequence = self.backend.new_sequence();
         let result = self.trace_sequence(&mut prepared, sequence, tokens);
         self.backend.drop_sequence(sequence);
+        self.settle_memory();
         result
     }
 

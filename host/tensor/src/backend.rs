@@ -40,6 +40,9 @@ impl std::fmt::Debug for Tensor {
     }
 }
 
+/// Bytes of a float on engines that do not say otherwise.
+const FLOAT_BYTES: usize = 4;
+
 /// Names one sequence's state (key-value caches, convolution states, cross-attention context) on an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
@@ -199,4 +202,32 @@ pub trait Backend {
 
     /// Starts a new measurement of [`MemoryUse::peak`] from what is active now.
     fn reset_peak(&mut self);
+
+    /// Hands back to the system what is kept for reuse ([`MemoryUse::cached`]). Nothing that is alive is touched; what comes
+    /// after is the same, the next run takes a little longer. An engine that keeps nothing does nothing.
+    fn clear_cache(&mut self) {}
+
+    /// The most bytes that the device should be asked for, where it has an opinion of its own.
+    fn recommended_limit(&self) -> Option<usize> {
+        None
+    }
+
+    /// Bytes that loading will allocate; weights that are used where they are stored take none.
+    fn weight_bytes(&self, weights: &[Weight]) -> usize {
+        weights.iter().map(Weight::stored_bytes).sum()
+    }
+
+    /// The most bytes that a run of this program will have allocated at once, caches and inputs not counted: an estimate from
+    /// shapes.
+    fn program_bytes(&self, program: &Program) -> usize {
+        program.peak_bytes(FLOAT_BYTES)
+    }
+
+    /// Bytes of the caches of a sequence that holds so many tokens, by any program of its forward pass.
+    fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
+        program
+            .cached_elements()
+            .saturating_mul(tokens)
+            .saturating_mul(FLOAT_BYTES)
+    }
 }

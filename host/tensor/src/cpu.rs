@@ -5,6 +5,7 @@ mod batch;
 mod convolution;
 mod dense;
 mod elementwise;
+mod estimate;
 mod few_rows;
 mod indexing;
 mod interpolation;
@@ -115,7 +116,7 @@ impl Backend for CpuBackend {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<(), BackendError> {
         self.weights.clear();
-        let bytes: Vec<usize> = weights.iter().map(stored_bytes).collect();
+        let bytes: Vec<usize> = weights.iter().map(Weight::stored_bytes).collect();
         let (mut done, all) = (0, bytes.iter().sum());
         for (weight, bytes) in weights.iter().zip(bytes) {
             self.weights.push(load::load(&self.memory, weight)?);
@@ -200,15 +201,22 @@ impl Backend for CpuBackend {
     fn reset_peak(&mut self) {
         self.memory.reset_peak();
     }
-}
 
-fn stored_bytes(weight: &Weight) -> usize {
-    let tensor = |tensor: &crate::stored::StoredTensor| tensor.len() * tensor.kind.size();
-    match weight {
-        Weight::Tensor(stored) => tensor(stored),
-        Weight::Embedding(matrix) => matrix.stored_bytes(),
-        Weight::Linear { matrix, bias } | Weight::Experts { matrix, bias } => {
-            matrix.stored_bytes() + bias.as_ref().map_or(0, tensor)
-        }
+    fn clear_cache(&mut self) {
+        // Prepared programs hold constants.
+        self.prepared.clear();
+        self.memory.clear_cache();
+    }
+
+    fn weight_bytes(&self, weights: &[Weight]) -> usize {
+        weights.iter().map(load::converted_bytes).sum()
+    }
+
+    fn program_bytes(&self, program: &Program) -> usize {
+        estimate::program_bytes(program)
+    }
+
+    fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
+        estimate::cache_bytes(program, tokens)
     }
 }

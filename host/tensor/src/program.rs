@@ -170,6 +170,15 @@ impl Program {
         peak
     }
 
+    /// Elements that one token adds to the caches of this forward pass: keys and values of each attention.
+    pub fn cached_elements(&self) -> usize {
+        let attends = self.nodes.iter().filter(|node| matches!(node.op, Op::Attend(_)));
+        let keys_and_values = attends.flat_map(|node| &node.inputs[1..]);
+        keys_and_values
+            .map(|value| self.value(*value).shape[1..].iter().product::<usize>())
+            .sum()
+    }
+
     /// The first operation in which another recording of the same signature differs.
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         let describe = |program: &Self, index: usize| match program.nodes.get(index) {

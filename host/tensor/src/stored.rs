@@ -229,6 +229,18 @@ impl Weight {
         }
     }
 
+    /// Bytes that it takes as stored.
+    pub fn stored_bytes(&self) -> usize {
+        let tensor = |tensor: &StoredTensor| tensor.len() * tensor.kind.size();
+        match self {
+            Self::Tensor(stored) => tensor(stored),
+            Self::Embedding(matrix) => matrix.stored_bytes(),
+            Self::Linear { matrix, bias } | Self::Experts { matrix, bias } => {
+                matrix.stored_bytes() + bias.as_ref().map_or(0, tensor)
+            }
+        }
+    }
+
     /// The shape of its main tensor, as the plugin sees it.
     pub fn shape(&self) -> Vec<usize> {
         match self {

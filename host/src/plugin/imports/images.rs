@@ -41,7 +41,6 @@ impl images::HostImage for State {
         })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the contract's signature")]
     fn pad(
         &mut self,
         image: Image,

@@ -9,7 +9,7 @@ use super::threads::Threads;
 use crate::operation::{Pooling, Window};
 
 /// Output pixels whose patches are laid out at a time.
-const BLOCK_PIXELS: usize = 512;
+pub const BLOCK_PIXELS: usize = 512;
 
 /// Sizes of one convolution.
 pub struct Convolution<'a> {

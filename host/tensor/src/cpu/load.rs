@@ -1,7 +1,7 @@
 //! Weights as the engine uses them: matrices as they are stored, everything else as floats.
 
 use super::matrix::StoredMatrix;
-use super::memory::Memory;
+use super::memory::{Memory, rounded};
 use super::value::Value;
 use crate::backend::BackendError;
 use crate::stored::{StoredTensor, StoredType, Weight};
@@ -17,6 +17,16 @@ pub enum Loaded {
         /// One a row.
         bias: Option<Value>,
     },
+}
+
+/// Bytes that [`load`] allocates: what is used as a tensor becomes floats, matrices stay where they are stored.
+pub fn converted_bytes(weight: &Weight) -> usize {
+    let tensor = |tensor: &StoredTensor| rounded(tensor.len()) * size_of::<f32>();
+    match weight {
+        Weight::Tensor(stored) => tensor(stored),
+        Weight::Embedding(_) => 0,
+        Weight::Linear { bias, .. } | Weight::Experts { bias, .. } => bias.as_ref().map_or(0, tensor),
+    }
 }
 
 /// Checks a weight and converts what is small.

@@ -26,12 +26,16 @@ pub struct Buffer {
     memory: Memory,
 }
 
+/// The size of a buffer for so many elements: in steps of an eighth at most, so that neighbouring sizes share buffers.
+pub fn rounded(elements: usize) -> usize {
+    let step = (elements.next_power_of_two() / 8).max(16);
+    elements.next_multiple_of(step)
+}
+
 impl Memory {
     /// A buffer of at least `elements` elements, whose contents are whatever was there.
     pub fn take(&self, elements: usize) -> Buffer {
-        // Sizes in steps of an eighth at most, so that neighbouring sizes share buffers.
-        let step = (elements.next_power_of_two() / 8).max(16);
-        let elements = elements.next_multiple_of(step);
+        let elements = rounded(elements);
         let bytes = elements * size_of::<f32>();
         let mut state = self.0.borrow_mut();
         let found = state.free.get_mut(&elements).and_then(Vec::pop);
@@ -45,6 +49,13 @@ impl Memory {
             data: found.unwrap_or_else(|| vec![0.0; elements]),
             memory: self.clone(),
         }
+    }
+
+    /// Hands free buffers back to the system.
+    pub fn clear_cache(&self) {
+        let mut state = self.0.borrow_mut();
+        state.free.clear();
+        state.usage.cached = 0;
     }
 
     /// What is allocated.

@@ -106,11 +106,14 @@ pub fn broadcast(run: &mut Run<'_>) -> Result {
     }))
 }
 
+/// Whether only dimensions of size 1 change places.
+pub fn moves_nothing(shape: &[usize], axes: &[usize]) -> bool {
+    axes.iter().filter(|&&axis| shape[axis] != 1).is_sorted()
+}
+
 pub fn permute(run: &mut Run<'_>, axes: &[usize]) -> Result {
     let shape = run.input_shape(0);
-    // Only dimensions of size 1 move: nothing does.
-    let moving: Vec<usize> = axes.iter().copied().filter(|&axis| shape[axis] != 1).collect();
-    if moving.is_sorted() {
+    if moves_nothing(shape, axes) {
         return run.take_input(0);
     }
     let x = run.input(0)?.floats();

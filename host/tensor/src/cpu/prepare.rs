@@ -23,41 +23,17 @@ pub struct Prepared {
 impl Prepared {
     /// Looks through a program.
     pub fn new(program: &Program, memory: &Memory) -> Self {
-        let mut tables: Vec<(Arc<Rope>, ValueId)> = Vec::new();
-        let mut rope_tables = Vec::with_capacity(program.nodes.len());
-        let mut constants = Vec::with_capacity(program.nodes.len());
-        // The batch's positions may be asked for again and again.
-        let first_positions = program.nodes.iter().position(|node| node.op == Op::Positions);
-        for node in &program.nodes {
-            rope_tables.push(match &node.op {
-                Op::Rope(rope) => {
-                    let mut positions = node.inputs[1];
-                    if let (Op::Positions, Some(first)) =
-                        (&program.nodes[positions.index()].op, first_positions)
-                    {
-                        positions = ValueId(first as u32);
-                    }
-                    let found = tables.iter().position(|(other, at)| {
-                        *at == positions && (Arc::ptr_eq(other, rope) || other == rope)
-                    });
-                    Some(found.unwrap_or_else(|| {
-                        tables.push((Arc::clone(rope), positions));
-                        tables.len() - 1
-                    }))
-                }
-                _ => None,
-            });
-            constants.push(match &node.op {
-                Op::Floats(values) => Some(Value::from_floats(memory, values)),
-                Op::Ints(values) => Some(Value::from_ints(memory, values)),
-                _ => None,
-            });
-        }
+        let constant = |op: &Op| match op {
+            Op::Floats(values) => Some(Value::from_floats(memory, values)),
+            Op::Ints(values) => Some(Value::from_ints(memory, values)),
+            _ => None,
+        };
+        let (rope_tables, tables) = rope_tables(program);
         Self {
             dying: program.dying(),
-            constants,
+            constants: program.nodes.iter().map(|node| constant(&node.op)).collect(),
             rope_tables,
-            tables: tables.len(),
+            tables,
         }
     }
 
@@ -65,4 +41,29 @@ impl Prepared {
     pub fn dies_at(&self, node: usize, value: ValueId) -> bool {
         self.dying[node].contains(&value)
     }
+}
+
+/// For each [`Op::Rope`] the number of its table, and how many tables there are.
+pub fn rope_tables(program: &Program) -> (Vec<Option<usize>>, usize) {
+    // The batch's positions may be asked for again and again.
+    let first_positions = program.nodes.iter().position(|node| node.op == Op::Positions);
+    let mut tables: Vec<(&Arc<Rope>, ValueId)> = Vec::new();
+    let mut number = |rope, mut positions: ValueId| {
+        if let (Op::Positions, Some(first)) = (&program.nodes[positions.index()].op, first_positions) {
+            positions = ValueId(first as u32);
+        }
+        let found = tables
+            .iter()
+            .position(|(other, at)| *at == positions && (Arc::ptr_eq(other, rope) || *other == rope));
+        found.unwrap_or_else(|| {
+            tables.push((rope, positions));
+            tables.len() - 1
+        })
+    };
+    let numbers = program.nodes.iter().map(|node| match &node.op {
+        Op::Rope(rope) => Some(number(rope, node.inputs[1])),
+        _ => None,
+    });
+    let numbers = numbers.collect();
+    (numbers, tables.len())
 }

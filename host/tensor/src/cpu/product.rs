@@ -44,6 +44,11 @@ pub struct Product<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
+/// Elements of a packed left operand `[rows, inner]`, a block of rows at a time.
+pub fn packed_elements(rows: usize, inner: usize) -> usize {
+    rows.min(BLOCK_ROWS).next_multiple_of(TILE_ROWS) * inner
+}
+
 impl Product<'_> {
     /// Computes it with all threads.
     pub fn run(&self, processor: Processor, threads: &Threads, memory: &Memory, out: &mut [f32]) {
@@ -79,7 +84,7 @@ impl Product<'_> {
                 for first in (0..self.m).step_by(BLOCK_ROWS) {
                     let rows = BLOCK_ROWS.min(self.m - first);
                     let panels = rows.div_ceil(TILE_ROWS);
-                    let len = panels * TILE_ROWS * self.k;
+                    let len = packed_elements(rows, self.k);
                     let mut buffer = memory.take(len);
                     let packed = &mut buffer.floats_mut()[..len];
                     let all = Shared::new(packed);

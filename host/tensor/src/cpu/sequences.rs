@@ -8,7 +8,7 @@ use super::value::Value;
 use crate::backend::{BackendError, SequenceId, Step};
 
 /// Tokens of one block of a cache.
-const BLOCK_TOKENS: usize = TILE_KEYS;
+pub const BLOCK_TOKENS: usize = TILE_KEYS;
 
 /// All sequences.
 #[derive(Default)]

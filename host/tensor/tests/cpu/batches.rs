@@ -344,6 +344,13 @@ fn memory_is_counted_and_reused() {
         attend(&mut engine, &step(sequence, past, 1)).unwrap();
         assert_eq!(all(engine.memory()), steady, "at {past}");
     }
+    // What is kept can be given back in the middle of a sequence; its caches stay.
+    let before = engine.memory();
+    assert!(before.cached > 0);
+    engine.clear_cache();
+    let after = engine.memory();
+    assert_eq!((after.cached, after.active), (0, before.active));
+    attend(&mut engine, &step(sequence, 128, 1)).unwrap();
     engine.drop_sequence(sequence);
     assert_eq!(engine.memory().active, 0);
 }

@@ -1,0 +1,93 @@
+//! The estimate, phase by phase, against what the engine measured.
+
+use std::path::PathBuf;
+
+use monocle::engine::prepare::Request;
+use monocle_tests::pictures::grey;
+use monocle_tests::project;
+
+use super::{generate, manifest};
+
+/// How far off an estimate may be.
+const TOLERANCE: f64 = 0.25;
+
+/// Pictures of these sizes, chunks of the prompt, tokens of the answer.
+const REQUESTS: [(&[(usize, usize)], usize, usize); 5] = [
+    (&[(333, 217)], 512, 8),
+    (&[(64, 640)], 16, 8),
+    (&[(1024, 768), (90, 200)], 512, 8),
+    (&[], 512, 4),
+    (&[(333, 217)], 512, 200),
+];
+
+fn check(plugin: &str, folder: PathBuf) {
+    check_requests(plugin, folder, &REQUESTS);
+}
+
+fn check_requests(plugin: &str, folder: PathBuf, requests: &[(&[(usize, usize)], usize, usize)]) {
+    let text = manifest(plugin, &folder, "");
+    let mut fully_answered = 0;
+    for &(sizes, chunk, max_tokens) in requests {
+        // Programs of earlier requests keep their constants: each request has the engine to itself.
+        let mut model = project::open_manifest(&text);
+        let pictures = sizes.iter().map(|&(width, height)| grey(width, height)).collect();
+        let request = Request::single(None, pictures, "What is to be seen here?");
+        let report = generate(&mut model, &request, max_tokens, chunk)
+            .unwrap_or_else(|error| panic!("{plugin} {sizes:?}: {error}"));
+        let (memory, expected) = (&report.memory, &report.memory.estimate);
+        let mut phases = vec![
+            ("load", memory.load.peak_bytes, expected.engine_weights_bytes),
+            ("prefill", memory.prefill.peak_bytes, expected.prefill_peak_bytes),
+        ];
+        if !sizes.is_empty() {
+            phases.push(("encode", memory.encode.peak_bytes, expected.encode_peak_bytes));
+        }
+        // An answer that ends early fills less of the caches.
+        if report.output.tokens == max_tokens {
+            fully_answered += 1;
+            phases.push(("decode", memory.decode.peak_bytes, expected.decode_peak_bytes));
+            phases.push(("all", memory.engine_peak(), expected.engine_peak()));
+        }
+        for (phase, measured, expected) in phases {
+            let ratio = expected as f64 / measured as f64;
+            assert!(
+                (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio),
+                "{plugin} {sizes:?} in chunks of {chunk}, {phase}: {expected} bytes expected, {measured} measured"
+            );
+        }
+    }
+    assert!(
+        2 * fully_answered >= requests.len(),
+        "{plugin}: most answers ended early"
+    );
+}
+
+#[test]
+fn estimates_hold_for_smolvlm() {
+    check("smolvlm", project::oracle("smolvlm"));
+    check("smolvlm", project::root().join("models/shapes"));
+}
+
+#[test]
+fn estimates_hold_for_qwen_vl() {
+    check("qwen-vl", project::oracle("qwen2_vl"));
+    check("qwen-vl", project::oracle("qwen2_5_vl"));
+    check("qwen-vl", project::oracle("qwen3_vl"));
+}
+
+#[test]
+fn estimates_hold_for_gemma3_and_paligemma() {
+    check("gemma3", project::oracle("gemma3"));
+    // PaliGemma takes one picture, always.
+    check_requests(
+        "paligemma",
+        project::oracle("paligemma2"),
+        &[REQUESTS[0], REQUESTS[1], REQUESTS[4]],
+    );
+}
+
+#[test]
+fn estimates_hold_for_llava_and_internvl() {
+    check("llava", project::oracle("llava_next"));
+    check("internvl", project::oracle("internvl3_5"));
+}

@@ -1,0 +1,72 @@
+//! Five hundred requests one after another: memory is level at the end. The process's memory is looked at, so nothing else runs in it.
+
+use monocle::engine::generate::{Flow, GenerateOptions};
+use monocle::engine::prepare::Request;
+use monocle_tests::pictures::grey;
+use monocle_tests::project;
+
+const REQUESTS: usize = 500;
+
+/// Requests come round in this many sizes; what is compared is where the same one has come before.
+const PERIOD: usize = 50;
+
+/// A picture of a size that recurs, or none, or two; words of a length that recurs.
+fn request(number: usize) -> Request {
+    let number = number % PERIOD;
+    let size = |seed: usize| (20 + seed * 97 % 600, 20 + seed * 61 % 500);
+    let count = match number % 5 {
+        0 => 0,
+        4 => 2,
+        _ => 1,
+    };
+    let pictures = (0..count).map(|index| {
+        let (width, height) = size(number * 3 + index);
+        grey(width, height)
+    });
+    let words = "What is in the picture? ".repeat(1 + number % 7);
+    Request::single(None, pictures.collect(), &words)
+}
+
+#[test]
+fn five_hundred_requests_leave_memory_level() {
+    let mut model = project::open_folder(&project::root().join("models/shapes"));
+    let mut resident = Vec::new();
+    let (mut active, mut held) = (Vec::new(), Vec::new());
+    for number in 0..REQUESTS {
+        let options = GenerateOptions {
+            max_tokens: 1 + number % PERIOD % 6,
+            sampling: Default::default(),
+            stop: Vec::new(),
+            prefill_chunk: 32,
+            thinking_budget: None,
+        };
+        let report = model
+            .generate(&request(number), &options, &mut |_| Flow::Continue)
+            .unwrap();
+        resident.extend(report.memory.decode.process_bytes);
+        let usage = model.backend().memory();
+        active.push(usage.active);
+        held.push(usage.active + usage.cached);
+    }
+    // What is alive after a request is the weights and the programs' constants. Those of the first rounds recur: from the third
+    // on nothing is added.
+    let most = |bytes: &[usize]| bytes.iter().copied().max().unwrap();
+    let (early, late) = (PERIOD * 2..PERIOD * 4, REQUESTS - PERIOD * 2..REQUESTS);
+    assert!(
+        most(&active[late.clone()]) <= most(&active[early.clone()]),
+        "{active:?}"
+    );
+    assert!(
+        most(&held[late.clone()]) <= most(&held[early.clone()]) * 11 / 10,
+        "{held:?}"
+    );
+    // The process: allocators keep pages back as they like, but not more and more. A leak of 20 kB a request would show.
+    if !resident.is_empty() {
+        assert_eq!(resident.len(), REQUESTS);
+        let (early, late) = (most(&resident[early]), most(&resident[late]));
+        assert!(
+            late < early + (6 << 20),
+            "{early} bytes resident early, {late} late"
+        );
+    }
+}

@@ -15,12 +15,15 @@ pub const LOGITS: f32 = 1e-4;
 /// Chunk sizes of prefill: all at once, one by one, smaller than any picture, about one picture.
 const CHUNKS: [usize; 4] = [4096, 1, 7, 64];
 
+/// Puts pixels in the order of the reference.
+pub type PixelOrder = fn(&[Vec<PixelTensor>]) -> Vec<f32>;
+
 /// How a family's goldens are read.
 pub struct Parity {
     /// A folder of `tests/oracle`.
     pub folder: &'static str,
     /// Brings a case's pixel tensors into the golden's order; `None`: pixels are not compared.
-    pub pixels: Option<fn(&[Vec<PixelTensor>]) -> Vec<f32>>,
+    pub pixels: Option<PixelOrder>,
     /// Ids that the golden has where ours have another (the reference's placeholder, ours): `(golden, ours)`.
     pub placeholder: Option<(i64, i64)>,
     /// A picture's mark in the golden's prompts where ours have another: `(golden, ours)`.
@@ -172,8 +175,7 @@ pub fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) -> f32
     let mut worst = (0, 0.0_f32);
     for (index, (a, b)) in found.iter().zip(expected).enumerate() {
         let difference = (a - b).abs();
-        // `!(..)` so that a NaN counts as a difference.
-        if !(difference <= worst.1) {
+        if difference > worst.1 || difference.is_nan() {
             worst = (index, difference);
             if difference.is_nan() {
                 break;

@@ -292,11 +292,11 @@ fn manifests_that_are_wrong() {
     let refused = |text: &str, words: &[&str]| {
         let path = scratch.write("wrong.toml", text).display().to_string();
         let outcome = Monocle::new(["run", &path, "-p", "hi"]).fails(1, words);
-        outcome
-            .stderr
-            .contains(&path)
-            .then_some(())
-            .unwrap_or_else(|| panic!("{path} is not named in:\n{}", outcome.stderr));
+        assert!(
+            outcome.stderr.contains(&path),
+            "{path} is not named in:\n{}",
+            outcome.stderr
+        );
     };
     let with = |line: &str| {
         format!("schema = 1\nname = \"x\"\nplugin = \"smolvlm\"\n{line}\n[source]\npath = {model:?}\n")

@@ -52,7 +52,7 @@ fn golden(folder: &str, select: impl Fn(&Value) -> bool) -> Vec<Value> {
     cases.iter().filter(|case| select(case)).cloned().collect()
 }
 
-fn find<'a>(cases: &'a [Value], (width, height): (usize, usize)) -> Option<&'a Value> {
+fn find(cases: &[Value], (width, height): (usize, usize)) -> Option<&Value> {
     cases
         .iter()
         .find(|case| case["size"] == serde_json::json!([width, height]))

@@ -11,7 +11,7 @@ const FOLDERS: [&str; 5] = ["llava", "llava_next", "nanollava", "internvl_chat",
 /// A picture of this size, as a PNM file.
 fn picture(width: usize, height: usize) -> PictureInput {
     let mut bytes = format!("P6\n{width} {height}\n255\n").into_bytes();
-    bytes.extend((0..width * height * 3).map(|index| (index * 7919 >> 5) as u8));
+    bytes.extend((0..width * height * 3).map(|index| ((index * 7919) >> 5) as u8));
     PictureInput::Bytes {
         name: format!("{width}x{height}"),
         bytes,

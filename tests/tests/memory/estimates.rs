@@ -12,7 +12,9 @@ use super::{generate, manifest};
 const TOLERANCE: f64 = 0.25;
 
 /// Pictures of these sizes, chunks of the prompt, tokens of the answer.
-const REQUESTS: [(&[(usize, usize)], usize, usize); 5] = [
+type Asked = (&'static [(usize, usize)], usize, usize);
+
+const REQUESTS: [Asked; 5] = [
     (&[(333, 217)], 512, 8),
     (&[(64, 640)], 16, 8),
     (&[(1024, 768), (90, 200)], 512, 8),
@@ -24,7 +26,7 @@ fn check(plugin: &str, folder: PathBuf) {
     check_requests(plugin, folder, &REQUESTS);
 }
 
-fn check_requests(plugin: &str, folder: PathBuf, requests: &[(&[(usize, usize)], usize, usize)]) {
+fn check_requests(plugin: &str, folder: PathBuf, requests: &[Asked]) {
     let text = manifest(plugin, &folder, "");
     let mut fully_answered = 0;
     for &(sizes, chunk, max_tokens) in requests {

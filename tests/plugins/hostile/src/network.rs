@@ -168,7 +168,11 @@ fn misuse(deed: &str, batch: &Batch, x: Tensor, recording: u32) -> Tensor {
         "another number each time" => x + recording as f32,
         "another operand each time" => {
             let (a, b) = (&x + 1.0, &x + 2.0);
-            if recording.is_multiple_of(2) { &a + &a } else { &a + &b }
+            if recording.is_multiple_of(2) {
+                &a + &a
+            } else {
+                &a + &b
+            }
         }
         "a wrong matmul" => x.matmul(&full(&[HIDDEN + 1, 8], 0.0), false),
         "a wrong sum" => x + full(&[3, 5], 0.0),

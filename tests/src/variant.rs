@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use monocle_weights::Header;
+use monocle_weights::{Checkpoint, Header, ModelFolder, NameRules};
 use serde_json::{Value, json};
 
 use crate::project;
@@ -42,4 +42,31 @@ pub fn rename(folder: &Path, rename: impl Fn(&str) -> String) {
     written.extend(text);
     written.extend(&bytes[8 + length..]);
     fs::write(&path, written).expect("the checkpoint can be written");
+}
+
+/// A tensor to be written: its name, shape and elements.
+pub type NewTensor = (String, Vec<usize>, Vec<f32>);
+
+/// Writes a folder's `model.safetensors` anew.
+pub fn write_weights(folder: &Path, tensors: &[NewTensor]) {
+    let (mut header, mut end) = (json!({}), 0);
+    for (name, shape, values) in tensors {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "{name}");
+        let start = end;
+        end += values.len() * 4;
+        header[name] = json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
+    }
+    let mut text = serde_json::to_vec(&header).expect("a header is written");
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut written = (text.len() as u64).to_le_bytes().to_vec();
+    written.extend(text);
+    let values = tensors.iter().flat_map(|(_, _, values)| values);
+    written.extend(values.flat_map(|value| value.to_le_bytes()));
+    fs::write(folder.join("model.safetensors"), written).expect("the checkpoint can be written");
+}
+
+/// All weights of a folder, in the names of the checkpoint.
+pub fn checkpoint(folder: &Path) -> Checkpoint {
+    let folder = ModelFolder::open(folder).unwrap_or_else(|error| panic!("{error}"));
+    Checkpoint::open(&folder, &NameRules::default()).unwrap_or_else(|error| panic!("{error}"))
 }

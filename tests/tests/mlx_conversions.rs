@@ -1,0 +1,141 @@
+//! Every family from checkpoints as mlx-vlm converts them: its names, its order of axes, and its quantisation.
+
+use std::path::{Path, PathBuf};
+
+use monocle_tensor::stored::{StoredTensor, Weight};
+use monocle_tests::oracle::Oracle;
+use monocle_tests::parity::{LOGITS, close};
+use monocle_tests::variant::{self, NewTensor};
+use monocle_tests::{project, scratch::Scratch};
+use monocle_weights::{ModelFolder, QuantiseOptions, dequantise_rows, quantise_folder, to_f32};
+use serde_json::Value;
+
+/// mlx-vlm's names and orders of axes, for each folder that it loads: see make_mlx_names.py.
+fn conversions() -> Vec<(String, Vec<Value>)> {
+    let text = std::fs::read_to_string(project::root().join("tests/oracle/mlx_names.json"));
+    let names: Value = serde_json::from_str(&text.expect("mlx_names.json is there")).expect("it is JSON");
+    let folders = names.as_object().expect("folders by name").iter();
+    folders
+        .filter(|(folder, _)| project::oracle(folder).join("golden.safetensors").is_file())
+        .map(|(folder, rows)| (folder.clone(), rows.as_array().expect("rows").clone()))
+        .collect()
+}
+
+/// The folder of a family as mlx-vlm would convert it; `test` keeps tests apart that run at once.
+fn convert(folder: &str, rows: &[Value], test: &str) -> PathBuf {
+    let original = variant::checkpoint(&project::oracle(folder));
+    let convert = |row: &Value| {
+        let text = |index: usize| row[index].as_str().expect("a name");
+        let order: Vec<usize> = row[2]
+            .as_array()
+            .expect("an order of axes")
+            .iter()
+            .map(index)
+            .collect();
+        let tensor = original
+            .tensor(text(0))
+            .unwrap_or_else(|error| panic!("{folder}: {error}"));
+        permuted(text(1), &tensor, &order)
+    };
+    let converted = variant::copy(folder, &format!("{folder}-{test}"), &["golden.safetensors"]);
+    variant::write_weights(&converted, &rows.iter().map(convert).collect::<Vec<_>>());
+    converted
+}
+
+fn index(value: &Value) -> usize {
+    value.as_u64().expect("an index") as usize
+}
+
+fn permuted(name: &str, tensor: &StoredTensor, order: &[usize]) -> NewTensor {
+    let values = to_f32(tensor).unwrap_or_else(|error| panic!("{error}"));
+    let mut strides = vec![1; tensor.shape.len()];
+    for axis in (1..strides.len()).rev() {
+        strides[axis - 1] = strides[axis] * tensor.shape[axis];
+    }
+    let shape: Vec<usize> = order.iter().map(|&axis| tensor.shape[axis]).collect();
+    let value = |place: usize| {
+        let (mut rest, mut from) = (place, 0);
+        for (&axis, &length) in order.iter().zip(&shape).rev() {
+            from += rest % length * strides[axis];
+            rest /= length;
+        }
+        values[from]
+    };
+    (
+        name.to_owned(),
+        shape.clone(),
+        (0..values.len()).map(value).collect(),
+    )
+}
+
+/// The logits of 16 steps after the prompt with a picture.
+fn steps(folder: &Path, oracle: &Oracle) -> Vec<f32> {
+    let mut model = project::open_folder(folder);
+    let trace = model.trace(&oracle.request("image"), 512, 16);
+    trace
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .step_logits
+        .concat()
+}
+
+#[test]
+fn converted_checkpoints_answer_as_the_originals() {
+    let conversions = conversions();
+    assert!(conversions.len() >= 17, "{} families", conversions.len());
+    for (folder, rows) in conversions {
+        let oracle = Oracle::open(&project::oracle(&folder));
+        let converted = convert(&folder, &rows, "converted");
+        let (_, expected) = oracle
+            .floats("image/step_logits")
+            .expect("a case has logits of each step");
+        close(&folder, &steps(&converted, &oracle), &expected, LOGITS);
+    }
+}
+
+/// A quantised checkpoint means the numbers that its scales and biases make of its integers, wherever a plugin uses them.
+#[test]
+fn quantised_conversions_mean_their_dequantised_numbers() {
+    for (folder, rows) in conversions() {
+        let oracle = Oracle::open(&project::oracle(&folder));
+        let converted = convert(&folder, &rows, "dequantised");
+        let scratch = Scratch::new("quantised");
+        let quantised = scratch.file("model");
+        let source = ModelFolder::open(&converted).unwrap_or_else(|error| panic!("{error}"));
+        let layers = quantise_folder(&source, &quantised, &QuantiseOptions::new(8, 32))
+            .unwrap_or_else(|error| panic!("{folder}: {error}"));
+        assert!(!layers.is_empty(), "{folder}");
+
+        let checkpoint = variant::checkpoint(&quantised);
+        let plain: Vec<NewTensor> = rows
+            .iter()
+            .map(|row| {
+                let name = row[1].as_str().expect("a name");
+                let layer = name.strip_suffix(".weight").unwrap_or_default();
+                if !layers.iter().any(|quantised| quantised == layer) {
+                    let tensor = checkpoint
+                        .tensor(name)
+                        .unwrap_or_else(|error| panic!("{folder}: {error}"));
+                    let values = to_f32(&tensor).unwrap_or_else(|error| panic!("{folder}: {error}"));
+                    return (name.to_owned(), tensor.shape, values);
+                }
+                let Ok(Weight::Embedding(matrix)) = checkpoint.embedding(layer) else {
+                    panic!("{folder}: {layer} is no matrix");
+                };
+                let shape = matrix.shape();
+                let values = dequantise_rows(&matrix, 0..shape[0]);
+                (
+                    name.to_owned(),
+                    shape,
+                    values.unwrap_or_else(|error| panic!("{folder}: {error}")),
+                )
+            })
+            .collect();
+        variant::write_weights(&converted, &plain);
+        close(
+            &folder,
+            &steps(&quantised, &oracle),
+            &steps(&converted, &oracle),
+            LOGITS,
+        );
+    }
+}

@@ -60,6 +60,7 @@ impl Network for Mistral3 {
         } else {
             "lm_head"
         };
+        refuse_scaled(decoder)?;
         let merger = || Merger {
             norm: RmsNorm::load(&format!("{projector}.norm"), text.rms_norm_eps),
             layer: nn::linear(&format!("{projector}.patch_merger.merging_layer")),
@@ -109,6 +110,18 @@ impl Merger {
             .permute(&[0, 2, 4, 1, 3]) // [rows, columns, hidden, by, by]
             .reshape(&[rows * columns, hidden * self.by * self.by]);
         self.layer.forward(&squares)
+    }
+}
+
+/// Mistral's own releases of 2025 store 8-bit floats, whose scales stand beside them; without those, answers are noise.
+fn refuse_scaled(decoder: &str) -> Result<()> {
+    let scaled = weights::names(&format!("{decoder}.layers.0."));
+    match scaled.iter().find(|name| name.ends_with("_scale_inv")) {
+        Some(name) => Err(Error::new(format_args!(
+            "the weights are 8-bit floats with scales (`{name}`), which are not read here; use a conversion of the model to \
+             bf16 or to MLX's 4 or 8 bits"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -1,4 +1,5 @@
-"""What pictures of awkward sizes come to, as the reference processors compute it: writes sizes.json of mistral3, phi3_v and qwen2_vl.
+"""What pictures of awkward sizes come to, as the reference processors compute it: writes sizes.json of mistral3, mllama,
+phi3_v and qwen2_vl.
 
     python make_sizes.py    (made with transformers 5.23.0 and mlx-vlm 0.7.10)
 
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from mlx_vlm.models.phi3_v.processing_phi3_v import Phi3VImageProcessor
 from transformers.models.glm46v import image_processing_pil_glm46v as glm46v
+from transformers.models.mllama import image_processing_pil_mllama as mllama_processor
 from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_output_image_size
 from transformers.models.qwen2_vl import image_processing_pil_qwen2_vl as qwen2_vl_processor
 
@@ -31,6 +33,20 @@ def mistral3():
             rows, columns = get_resize_output_image_size(picture, (longest, longest), (unit, unit), "channels_first")
             if rows and columns:  # the reference makes nothing of pictures that are too thin
                 yield {"size": [width, height], "longest": longest, "unit": unit, "used": [columns, rows]}
+
+
+def mllama():
+    # Llama 3.2 Vision, the base model and the instructed one; the tiny checkpoint.
+    for tile in (448, 560, 56):
+        for width, height in SIZES:
+            canvas = mllama_processor.get_optimal_tiled_canvas(height, width, 4, tile)
+            rows, columns = mllama_processor.get_image_size_fit_to_canvas(height, width, *canvas, tile)
+            tiles = [int(side) // tile for side in canvas]
+            arrangements = mllama_processor.get_all_supported_aspect_ratios(4)
+            yield {
+                "size": [width, height], "tile": tile, "used": [int(columns), int(rows)], "tiles": tiles,
+                "aspect": arrangements.index(tuple(tiles)) + 1,
+            }  # fmt: skip
 
 
 class Plain(Phi3VImageProcessor):
@@ -77,5 +93,6 @@ def qwen2_vl():
 
 if __name__ == "__main__":
     write("mistral3", mistral3())
+    write("mllama", mllama())
     write("phi3_v", phi3_v())
     write("qwen2_vl", qwen2_vl())

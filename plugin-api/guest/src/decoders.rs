@@ -5,5 +5,6 @@ mod llama;
 pub mod long_context;
 mod temperature;
 
-pub use llama::{Llama, LlamaConfig};
+pub use attention::Positions;
+pub use llama::{Layer, Llama, LlamaConfig};
 pub use temperature::Temperature;

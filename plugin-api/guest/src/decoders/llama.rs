@@ -135,7 +135,8 @@ pub struct Llama {
     long_context: bool,
 }
 
-struct Layer {
+/// One layer, for decoders that mix it with layers of another kind.
+pub struct Layer {
     attention_norm: RmsNorm,
     attention: Attention,
     mlp_norm: RmsNorm,
@@ -209,7 +210,8 @@ impl Llama {
 }
 
 impl Layer {
-    fn load(name: &str, config: &LlamaConfig, layer: u32) -> Result<Self> {
+    /// Everything under `NAME.`, as layer number `layer`.
+    pub fn load(name: &str, config: &LlamaConfig, layer: u32) -> Result<Self> {
         let norm = |part: &str| norm(&format!("{name}.{part}"), config);
         let has = |part: &str| weights::has(&format!("{name}.{part}.weight"));
         let (mlp_norm, after) = if has("pre_feedforward_layernorm") {
@@ -230,7 +232,8 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: Tensor, batch: &Batch, positions: &Positions) -> Tensor {
+    /// `[tokens, hidden]` to the same.
+    pub fn forward(&self, x: Tensor, batch: &Batch, positions: &Positions) -> Tensor {
         let mut mixed = self
             .attention
             .forward(&self.attention_norm.forward(&x), batch, positions);

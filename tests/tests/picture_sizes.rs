@@ -1,7 +1,7 @@
 //! Pictures of awkward sizes: as many tokens as features, in the plan and after encoding, and no more memory for a large photo.
 
 use monocle::engine::prepare::Request;
-use monocle::plugin::contract::Piece;
+use monocle::plugin::contract::{FeatureUse, Piece};
 use monocle_tests::pictures::{PHOTO, SIZES, grey};
 use monocle_tests::project;
 use serde_json::Value;
@@ -22,8 +22,16 @@ fn check(folder: &str, expected: impl Fn((usize, usize)) -> Option<usize>) {
             Piece::Features(slot) => slot.tokens as usize,
             Piece::Tokens(_) => 0,
         });
+        let seen = match &prepared.plan.feature_use {
+            FeatureUse::Splice => slots.sum::<usize>(),
+            FeatureUse::Context(ranges) => ranges
+                .iter()
+                .map(|range| range.to_row as usize)
+                .max()
+                .unwrap_or(0),
+        };
         let features = prepared.plan.images[0].features as usize;
-        assert_eq!(slots.sum::<usize>(), features, "{what}: tokens");
+        assert_eq!(seen, features, "{what}: tokens");
         if let Some(expected) = expected(size) {
             assert_eq!(features, expected, "{what}: features");
         }
@@ -127,4 +135,28 @@ fn smolvlm() {
 #[test]
 fn nanollava() {
     check("nanollava", |_| Some(729)); // 384 / 14, squared
+}
+
+#[test]
+fn mllama() {
+    check("mllama", |_| Some(4 * 17)); // four tiles of (56 / 14)² patches and a class token, whether they are filled or not
+    let cases = golden("mllama", |case| case["tile"] == 56);
+    let mut model = project::open_folder(&project::oracle("mllama"));
+    for size in SIZES.into_iter().chain([PHOTO]) {
+        let prepared = model
+            .prepare(&request(size), 2, 64)
+            .unwrap_or_else(|error| panic!("{size:?}: {error}"));
+        let (plan, case) = (&prepared.plan.images[0], find(&cases, size).expect("a golden"));
+        assert_eq!(
+            serde_json::json!([plan.used.width, plan.used.height]),
+            case["used"],
+            "{size:?}"
+        );
+        let tiles = case["tiles"][0].as_u64().zip(case["tiles"][1].as_u64());
+        assert_eq!(
+            Some(plan.tiles.into()),
+            tiles.map(|(rows, columns)| rows * columns),
+            "{size:?}"
+        );
+    }
 }

@@ -146,6 +146,26 @@ fn every_end_token_of_phi_ends_the_answer_and_none_is_shown() {
     std::fs::remove_dir_all(folder).expect("the copy can be removed");
 }
 
+/// Llama 3.2 Vision may close a message by `<|eom_id|>`, which its config alone does not name.
+#[test]
+fn every_end_token_of_llama_ends_the_answer_and_none_is_shown() {
+    let path = project::root().join("manifests/llama-3.2-11b-vision-instruct.toml");
+    let stops = Manifest::load(&path).unwrap_or_else(|error| panic!("{error}"));
+    let stops = stops.generation.stop_tokens;
+    let folder = project::oracle("mllama");
+    let more = format!("[generation]\nstop_tokens = {stops:?}");
+    let mut model = project::open_manifest(&manifest("mllama", &folder, &more));
+    // The sixth token of the golden is `<|eom_id|>`.
+    let (streamed, report) = generate(&mut model, &Oracle::open(&folder).request("image"), 16);
+    assert!(
+        matches!(&report.output.finish, FinishReason::EndToken { token, .. } if token == "<|eom_id|>"),
+        "{:?}",
+        report.output.finish
+    );
+    assert_eq!((streamed.as_str(), report.token_ids.len()), ("saisweenicick", 6));
+    assert_eq!(report.output.text, "saisweenicick");
+}
+
 /// Phi-3.5-vision beyond 4096 tokens: other rotary frequencies, in every chunk of the prompt and every token after it.
 #[test]
 fn long_prompts_turn_by_other_frequencies() {
@@ -238,11 +258,16 @@ fn other_naming_schemes_are_met() {
     let inside = r#"['^language_model\.model\.', 'model.language_model.'], ['^language_model\.lm_head\.', 'lm_head.'],
                     ['^vision_tower\.', 'model.vision_tower.'], ['^multi_modal_projector\.', 'model.multi_modal_projector.']"#;
     let mlx = r"['^vision_tower\.', 'vision_tower.vision_model.']";
+    let cross_inside = r#"['^language_model\.model\.', 'model.language_model.'], ['^language_model\.lm_head\.', 'lm_head.'],
+                          ['^vision_model\.', 'model.vision_model.'], ['^multi_modal_projector\.', 'model.multi_modal_projector.']"#;
+    let cross_mlx = r"['^vision_model\.', 'vision_tower.']";
     for (plugin, folder, rules) in [
         ("gemma3", "gemma3", inside),
         ("paligemma", "paligemma2", inside),
         ("mistral3", "ministral3", inside),
         ("mistral3", "mistral3", mlx),
+        ("mllama", "mllama", cross_inside),
+        ("mllama", "mllama", cross_mlx),
     ] {
         let rename = format!("[weights]\nrename = [{rules}]");
         let mut model = project::open_manifest(&manifest(plugin, &project::oracle(folder), &rename));

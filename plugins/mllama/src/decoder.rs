@@ -18,7 +18,7 @@ pub struct Decoder {
 }
 
 enum AnyLayer {
-    Text(Layer),
+    Text(Box<Layer>),
     Picture(Box<PictureLayer>),
 }
 
@@ -48,7 +48,7 @@ impl Decoder {
             let name = format!("{name}.layers.{number}");
             Ok(match picture_layers.contains(&number) {
                 true => AnyLayer::Picture(Box::new(PictureLayer::load(&name, &config, number))),
-                false => AnyLayer::Text(Layer::load(&name, &config, number)?),
+                false => AnyLayer::Text(Box::new(Layer::load(&name, &config, number)?)),
             })
         });
         Ok(Self {

@@ -593,3 +593,25 @@ fn output_that_cannot_be_written_is_no_panic() {
         );
     }
 }
+
+/// PaliGemma and LLaVA-1.6 passed over what the request told them, nanoLLaVA echoed it, Llama 3.2 refused: users are told.
+#[test]
+fn an_answer_that_passes_over_the_request_is_flagged() {
+    let shapes = project::root().join("models/shapes");
+    let picture = shapes.join("pictures/shapes.png");
+    let words = "Describe everything in this picture. It is of Whitby, Saltburn and Staithes.";
+    let run = || Monocle::new(["run".as_ref(), shapes.as_os_str(), picture.as_os_str()]).args(["-p", words]);
+    let report = run().args(["--json"]).json();
+    let flag = &report["output"]["flags"][0];
+    assert_eq!(flag["flag"], "context_ignored");
+    assert_eq!(
+        flag["names"],
+        serde_json::json!(["Whitby", "Saltburn", "Staithes"])
+    );
+    let outcome = run().succeeds();
+    assert!(
+        outcome.stderr.contains("Whitby, Saltburn, Staithes"),
+        "{}",
+        outcome.stderr
+    );
+}

@@ -114,6 +114,14 @@ pub fn flags(report: &Report) -> Vec<String> {
         Flag::Repetition { what, times } => Some(format!(
             "the answer repeats itself: {what:?} {times} times in a row"
         )),
+        Flag::PromptEcho { words } => Some(format!(
+            "the answer echoes the request: {words} words of it in a row"
+        )),
+        Flag::Refusal { sentence } => Some(format!("this looks like a refusal: {sentence:?}")),
+        Flag::ContextIgnored { names } => Some(format!(
+            "the answer says nothing of what the request names: {}",
+            names.join(", ")
+        )),
     });
     flags.collect()
 }

@@ -7,7 +7,9 @@ use monocle_tensor::backend::{SequenceId, Step, Tensor};
 use monocle_tensor::operation::Op;
 use monocle_tensor::program::{Program, ValueType};
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
-use monocle_text::{Delta, FinishReason, Generated, OutputStream, Sampler, SamplingOptions};
+use monocle_text::{
+    Delta, FinishReason, Generated, OutputStream, Sampler, SamplingOptions, find_request_flags,
+};
 
 use super::answer::{Answer, ThinkingBudget};
 use super::error::EngineError;
@@ -71,6 +73,8 @@ impl Model {
         self.backend.drop_sequence(sequence);
         self.settle_memory();
         let mut report = result?;
+        let flags = find_request_flags(&request.last_words(), &report.output.text);
+        report.output.flags.extend(flags);
         for instance in [Some(&mut prepared.processor), prepared.network.as_mut()]
             .into_iter()
             .flatten()

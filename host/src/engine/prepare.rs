@@ -31,6 +31,22 @@ pub struct Request {
 }
 
 impl Request {
+    /// What the user said last.
+    pub(super) fn last_words(&self) -> String {
+        let said = self.messages.iter().rev().find(|message| message.role == "user");
+        match said.map(|message| &message.content) {
+            Some(Content::Text(text)) => text.clone(),
+            Some(Content::Parts(parts)) => {
+                let texts = parts.iter().filter_map(|part| match part {
+                    Part::Text(text) => Some(text.as_str()),
+                    Part::Image(_) => None,
+                });
+                texts.collect::<Vec<_>>().join(" ")
+            }
+            None => String::new(),
+        }
+    }
+
     /// One user turn: pictures, then words.
     pub fn single(system: Option<&str>, pictures: Vec<PictureInput>, prompt: &str) -> Self {
         let text = |text: &str| Part::Text(text.to_owned());

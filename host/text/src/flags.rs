@@ -15,6 +15,21 @@ pub enum Flag {
         /// How many times in a row.
         times: usize,
     },
+    /// The answer begins with the user's own words.
+    PromptEcho {
+        /// How many of them.
+        words: usize,
+    },
+    /// The model says that it will not.
+    Refusal {
+        /// Its words, in lower case.
+        sentence: String,
+    },
+    /// The request gives names and numbers, and a long answer says none of them.
+    ContextIgnored {
+        /// Those names and numbers.
+        names: Vec<String>,
+    },
 }
 
 /// This many times in a row is no style any more.
@@ -85,7 +100,7 @@ mod tests {
     fn repeated(text: &str) -> Option<(String, usize)> {
         match find_flags(text).pop()? {
             Flag::Repetition { what, times } => Some((what, times)),
-            Flag::Empty => None,
+            _ => None,
         }
     }
 

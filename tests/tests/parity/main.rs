@@ -1,0 +1,13 @@
+//! Every architecture against its reference implementation: one module a family.
+
+mod gemma3;
+mod internvl;
+mod lfm2_vl;
+mod llava;
+mod mistral3;
+mod mllama;
+mod nanollava;
+mod paligemma;
+mod phi3_v;
+mod qwen_vl;
+mod smolvlm;

@@ -1,11 +1,17 @@
 //! The vision tower. Patches are kept in the order of the squares that will be merged, so that merging is a reshape. What
 //! differs between the families is found in the checkpoint: norms with or without bias, gated blocks, learned positions.
 
+mod block;
+mod merger;
+
 use monocle_plugin::config::Section;
-use monocle_plugin::nn::{Activation, GatedMlp, LayerNorm, Linear, Mlp, Parameter, RmsNorm};
+use monocle_plugin::nn::{Activation, Parameter};
 use monocle_plugin::prelude::*;
 use monocle_plugin::rope::frequencies;
 use monocle_plugin::{Interpolation, Pairing, RopeAngles, Window, ints};
+
+use block::{Block, Norm};
+use merger::Merger;
 
 pub struct Vision {
     kernel: Parameter,
@@ -21,41 +27,6 @@ pub struct Vision {
     merger: Merger,
     /// After which blocks further features are taken (DeepStack, arXiv:2406.04334), and what merges them.
     deep: Vec<(u32, Merger)>,
-}
-
-/// Layer norm where the checkpoint has a bias, else RMS norm.
-enum Norm {
-    Layer(LayerNorm),
-    Rms(RmsNorm),
-}
-
-struct Block {
-    norms: [Norm; 2],
-    qkv: Linear,
-    out: Linear,
-    heads: u32,
-    mlp: Feed,
-}
-
-enum Feed {
-    Plain(Mlp),
-    Gated(GatedMlp),
-}
-
-/// Squares of patches to features.
-enum Merger {
-    /// Norm, square, two layers.
-    Shuffle { norm: Norm, mlp: Mlp },
-    /// Square, norm, two layers (DeepStack's).
-    ShuffleFirst { norm: Norm, mlp: Mlp },
-    /// A strided convolution and a gated block (GLM).
-    Convolution {
-        kernel: Parameter,
-        bias: Parameter,
-        projection: Linear,
-        norm: LayerNorm,
-        mlp: GatedMlp,
-    },
 }
 
 impl Vision {
@@ -257,133 +228,5 @@ fn angles(head: u32) -> RopeAngles {
         frequencies: [half.clone(), half].concat(),
         pairing: Pairing::Halves,
         scale: 1.0,
-    }
-}
-
-impl Norm {
-    fn load(name: &str, epsilon: f32) -> Self {
-        match weights::has(&format!("{name}.bias")) {
-            true => Self::Layer(LayerNorm::load(name, epsilon)),
-            false => Self::Rms(RmsNorm::load(name, epsilon)),
-        }
-    }
-
-    fn forward(&self, x: &Tensor) -> Tensor {
-        match self {
-            Self::Layer(norm) => norm.forward(x),
-            Self::Rms(norm) => norm.forward(x),
-        }
-    }
-}
-
-impl Block {
-    fn load(name: &str, heads: u32, activation: Activation, epsilon: f32) -> Self {
-        let part = |part: &str| format!("{name}.{part}");
-        let plain = |prefix: &str| {
-            Mlp::load(
-                &part(&format!("mlp.{prefix}fc1")),
-                activation,
-                &part(&format!("mlp.{prefix}fc2")),
-            )
-        };
-        let mlp = if weights::has(&part("mlp.gate_proj.weight")) {
-            Feed::Gated(GatedMlp::load(&part("mlp"), activation))
-        } else if weights::has(&part("mlp.linear_fc1.weight")) {
-            Feed::Plain(plain("linear_"))
-        } else {
-            Feed::Plain(plain(""))
-        };
-        Self {
-            norms: ["norm1", "norm2"].map(|norm| Norm::load(&part(norm), epsilon)),
-            qkv: nn::linear(&part("attn.qkv")),
-            out: nn::linear(&part("attn.proj")),
-            heads,
-            mlp,
-        }
-    }
-
-    fn forward(&self, x: Tensor, places: &Tensor, angles: &RopeAngles, bounds: &[u32]) -> Tensor {
-        let (patches, hidden) = (x.dimension(0), x.dimension(1));
-        let qkv = self.qkv.forward(&self.norms[0].forward(&x)); // [patches, 3 · hidden]
-        let part = |number: u32| {
-            let part = qkv.narrow(1, number * hidden, (number + 1) * hidden);
-            part.reshape(&[patches, self.heads, hidden / self.heads])
-        };
-        let (q, k) = (part(0).rope(places, angles), part(1).rope(places, angles));
-        let scale = 1.0 / ((hidden / self.heads) as f32).sqrt();
-        let mixed = q.attention(&k, &part(2), scale, None, false, bounds);
-        let x = x + self.out.forward(&mixed.reshape(&[patches, hidden]));
-        let fed = match (&self.mlp, self.norms[1].forward(&x)) {
-            (Feed::Plain(mlp), normed) => mlp.forward(&normed),
-            (Feed::Gated(mlp), normed) => mlp.forward(&normed),
-        };
-        x + fed
-    }
-}
-
-impl Merger {
-    fn load(name: &str, activation: Activation, epsilon: f32) -> Self {
-        let part = |part: &str| format!("{name}.{part}");
-        if weights::has(&part("downsample.weight")) {
-            return Self::Convolution {
-                kernel: nn::parameter(&part("downsample.weight")),
-                bias: nn::parameter(&part("downsample.bias")),
-                projection: nn::linear(&part("merger.proj")),
-                norm: LayerNorm::load(&part("merger.post_projection_norm"), 1e-5),
-                mlp: GatedMlp::load(&part("merger"), activation),
-            };
-        }
-        let older = weights::has(&part("merger.ln_q.weight"));
-        let names = match older {
-            true => ["merger.ln_q", "merger.mlp.0", "merger.mlp.2"],
-            false => ["merger.norm", "merger.linear_fc1", "merger.linear_fc2"],
-        };
-        let [norm, first, second] = names.map(part);
-        Self::Shuffle {
-            norm: Norm::load(&norm, epsilon),
-            mlp: Mlp::load(&first, Activation::Gelu, &second),
-        }
-    }
-
-    fn deep(name: &str) -> Self {
-        let part = |part: &str| format!("{name}.{part}");
-        Self::ShuffleFirst {
-            norm: Norm::load(&part("norm"), 1e-6),
-            mlp: Mlp::load(&part("linear_fc1"), Activation::Gelu, &part("linear_fc2")),
-        }
-    }
-
-    /// `[patches, hidden]` to `[squares, out]`
-    fn forward(&self, x: &Tensor, by: u32) -> Tensor {
-        let (patches, hidden) = (x.dimension(0), x.dimension(1));
-        let squares = [patches / (by * by), by * by * hidden];
-        match self {
-            Self::Shuffle { norm, mlp } => mlp.forward(&norm.forward(x).reshape(&squares)),
-            Self::ShuffleFirst { norm, mlp } => mlp.forward(&norm.forward(&x.reshape(&squares))),
-            Self::Convolution {
-                kernel,
-                bias,
-                projection,
-                norm,
-                mlp,
-            } => {
-                let kernel = kernel.value();
-                // MLX stores `[out, by, by, hidden]`.
-                let kernel = match kernel.dimension(1) == hidden {
-                    true => kernel,
-                    false => kernel.permute(&[0, 3, 1, 2]),
-                };
-                let window = Window {
-                    size: (by, by),
-                    stride: (by, by),
-                    padding: (0, 0),
-                };
-                let x =
-                    x.reshape(&[squares[0], by, by, hidden])
-                        .conv2d(&kernel, Some(&bias.value()), window, 1);
-                let x = projection.forward(&x.reshape(&[squares[0], x.dimension(3)]));
-                mlp.forward(&Activation::Gelu.forward(&norm.forward(&x)))
-            }
-        }
     }
 }

@@ -179,6 +179,17 @@ impl Program {
             .sum()
     }
 
+    /// Elements of the keys and of the values that a run of this program keeps for cross attention, layer by layer; none where the
+    /// step brings no new context.
+    pub fn kept_context(&self) -> impl Iterator<Item = usize> {
+        let attends = self
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::CrossAttend(_)));
+        let keys_and_values = attends.flat_map(|node| &node.inputs[1..]);
+        keys_and_values.map(|value| self.value(*value).len())
+    }
+
     /// The first operation in which another recording of the same signature differs.
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         let describe = |program: &Self, index: usize| match program.nodes.get(index) {

@@ -93,3 +93,9 @@ fn estimates_hold_for_llava_and_internvl() {
     check("llava", project::oracle("llava_next"));
     check("internvl", project::oracle("internvl3_5"));
 }
+
+/// Keys and values of pictures that cross attention reads are kept beside the caches of the text.
+#[test]
+fn estimates_hold_for_mllama() {
+    check("mllama", project::oracle("mllama"));
+}

@@ -42,7 +42,7 @@ pub fn program_bytes(program: &Program) -> usize {
     values.peak * ELEMENT
 }
 
-/// Bytes of a sequence's caches once they hold so many tokens.
+/// Bytes of a sequence's caches once they hold so many tokens, and of the context that this program brings.
 pub fn cache_bytes(program: &Program, tokens: usize) -> usize {
     let attends = program
         .nodes
@@ -55,7 +55,8 @@ pub fn cache_bytes(program: &Program, tokens: usize) -> usize {
     let block: usize = widths
         .map(|width| rounded(BLOCK_TOKENS.saturating_mul(width)))
         .sum();
-    tokens.div_ceil(BLOCK_TOKENS).saturating_mul(block) * ELEMENT
+    let context: usize = program.kept_context().map(rounded).sum();
+    (tokens.div_ceil(BLOCK_TOKENS).saturating_mul(block)).saturating_add(context) * ELEMENT
 }
 
 /// Where a result lies.

@@ -1,4 +1,4 @@
-//! What went wrong with Gemma 3, PaliGemma 2, the Mistral family and Phi-3.5-vision in other runners.
+//! What went wrong with Gemma 3, PaliGemma 2, the Mistral family, Phi-3.5-vision and Llama 3.2 Vision in other runners.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use monocle::model::Model;
 use monocle_manifest::Manifest;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
+use monocle_tests::pictures::grey;
 use monocle_tests::project;
 use monocle_text::{Delta, FinishReason, OutputRules, OutputStream, ReasoningMarkers, Tokenizer};
 use serde_json::Value;
@@ -222,6 +223,40 @@ fn apriel_s_reasoning_is_split_off() {
     let (_, generated) = stream.finish(FinishReason::MaxTokens);
     assert_eq!(generated.text.trim(), "Two cats sleep.");
     assert_eq!(generated.reasoning.trim(), "Two cats, one couch.");
+}
+
+/// A second picture of a process was answered as the first: masks, positions, cross attention and tiles are each request's own.
+#[test]
+fn no_state_outlives_a_request() {
+    for folder in [
+        "gemma3",
+        "paligemma2",
+        "pixtral",
+        "mistral3",
+        "ministral3",
+        "phi3_v",
+        "mllama",
+    ] {
+        let mut model = project::open_folder(&project::oracle(folder));
+        let mut answer = |(width, height)| {
+            let request = Request::single(None, vec![grey(width, height)], "caption en");
+            let trace = model
+                .trace(&request, 7, 4)
+                .unwrap_or_else(|error| panic!("{folder}: {error}"));
+            trace.step_logits
+        };
+        let first = answer((90, 70));
+        assert_ne!(
+            first,
+            answer((40, 120)),
+            "{folder}: another picture, the same answer"
+        );
+        assert_eq!(
+            first,
+            answer((90, 70)),
+            "{folder}: the same picture, another answer"
+        );
+    }
 }
 
 /// PaliGemma without a picture: the reference refuses it, too.

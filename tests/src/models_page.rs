@@ -45,7 +45,7 @@ pub fn page(records: &[ParityRecord]) -> String {
          Tiny checkpoints of each architecture, compared with the reference implementation: the rendered prompt and the token ids \
          are equal, pixels agree within 1e-6, logits within 1e-4, 16 greedy tokens are equal; at prefill chunks of 1, 7, 64 and all \
          tokens. The figures are the largest differences found. The same checkpoints named, arranged and quantised as mlx-vlm's conversions are compared too \
-         (`tests/tests/mlx_conversions.rs`). The real models' own weights have not been run: they are too large for the \
+         (`tests/tests/families/mlx_conversions.rs`). The real models' own weights have not been run: they are too large for the \
          tests.\n\n\
          | checkpoint | stands for | plugin | judge | case: pixels, logits |\n|---|---|---|---|---|"
     );

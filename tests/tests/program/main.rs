@@ -1,0 +1,5 @@
+//! The program as its users meet it, what they can get wrong, and the guide for plugin authors followed to the letter.
+
+mod bad_input;
+mod command_line;
+mod plugin_guide;

@@ -1,6 +1,6 @@
 //! What went wrong with Gemma 3, PaliGemma 2, the Mistral family, Phi-3.5-vision and Llama 3.2 Vision in other runners.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use monocle::engine::generate::{Flow, GenerateOptions};
@@ -13,7 +13,7 @@ use monocle_manifest::Manifest;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::pictures::grey;
-use monocle_tests::project;
+use monocle_tests::{project, variant};
 use monocle_text::{Delta, FinishReason, OutputRules, OutputStream, ReasoningMarkers, Tokenizer};
 use serde_json::Value;
 
@@ -55,21 +55,6 @@ fn manifest(plugin: &str, folder: &Path, more: &str) -> String {
     )
 }
 
-/// A copy of an oracle folder that a test may change.
-fn copy(folder: &str, name: &str) -> PathBuf {
-    let target = project::target()
-        .join("test-models")
-        .join(format!("{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&target);
-    std::fs::create_dir_all(&target).expect("the folder can be made");
-    for entry in std::fs::read_dir(project::oracle(folder)).expect("the oracle is there") {
-        let path = entry.expect("the oracle can be listed").path();
-        std::fs::copy(&path, target.join(path.file_name().expect("a file has a name")))
-            .expect("it can be copied");
-    }
-    target
-}
-
 /// Devstral-Small-2: `Title:ĠStĠMichael's…ĊĊ`.
 #[test]
 fn byte_level_markers_are_not_shown() {
@@ -87,8 +72,7 @@ fn byte_level_markers_are_not_shown() {
 /// gemma-3-12b-pt: refused, since there is no chat template.
 #[test]
 fn a_base_model_runs_without_a_template() {
-    let folder = copy("gemma3", "base");
-    std::fs::remove_file(folder.join("chat_template.jinja")).expect("it can be removed");
+    let folder = variant::copy("gemma3", "gemma3-base", &["chat_template.jinja"]);
     let golden = json(&project::oracle("gemma3").join("base.json"));
     let words = golden["prompt"]
         .as_str()
@@ -104,13 +88,12 @@ fn a_base_model_runs_without_a_template() {
         assert_eq!(trace.prompt_ids, ids(&golden["input_ids"]));
         assert_eq!(trace.tokens, ids(&golden["greedy_tokens"]));
     }
-    std::fs::remove_dir_all(folder).expect("the copy can be removed");
 }
 
 /// Phi-3.5-vision: `<|end|><|endoftext|>` in the text, then an invented dialogue.
 #[test]
 fn every_end_token_of_phi_ends_the_answer_and_none_is_shown() {
-    let folder = copy("phi3_v", "ends");
+    let folder = variant::copy("phi3_v", "phi3_v-ends", &[]);
     let oracle = Oracle::open(&project::oracle("phi3_v"));
     // The first token that the model generates for this request becomes `<|endoftext|>`, which its config does not name.
     let path = folder.join("tokenizer.json");
@@ -144,7 +127,6 @@ fn every_end_token_of_phi_ends_the_answer_and_none_is_shown() {
         [646, 643, 2],
         "`<|end|>`, `<|endoftext|>`, `</s>`"
     );
-    std::fs::remove_dir_all(folder).expect("the copy can be removed");
 }
 
 /// Llama 3.2 Vision may close a message by `<|eom_id|>`, which its config alone does not name.

@@ -5,6 +5,7 @@
 //! Python's methods on strings, lists and maps.
 
 mod environment;
+mod guard;
 mod json;
 mod python;
 mod source;
@@ -106,6 +107,18 @@ pub enum TemplateError {
         /// The limit.
         limit: usize,
     },
+    /// The template makes something larger than any prompt.
+    #[error(
+        "the chat template from {origin} makes values of more than {limit} bytes in line {line}; give another with `--template`"
+    )]
+    TooLarge {
+        /// Where the template came from.
+        origin: TemplateSource,
+        /// The line, counted from 1.
+        line: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A template file cannot be read.
     #[error("cannot read the chat template `{path}`: {source}")]
     Unreadable {
@@ -128,9 +141,19 @@ impl ChatTemplate {
     /// Compiles a template.
     pub fn new(source: TemplateSource, text: impl Into<String>) -> Result<Self, TemplateError> {
         let text = text.into();
-        let mut environment = environment::new(FUEL);
-        let compiled = environment.add_template_owned(NAME, environment::prepare(&text));
+        let prepared = environment::prepare(&text);
+        let mut environment = environment::new(guard::fuel(&prepared, FUEL));
+        let compiled =
+            guard::with_checks(&prepared).and_then(|text| environment.add_template_owned(NAME, text));
         if let Err(error) = compiled {
+            if let Some(guard::TooLarge(limit)) = source_of(&error) {
+                let (line, limit) = (1, *limit);
+                return Err(TemplateError::TooLarge {
+                    origin: source,
+                    line,
+                    limit,
+                });
+            }
             let line = error.line().unwrap_or(1);
             let code = code_of(&text, line);
             return Err(TemplateError::Syntax {
@@ -201,6 +224,7 @@ impl ChatTemplate {
         // The engine is given templates that nobody here has read; should one find a way to make it panic, that is
         // an error of the template like any other.
         let run = std::panic::AssertUnwindSafe(|| {
+            guard::start();
             let template = self.environment.get_template(NAME)?;
             template.render_captured_to(variables, &mut output).map(drop)
         });
@@ -225,10 +249,14 @@ impl ChatTemplate {
         let origin = self.source.clone();
         let line = error.line().unwrap_or(1);
         if error.kind() == ErrorKind::OutOfFuel {
-            return TemplateError::OutOfSteps { origin, steps: FUEL };
+            let steps = self.environment.fuel().unwrap_or(FUEL);
+            return TemplateError::OutOfSteps { origin, steps };
         }
-        let source = std::error::Error::source(error);
-        if let Some(raised) = source.and_then(|source| source.downcast_ref::<RaisedByTemplate>()) {
+        if let Some(guard::TooLarge(limit)) = source_of(error) {
+            let limit = *limit;
+            return TemplateError::TooLarge { origin, line, limit };
+        }
+        if let Some(raised) = source_of::<RaisedByTemplate>(error) {
             return TemplateError::Refused {
                 origin,
                 line,
@@ -242,6 +270,11 @@ impl ChatTemplate {
             reason: reason(error),
         }
     }
+}
+
+/// What an error was made from, when it is of this type.
+fn source_of<T: std::error::Error + 'static>(error: &minijinja::Error) -> Option<&T> {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref())
 }
 
 /// What an engine's error says, without the template's name.
@@ -337,6 +370,54 @@ mod tests {
     fn endless_output_is_cut_off() {
         let long = "{% for a in range(99999) %}{{ 'x' * 99999 }}{% endfor %}";
         assert!(matches!(render(long), Err(TemplateError::TooLong { .. })));
+    }
+
+    #[test]
+    fn memory_is_not_doubled_away() {
+        let looped = |start: &str, body: &str| {
+            format!("{{% set ns = namespace(x={start}) %}}{{% for i in range(60) %}}{body}{{% endfor %}}")
+        };
+        let templates = [
+            looped("'aa'", "{% set ns.x = ns.x ~ ns.x %}"),
+            looped("'aa'", "{% set ns.x = ns.x + ns.x %}"),
+            looped("'aa'", "{% set ns.x = ns.x * 2 %}"),
+            looped("['aa']", "{% set ns.x = ns.x + ns.x %}"),
+            looped("['aa']", "{% set ns.x = [ns.x, ns.x] %}"),
+            looped("['aa']", "{% set ns.x = dict(a=ns.x, b=ns.x) %}"),
+            looped("['aa']", "{% set ns.x = ns.x|chain(ns.x)|list %}"),
+            looped("'aa'", "{% set ns.x = ns.x|replace('a', ns.x) %}"),
+            looped("'aa'", "{% set ns.x = ns.x.replace('a', ns.x) %}"),
+            looped("'aa'", "{% set ns.x = ns.x|join(ns.x) %}"),
+            looped("'aa'", "{% set ns.x = ns.x.join([ns.x, ns.x]) %}"),
+            looped("'aa'", "{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}"),
+            looped("'aa'", "{% set ns.x = '%s%s'|format(ns.x, ns.x) %}"),
+            looped("'aa'", "{% set ns.x = '{}{}'.format(ns.x, ns.x) %}"),
+            "{% set x = 'aa' %}".to_owned() + &"{% set x = x ~ x %}".repeat(60),
+            "{% macro m(x) %}{{ m(x ~ x) }}{% endmacro %}{{ m('aa') }}".to_owned(),
+            "{{ '\n'|indent(2000000000, true) }}".to_owned(),
+            "{{ '%2000000000d'|format(1) }}".to_owned(),
+            "{{ '{:2000000000}'.format(1) }}".to_owned(),
+            format!("{{% set x = [{}] %}}", "'a' * 16000000, ".repeat(40)),
+        ];
+        for template in templates {
+            let error = render(&template).unwrap_err();
+            assert!(
+                matches!(error, TemplateError::TooLarge { .. }),
+                "{template}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_counts_too() {
+        // Half a megabyte each time, in values of which none is large.
+        let template = "{% set ns = namespace(x='') %}{% for i in range(99999) %}{% set ns.x = i ~ 'a' * 500000 %}{% endfor %}";
+        assert!(matches!(render(template), Err(TemplateError::TooLarge { .. })));
+        let capture = format!(
+            "{{% set x %}}{{% for i in range(99999) %}}{}{{% endfor %}}{{% endset %}}",
+            "a".repeat(500_000)
+        );
+        assert!(matches!(render(&capture), Err(TemplateError::OutOfSteps { .. })));
     }
 
     #[test]

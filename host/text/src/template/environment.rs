@@ -6,6 +6,7 @@ use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter,
 };
 
+use super::guard;
 use super::json::{JsonStyle, to_json};
 use super::python::{call_method, float_of, float_text};
 
@@ -29,6 +30,7 @@ pub fn new(fuel: u64) -> Environment<'static> {
     environment.set_unknown_method_callback(call_method);
     environment.set_fuel(Some(fuel));
     environment.set_formatter(print);
+    guard::install(&mut environment);
     environment.add_filter("tojson", tojson);
     environment.add_filter("length", length);
     environment.add_filter("count", length);
@@ -46,6 +48,7 @@ pub fn new(fuel: u64) -> Environment<'static> {
 
 /// Prints floats as Python does, the rest as the engine does.
 fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    guard::made(value)?;
     match float_of(value) {
         Some(float) => out.write_str(&float_text(float)).map_err(Error::from),
         None => escape_formatter(out, state, value),
@@ -85,6 +88,7 @@ fn strftime(now: NaiveDateTime, format: &str) -> Result<String, Error> {
 
 /// transformers' `tojson`: Python's `json.dumps` with `ensure_ascii=False`.
 fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
+    guard::size(value)?;
     let style = JsonStyle::from_options(&options)?;
     options.assert_all_used()?;
     to_json(value, &style)

@@ -1,11 +1,19 @@
 //! What templates expect of Python: methods on values, and how floats are written.
 
+use super::guard;
 use minijinja::value::{Tuple, ValueKind, from_args};
 use minijinja::{Error, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 /// The methods that the engine's companion crate lacks, then its own.
 pub fn call_method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    guard::ask(method, value, args)?;
+    let result = bound_method(state, value, method, args)?;
+    guard::made(&result)?;
+    Ok(result)
+}
+
+fn bound_method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     if let (ValueKind::String, Some(text)) = (value.kind(), value.as_str()) {
         match method {
             "removeprefix" => {

@@ -99,3 +99,9 @@ fn estimates_hold_for_llava_and_internvl() {
 fn estimates_hold_for_mllama() {
     check("mllama", project::oracle("mllama"));
 }
+
+/// Short convolutions keep a few rows of their own.
+#[test]
+fn estimates_hold_for_lfm2() {
+    check("lfm2-vl", project::oracle("lfm2_vl"));
+}

@@ -3,6 +3,8 @@
 use monocle_plugin::prelude::*;
 use monocle_plugin::{AttentionScheme, Squash};
 
+/// Ends each turn; the tokenizer's own end token is another.
+const END_OF_TURN: &str = "<end_of_turn>";
 /// Stands in templates where a picture goes, and opens its features.
 const BEGIN: &str = "<start_of_image>";
 const FEATURE: &str = "<image_soft_token>";
@@ -42,6 +44,7 @@ impl Processor for Gemma3Processor {
         let images = sizes.iter().map(|_| self.squash.plan(self.features)).collect();
         let mut plan = prompt::plan(text, &expanded, &prompt::Placeholder::find(FEATURE)?, images)?;
         plan.attention = AttentionScheme::ImageBlocks;
+        plan.stop_tokens.extend(tokenizer::find(END_OF_TURN));
         Ok(plan)
     }
 

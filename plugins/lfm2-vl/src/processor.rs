@@ -44,7 +44,10 @@ impl Processor for Lfm2VlProcessor {
         let expansion = |index: usize, _| expansion(&self.rules, &self.tilings[index]);
         let expanded = prompt::expand(&text, &image, sizes, expansion)?;
         let pictures = self.tilings.iter().map(|tiling| self.picture(tiling));
-        prompt::plan(text, &expanded, &image, pictures.collect())
+        let mut plan = prompt::plan(text, &expanded, &image, pictures.collect())?;
+        // The template's end of a turn.
+        plan.stop_tokens.extend(tokenizer::find("<|im_end|>"));
+        Ok(plan)
     }
 
     fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {

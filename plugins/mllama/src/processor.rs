@@ -5,6 +5,8 @@ use monocle_plugin::{ContextRange, ExplicitPositions, FeatureUse, Piece, Positio
 
 use crate::tower::VisionConfig;
 
+/// The ends of a turn and of a message; the tokenizer's own end token is another.
+const ENDS: [&str; 2] = ["<|eot_id|>", "<|eom_id|>"];
 const IMAGE: &str = "<|image|>";
 const BEGIN: &str = "<|begin_of_text|>";
 
@@ -81,6 +83,7 @@ impl Processor for MllamaProcessor {
         plan.pieces = vec![Piece::Tokens(ids)];
         plan.images = images;
         plan.feature_use = FeatureUse::Context(ranges);
+        plan.stop_tokens = ENDS.into_iter().filter_map(tokenizer::find).collect();
         Ok(plan)
     }
 

@@ -71,7 +71,8 @@ impl Processor for NanoLlavaProcessor {
             positions: PositionScheme::Sequential,
             attention: AttentionScheme::Causal,
             feature_use: FeatureUse::Splice,
-            stop_tokens: vec![],
+            // The template's end of a turn, which is not the tokenizer's end token.
+            stop_tokens: tokenizer::find("<|im_end|>").into_iter().collect(),
         })
     }
 

@@ -74,6 +74,9 @@ impl Processor for QwenVlProcessor {
             });
         let mut plan = prompt::plan(text, &expanded, &image, images.collect())?;
         plan.positions = prompt::grid_positions(&plan.pieces, &grids);
+        // The templates' end of a turn; GLM's turns end where the next begins.
+        let ends = ["<|im_end|>", "<|user|>"];
+        plan.stop_tokens = ends.into_iter().filter_map(tokenizer::find).collect();
         Ok(plan)
     }
 

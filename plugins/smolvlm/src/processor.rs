@@ -9,6 +9,8 @@ use crate::tiling::{Target, Tiling};
 const IMAGE: &str = "<image>";
 const AROUND: &str = "<fake_token_around_image>";
 const GLOBAL: &str = "<global-img>";
+/// Ends each turn; the configurations of some conversions name the tokenizer's own end token only.
+const END: &str = "<end_of_utterance>";
 
 /// The rules of `preprocessor_config.json`, and how many tokens a tile takes.
 pub struct SmolVlmProcessor {
@@ -51,7 +53,9 @@ impl Processor for SmolVlmProcessor {
             layout: vec![],
             features: tiling.tiles() * self.tokens_per_tile,
         });
-        prompt::plan(text, &expanded, &image, pictures.collect())
+        let mut plan = prompt::plan(text, &expanded, &image, pictures.collect())?;
+        plan.stop_tokens.extend(tokenizer::find(END));
+        Ok(plan)
     }
 
     fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {

@@ -6,3 +6,5 @@ mod mlx_conversions;
 mod models_page;
 mod picture_sizes;
 mod qwen_vl;
+mod smolvlm_idefics3;
+mod turn_ends;

@@ -78,28 +78,34 @@ pub enum EngineError {
 }
 
 fn too_large(estimate: &MemoryEstimate, limit: &MemoryLimit) -> String {
-    // Up, so that what does not fit never reads as what does.
-    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
-    let weights = estimate.weights_bytes.max(estimate.engine_weights_bytes);
-    let (limit, source) = (limit.bytes >> 20, limit.source);
+    let weights = amount(estimate.weights_bytes.max(estimate.engine_weights_bytes));
+    let (limit, source) = (amount(limit.bytes), limit.source);
     if estimate.engine_peak() == estimate.engine_weights_bytes {
         return format!(
-            "the weights take {} MiB, and the limit is {limit} MiB ({source})\n\nhint: use a smaller or more quantised \
-             model, or raise `--memory-limit`",
-            mib(weights)
+            "the weights take {weights}, and the limit is {limit} ({source})\n\nhint: use a smaller or more quantised model, or \
+             raise `--memory-limit`"
         );
     }
     format!(
-        "the request needs {} MiB, and the limit is {limit} MiB ({source}): {} MiB of weights, {} MiB of pictures, {} MiB of \
-         features, {} MiB of caches, {} MiB of intermediate results\n\nhint: use fewer or smaller pictures (`image.max_pixels` in \
-         the manifest shrinks them), fewer `--max-tokens`, a smaller `--prefill-chunk`, or raise `--memory-limit`",
-        mib(estimate.total()),
-        mib(weights),
-        mib(estimate.picture_bytes),
-        mib(estimate.feature_bytes),
-        mib(estimate.cache_bytes),
-        mib(estimate.program_bytes)
+        "the request needs {}, and the limit is {limit} ({source}): {weights} of weights, {} of pictures, {} of features, {} of \
+         caches, {} of intermediate results\n\nhint: use fewer or smaller pictures (`image.max_pixels` in the manifest shrinks \
+         them), fewer `--max-tokens`, a smaller `--prefill-chunk`, or raise `--memory-limit`",
+        amount(estimate.total()),
+        amount(estimate.picture_bytes),
+        amount(estimate.feature_bytes),
+        amount(estimate.cache_bytes),
+        amount(estimate.program_bytes)
     )
+}
+
+/// Whole units, rounded up, four digits or so of them.
+fn amount(bytes: usize) -> String {
+    let (unit, name) = match bytes {
+        0..10_000 => (1, "bytes"),
+        10_000..10_240_000 => (1 << 10, "KiB"),
+        _ => (1 << 20, "MiB"),
+    };
+    format!("{} {name}", bytes.div_ceil(unit))
 }
 
 /// Errors of files name the file already.

@@ -470,7 +470,7 @@ fn lies_that_come_out_later() {
             "encode: features of another width",
             "features of set 0 are 48 wide, the rows 64",
         ),
-        ("forward: more than this machine has", "MiB, and the limit is"),
+        ("forward: more than this machine has", "the request needs "),
         ("forward: logits that are no numbers", "logit"),
     ];
     for (told, words) in cases {

@@ -38,7 +38,7 @@ fn a_refused_request_leaves_no_trace() {
     );
     let words = error.to_string();
     assert!(
-        words.contains("MiB of caches") && words.contains("`--memory-limit`"),
+        words.contains(" of caches") && words.contains("`--memory-limit`"),
         "{words}"
     );
     assert_eq!(
@@ -79,7 +79,7 @@ fn weights_beyond_the_limit_are_refused_before_they_are_loaded() {
     let text = manifest("smolvlm", &project::oracle("smolvlm"), "");
     let mut model = project::open_manifest_within(&text, 100_000);
     let error = model.load_weights(&mut |_, _| {}).unwrap_err();
-    assert!(error.to_string().starts_with("the weights take 1 MiB"), "{error}");
+    assert!(error.to_string().starts_with("the weights take "), "{error}");
     assert_eq!(model.backend().memory().active, 0);
 }
 

@@ -355,6 +355,40 @@ fn misuse_ends_with_2() {
 }
 
 #[test]
+fn a_limit_on_memory_is_kept() {
+    golden("run")
+        .args(["--memory-limit", "4 apples"])
+        .fails(2, &["a size like `4GB`"]);
+    // The checkpoint alone takes about half a megabyte.
+    golden("run")
+        .args(["--memory-limit", "100kB"])
+        .fails(1, &["the weights take", "the limit is 98 KiB (as asked)"]);
+    let memory = &golden("run").args(["--memory-limit", "2GiB", "--json"]).json()["memory"];
+    assert_eq!(memory["limit_bytes"], 2_u64 << 30);
+
+    // `inspect` tells, whether it fits or not.
+    let report = golden("inspect")
+        .args(["--memory-limit", "100kB", "--json"])
+        .json();
+    assert_eq!(report["memory"]["fits"], false);
+    let total = report["memory"]["total_bytes"].as_u64().unwrap();
+    let weights = report["memory"]["weights_bytes"].as_u64().unwrap();
+    assert!(weights > 100_000 && total > weights, "{weights} {total}");
+    let limit = (total - 1).to_string();
+    let words = [
+        "the request needs ",
+        " of caches, ",
+        "hint: use fewer or smaller pictures",
+    ];
+    golden("run").args(["--memory-limit", &limit]).fails(1, &words);
+    let text = golden("inspect")
+        .args(["--memory-limit", "2GiB"])
+        .succeeds()
+        .stdout;
+    assert!(text.contains("fits the limit of 2.00 GiB"), "{text}");
+}
+
+#[test]
 fn inspect_says_what_a_request_would_come_to() {
     let report = golden("inspect").args(["--json"]).json();
     let oracle = Oracle::open(&folder());

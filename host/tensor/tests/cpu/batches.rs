@@ -351,6 +351,7 @@ fn memory_is_counted_and_reused() {
     let after = engine.memory();
     assert_eq!((after.cached, after.active), (0, before.active));
     attend(&mut engine, &step(sequence, 128, 1)).unwrap();
+    assert!(engine.memory().cached <= before.cached, "{:?}", engine.memory());
     engine.drop_sequence(sequence);
     assert_eq!(engine.memory().active, 0);
 }

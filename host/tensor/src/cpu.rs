@@ -36,14 +36,16 @@ use std::sync::Arc;
 pub use lanes::Instructions;
 
 use crate::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
+use crate::check::check;
 use crate::program::{Program, ProgramId, ValueType};
+use crate::sequences::Sequences;
 use crate::stored::Weight;
 use lanes::Processor;
 use load::Loaded;
 use memory::Memory;
 use prepare::Prepared;
 use run::Run;
-use sequences::Sequences;
+use sequences::Sequence;
 use threads::Threads;
 use value::Value;
 
@@ -56,7 +58,7 @@ pub struct CpuBackend {
     processor: Processor,
     memory: Memory,
     weights: Vec<Loaded>,
-    sequences: Sequences,
+    sequences: Sequences<Sequence>,
     prepared: HashMap<ProgramId, Rc<Prepared>>,
 }
 
@@ -160,7 +162,7 @@ impl Backend for CpuBackend {
         step: Option<&Step>,
     ) -> Result<Vec<Tensor>, BackendError> {
         let prepared = self.prepare(program);
-        step::check(program, inputs, step)?;
+        check(program, inputs, step, step::owns)?;
         let nothing = Step::default();
         let step = step.unwrap_or(&nothing);
         self.sequences.begin(step)?;

@@ -4,9 +4,12 @@
 //! the [`program::Program`] that comes out is run, as often as wanted, by an engine behind [`backend::Backend`].
 
 pub mod backend;
+pub mod check;
 pub mod cpu;
 mod infer;
 pub mod operation;
 pub mod program;
 pub mod recorder;
+pub mod sampling;
+pub mod sequences;
 pub mod stored;

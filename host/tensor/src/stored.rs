@@ -49,6 +49,11 @@ impl StoredType {
         }
     }
 
+    /// Whether matrices can be stored in it.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::BF16)
+    }
+
     /// The name that safetensors headers use.
     pub fn name(self) -> &'static str {
         match self {
@@ -133,6 +138,27 @@ impl StoredTensor {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Its bytes, if there are as many as its shape and type need.
+    pub fn checked_bytes(&self) -> Result<&[u8], String> {
+        let (bytes, size) = (self.bytes.as_slice(), self.kind.size());
+        if Some(bytes.len()) != self.len().checked_mul(size) {
+            return Err(format!(
+                "expected {} elements of {size} bytes, found {} bytes",
+                self.len(),
+                bytes.len()
+            ));
+        }
+        Ok(bytes)
+    }
+
+    /// Its elements, decoded one by one.
+    pub fn floats(&self) -> Result<impl Iterator<Item = f32>, String> {
+        let bytes = self.checked_bytes()?;
+        Ok(bytes
+            .chunks_exact(self.kind.size())
+            .map(|element| decode(self.kind, element)))
+    }
 }
 
 /// A matrix (or a stack of them) that multiplies activations: `[.., out, in]`.
@@ -171,6 +197,60 @@ impl Matrix {
                 shape
             }
         }
+    }
+
+    /// Checks that its parts are there and fit together; gives all its rows (of a stack: of all its matrices) and its
+    /// columns.
+    pub fn check(&self) -> Result<[usize; 2], String> {
+        let shape = self.shape();
+        let (Some(&columns), true) = (shape.last(), shape.len() >= 2) else {
+            return Err(format!("expected a matrix, found shape {shape:?}"));
+        };
+        let rows = shape[..shape.len() - 1].iter().product();
+        match self {
+            Self::Dense(tensor) => {
+                if !tensor.kind.is_float() {
+                    return Err(format!(
+                        "expected a matrix of F32, F16 or BF16, found {}; convert the checkpoint",
+                        tensor.kind.name()
+                    ));
+                }
+                holds(tensor, rows * columns)?;
+            }
+            Self::Affine {
+                packed,
+                scales,
+                biases,
+                bits,
+                group_size,
+            } => {
+                if !matches!(bits, 2 | 3 | 4 | 5 | 6 | 8) || !matches!(group_size, 32 | 64 | 128) {
+                    return Err(format!(
+                        "expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128, found {bits} bits in groups of {group_size}"
+                    ));
+                }
+                let words = columns * *bits as usize / 32;
+                if packed.kind != StoredType::U32 || packed.shape.last() != Some(&words) {
+                    return Err(format!(
+                        "expected rows of {words} U32 words, found {} {:?}",
+                        packed.kind.name(),
+                        packed.shape
+                    ));
+                }
+                if !scales.kind.is_float() || biases.kind != scales.kind {
+                    return Err(format!(
+                        "expected scales and biases of one float type, found {} and {}",
+                        scales.kind.name(),
+                        biases.kind.name()
+                    ));
+                }
+                holds(packed, rows * words)?;
+                for parameters in [scales, biases] {
+                    holds(parameters, rows * columns / group_size)?;
+                }
+            }
+        }
+        Ok([rows, columns])
     }
 
     /// The checkpoint's name of its main tensor.
@@ -250,4 +330,48 @@ impl Weight {
             }
         }
     }
+}
+
+/// One stored number; `bytes` has as many as one takes.
+fn decode(kind: StoredType, bytes: &[u8]) -> f32 {
+    let mut eight = [0_u8; 8];
+    eight[..bytes.len()].copy_from_slice(bytes);
+    let word = u64::from_le_bytes(eight);
+    match kind {
+        StoredType::F64 => f64::from_bits(word) as f32,
+        StoredType::F32 => f32::from_bits(word as u32),
+        StoredType::F16 => half::f16::from_bits(word as u16).to_f32(),
+        StoredType::BF16 => half::bf16::from_bits(word as u16).to_f32(),
+        StoredType::F8E4M3 => f8e4m3(word as u8),
+        StoredType::I64 => word as i64 as f32,
+        StoredType::I32 => word as i32 as f32,
+        StoredType::I16 => f32::from(word as i16),
+        StoredType::I8 => f32::from(word as i8),
+        StoredType::U64 | StoredType::U32 | StoredType::U16 | StoredType::U8 => word as f32,
+        StoredType::Bool => f32::from(u8::from(word != 0)),
+    }
+}
+
+/// 8-bit float with 4 exponent bits and 3 mantissa bits, arXiv:2209.05433: no infinities, one NaN.
+fn f8e4m3(byte: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
+    let magnitude = match (exponent, byte & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa / 8.0 * 2.0_f32.powi(-6),
+        _ => (1.0 + mantissa / 8.0) * 2.0_f32.powi(exponent - 7),
+    };
+    if byte & 0x80 == 0 { magnitude } else { -magnitude }
+}
+
+/// Checks that a tensor has so many elements, and the bytes for them.
+fn holds(tensor: &StoredTensor, elements: usize) -> Result<(), String> {
+    let expected = elements * tensor.kind.size();
+    let found = tensor.bytes.as_slice().len();
+    if tensor.len() != elements || found != expected {
+        return Err(format!(
+            "expected {expected} bytes in `{}` for {elements} elements, found {found} for shape {:?}",
+            tensor.name, tensor.shape
+        ));
+    }
+    Ok(())
 }

@@ -9,7 +9,8 @@ use super::rows::{LayerNorm, RmsNorm, Softmax};
 use super::run::Run;
 use super::value::Value;
 use crate::backend::BackendError;
-use crate::operation::{Interpolation, Pooling, WeightId, Window};
+use crate::operation::{Pooling, WeightId, Window};
+use crate::sampling::Sampling;
 
 type Result<T = Value> = std::result::Result<T, BackendError>;
 
@@ -233,19 +234,11 @@ pub fn pool2d(run: &mut Run<'_>, pooling: Pooling, window: &Window) -> Result {
     Ok(run.floats(|out| convolution.pool(run.threads, pooling, x, out)))
 }
 
-pub fn interpolate(
-    run: &mut Run<'_>,
-    size: [usize; 2],
-    method: Interpolation,
-    align_corners: bool,
-    antialias: bool,
-) -> Result {
+pub fn interpolate(run: &mut Run<'_>, size: [usize; 2], sampling: Sampling) -> Result {
     let interpolate = Interpolate {
         x: four(run.input_shape(0)),
         size,
-        method,
-        align_corners,
-        antialias,
+        sampling,
     };
     let x = run.input(0)?.floats();
     Ok(run.floats(|out| {

@@ -4,7 +4,7 @@ use super::matrix::StoredMatrix;
 use super::memory::{Memory, rounded};
 use super::value::Value;
 use crate::backend::BackendError;
-use crate::stored::{StoredTensor, StoredType, Weight};
+use crate::stored::{StoredTensor, Weight};
 
 /// A weight made ready.
 pub enum Loaded {
@@ -57,48 +57,12 @@ pub fn load(memory: &Memory, weight: &Weight) -> Result<Loaded, BackendError> {
 }
 
 fn floats(memory: &Memory, tensor: &StoredTensor) -> Result<Value, String> {
-    let bytes = tensor.bytes.as_slice();
-    let (len, size) = (tensor.len(), tensor.kind.size());
-    if Some(bytes.len()) != len.checked_mul(size) {
-        return Err(format!(
-            "expected {len} elements of {size} bytes, found {} bytes",
-            bytes.len()
-        ));
-    }
-    let mut buffer = memory.take(len);
-    for (to, from) in buffer.floats_mut().iter_mut().zip(bytes.chunks_exact(size)) {
-        *to = float(tensor.kind, from);
-    }
-    Ok(Value::new(buffer, len))
-}
-
-/// One stored number; `bytes` has as many as one takes.
-fn float(kind: StoredType, bytes: &[u8]) -> f32 {
-    let mut eight = [0_u8; 8];
-    eight[..bytes.len()].copy_from_slice(bytes);
-    let word = u64::from_le_bytes(eight);
-    match kind {
-        StoredType::F64 => f64::from_bits(word) as f32,
-        StoredType::F32 => f32::from_bits(word as u32),
-        StoredType::F16 => half::f16::from_bits(word as u16).to_f32(),
-        StoredType::BF16 => half::bf16::from_bits(word as u16).to_f32(),
-        StoredType::F8E4M3 => f8e4m3(word as u8),
-        StoredType::I64 => word as i64 as f32,
-        StoredType::I32 => word as i32 as f32,
-        StoredType::I16 => f32::from(word as i16),
-        StoredType::I8 => f32::from(word as i8),
-        StoredType::U64 | StoredType::U32 | StoredType::U16 | StoredType::U8 => word as f32,
-        StoredType::Bool => f32::from(u8::from(word != 0)),
-    }
-}
-
-/// 8-bit float with 4 exponent bits and 3 mantissa bits, arXiv:2209.05433: no infinities, one NaN.
-fn f8e4m3(byte: u8) -> f32 {
-    let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
-    let magnitude = match (exponent, byte & 7) {
-        (15, 7) => f32::NAN,
-        (0, _) => mantissa / 8.0 * 2.0_f32.powi(-6),
-        _ => (1.0 + mantissa / 8.0) * 2.0_f32.powi(exponent - 7),
-    };
-    if byte & 0x80 == 0 { magnitude } else { -magnitude }
+    let values = tensor.floats()?;
+    let mut buffer = memory.take(tensor.len());
+    buffer
+        .floats_mut()
+        .iter_mut()
+        .zip(values)
+        .for_each(|(to, from)| *to = from);
+    Ok(Value::new(buffer, tensor.len()))
 }

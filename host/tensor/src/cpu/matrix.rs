@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::lanes::{Kernel, Lanes};
-use crate::stored::{Bytes, Matrix, StoredTensor, StoredType};
+use crate::stored::{Bytes, Matrix, StoredType};
 
 /// How a dense float is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,12 @@ impl Float {
         }
     }
 
-    fn of(kind: StoredType) -> Option<Self> {
+    fn of(kind: StoredType) -> Result<Self, String> {
         match kind {
-            StoredType::F32 => Some(Self::F32),
-            StoredType::F16 => Some(Self::F16),
-            StoredType::BF16 => Some(Self::BF16),
-            _ => None,
+            StoredType::F32 => Ok(Self::F32),
+            StoredType::F16 => Ok(Self::F16),
+            StoredType::BF16 => Ok(Self::BF16),
+            other => Err(format!("expected F32, F16 or BF16, found {}", other.name())),
         }
     }
 }
@@ -93,61 +93,23 @@ pub struct Affine<'a> {
 impl StoredMatrix {
     /// Checks a stored matrix; the error says what does not fit.
     pub fn new(matrix: &Matrix) -> Result<Self, String> {
-        let shape = matrix.shape();
-        let (Some(&columns), true) = (shape.last(), shape.len() >= 2) else {
-            return Err(format!("expected a matrix, found shape {shape:?}"));
-        };
-        let rows = shape[..shape.len() - 1].iter().product();
+        let [rows, columns] = matrix.check()?;
         let form = match matrix {
-            Matrix::Dense(tensor) => {
-                let float = Float::of(tensor.kind).ok_or_else(|| {
-                    format!(
-                        "expected a matrix of F32, F16 or BF16, found {}; convert the checkpoint",
-                        tensor.kind.name()
-                    )
-                })?;
-                Form::Dense(float, checked(tensor, rows * columns)?)
-            }
+            Matrix::Dense(tensor) => Form::Dense(Float::of(tensor.kind)?, tensor.bytes.clone()),
             Matrix::Affine {
                 packed,
                 scales,
                 biases,
                 bits,
                 group_size,
-            } => {
-                let bits = *bits as usize;
-                if !matches!(bits, 2 | 3 | 4 | 5 | 6 | 8) || !matches!(group_size, 32 | 64 | 128) {
-                    return Err(format!(
-                        "expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128, found {bits} bits in groups of {group_size}"
-                    ));
-                }
-                let words = columns * bits / 32;
-                if packed.kind != StoredType::U32 || packed.shape.last() != Some(&words) {
-                    return Err(format!(
-                        "expected rows of {words} U32 words, found {} {:?}",
-                        packed.kind.name(),
-                        packed.shape
-                    ));
-                }
-                let parameters = Float::of(scales.kind)
-                    .filter(|_| biases.kind == scales.kind)
-                    .ok_or_else(|| {
-                        format!(
-                            "expected scales and biases of one float type, found {} and {}",
-                            scales.kind.name(),
-                            biases.kind.name()
-                        )
-                    })?;
-                let groups = rows * columns / group_size;
-                Form::Affine {
-                    packed: checked(packed, rows * words)?,
-                    scales: checked(scales, groups)?,
-                    biases: checked(biases, groups)?,
-                    parameters,
-                    bits,
-                    group: *group_size,
-                }
-            }
+            } => Form::Affine {
+                packed: packed.bytes.clone(),
+                scales: scales.bytes.clone(),
+                biases: biases.bytes.clone(),
+                parameters: Float::of(scales.kind)?,
+                bits: *bits as usize,
+                group: *group_size,
+            },
         };
         Ok(Self { rows, columns, form })
     }
@@ -178,18 +140,6 @@ impl StoredMatrix {
             data,
         }
     }
-}
-
-fn checked(tensor: &StoredTensor, elements: usize) -> Result<Bytes, String> {
-    let expected = elements * tensor.kind.size();
-    let found = tensor.bytes.as_slice().len();
-    if tensor.len() != elements || found != expected {
-        return Err(format!(
-            "expected {expected} bytes in `{}` for {elements} elements, found {found} for shape {:?}",
-            tensor.name, tensor.shape
-        ));
-    }
-    Ok(tensor.bytes.clone())
 }
 
 impl<'a> MatrixView<'a> {

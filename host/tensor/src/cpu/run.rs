@@ -5,12 +5,14 @@ use super::load::Loaded;
 use super::matrix::StoredMatrix;
 use super::memory::Memory;
 use super::prepare::Prepared;
-use super::sequences::Sequences;
+use super::sequences::Sequence;
 use super::threads::Threads;
 use super::value::Value;
 use crate::backend::{BackendError, Step, Tensor};
 use crate::operation::{Op, Unary, WeightId};
 use crate::program::{Node, Program, ValueId};
+use crate::sampling::Sampling;
+use crate::sequences::Sequences;
 
 use super::elementwise::{self, Function};
 use super::{batch, dense, indexing, movement, state};
@@ -28,7 +30,7 @@ pub struct Run<'a> {
     /// The model's weights.
     pub weights: &'a [Loaded],
     /// State of sequences.
-    pub sequences: &'a mut Sequences,
+    pub sequences: &'a mut Sequences<Sequence>,
     /// Where results go.
     pub memory: &'a Memory,
     /// Who works.
@@ -171,7 +173,14 @@ impl<'a> Run<'a> {
                 method,
                 align_corners,
                 antialias,
-            } => dense::interpolate(self, *size, *method, *align_corners, *antialias),
+            } => {
+                let sampling = Sampling {
+                    method: *method,
+                    align_corners: *align_corners,
+                    antialias: *antialias,
+                };
+                dense::interpolate(self, *size, sampling)
+            }
 
             Op::RmsNorm { epsilon, offset } => dense::rms_norm(self, *epsilon, *offset),
             Op::LayerNorm { epsilon } => dense::layer_norm(self, *epsilon),

@@ -5,25 +5,13 @@ use std::collections::HashMap;
 use super::attention::{KeyValues, TILE_KEYS};
 use super::memory::{Buffer, Memory};
 use super::value::Value;
-use crate::backend::{BackendError, SequenceId, Step};
 
 /// Tokens of one block of a cache.
 pub const BLOCK_TOKENS: usize = TILE_KEYS;
 
-/// All sequences.
-#[derive(Default)]
-pub struct Sequences {
-    next: u64,
-    all: HashMap<SequenceId, Sequence>,
-}
-
 /// What one sequence keeps.
 #[derive(Default)]
 pub struct Sequence {
-    /// Tokens of finished steps.
-    tokens: usize,
-    /// A step failed midway: layers disagree.
-    broken: bool,
     /// By layer.
     pub caches: HashMap<u32, Cache>,
     /// By layer.
@@ -59,82 +47,6 @@ pub struct Convolution {
     pub rows: Value,
     /// Tokens seen.
     pub tokens: usize,
-}
-
-impl Sequences {
-    /// A new one.
-    pub fn create(&mut self) -> SequenceId {
-        let id = SequenceId(self.next);
-        self.next += 1;
-        self.all.insert(id, Sequence::default());
-        id
-    }
-
-    /// Forgets one.
-    pub fn drop(&mut self, id: SequenceId) {
-        self.all.remove(&id);
-    }
-
-    /// One that a checked step names.
-    pub fn get(&mut self, id: SequenceId) -> Result<&mut Sequence, BackendError> {
-        self.all.get_mut(&id).ok_or_else(|| unknown(id))
-    }
-
-    /// One, to look at.
-    pub fn look(&self, id: SequenceId) -> Option<&Sequence> {
-        self.all.get(&id)
-    }
-
-    /// Checks that a step continues its sequences where they are, and marks them as being worked on.
-    pub fn begin(&mut self, step: &Step) -> Result<(), BackendError> {
-        for (index, rows) in step.sequences.iter().enumerate() {
-            let sequence = self
-                .all
-                .get(&rows.sequence)
-                .ok_or_else(|| unknown(rows.sequence))?;
-            if sequence.broken {
-                return Err(BackendError::Sequence(format!(
-                    "an earlier step of sequence {} failed; drop it and start a new one",
-                    rows.sequence.0
-                )));
-            }
-            if sequence.tokens != rows.past {
-                return Err(BackendError::Sequence(format!(
-                    "sequence {} holds {} tokens, the step says {}",
-                    rows.sequence.0, sequence.tokens, rows.past
-                )));
-            }
-            if step.sequences[..index]
-                .iter()
-                .any(|other| other.sequence == rows.sequence)
-            {
-                return Err(BackendError::Sequence(format!(
-                    "sequence {} is in the step twice",
-                    rows.sequence.0
-                )));
-            }
-        }
-        for rows in &step.sequences {
-            if let Some(sequence) = self.all.get_mut(&rows.sequence) {
-                sequence.broken = true;
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts a finished step.
-    pub fn finish(&mut self, step: &Step) {
-        for rows in &step.sequences {
-            if let Some(sequence) = self.all.get_mut(&rows.sequence) {
-                sequence.tokens += rows.rows;
-                sequence.broken = false;
-            }
-        }
-    }
-}
-
-fn unknown(id: SequenceId) -> BackendError {
-    BackendError::Sequence(format!("there is no sequence {}", id.0))
 }
 
 impl Cache {

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use monocle_tensor::backend::Backend;
-use monocle_tensor::cpu::CpuBackend;
 use monocle_tensor::operation::Op;
 use monocle_tensor::program::ValueType;
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
 use proptest::prelude::*;
 
+use crate::engines;
 use crate::support::Random;
 
 /// A tensor of the reference.
@@ -170,7 +169,7 @@ proptest! {
         outputs.push(value);
         expected.push(plain);
         let program = recorder.finish(outputs);
-        let mut engine = CpuBackend::new(Some(2));
+        let mut engine = engines().remove(0);
         let input = engine.upload(&shape, values).unwrap();
         let results = engine.run(&program, &[input], None).unwrap();
         for (result, expected) in results.iter().zip(&expected) {

@@ -4,14 +4,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use monocle_tensor::backend::*;
-use monocle_tensor::cpu::CpuBackend;
 use monocle_tensor::operation::{CachedAttention, Op, Pairing, Rope, WeightId};
 use monocle_tensor::program::{Program, ValueId, ValueType};
 use monocle_tensor::recorder::{BatchShape, Recorder, RecordingLimits};
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
+use crate::engines;
+
 /// A program on a batch: `build` gives its results.
-fn recorded(
+pub fn recorded(
     shape: BatchShape,
     inputs: Vec<ValueType>,
     weights: &Arc<Vec<Weight>>,
@@ -27,7 +28,7 @@ fn recorded(
     recorder.finish(outputs)
 }
 
-fn batch(tokens: usize) -> BatchShape {
+pub fn batch(tokens: usize) -> BatchShape {
     BatchShape {
         tokens,
         axes: 1,
@@ -39,7 +40,7 @@ fn batch(tokens: usize) -> BatchShape {
 }
 
 /// A causal step of one sequence.
-fn step(sequence: SequenceId, past: usize, rows: usize) -> Step {
+pub fn step(sequence: SequenceId, past: usize, rows: usize) -> Step {
     Step {
         tokens: (0..rows as i32).collect(),
         axes: 1,
@@ -62,7 +63,7 @@ fn no_weights() -> Arc<Vec<Weight>> {
 
 #[test]
 fn the_batch_is_what_the_step_says() {
-    let mut engine = CpuBackend::new(Some(1));
+    let mut engine = engines().remove(0);
     let sequence = engine.new_sequence();
     let program = recorded(batch(5), Vec::new(), &no_weights(), |recorder| {
         [Op::Tokens, Op::Positions, Op::ImageMask, Op::ContextMask]
@@ -95,7 +96,7 @@ fn the_batch_is_what_the_step_says() {
 
 #[test]
 fn features_take_their_rows_also_across_chunks() {
-    let mut engine = CpuBackend::new(Some(1));
+    let mut engine = engines().remove(0);
     let first: Vec<f32> = (0..8).map(|x| x as f32 * 10.0).collect();
     let second: Vec<f32> = first.iter().map(|x| x + 1.0).collect();
     let features: Rc<[Tensor]> = Rc::new([
@@ -142,7 +143,7 @@ fn features_take_their_rows_also_across_chunks() {
 
 #[test]
 fn only_wanted_rows_are_selected() {
-    let mut engine = CpuBackend::new(Some(1));
+    let mut engine = engines().remove(0);
     let x: Vec<f32> = (0..8).map(|x| x as f32).collect();
     for (wanted, expected) in [
         (vec![3], vec![6.0, 7.0]),
@@ -168,7 +169,7 @@ fn only_wanted_rows_are_selected() {
 }
 
 /// Attends with one head of one element, to itself.
-fn attending(rows: usize) -> Program {
+pub fn attending(rows: usize) -> Program {
     recorded(
         batch(rows),
         vec![ValueType::float([rows, 1, 1])],
@@ -186,7 +187,7 @@ fn attending(rows: usize) -> Program {
     )
 }
 
-fn attend(engine: &mut CpuBackend, step: &Step) -> Result<Vec<f32>, BackendError> {
+pub fn attend(engine: &mut dyn Backend, step: &Step) -> Result<Vec<f32>, BackendError> {
     let rows = step.tokens.len();
     let x = engine.upload(&[rows, 1, 1], vec![1.0; rows]).unwrap();
     let outputs = engine.run(&attending(rows), &[x], Some(step))?;
@@ -195,15 +196,15 @@ fn attend(engine: &mut CpuBackend, step: &Step) -> Result<Vec<f32>, BackendError
 
 #[test]
 fn a_step_must_continue_its_sequence() {
-    let mut engine = CpuBackend::new(Some(1));
+    let mut engine = engines().remove(0);
     let sequence = engine.new_sequence();
-    assert_eq!(attend(&mut engine, &step(sequence, 0, 3)).unwrap(), [1.0; 3]);
+    assert_eq!(attend(engine.as_mut(), &step(sequence, 0, 3)).unwrap(), [1.0; 3]);
     for past in [0, 2, 4] {
-        let error = attend(&mut engine, &step(sequence, past, 1)).unwrap_err();
+        let error = attend(engine.as_mut(), &step(sequence, past, 1)).unwrap_err();
         assert!(matches!(error, BackendError::Sequence(_)), "{error}");
     }
     // A refused step changes nothing.
-    assert_eq!(attend(&mut engine, &step(sequence, 3, 2)).unwrap(), [1.0; 2]);
+    assert_eq!(attend(engine.as_mut(), &step(sequence, 3, 2)).unwrap(), [1.0; 2]);
     let mut twice = step(sequence, 5, 1);
     twice = Step {
         tokens: vec![0; 2],
@@ -213,19 +214,19 @@ fn a_step_must_continue_its_sequence() {
         ..twice
     };
     assert!(matches!(
-        attend(&mut engine, &twice),
+        attend(engine.as_mut(), &twice),
         Err(BackendError::Sequence(_))
     ));
     engine.drop_sequence(sequence);
     assert!(matches!(
-        attend(&mut engine, &step(sequence, 5, 1)),
+        attend(engine.as_mut(), &step(sequence, 5, 1)),
         Err(BackendError::Sequence(_))
     ));
 }
 
 #[test]
 fn a_lying_step_is_refused() {
-    let mut engine = CpuBackend::new(Some(1));
+    let mut engine = engines().remove(0);
     let sequence = engine.new_sequence();
     let features: Rc<[Tensor]> = Rc::new([engine.upload(&[2, 2], vec![0.0; 4]).unwrap()]);
     let splice = |row, count, offset| Splice {
@@ -284,7 +285,7 @@ fn table() -> Arc<Vec<Weight>> {
 #[test]
 fn a_token_out_of_range_ends_the_step_and_marks_the_sequence() {
     let weights = table();
-    let mut engine = CpuBackend::new(Some(1));
+    let mut engine = engines().remove(0);
     engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
     let program = recorded(batch(2), Vec::new(), &weights, |recorder| {
         let tokens = recorder.push(Op::Tokens, &[], None).unwrap();
@@ -320,43 +321,6 @@ fn a_token_out_of_range_ends_the_step_and_marks_the_sequence() {
 }
 
 #[test]
-fn memory_is_counted_and_reused() {
-    let mut engine = CpuBackend::new(Some(1));
-    assert_eq!(engine.memory(), MemoryUse::default());
-    let sequence = engine.new_sequence();
-    let x = engine.upload(&[1024], vec![0.0; 1024]).unwrap();
-    assert_eq!(engine.memory().active, 4096);
-    drop(x);
-    let usage = engine.memory();
-    assert_eq!((usage.active, usage.cached, usage.peak), (0, 4096, 4096));
-    attend(&mut engine, &step(sequence, 0, 64)).unwrap();
-    // Keys and values of 64 tokens, one float each.
-    let after_prefill = engine.memory();
-    assert_eq!(after_prefill.active, 2 * 64 * 4);
-    assert!(after_prefill.peak > after_prefill.active);
-    engine.reset_peak();
-    assert_eq!(engine.memory().peak, engine.memory().active);
-    // Steps that fit in the cache's block take nothing new.
-    attend(&mut engine, &step(sequence, 64, 1)).unwrap();
-    let all = |usage: MemoryUse| usage.active + usage.cached;
-    let steady = all(engine.memory());
-    for past in 65..128 {
-        attend(&mut engine, &step(sequence, past, 1)).unwrap();
-        assert_eq!(all(engine.memory()), steady, "at {past}");
-    }
-    // What is kept can be given back in the middle of a sequence; its caches stay.
-    let before = engine.memory();
-    assert!(before.cached > 0);
-    engine.clear_cache();
-    let after = engine.memory();
-    assert_eq!((after.cached, after.active), (0, before.active));
-    attend(&mut engine, &step(sequence, 128, 1)).unwrap();
-    assert!(engine.memory().cached <= before.cached, "{:?}", engine.memory());
-    engine.drop_sequence(sequence);
-    assert_eq!(engine.memory().active, 0);
-}
-
-#[test]
 fn weights_that_cannot_be_used_are_refused_by_name() {
     let good = table();
     let Weight::Embedding(Matrix::Dense(dense)) = &good[0] else {
@@ -375,7 +339,7 @@ fn weights_that_cannot_be_used_are_refused_by_name() {
         bits: 7,
         group_size: 32,
     };
-    let mut engine = CpuBackend::new(Some(1));
+    let mut engine = engines().remove(0);
     for matrix in [Matrix::Dense(wrong_type), Matrix::Dense(short.clone()), affine] {
         let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
         let error = engine.load(weights, &mut |_, _| {}).unwrap_err();
@@ -405,7 +369,7 @@ fn rotary_embeddings_of_one_program_do_not_mix() {
             scale: 1.0,
         }))
     };
-    let mut engine = CpuBackend::new(Some(1));
+    let mut engine = engines().remove(0);
     let sequence = engine.new_sequence();
     let program = recorded(
         batch(1),

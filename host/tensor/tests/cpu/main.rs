@@ -15,6 +15,9 @@ mod support;
 use monocle_tensor::backend::Backend;
 use monocle_tensor::cpu::{CpuBackend, Instructions};
 
+/// Results beyond it may be infinite.
+const LARGEST: f32 = f32::MAX;
+
 /// The engine in every form that this processor can run.
 fn engines() -> Vec<Box<dyn Backend>> {
     let forms = Instructions::available()

@@ -168,14 +168,24 @@ pub fn run(
 
 /// Fails unless values are equal up to `tolerance`, relative where they are large.
 pub fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
-    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
+    if let Err(difference) = compare(found, expected, tolerance) {
+        panic!("{what}: {difference}");
+    }
+}
+
+/// Whether values are equal up to `tolerance`, relative where they are large; where they first differ if not.
+pub fn compare(found: &[f32], expected: &[f32], tolerance: f32) -> Result<(), String> {
+    if found.len() != expected.len() {
+        return Err(format!("{} elements, expected {}", found.len(), expected.len()));
+    }
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let same = found == expected || (found.is_nan() && expected.is_nan());
-        assert!(
-            same || (found - expected).abs() <= tolerance * expected.abs().max(1.0),
-            "{what}: element {index} is {found}, expected {expected}"
-        );
+        let close = (found - expected).abs() <= tolerance * expected.abs().max(1.0);
+        if !same && !close {
+            return Err(format!("element {index} is {found}, expected {expected}"));
+        }
     }
+    Ok(())
 }
 
 /// Numbers that look random, the same each time: xorshift64* (Vigna 2016).

@@ -1,0 +1,226 @@
+//! The engine itself: what it keeps between runs.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mlx_rs::{Array, Device, DeviceType, Dtype, memory};
+use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
+use monocle_tensor::check::{check, stranger};
+use monocle_tensor::operation::Kind;
+use monocle_tensor::program::{Program, ProgramId, ValueType};
+use monocle_tensor::sequences::Sequences;
+use monocle_tensor::stored::{Matrix, StoredTensor, Weight};
+
+use super::array::floats;
+use super::error::{Result, device};
+use super::load::{Loaded, Loader};
+use super::prepare::Prepared;
+use super::run::Run;
+use super::state::SequenceState;
+
+/// Programs that are kept prepared.
+const MOST_PREPARED: usize = 64;
+
+/// What floats are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Single,
+    /// The upper 16 of 32 bits: half the memory, and three decimal digits.
+    Brain,
+}
+
+impl Precision {
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::Single => Dtype::Float32,
+            Self::Brain => Dtype::Bfloat16,
+        }
+    }
+}
+
+/// The engine.
+pub struct MlxBackend {
+    float: Dtype,
+    weights: Vec<Loaded>,
+    sequences: Sequences<SequenceState>,
+    prepared: HashMap<ProgramId, Rc<Prepared>>,
+}
+
+impl MlxBackend {
+    /// An engine on MLX's default device: the graphics processor where MLX has one.
+    pub fn new(precision: Precision) -> Self {
+        Self {
+            float: precision.dtype(),
+            weights: Vec::new(),
+            sequences: Sequences::default(),
+            prepared: HashMap::new(),
+        }
+    }
+
+    fn prepare(&mut self, program: &Program) -> Result<Rc<Prepared>> {
+        if let Some(prepared) = self.prepared.get(&program.id) {
+            return Ok(Rc::clone(prepared));
+        }
+        if self.prepared.len() >= MOST_PREPARED {
+            self.prepared.clear();
+        }
+        let prepared = Rc::new(Prepared::new(program, self.float)?);
+        self.prepared.insert(program.id, Rc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    fn load_all(&mut self, weights: &[Weight], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        self.weights.clear();
+        self.prepared.clear();
+        let bytes: Vec<usize> = weights.iter().map(stored_bytes).collect();
+        let (mut done, all) = (0, bytes.iter().sum());
+        let mut loader = Loader::new(self.float);
+        for (weight, bytes) in weights.iter().zip(bytes) {
+            self.weights.push(loader.load(weight)?);
+            done += bytes;
+            progress(done, all);
+        }
+        loader.finish()
+    }
+
+    fn replay(&mut self, program: &Program, inputs: &[Tensor], step: &Step) -> Result<Vec<Tensor>> {
+        let prepared = self.prepare(program)?;
+        self.sequences.begin(step)?;
+        let run = Run {
+            program,
+            prepared: &prepared,
+            inputs,
+            step,
+            weights: &self.weights,
+            sequences: &mut self.sequences,
+            float: self.float,
+            values: Vec::new(),
+            tables: HashMap::new(),
+            touched: Vec::new(),
+            index: 0,
+        };
+        let results = run.run()?;
+        self.sequences.finish(step);
+        Ok(results)
+    }
+}
+
+impl Backend for MlxBackend {
+    fn name(&self) -> &'static str {
+        "mlx"
+    }
+
+    fn device(&self) -> String {
+        let device = match Device::try_default().and_then(|device| device.get_type()) {
+            Ok(DeviceType::Gpu) => "graphics processor",
+            _ => "processor",
+        };
+        let precision = match self.float {
+            Dtype::Bfloat16 => "bf16",
+            _ => "f32",
+        };
+        format!("MLX on the {} {device}, {precision}", std::env::consts::ARCH)
+    }
+
+    fn load(
+        &mut self,
+        weights: Arc<Vec<Weight>>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> std::result::Result<(), BackendError> {
+        let loaded = self.load_all(&weights, progress);
+        if loaded.is_err() {
+            self.weights.clear();
+        }
+        Ok(loaded?)
+    }
+
+    fn new_sequence(&mut self) -> SequenceId {
+        self.sequences.create()
+    }
+
+    fn drop_sequence(&mut self, sequence: SequenceId) {
+        self.sequences.drop(sequence);
+    }
+
+    fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> std::result::Result<Tensor, BackendError> {
+        let kind = ValueType::float(shape);
+        if kind.len() != values.len() {
+            return Err(BackendError::Input(format!(
+                "{} values do not fill {kind}",
+                values.len()
+            )));
+        }
+        let array = floats(&values, shape, self.float)?;
+        Ok(Tensor::new(kind, array))
+    }
+
+    fn download(&mut self, tensor: &Tensor) -> std::result::Result<Vec<f32>, BackendError> {
+        Ok(read(array_of(tensor)?, tensor.value_type().kind)?)
+    }
+
+    fn run(
+        &mut self,
+        program: &Program,
+        inputs: &[Tensor],
+        step: Option<&Step>,
+    ) -> std::result::Result<Vec<Tensor>, BackendError> {
+        check(program, inputs, step, |tensor| tensor.get::<Array>().is_some())?;
+        let nothing = Step::default();
+        let step = step.unwrap_or(&nothing);
+        // A panic is a fault of the engine: it ends this request, and the sequences stay marked.
+        let results = catch_unwind(AssertUnwindSafe(|| self.replay(program, inputs, step)));
+        match results {
+            Ok(results) => Ok(results?),
+            Err(payload) => {
+                let text = payload.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                Err(device(text.unwrap_or_else(|| "it panicked".to_owned())))
+            }
+        }
+    }
+
+    fn memory(&self) -> MemoryUse {
+        MemoryUse {
+            active: memory::active_memory().unwrap_or(0),
+            peak: memory::peak_memory().unwrap_or(0),
+            cached: memory::cache_memory().unwrap_or(0),
+        }
+    }
+
+    fn reset_peak(&mut self) {
+        // It cannot fail: a counter is set.
+        let _ = memory::reset_peak_memory();
+    }
+}
+
+/// This engine's value of a tensor.
+pub fn array_of(tensor: &Tensor) -> std::result::Result<&Array, BackendError> {
+    tensor.get::<Array>().ok_or_else(|| stranger(tensor))
+}
+
+fn read(array: &Array, kind: Kind) -> Result<Vec<f32>> {
+    if array.size() == 0 {
+        return Ok(Vec::new());
+    }
+    let array = array.contiguous()?;
+    Ok(match kind {
+        Kind::Float => array.as_dtype(Dtype::Float32)?.try_as_slice::<f32>()?.to_vec(),
+        Kind::Int => array.try_as_slice::<i32>()?.iter().map(|x| *x as f32).collect(),
+    })
+}
+
+fn stored_bytes(weight: &Weight) -> usize {
+    let tensor = |tensor: &StoredTensor| tensor.len() * tensor.kind.size();
+    let with_bias = |matrix: &Matrix, bias: &Option<StoredTensor>| {
+        matrix.stored_bytes() + bias.as_ref().map_or(0, tensor)
+    };
+    match weight {
+        Weight::Tensor(stored) => tensor(stored),
+        Weight::Embedding(matrix) => matrix.stored_bytes(),
+        Weight::Linear { matrix, bias } | Weight::Experts { matrix, bias } => with_bias(matrix, bias),
+    }
+}

@@ -1,0 +1,171 @@
+//! Weights as MLX arrays: quantised matrices as they are stored, everything else in the engine's precision.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+
+use mlx_rs::{Array, Dtype, transforms};
+use monocle_tensor::backend::BackendError;
+use monocle_tensor::stored::{Matrix, StoredTensor, StoredType, Weight};
+
+use super::array::{dimensions, floats};
+use super::error::{Error, Result};
+
+/// Bytes that are read before they are evaluated: conversions never hold much more than this twice.
+const PIECE: usize = 256 << 20;
+
+/// A weight made ready.
+pub enum Loaded {
+    /// Used as a tensor.
+    Tensor(Array),
+    /// A matrix, or a stack of them, with what is added to its products.
+    Matrix {
+        /// `[.., out, in]`
+        matrix: LoadedMatrix,
+        /// `[.., out]`
+        bias: Option<Array>,
+    },
+}
+
+/// A matrix made ready.
+pub enum LoadedMatrix {
+    /// One number an element.
+    Dense(Array),
+    /// MLX's affine quantisation.
+    Affine {
+        /// Words.
+        packed: Array,
+        /// One a group.
+        scales: Array,
+        /// One a group.
+        biases: Array,
+        /// Bits an element.
+        bits: i32,
+        /// Elements a group.
+        group: i32,
+    },
+}
+
+/// Reads weights, each stored tensor once even when several weights use it (tied embeddings).
+pub struct Loader {
+    float: Dtype,
+    known: HashMap<(usize, usize), Array>,
+    pending: Vec<Array>,
+    pending_bytes: usize,
+}
+
+impl Loader {
+    /// For floats of this type.
+    pub fn new(float: Dtype) -> Self {
+        Self {
+            float,
+            known: HashMap::new(),
+            pending: Vec::new(),
+            pending_bytes: 0,
+        }
+    }
+
+    /// One weight: checked, and queued for evaluation.
+    pub fn load(&mut self, weight: &Weight) -> Result<Loaded> {
+        let (matrix, bias) = match weight {
+            Weight::Tensor(stored) => return Ok(Loaded::Tensor(self.tensor(stored)?)),
+            Weight::Embedding(matrix) => (matrix, None),
+            Weight::Linear { matrix, bias } | Weight::Experts { matrix, bias } => (matrix, bias.as_ref()),
+        };
+        let [rows, _] = matrix.check().map_err(|reason| wrong(matrix.name(), reason))?;
+        let bias = bias.map(|bias| self.tensor(bias)).transpose()?;
+        if let Some(bias) = &bias
+            && bias.size() != rows
+        {
+            let reason = format!("expected a bias of {rows} elements, found {}", bias.size());
+            return Err(wrong(matrix.name(), reason));
+        }
+        let matrix = match matrix {
+            Matrix::Dense(tensor) => LoadedMatrix::Dense(self.tensor(tensor)?),
+            Matrix::Affine {
+                packed,
+                scales,
+                biases,
+                bits,
+                group_size,
+            } => LoadedMatrix::Affine {
+                packed: self.tensor(packed)?,
+                scales: self.tensor(scales)?,
+                biases: self.tensor(biases)?,
+                bits: *bits as i32,
+                group: *group_size as i32,
+            },
+        };
+        Ok(Loaded::Matrix { matrix, bias })
+    }
+
+    /// Evaluates what is queued, so that mapped files are read and conversions done.
+    pub fn finish(&mut self) -> Result<()> {
+        transforms::eval(&self.pending)?;
+        self.pending.clear();
+        self.pending_bytes = 0;
+        Ok(())
+    }
+
+    fn tensor(&mut self, stored: &StoredTensor) -> Result {
+        let bytes = stored
+            .checked_bytes()
+            .map_err(|reason| wrong(&stored.name, reason))?;
+        let key = (bytes.as_ptr().addr(), bytes.len());
+        if let Some(known) = self.known.get(&key)
+            && known.shape() == dimensions(&stored.shape)?
+        {
+            return Ok(known.clone());
+        }
+        if self.pending_bytes + bytes.len() > PIECE {
+            self.finish()?;
+        }
+        let array = match dtype(stored.kind) {
+            Some(kind) if !stored.shape.is_empty() && !bytes.is_empty() => {
+                let array = raw(bytes, stored, kind)?;
+                match kind {
+                    Dtype::Uint32 => array,
+                    _ => array.as_dtype(self.float)?,
+                }
+            }
+            _ => {
+                let values = stored.floats().map_err(|reason| wrong(&stored.name, reason))?;
+                floats(&values.collect::<Vec<_>>(), &stored.shape, self.float)?
+            }
+        };
+        self.pending_bytes += bytes.len();
+        self.pending.push(array.clone());
+        self.known.insert(key, array.clone());
+        Ok(array)
+    }
+}
+
+/// Stored types that MLX reads as they are. (Words of 32 bits hold quantised weights: no plugin uses them as numbers.)
+fn dtype(kind: StoredType) -> Option<Dtype> {
+    match kind {
+        StoredType::F32 => Some(Dtype::Float32),
+        StoredType::F16 => Some(Dtype::Float16),
+        StoredType::BF16 => Some(Dtype::Bfloat16),
+        StoredType::U32 => Some(Dtype::Uint32),
+        _ => None,
+    }
+}
+
+/// Stored bytes, which need not be aligned, seen as elements.
+fn raw(bytes: &[u8], stored: &StoredTensor, kind: Dtype) -> Result {
+    let mut shape = stored.shape.clone();
+    if let Some(last) = shape.last_mut() {
+        *last *= stored.kind.size();
+    }
+    let shape = dimensions(&shape)?;
+    // SAFETY: the shape holds as many bytes as there are (`checked_bytes`), and they are copied before this returns.
+    let bytes = unsafe { Array::from_raw_data(bytes.as_ptr().cast::<c_void>(), &shape, Dtype::Uint8) };
+    Ok(bytes.view_dtype(kind)?)
+}
+
+fn wrong(name: &str, reason: String) -> Error {
+    BackendError::Weight {
+        name: name.to_owned(),
+        reason,
+    }
+    .into()
+}

@@ -1,0 +1,253 @@
+//! Replays a program into MLX's graph, one operation after another, and queues its results for evaluation.
+
+use std::collections::HashMap;
+
+use mlx_rs::ops::broadcast_to;
+use mlx_rs::{Array, Dtype, transforms};
+use monocle_tensor::backend::{BackendError, Step, Tensor};
+use monocle_tensor::operation::{Kind, Op, WeightId};
+use monocle_tensor::program::{Node, Program, ValueId};
+use monocle_tensor::sampling::Sampling;
+use monocle_tensor::sequences::Sequences;
+
+use super::array::{dimensions, floats, ints};
+use super::engine::array_of;
+use super::error::{Result, device};
+use super::load::{Loaded, LoadedMatrix};
+use super::prepare::Prepared;
+use super::rotary::{self, Table};
+use super::state::SequenceState;
+use super::{batch, dense, elementwise, indexing, movement, picture, state};
+
+/// One run of a program.
+pub struct Run<'a> {
+    /// What is run.
+    pub program: &'a Program,
+    /// What is known of it.
+    pub prepared: &'a Prepared,
+    /// Its inputs, checked.
+    pub inputs: &'a [Tensor],
+    /// The batch, checked.
+    pub step: &'a Step,
+    /// The model's weights.
+    pub weights: &'a [Loaded],
+    /// State of sequences.
+    pub sequences: &'a mut Sequences<SequenceState>,
+    /// What floats are.
+    pub float: Dtype,
+    /// Results that are alive.
+    pub values: Vec<Option<Array>>,
+    /// Rotary tables made so far, by node.
+    pub tables: HashMap<usize, Table>,
+    /// State that this run changed: it is evaluated with the results, or graphs would grow from step to step.
+    pub touched: Vec<Array>,
+    /// The operation that is running.
+    pub index: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Replays all operations and gives the program's results, which are being computed.
+    pub fn run(mut self) -> Result<Vec<Tensor>> {
+        let (program, prepared) = (self.program, self.prepared);
+        self.values = vec![None; program.nodes.len()];
+        for (index, node) in program.nodes.iter().enumerate() {
+            self.index = index;
+            let value = match (&prepared.constants[index], &node.op) {
+                (Some(constant), Op::Floats(_) | Op::Ints(_)) => constant.clone(),
+                _ => self.operation(node)?,
+            };
+            self.values[index] = Some(value);
+            for dying in &prepared.dying[index] {
+                self.values[dying.index()] = None;
+            }
+        }
+        let results: Vec<Array> = program
+            .outputs
+            .iter()
+            .map(|id| self.value(*id).cloned())
+            .collect::<Result<_>>()?;
+        // Everything else dies now, so that MLX may reuse its memory while it computes.
+        self.values.clear();
+        transforms::async_eval(results.iter().chain(&self.touched))?;
+        let results = program.outputs.iter().zip(results);
+        Ok(results
+            .map(|(id, array)| Tensor::new(program.value(*id).clone(), array))
+            .collect())
+    }
+
+    /// The program's node that runs now.
+    pub fn node(&self) -> &'a Node {
+        &self.program.nodes[self.index]
+    }
+
+    /// An operand of the node that runs now.
+    pub fn input(&self, index: usize) -> Result<&Array> {
+        self.value(self.node().inputs[index])
+    }
+
+    /// An operand that may not be there.
+    pub fn optional(&self, index: usize) -> Result<Option<&Array>> {
+        match index < self.node().inputs.len() {
+            true => self.input(index).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The shape of an operand.
+    pub fn input_shape(&self, index: usize) -> &'a [usize] {
+        &self.program.value(self.node().inputs[index]).shape
+    }
+
+    /// An error of a value that is known only now.
+    pub fn value_error(&self, reason: String) -> BackendError {
+        BackendError::Value {
+            index: self.index,
+            operation: self.node().op.name(),
+            reason,
+        }
+    }
+
+    /// A matrix and what is added to its products.
+    pub fn matrix(&self, id: WeightId) -> Result<(&'a LoadedMatrix, Option<&'a Array>)> {
+        match self.weights.get(id.0 as usize) {
+            Some(Loaded::Matrix { matrix, bias }) => Ok((matrix, bias.as_ref())),
+            _ => Err(BackendError::Input(format!("weight {} is not loaded as a matrix", id.0)).into()),
+        }
+    }
+
+    fn value(&self, id: ValueId) -> Result<&Array> {
+        self.values[id.index()]
+            .as_ref()
+            .ok_or_else(|| device(format!("value {} is used after its last use", id.0)).into())
+    }
+
+    fn weight(&self, id: WeightId) -> Result {
+        match self.weights.get(id.0 as usize) {
+            Some(Loaded::Tensor(value)) if value.size() == self.node().output.len() => Ok(value.clone()),
+            _ => Err(BackendError::Input(format!(
+                "weight {} is not loaded as a tensor {}",
+                id.0,
+                self.node().output
+            ))
+            .into()),
+        }
+    }
+
+    fn rope(&mut self, rope: &monocle_tensor::operation::Rope) -> Result {
+        let (x, positions) = (self.input(0)?.clone(), self.input(1)?.clone());
+        if rope.frequencies.is_empty() || x.size() == 0 {
+            return Ok(x);
+        }
+        if let (true, Some(periods)) = (rotary::is_plain(rope), &self.prepared.constants[self.index]) {
+            return rotary::plain(&x, &positions, rope, periods);
+        }
+        let number = self.prepared.tables[self.index];
+        let table = match self.tables.get(&number) {
+            Some(table) => table.clone(),
+            None => {
+                let table = rotary::table(&positions, rope)?;
+                self.tables.insert(number, table.clone());
+                table
+            }
+        };
+        rotary::turn(&x, rope, &table)
+    }
+
+    fn operation(&mut self, node: &'a Node) -> Result {
+        match &node.op {
+            Op::Input(index) => Ok(array_of(&self.inputs[*index as usize])?.clone()),
+            Op::Weight(id) => self.weight(*id),
+            Op::Full(value) => {
+                let value = floats(&[*value], &[], self.float)?;
+                Ok(broadcast_to(&value, &dimensions(&node.output.shape)?)?)
+            }
+            Op::Floats(_) | Op::Ints(_) => Err(device("a constant is missing".to_owned()).into()),
+
+            Op::Unary(unary) => elementwise::unary(*unary, self.input(0)?),
+            Op::Binary(binary) => elementwise::binary(*binary, self.input(0)?, self.input(1)?),
+            Op::ScaleShift { scale, shift } => elementwise::scale_shift(self.input(0)?, *scale, *shift),
+            Op::Clamp { low, high } => elementwise::clamp(self.input(0)?, *low, *high),
+            Op::Select => elementwise::select(self.input(0)?, self.input(1)?, self.input(2)?),
+            Op::ToFloat => Ok(self.input(0)?.as_dtype(self.float)?),
+            Op::ToInt => elementwise::to_int(self.input(0)?),
+
+            Op::Linear(id) => dense::linear(self, *id),
+            Op::MatMul { transpose_right } => dense::matmul(self.input(0)?, self.input(1)?, *transpose_right),
+            Op::ExpertLinear(id) => dense::expert_linear(self, *id),
+            Op::RmsNorm { epsilon, offset } => dense::rms_norm(self, *epsilon, *offset),
+            Op::LayerNorm { epsilon } => dense::layer_norm(self, *epsilon),
+            Op::Softmax => Ok(mlx_rs::ops::softmax_axis(self.input(0)?, -1, true)?),
+            Op::Reduce {
+                reduction,
+                axes,
+                keep,
+            } => movement::reduce(self.input(0)?, *reduction, axes, *keep),
+
+            Op::Embed(id) => indexing::embed(self, *id),
+            Op::TopK { k } => indexing::top_k(self.input(0)?, *k),
+            Op::GatherLast => indexing::gather_last(self),
+            Op::TakeRows => indexing::take_rows(self),
+            Op::PutRows => indexing::put_rows(self),
+
+            Op::Reshape => Ok(self.input(0)?.reshape(&dimensions(&node.output.shape)?)?),
+            Op::Broadcast => Ok(broadcast_to(self.input(0)?, &dimensions(&node.output.shape)?)?),
+            Op::Permute(axes) => Ok(self.input(0)?.transpose_axes(&dimensions(axes)?)?),
+            Op::Slice {
+                axis,
+                start,
+                end,
+                step,
+            } => super::array::stepped(self.input(0)?, *axis, [*start, *end], *step),
+            Op::Concat { axis } => movement::concat(self, *axis),
+            Op::Pad {
+                axis,
+                before,
+                after,
+                value,
+            } => movement::pad(self.input(0)?, *axis, [*before, *after], *value),
+
+            Op::Conv2d { window, groups } => picture::conv2d(self, window, *groups),
+            Op::Pool2d { pooling, window } => picture::pool2d(self, *pooling, window),
+            Op::Interpolate {
+                size,
+                method,
+                align_corners,
+                antialias,
+            } => {
+                let sampling = Sampling {
+                    method: *method,
+                    align_corners: *align_corners,
+                    antialias: *antialias,
+                };
+                picture::interpolate(self, *size, sampling)
+            }
+
+            Op::Tokens => ints(&self.step.tokens, &node.output.shape),
+            Op::Positions => ints(&self.step.positions, &node.output.shape),
+            Op::ImageMask => batch::image_mask(self.step),
+            Op::Context => batch::context(self),
+            Op::ContextMask => batch::context_mask(self.step),
+            Op::SpliceFeatures { set } => batch::features(self, *set as usize, false),
+            Op::AddFeatures { set } => batch::features(self, *set as usize, true),
+            Op::SelectLogits => batch::select_logits(self),
+
+            Op::Rope(rope) => self.rope(rope),
+            Op::Attention(attention) => state::attention(self, attention),
+            Op::Attend(attention) => state::attend(self, attention),
+            Op::CrossAttend(attention) => state::cross_attend(self, attention),
+            Op::ShortConv { layer } => state::short_conv(self, *layer),
+        }
+    }
+
+    /// Zeros of the result's type.
+    pub fn zeros(&self) -> Result {
+        let dtype = match self.node().output.kind {
+            Kind::Float => self.float,
+            Kind::Int => Dtype::Int32,
+        };
+        Ok(mlx_rs::ops::zeros_dtype(
+            &dimensions(&self.node().output.shape)?,
+            dtype,
+        )?)
+    }
+}

@@ -1,5 +1,6 @@
 //! Answering requests: plan, check, encode, prefill, decode. Nothing here knows a model.
 
+mod ahead;
 mod answer;
 pub mod error;
 pub mod generate;

@@ -4,5 +4,6 @@
 //! [`engine`] answers requests with it, [`plugin`] runs the plugins' code.
 
 pub mod engine;
+pub mod engines;
 pub mod model;
 pub mod plugin;

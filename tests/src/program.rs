@@ -54,6 +54,10 @@ impl Monocle {
         command.env("HOME", project::target().join("no-home"));
         command.env("MONOCLE_CACHE", project::target().join("plugin-cache"));
         command.env("HF_HUB_OFFLINE", "1");
+        // Where the system looks for shared libraries is not the user's choice.
+        if let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
         Self {
             command,
             input: String::new(),

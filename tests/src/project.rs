@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use monocle::engines::{EngineName, EngineOptions};
 use monocle::model::error::ModelError;
 use monocle::model::locate::{Declaration, Places};
 use monocle::model::{Model, OpenOptions};
 use monocle::plugin::folders::PluginFolders;
 use monocle_manifest::Manifest;
-use monocle_tensor::cpu::CpuBackend;
+use monocle_tensor::backend::Backend;
 use monocle_weights::hub::Hub;
 
 /// The project's root.
@@ -71,11 +72,17 @@ fn places_with(plugins: Vec<PathBuf>) -> Places {
 
 /// The model of a folder, by its `model_type`.
 pub fn open_folder(folder: &Path) -> Model {
+    open_with(folder, engine())
+}
+
+/// The model of a folder, on an engine.
+pub fn open_with(folder: &Path, engine: Box<dyn Backend>) -> Model {
     let places = places();
     let declaration = places
         .find(&folder.display().to_string(), &mut |_| {})
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    open(&places, &declaration, OpenOptions::default())
+    Model::open(&places, &declaration, OpenOptions::default(), engine, &mut |_| {})
+        .unwrap_or_else(|error| panic!("{}: {error}", declaration.declared_by))
 }
 
 /// The model of a manifest, written here: paths in it must be absolute.
@@ -106,11 +113,19 @@ fn try_open(text: &str, options: OpenOptions) -> Result<Model, ModelError> {
     Model::open(&places, &declaration, options, engine(), &mut |_| {})
 }
 
-fn engine() -> Box<CpuBackend> {
-    Box::new(CpuBackend::new(Some(2)))
-}
+/// Names the engine that tests run on, `cpu` or `mlx`; without it they run on `cpu`.
+pub const ENGINE: &str = "MONOCLE_TEST_ENGINE";
 
-fn open(places: &Places, declaration: &Declaration, options: OpenOptions) -> Model {
-    Model::open(places, declaration, options, engine(), &mut |_| {})
-        .unwrap_or_else(|error| panic!("{}: {error}", declaration.declared_by))
+/// The engine that tests run on.
+pub fn engine() -> Box<dyn Backend> {
+    let engine = match std::env::var(ENGINE).as_deref() {
+        Ok("mlx") => EngineName::Mlx,
+        Ok("cpu") | Err(_) => EngineName::Cpu,
+        Ok(other) => panic!("`{ENGINE}` is `{other}`: expected `cpu` or `mlx`"),
+    };
+    let options = EngineOptions {
+        threads: Some(2),
+        ..EngineOptions::default()
+    };
+    engine.start(options).unwrap_or_else(|error| panic!("{error}"))
 }

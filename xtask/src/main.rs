@@ -1,16 +1,26 @@
 //! `cargo xtask`: builds the program and the plugins, runs the demo and the tests.
 
+mod macos;
+mod mirror;
+mod mlx;
+mod process;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
+use process::{cargo, run, write_if_changed};
+
 const HELP: &str = "\
 cargo xtask build           build the program and the plugins
 cargo xtask build-plugins   build the plugins only, into target/plugins, and those of the tests into target/test-plugins
 cargo xtask demo [ARGS]     build, then describe a picture (yours, or the project's) with the model that ships with the project
-cargo xtask test            build, then run all tests and checks";
+cargo xtask test            build, then run all tests and checks
+cargo xtask test --engine mlx      the tests of the engine `mlx` (elsewhere than on macOS: on MLX's build for processors)
+cargo xtask run --engine mlx ARGS  build the program with the engine `mlx`, and run `monocle ARGS`
+cargo xtask check-macos     check, from here, what only macOS builds";
 
 const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -25,7 +35,23 @@ fn main() -> Result<()> {
         "build" => build(),
         "build-plugins" => build_plugins(),
         "demo" => demo(rest),
-        "test" => test(),
+        "test" => match rest {
+            [] => test(),
+            [flag, engine] if flag == "--engine" && engine == "mlx" => {
+                build_plugins()?;
+                mlx::test(&target_folder())
+            }
+            [flag, engine] if flag == "--engine" && engine == "cpu" => test(),
+            other => bail!("`cargo xtask test` takes `--engine cpu` or `--engine mlx`, not {other:?}"),
+        },
+        "run" => match rest {
+            [flag, engine, arguments @ ..] if flag == "--engine" && engine == "mlx" => {
+                build_plugins()?;
+                mlx::program(&target_folder(), arguments)
+            }
+            other => bail!("expected `cargo xtask run --engine mlx ARGS`, found {other:?}"),
+        },
+        "check-macos" => macos::check(&target_folder()),
         "" | "help" | "--help" => {
             println!("{HELP}");
             Ok(())
@@ -63,7 +89,10 @@ fn build_plugins() -> Result<()> {
         let bytes = fs::read(&module).with_context(|| format!("reading `{}`", module.display()))?;
         let component =
             monocle_component::wrap(&bytes).with_context(|| format!("wrapping plugin `{name}`"))?;
-        write_if_changed(&folder.join(format!("{name}.wasm")), &component)?;
+        let file = folder.join(format!("{name}.wasm"));
+        if write_if_changed(&file, &component)? {
+            println!("{} ({} kB)", file.display(), component.len() / 1000);
+        }
     }
     Ok(())
 }
@@ -136,30 +165,6 @@ fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
         .collect::<Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
-}
-
-/// A running host may be about to read the file: it sees the old one or the new one, never half of one.
-fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
-    if fs::read(path).is_ok_and(|old| old == bytes) {
-        return Ok(());
-    }
-    let new = path.with_extension("wasm.new");
-    fs::write(&new, bytes).with_context(|| format!("writing `{}`", new.display()))?;
-    fs::rename(&new, path).with_context(|| format!("writing `{}`", path.display()))?;
-    println!("{} ({} kB)", path.display(), bytes.len() / 1000);
-    Ok(())
-}
-
-fn cargo(arguments: &[&str]) -> Result<()> {
-    run(Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(arguments))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("running {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} failed ({status})");
-    }
-    Ok(())
 }
 
 fn root() -> &'static Path {

@@ -33,8 +33,9 @@ pub fn attend(q: &Array, k: &Array, v: &Array, scoring: Scoring, visible: &[[usi
     for start in (0..rows).step_by(block) {
         let end = (start + block).min(rows);
         let part = attend_block(&slice(q, 2, [start, end])?, k, v, scoring, &visible[start..end])?;
-        // One block after another: left to itself, MLX works on several at once.
+        // Two blocks at a time: left to itself, MLX works on many at once.
         transforms::async_eval([&part])?;
+        transforms::eval(parts.last())?;
         parts.push(part);
     }
     joined(&parts, 2)

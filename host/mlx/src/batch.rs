@@ -8,6 +8,13 @@ use super::engine::array_of;
 use super::error::Result;
 use super::run::Run;
 
+pub fn tokens(step: &Step) -> Result {
+    match &step.device_tokens {
+        Some(ids) => Ok(array_of(ids)?.clone()),
+        None => ints(&step.tokens, &[step.tokens.len()]),
+    }
+}
+
 pub fn image_mask(step: &Step) -> Result {
     let mut mask = vec![0; step.tokens.len()];
     for splice in &step.splices {

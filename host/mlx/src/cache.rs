@@ -8,7 +8,7 @@ use super::array::{dimension, dimensions, joined, slice};
 use super::error::Result;
 
 /// Tokens by which a cache grows: in between, new rows are written where there is room.
-const GROWTH: usize = 256;
+pub const GROWTH: usize = 256;
 
 /// A growing pair of arrays, each `[1, kv_heads, capacity, dim]`.
 pub struct Cache {

@@ -5,17 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mlx_rs::{Array, Device, DeviceType, Dtype, memory};
+use mlx_rs::{Array, Device, DeviceType, Dtype, memory, transforms};
 use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
 use monocle_tensor::check::{check, stranger};
 use monocle_tensor::operation::Kind;
 use monocle_tensor::program::{Program, ProgramId, ValueType};
 use monocle_tensor::sequences::Sequences;
-use monocle_tensor::stored::{Matrix, StoredTensor, Weight};
+use monocle_tensor::stored::Weight;
 
 use super::array::floats;
-use super::error::{Result, device};
-use super::load::{Loaded, Loader};
+use super::cache::GROWTH;
+use super::error::{Error, Result, device};
+use super::load::{Loaded, Loader, loaded_bytes};
 use super::prepare::Prepared;
 use super::run::Run;
 use super::state::SequenceState;
@@ -48,6 +49,8 @@ pub struct MlxBackend {
     weights: Vec<Loaded>,
     sequences: Sequences<SequenceState>,
     prepared: HashMap<ProgramId, Rc<Prepared>>,
+    /// Results of the last run, which may still be computed.
+    running: Vec<Array>,
 }
 
 impl MlxBackend {
@@ -58,6 +61,14 @@ impl MlxBackend {
             weights: Vec::new(),
             sequences: Sequences::default(),
             prepared: HashMap::new(),
+            running: Vec::new(),
+        }
+    }
+
+    fn float_bytes(&self) -> usize {
+        match self.float {
+            Dtype::Bfloat16 => 2,
+            _ => 4,
         }
     }
 
@@ -76,7 +87,7 @@ impl MlxBackend {
     fn load_all(&mut self, weights: &[Weight], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
         self.weights.clear();
         self.prepared.clear();
-        let bytes: Vec<usize> = weights.iter().map(stored_bytes).collect();
+        let bytes: Vec<usize> = weights.iter().map(Weight::stored_bytes).collect();
         let (mut done, all) = (0, bytes.iter().sum());
         let mut loader = Loader::new(self.float);
         for (weight, bytes) in weights.iter().zip(bytes) {
@@ -105,6 +116,11 @@ impl MlxBackend {
         };
         let results = run.run()?;
         self.sequences.finish(step);
+        // Whatever ran before is part of it, or dead.
+        self.running = results
+            .iter()
+            .filter_map(|result| result.get().cloned())
+            .collect();
         Ok(results)
     }
 }
@@ -195,6 +211,43 @@ impl Backend for MlxBackend {
         // It cannot fail: a counter is set.
         let _ = memory::reset_peak_memory();
     }
+
+    fn clear_cache(&mut self) {
+        // What stays is only kept longer than it need be.
+        let _ = memory::clear_cache();
+    }
+
+    fn wait(&mut self) -> std::result::Result<(), BackendError> {
+        let computed = transforms::eval(&self.running).map_err(Error::from);
+        self.running.clear();
+        Ok(computed?)
+    }
+
+    fn is_ahead(&self) -> bool {
+        true
+    }
+
+    fn recommended_limit(&self) -> Option<usize> {
+        // MLX's own limit is one and a half times the working set that Metal recommends (its `metal/allocator.cpp`).
+        let limit = cfg!(target_os = "macos").then(memory::memory_limit)?.ok()?;
+        Some(limit / 3 * 2)
+    }
+
+    fn weight_bytes(&self, weights: &[Weight]) -> usize {
+        loaded_bytes(weights, self.float_bytes())
+    }
+
+    fn program_bytes(&self, program: &Program) -> usize {
+        program.peak_bytes(self.float_bytes())
+    }
+
+    fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
+        let room = tokens.next_multiple_of(GROWTH);
+        program
+            .cached_elements()
+            .saturating_mul(room)
+            .saturating_mul(self.float_bytes())
+    }
 }
 
 /// This engine's value of a tensor.
@@ -211,16 +264,4 @@ fn read(array: &Array, kind: Kind) -> Result<Vec<f32>> {
         Kind::Float => array.as_dtype(Dtype::Float32)?.try_as_slice::<f32>()?.to_vec(),
         Kind::Int => array.try_as_slice::<i32>()?.iter().map(|x| *x as f32).collect(),
     })
-}
-
-fn stored_bytes(weight: &Weight) -> usize {
-    let tensor = |tensor: &StoredTensor| tensor.len() * tensor.kind.size();
-    let with_bias = |matrix: &Matrix, bias: &Option<StoredTensor>| {
-        matrix.stored_bytes() + bias.as_ref().map_or(0, tensor)
-    };
-    match weight {
-        Weight::Tensor(stored) => tensor(stored),
-        Weight::Embedding(matrix) => matrix.stored_bytes(),
-        Weight::Linear { matrix, bias } | Weight::Experts { matrix, bias } => with_bias(matrix, bias),
-    }
 }

@@ -18,7 +18,7 @@ pub fn indices(run: &Run<'_>, operand: usize, size: usize) -> Result {
     let origin = origin(run, run.node().inputs[operand]);
     let known = match &run.program.nodes[origin.index()].op {
         Op::Ints(values) => Some(&values[..]),
-        Op::Tokens => Some(&run.step.tokens[..]),
+        Op::Tokens if run.step.device_tokens.is_none() => Some(&run.step.tokens[..]),
         Op::Positions => Some(&run.step.positions[..]),
         Op::TopK { .. } => {
             let chosen_from = run.program.nodes[origin.index()].inputs[0];

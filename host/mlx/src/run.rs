@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
                 picture::interpolate(self, *size, sampling)
             }
 
-            Op::Tokens => ints(&self.step.tokens, &node.output.shape),
+            Op::Tokens => batch::tokens(self.step),
             Op::Positions => ints(&self.step.positions, &node.output.shape),
             Op::ImageMask => batch::image_mask(self.step),
             Op::Context => batch::context(self),

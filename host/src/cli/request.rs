@@ -7,11 +7,11 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use monocle::engine::pictures::PictureInput;
 use monocle::engine::prepare::Request;
+use monocle::engines::{self, EngineName, EngineOptions};
 use monocle::model::locate::Places;
 use monocle::model::{Model, OpenOptions};
 use monocle_image::ImageError;
 use monocle_tensor::backend::Backend;
-use monocle_tensor::cpu::CpuBackend;
 use monocle_text::template::read_template_argument;
 
 use super::Misuse;
@@ -49,16 +49,20 @@ pub struct RequestArguments {
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     pub prefill_chunk: u32,
 
-    /// What computes
-    #[arg(long, value_enum, default_value_t = Engine::Cpu)]
-    pub engine: Engine,
+    /// What computes [default: mlx on macOS, else cpu]
+    #[arg(long, value_enum)]
+    pub engine: Option<Engine>,
+
+    /// What the engine `mlx` computes in
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
 
     /// Memory that weights, pictures and the engine may take, like `4GB`; what needs more is refused before it is computed
     /// [default: what the device recommends, else three quarters of the machine's memory]
     #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
     pub memory_limit: Option<usize>,
 
-    /// Processor threads [default: one a core]
+    /// Processor threads of the engine `cpu` [default: one a core]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
 }
@@ -68,6 +72,17 @@ pub struct RequestArguments {
 pub enum Engine {
     /// This machine's processor
     Cpu,
+    /// Apple's MLX: the graphics processor of a Mac
+    Mlx,
+}
+
+/// What floats are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 32 bits
+    F32,
+    /// The upper 16 of 32 bits: half the memory for what is not quantised
+    Bf16,
 }
 
 impl RequestArguments {
@@ -76,6 +91,7 @@ impl RequestArguments {
     pub fn open(&self, quiet: bool) -> anyhow::Result<(Model, Request)> {
         let prompt = self.prompt()?;
         self.check_pictures()?;
+        let backend = self.backend()?;
         let template = match &self.template {
             Some(template) => Some(read_template_argument(template, Path::new("."))?),
             None => None,
@@ -87,7 +103,7 @@ impl RequestArguments {
             template,
             memory_limit: self.memory_limit,
         };
-        let model = Model::open(&places, &declaration, options, self.backend(), &mut |progress| {
+        let model = Model::open(&places, &declaration, options, backend, &mut |progress| {
             bar.update(progress)
         })?;
         bar.finish();
@@ -126,10 +142,21 @@ impl RequestArguments {
         Ok(())
     }
 
-    fn backend(&self) -> Box<dyn Backend> {
-        match self.engine {
-            Engine::Cpu => Box::new(CpuBackend::new(self.threads.map(|threads| threads as usize))),
-        }
+    fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {
+        let engine = match self.engine {
+            Some(Engine::Cpu) => EngineName::Cpu,
+            Some(Engine::Mlx) => EngineName::Mlx,
+            None => EngineName::default_here(),
+        };
+        let options = EngineOptions {
+            threads: self.threads.map(|threads| threads as usize),
+            precision: match self.precision {
+                Precision::F32 => engines::Precision::Single,
+                Precision::Bf16 => engines::Precision::Brain,
+            },
+        };
+        let started = engine.start(options);
+        started.map_err(|error| Misuse(error.to_string()))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use monocle_tensor::backend::{SequenceId, Step, Tensor};
+use monocle_tensor::backend::{BackendError, SequenceId, Step, Tensor};
 use monocle_tensor::operation::Op;
 use monocle_tensor::program::{Program, ValueType};
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
@@ -11,6 +11,7 @@ use monocle_text::{
     Delta, FinishReason, Generated, OutputStream, Sampler, SamplingOptions, find_request_flags,
 };
 
+use super::ahead::{Picker, no_usable};
 use super::answer::{Answer, ThinkingBudget};
 use super::error::EngineError;
 use super::prepare::{Prepared, Request};
@@ -105,6 +106,7 @@ impl Model {
             timings.images += started.elapsed();
             let started = Instant::now();
             features.push(self.encode_picture(prepared, index, pixels)?);
+            self.backend.wait()?;
             timings.encode += started.elapsed();
         }
         Ok(features)
@@ -170,9 +172,7 @@ impl Model {
         let inputs = recorder.input_values();
         let joined = recorder
             .push(Op::Concat { axis: 0 }, &inputs, None)
-            .map_err(|error| {
-                monocle_tensor::backend::BackendError::Input(format!("features of several pictures: {error}"))
-            })?;
+            .map_err(|error| BackendError::Input(format!("features of several pictures: {error}")))?;
         let program = recorder.finish(vec![joined]);
         Ok(self.backend.run(&program, &first, None)?.remove(0))
     }
@@ -214,6 +214,7 @@ impl Run<'_> {
         self.model.backend.reset_peak();
         let started = Instant::now();
         let logits = self.prefill(&features)?;
+        self.model.backend.wait()?;
         timings.prefill = started.elapsed();
         drop(features);
         memory.prefill = self.end_phase();
@@ -301,6 +302,14 @@ impl Run<'_> {
             .settings
             .context
             .map_or(usize::MAX, |context| context.saturating_sub(history.len()));
+        let most = self.options.max_tokens.min(room);
+        // An engine that works ahead is given the next step before this one's token is read, where nothing but the device
+        // has a say in the token.
+        let ahead = self.model.backend.is_ahead() && sampler.takes_the_likeliest();
+        let picker = (ahead && self.options.thinking_budget.is_none())
+            .then(|| Picker::new(&logits))
+            .transpose()
+            .map_err(|error| BackendError::Input(format!("logits: {error}")))?;
         let (mut first_token, mut generated) = (None, 0);
         let reason = loop {
             if generated == self.options.max_tokens {
@@ -309,20 +318,28 @@ impl Run<'_> {
             if generated == room {
                 break FinishReason::ContextFull;
             }
-            if generated > 0 {
-                let token = history[history.len() - 1];
-                let shape = self.prepared.decode_shape();
-                let program = self.model.forward_program(self.prepared, shape)?;
-                let step = self
-                    .prepared
-                    .prompt
-                    .decode_step(self.sequence, generated - 1, token);
-                logits = self.model.run_forward(self.prepared, &program, &step)?;
-            }
-            let mut values = self.model.backend.download(&logits)?;
-            let token = match budget.forced(answer.stream()) {
-                Some(token) => token,
-                None => sampler.next(&mut values, &history)?,
+            let token = match &picker {
+                Some(picker) => {
+                    let picked = picker.pick(self.model.backend.as_mut(), &logits)?;
+                    let these = logits.clone();
+                    if generated + 1 < most {
+                        logits = self.decode_step(generated, 0, Some(picked.id.clone()))?;
+                    }
+                    match picked.read(self.model.backend.as_mut())? {
+                        Some(token) => token,
+                        None => return Err(no_usable(&self.model.backend.download(&these)?).into()),
+                    }
+                }
+                None => {
+                    if generated > 0 {
+                        logits = self.decode_step(generated - 1, history[history.len() - 1], None)?;
+                    }
+                    let mut values = self.model.backend.download(&logits)?;
+                    match budget.forced(answer.stream()) {
+                        Some(token) => token,
+                        None => sampler.next(&mut values, &history)?,
+                    }
+                }
             };
             first_token.get_or_insert_with(Instant::now);
             history.push(token);
@@ -335,6 +352,20 @@ impl Run<'_> {
         let token_ids = history.split_off(self.prepared.prompt.len());
         let generated = answer.finish(reason, &mut self.prepared.processor)?;
         Ok((generated, token_ids, first_token, last_token))
+    }
+
+    /// The forward pass over the generated token number `index`, or over what is on the device in its place: logits.
+    fn decode_step(
+        &mut self,
+        index: usize,
+        token: u32,
+        device_tokens: Option<Tensor>,
+    ) -> Result<Tensor, EngineError> {
+        let shape = self.prepared.decode_shape();
+        let program = self.model.forward_program(self.prepared, shape)?;
+        let mut step = self.prepared.prompt.decode_step(self.sequence, index, token);
+        step.device_tokens = device_tokens;
+        self.model.run_forward(self.prepared, &program, &step)
     }
 
     fn plugin_calls(&self) -> u64 {

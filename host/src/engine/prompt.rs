@@ -160,6 +160,7 @@ impl Prompt {
         };
         Step {
             tokens: self.ids[range.clone()].iter().map(|&id| id as i32).collect(),
+            device_tokens: None,
             axes: self.axes,
             positions,
             sequences: vec![SequenceRows {
@@ -180,6 +181,7 @@ impl Prompt {
         let at = self.len() + index;
         Step {
             tokens: vec![token as i32],
+            device_tokens: None,
             axes: self.axes,
             positions: vec![self.next_position.saturating_add(index as i32); self.axes],
             sequences: vec![SequenceRows {

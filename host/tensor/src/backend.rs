@@ -95,6 +95,9 @@ pub struct VisibleContext {
 pub struct Step {
     /// Token ids: `[tokens]`
     pub tokens: Vec<i32>,
+    /// The same as a result of the engine, `[tokens]`, int, where the ids are not known to the host yet: they take the place
+    /// of `tokens`, of which only the number counts then.
+    pub device_tokens: Option<Tensor>,
     /// Rows of the positions.
     pub axes: usize,
     /// Positions, row-major: `[axes, tokens]`
@@ -206,6 +209,17 @@ pub trait Backend {
     /// Hands back to the system what is kept for reuse ([`MemoryUse::cached`]). Nothing that is alive is touched; what comes
     /// after is the same, the next run takes a little longer. An engine that keeps nothing does nothing.
     fn clear_cache(&mut self) {}
+
+    /// Waits until everything that was run is computed. An engine that computes while it runs has nothing to wait for.
+    fn wait(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    /// Whether [`Backend::run`] returns before its results are computed, so that it pays to ask for the next step before the
+    /// last one's results are read.
+    fn is_ahead(&self) -> bool {
+        false
+    }
 
     /// The most bytes that the device should be asked for, where it has an opinion of its own.
     fn recommended_limit(&self) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 use crate::backend::{BackendError, Step, Tensor};
 use crate::operation::{Kind, Op};
-use crate::program::Program;
+use crate::program::{Program, ValueType};
 
 /// Checks inputs and step against each other and against the program. `owns` tells whether a tensor lives on the engine
 /// that asks.
@@ -83,6 +83,15 @@ fn check_step(program: &Program, step: &Step, owns: fn(&Tensor) -> bool) -> Resu
             step.positions.len(),
             step.axes
         ));
+    }
+    if let Some(ids) = &step.device_tokens {
+        at_home(ids, owns)?;
+        if *ids.value_type() != ValueType::int([tokens]) {
+            return wrong(format!(
+                "{tokens} tokens are to be read from {}",
+                ids.value_type()
+            ));
+        }
     }
     let mut row = 0;
     for rows in &step.sequences {

@@ -142,6 +142,11 @@ impl Sampler {
         &self.options
     }
 
+    /// Whether the likeliest token is always taken, so that nothing but the logits matters.
+    pub fn takes_the_likeliest(&self) -> bool {
+        self.options.temperature == 0.0 && self.options.repetition_penalty == 1.0
+    }
+
     /// The next token. `history` is prompt and answer so far; the penalty is applied to `logits` in place.
     pub fn next(&mut self, logits: &mut [f32], history: &[u32]) -> Result<u32, SamplingError> {
         let candidates = self.candidates(logits, history)?;

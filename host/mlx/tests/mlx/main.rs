@@ -10,6 +10,7 @@ mod matrices;
 mod operations;
 #[path = "../../../tensor/tests/engines/properties.rs"]
 mod properties;
+mod resources;
 #[path = "../../../tensor/tests/engines/support.rs"]
 mod support;
 

@@ -7,6 +7,13 @@ use crate::backend::BackendError;
 
 type Result<T = Value> = std::result::Result<T, BackendError>;
 
+pub fn tokens(run: &Run<'_>) -> Result {
+    match &run.step.device_tokens {
+        Some(ids) => Ok(value_of(ids)?.clone()),
+        None => Ok(Value::from_ints(run.memory, &run.step.tokens)),
+    }
+}
+
 pub fn image_mask(run: &Run<'_>) -> Value {
     run.ints(|out| {
         out.fill(0);

@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
                 axis, before, value, ..
             } => movement::pad(self, *axis, *before, *value),
 
-            Op::Tokens => Ok(Value::from_ints(self.memory, &self.step.tokens)),
+            Op::Tokens => batch::tokens(self),
             Op::Positions => Ok(Value::from_ints(self.memory, &self.step.positions)),
             Op::ImageMask => Ok(batch::image_mask(self)),
             Op::Context => batch::context(self),

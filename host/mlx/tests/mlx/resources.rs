@@ -1,0 +1,189 @@
+//! Memory of the engine, as MLX counts it, and what is computed when.
+
+use std::sync::Arc;
+
+use monocle_mlx::{MlxBackend, Precision};
+use monocle_tensor::backend::{Backend, BackendError, SequenceId, Tensor};
+use monocle_tensor::operation::{Attention, CachedAttention, Op, WeightId};
+use monocle_tensor::program::{Program, ValueType};
+use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
+
+use crate::batches::{batch, recorded, step};
+use crate::support::{Operand, Random, program_of};
+
+/// Keys and values of one token: `[heads, dim]`
+const WIDE: [usize; 2] = [8, 128];
+
+fn attending(rows: usize) -> Program {
+    let inputs = vec![ValueType::float([rows, WIDE[0], WIDE[1]])];
+    recorded(batch(rows), inputs, &Arc::default(), |recorder| {
+        let x = recorder.input_values()[0];
+        let attention = CachedAttention {
+            layer: 0,
+            scale: 0.1,
+            softcap: None,
+            window: None,
+        };
+        vec![recorder.push(Op::Attend(attention), &[x, x, x], None).unwrap()]
+    })
+}
+
+fn attend(
+    engine: &mut MlxBackend,
+    program: &Program,
+    sequence: SequenceId,
+    past: usize,
+    rows: usize,
+) -> Tensor {
+    let values = Random::new(past as u64).floats(rows * WIDE[0] * WIDE[1]);
+    let x = engine.upload(&[rows, WIDE[0], WIDE[1]], values).unwrap();
+    engine
+        .run(program, &[x], Some(&step(sequence, past, rows)))
+        .unwrap()
+        .remove(0)
+}
+
+#[test]
+fn a_cache_with_room_is_not_allocated_anew() {
+    let mut engine = MlxBackend::new(Precision::Single);
+    let before = engine.memory().active;
+    let sequence = engine.new_sequence();
+    attend(&mut engine, &attending(300), sequence, 0, 300);
+    engine.wait().unwrap();
+    // Keys and values of 512 tokens.
+    let cache = 2 * 512 * WIDE[0] * WIDE[1] * 4;
+    let active = engine.memory().active - before;
+    assert!(
+        (cache..cache + cache / 16).contains(&active),
+        "{active} and not {cache}"
+    );
+    let one = attending(1);
+    for past in 300..512 {
+        engine.reset_peak();
+        attend(&mut engine, &one, sequence, past, 1);
+        engine.wait().unwrap();
+        let memory = engine.memory();
+        // A copy of the keys alone would take half of the cache.
+        assert!(memory.peak - before < cache + cache / 4, "at {past}: {memory:?}");
+    }
+    // One more token than there is room for.
+    attend(&mut engine, &one, sequence, 512, 1);
+    engine.wait().unwrap();
+    let active = engine.memory().active - before;
+    assert!(
+        (cache * 3 / 2..cache * 13 / 8).contains(&active),
+        "{active} and not {cache} and a half"
+    );
+    engine.drop_sequence(sequence);
+    assert!(engine.memory().active - before < cache / 16);
+    engine.clear_cache();
+    assert_eq!(engine.memory().cached, 0);
+}
+
+#[test]
+fn attention_takes_no_memory_quadratic_in_tokens() {
+    const TOKENS: usize = 12_000;
+    let mut engine = MlxBackend::new(Precision::Single);
+    let x = Operand::Floats(vec![TOKENS, 1, 8], Random::new(1).floats(TOKENS * 8));
+    for (segments, softcap) in [(vec![0, 1000, TOKENS as u32], None), (Vec::new(), Some(5.0))] {
+        let attention = Op::Attention(Attention {
+            scale: 0.3,
+            softcap,
+            causal: softcap.is_some(),
+            segments: segments.into(),
+        });
+        let operands = [x.clone(), x.clone(), x.clone()];
+        let (program, inputs) = program_of(attention, &operands, None, &Arc::default(), None);
+        let inputs: Vec<Tensor> = inputs
+            .iter()
+            .map(|(shape, values)| engine.upload(shape, values.clone()).unwrap())
+            .collect();
+        engine.reset_peak();
+        let before = engine.memory().active;
+        let out = engine.run(&program, &inputs, None).unwrap();
+        assert!(engine.download(&out[0]).unwrap().iter().all(|x| x.is_finite()));
+        // Scores alone would take 4 bytes a pair of tokens: 576 MB.
+        let peak = engine.memory().peak - before;
+        assert!(peak < TOKENS * TOKENS * 4 / 3, "{peak} bytes");
+    }
+}
+
+fn table(name: &str, rows: usize, columns: usize) -> StoredTensor {
+    let values = Random::new(3).floats(rows * columns);
+    StoredTensor {
+        name: name.to_owned(),
+        kind: StoredType::F32,
+        shape: vec![rows, columns],
+        bytes: Bytes::new(
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect::<Vec<u8>>(),
+        ),
+    }
+}
+
+#[test]
+fn weights_that_two_roles_share_are_loaded_once() {
+    let stored = table("tied", 512, 256);
+    let weights = Arc::new(vec![
+        Weight::Embedding(Matrix::Dense(stored.clone())),
+        Weight::Linear {
+            matrix: Matrix::Dense(stored),
+            bias: None,
+        },
+    ]);
+    for (precision, bytes) in [
+        (Precision::Single, 512 * 256 * 4),
+        (Precision::Brain, 512 * 256 * 2),
+    ] {
+        let mut engine = MlxBackend::new(precision);
+        let before = engine.memory().active;
+        engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+        assert_eq!(engine.weight_bytes(&weights), bytes);
+        let active = engine.memory().active - before;
+        assert!(
+            (bytes..bytes + bytes / 16).contains(&active),
+            "{active} and not {bytes}"
+        );
+    }
+}
+
+/// Indices that only the device knows may be anything: they stay within the table, and nothing else is read.
+#[test]
+fn computed_indices_are_held_within_bounds() {
+    let mut engine = MlxBackend::new(Precision::Single);
+    let weights = Arc::new(vec![Weight::Embedding(Matrix::Dense(table("table", 4, 2)))]);
+    engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+    let wild = vec![-1e30, -1.0, 1.0, 3.9, 4.0, 1e9, 1e30, f32::NAN];
+    let expected = [0, 0, 1, 3, 3, 3, 3, 0];
+    let inputs = vec![ValueType::float([wild.len()])];
+    let program = recorded(batch(1), inputs, &weights, |recorder| {
+        let x = recorder.input_values()[0];
+        let indices = recorder.push(Op::ToInt, &[x], None).unwrap();
+        vec![recorder.push(Op::Embed(WeightId(0)), &[indices], None).unwrap()]
+    });
+    let x = engine.upload(&[wild.len()], wild).unwrap();
+    let sequence = engine.new_sequence();
+    let out = engine.run(&program, &[x], Some(&step(sequence, 0, 1))).unwrap();
+    let found = engine.download(&out[0]).unwrap();
+    let rows = Random::new(3).floats(8);
+    let expected: Vec<f32> = expected
+        .iter()
+        .flat_map(|row| rows[row * 2..][..2].to_vec())
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn another_engines_tensors_are_refused() {
+    let mut engine = MlxBackend::new(Precision::Single);
+    let foreign = monocle_tensor::cpu::CpuBackend::new(Some(1))
+        .upload(&[1], vec![1.0])
+        .unwrap();
+    let operands = [Operand::Floats(vec![1], vec![1.0])];
+    let (program, _) = program_of(Op::Softmax, &operands, None, &Arc::default(), None);
+    let refused = engine.run(&program, std::slice::from_ref(&foreign), None);
+    assert!(matches!(refused, Err(BackendError::Input(_))), "{refused:?}");
+    assert!(matches!(engine.download(&foreign), Err(BackendError::Input(_))));
+}

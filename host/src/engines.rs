@@ -1,0 +1,87 @@
+//! The engines that this build has, by name.
+
+use monocle_tensor::backend::Backend;
+use monocle_tensor::cpu::CpuBackend;
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineName {
+    /// This machine's processor.
+    Cpu,
+    /// Apple's MLX.
+    Mlx,
+}
+
+/// What floats are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Single,
+    /// bf16: the upper 16 of 32 bits.
+    Brain,
+}
+
+/// How an engine is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EngineOptions {
+    /// Threads of the `cpu` engine; by default one a core.
+    pub threads: Option<usize>,
+    /// Of the `mlx` engine; the other one computes in 32 bits.
+    pub precision: Precision,
+}
+
+/// Why there is no such engine.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EngineUnavailable {
+    /// This build was made without it.
+    #[error(
+        "the engine `mlx` is not built into this program\n\nhint: it is part of every build on macOS; elsewhere use \
+         `--engine cpu`"
+    )]
+    NotBuiltIn,
+    /// The engine has one precision only.
+    #[error("the engine `cpu` computes in 32 bits\n\nhint: leave out `--precision`, or use `--engine mlx`")]
+    Precision,
+}
+
+impl EngineName {
+    /// What is used when nothing is said.
+    pub fn default_here() -> Self {
+        match cfg!(target_os = "macos") {
+            true => Self::Mlx,
+            false => Self::Cpu,
+        }
+    }
+
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Mlx => "mlx",
+        }
+    }
+
+    /// The engine, ready to load weights.
+    pub fn start(self, options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
+        match self {
+            Self::Cpu if options.precision != Precision::Single => Err(EngineUnavailable::Precision),
+            Self::Cpu => Ok(Box::new(CpuBackend::new(options.threads))),
+            Self::Mlx => mlx(options.precision),
+        }
+    }
+}
+
+#[cfg(any(target_os = "macos", feature = "mlx"))]
+fn mlx(precision: Precision) -> Result<Box<dyn Backend>, EngineUnavailable> {
+    let precision = match precision {
+        Precision::Single => monocle_mlx::Precision::Single,
+        Precision::Brain => monocle_mlx::Precision::Brain,
+    };
+    Ok(Box::new(monocle_mlx::MlxBackend::new(precision)))
+}
+
+#[cfg(not(any(target_os = "macos", feature = "mlx")))]
+fn mlx(_: Precision) -> Result<Box<dyn Backend>, EngineUnavailable> {
+    Err(EngineUnavailable::NotBuiltIn)
+}

@@ -1,0 +1,70 @@
+//! The engines side by side: what one answers, the other answers.
+
+#![cfg(any(target_os = "macos", feature = "mlx"))]
+
+use monocle::engine::generate::{Flow, GenerateOptions};
+use monocle::engine::pictures::PictureInput;
+use monocle::engine::prepare::Request;
+use monocle::engine::report::Report;
+use monocle::engines::{EngineName, EngineOptions, Precision};
+use monocle_tests::project;
+
+fn answer(engine: EngineName, precision: Precision, picture: &str) -> Report {
+    let options = EngineOptions {
+        threads: Some(2),
+        precision,
+    };
+    let mut model = project::open_with(
+        &project::root().join("models/shapes"),
+        engine.start(options).unwrap(),
+    );
+    let picture = project::root().join("models/shapes/pictures").join(picture);
+    let request = Request::single(None, vec![PictureInput::File(picture)], "Describe this picture.");
+    let options = GenerateOptions {
+        max_tokens: 48,
+        sampling: Default::default(),
+        stop: Vec::new(),
+        prefill_chunk: 64,
+        thinking_budget: None,
+    };
+    model
+        .generate(&request, &options, &mut |_| Flow::Continue)
+        .unwrap()
+}
+
+fn pictures() -> Vec<String> {
+    let folder = std::fs::read_dir(project::root().join("models/shapes/pictures")).unwrap();
+    let mut names: Vec<String> = folder
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".png"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_demo_model_says_the_same_on_both() {
+    assert!(!pictures().is_empty());
+    for picture in pictures() {
+        let [cpu, mlx] =
+            [EngineName::Cpu, EngineName::Mlx].map(|engine| answer(engine, Precision::Single, &picture));
+        assert_eq!(
+            (cpu.host.engine.as_str(), mlx.host.engine.as_str()),
+            ("cpu", "mlx")
+        );
+        assert!(cpu.output.tokens > 4, "{picture}: {:?}", cpu.output);
+        assert_eq!(cpu.token_ids, mlx.token_ids, "{picture}: {:?}", mlx.output.text);
+        assert_eq!(cpu.output.text, mlx.output.text, "{picture}");
+    }
+}
+
+#[test]
+fn sixteen_bits_are_enough_for_the_demo_model() {
+    let picture = &pictures()[0];
+    let [single, brain] =
+        [Precision::Single, Precision::Brain].map(|precision| answer(EngineName::Mlx, precision, picture));
+    assert_eq!(single.output.text, brain.output.text);
+    // Half the bytes for every float.
+    let [single, brain] = [single, brain].map(|report| report.memory.load.peak_bytes);
+    assert!(brain < single, "{brain} and {single} bytes");
+}

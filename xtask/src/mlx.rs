@@ -1,0 +1,181 @@
+//! Tests of the engine `mlx`: on macOS like all others, elsewhere on the MLX library of a Python wheel.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
+
+use crate::mirror;
+use crate::process::{cargo_command, run, works};
+
+/// The release of MLX that mlx-sys is made for (its `mlx-c` pins it); the two must be the same.
+const WHEEL: &str = "mlx-cpu==0.32.2";
+/// What is laid over mlx-sys to build it without macOS.
+const OVERLAY: &str = "host/mlx/linux";
+/// Debian's names for what the build needs besides a C++ compiler.
+const PACKAGES: &str = "cmake libclang-dev libfmt-dev python3-pip";
+
+/// The tests that run on this engine: its own, those of every family, and those of both engines side by side.
+const TESTS: [&str; 3] = ["mlx", "parity", "engines"];
+
+/// Runs them.
+pub fn test(target: &Path) -> Result<()> {
+    let mut command = cargo_command();
+    command.args(["test", "--release", "--workspace"]);
+    prepare(&mut command, target)?;
+    for test in TESTS {
+        command.args(["--test", test]);
+    }
+    command.env("MONOCLE_TEST_ENGINE", "mlx");
+    // MLX's counters of memory are those of the process.
+    command.env("RUST_TEST_THREADS", "1");
+    run(&mut command)?;
+    let mut command = cargo_command();
+    command.args(["clippy", "--release", "--all-targets"]);
+    for package in ["monocle", "monocle-mlx", "monocle-tests"] {
+        command.args(["--package", package]);
+    }
+    prepare(&mut command, target)?;
+    run(command.args(["--", "-D", "warnings"]))
+}
+
+/// Builds the program with this engine, and runs it.
+pub fn program(target: &Path, arguments: &[String]) -> Result<()> {
+    let mut build = cargo_command();
+    build.args(["build", "--release", "--workspace"]);
+    let libraries = prepare(&mut build, target)?;
+    run(&mut build)?;
+    let mut program = Command::new(absolute(target)?.join("release").join("monocle"));
+    if let Some(libraries) = libraries {
+        program.env("LD_LIBRARY_PATH", libraries);
+    }
+    run(program.args(arguments))
+}
+
+/// Lets a cargo command build the engine; gives the folder of MLX's library where that is not the system's.
+fn prepare(command: &mut Command, target: &Path) -> Result<Option<PathBuf>> {
+    if cfg!(target_os = "macos") {
+        return Ok(None);
+    }
+    check_tools()?;
+    let place = absolute(&target.join("mlx"))?;
+    let library = fetch(&place)?;
+    let workspace = mirror::make(&place, Path::new(OVERLAY))?;
+    command.args(["--features", "monocle-mlx/installed,monocle-tests/mlx"]);
+    command.current_dir(workspace);
+    command.env("CARGO_TARGET_DIR", absolute(target)?);
+    let libraries = library.join("lib");
+    command.env("LD_LIBRARY_PATH", &libraries);
+    command.env("MLX_ROOT", library);
+    Ok(Some(libraries))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(path).with_context(|| format!("creating `{}`", path.display()))?;
+    path.canonicalize()
+        .with_context(|| format!("finding `{}`", path.display()))
+}
+
+/// The folder `mlx` of the unpacked wheel: headers, CMake package, library.
+fn fetch(place: &Path) -> Result<PathBuf> {
+    let unpacked = place.join(WHEEL);
+    let library = unpacked.join("mlx");
+    if library.join("lib/libmlx.so").exists() {
+        return Ok(library);
+    }
+    println!("fetching the wheel {WHEEL}");
+    let downloads = place.join("downloads");
+    // An interrupted download leaves a wheel that cannot be unpacked.
+    if downloads.exists() {
+        fs::remove_dir_all(&downloads).with_context(|| format!("clearing `{}`", downloads.display()))?;
+    }
+    let python = |arguments: &[&str]| {
+        let mut command = Command::new("python3");
+        command.args(arguments);
+        command
+    };
+    let pip = [
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--dest",
+    ];
+    run(python(&pip).arg(&downloads).arg(WHEEL))?;
+    let mut wheels =
+        fs::read_dir(&downloads).with_context(|| format!("reading `{}`", downloads.display()))?;
+    let Some(wheel) = wheels.next().transpose()? else {
+        bail!("pip left no wheel in `{}`", downloads.display());
+    };
+    run(python(&["-m", "zipfile", "-e"]).arg(wheel.path()).arg(&unpacked))?;
+    Ok(library)
+}
+
+fn check_tools() -> Result<()> {
+    let mut missing = Vec::new();
+    if !works(Command::new("cmake").arg("--version")) {
+        missing.push("CMake");
+    }
+    if !works(Command::new("python3").args(["-m", "pip", "--version"])) {
+        missing.push("pip for Python 3");
+    }
+    if !has_libclang() {
+        missing.push("libclang");
+    }
+    if !has_format() {
+        missing.push("a C++ 20 compiler with <format>, or libfmt");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the engine `mlx` cannot be built here without {}; on Debian: apt-get install build-essential {PACKAGES}",
+        missing.join(", ")
+    )
+}
+
+/// Where bindgen looks, and how the library is called there.
+pub fn has_libclang() -> bool {
+    if env::var_os("LIBCLANG_PATH").is_some() {
+        return true;
+    }
+    let versions = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let versions = versions.map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("llvm") || name.ends_with("-linux-gnu")
+    });
+    let folders = versions.flat_map(|path| [path.join("lib"), path]);
+    let others = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from);
+    let mut files = folders
+        .chain(others)
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .flatten();
+    files.any(|file| {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("libclang.so")
+            || name.starts_with("libclang-") && name.contains(".so") && !name.contains("cpp")
+    })
+}
+
+fn has_format() -> bool {
+    let compiles = |header: &str| {
+        let mut compiler = Command::new(env::var_os("CXX").unwrap_or_else(|| "c++".into()));
+        compiler.args([
+            "-std=c++20",
+            "-fsyntax-only",
+            "-include",
+            header,
+            "-x",
+            "c++",
+            "/dev/null",
+        ]);
+        works(&mut compiler)
+    };
+    compiles("format") || compiles("fmt/format.h")
+}

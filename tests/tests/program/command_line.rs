@@ -350,6 +350,22 @@ fn misuse_ends_with_2() {
     Monocle::new(["run", &folder, "-p", "x", "--temperature=-1"])
         .fails(2, &["`temperature` is -1; expected 0"]);
     Monocle::new(["run", &folder, "-p", "x", "--top-p", "2"]).fails(2, &["`top_p` is 2"]);
+    let cpu = [
+        "run",
+        &folder,
+        "-p",
+        "x",
+        "--engine",
+        "cpu",
+        "--precision",
+        "bf16",
+    ];
+    Monocle::new(cpu).fails(2, &["computes in 32 bits", "leave out `--precision`"]);
+    // Where it is built in, the tests of the engines use it.
+    if cfg!(not(any(target_os = "macos", feature = "mlx"))) {
+        let mlx = ["run", &folder, "-p", "x", "--engine", "mlx"];
+        Monocle::new(mlx).fails(2, &["`mlx` is not built into this program", "--engine cpu"]);
+    }
     Monocle::new(["run", &folder]).fails(2, &["nothing to answer", "\n\nhint: "]);
     Monocle::new(["run", &folder, "-p", "-"]).fails(2, &["nothing to answer"]);
 }

@@ -59,6 +59,8 @@ impl Places {
             ]);
             plugins.extend([folder.join("../share/monocle/plugins"), folder.join("../plugins")]);
         }
+        // Built into a folder outside the project (`CARGO_TARGET_DIR`).
+        manifests.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests"));
         if let Some(home) = std::env::var_os("HOME").map(PathBuf::from) {
             manifests.push(home.join(".config/monocle/manifests"));
             plugins.push(home.join(".local/share/monocle/plugins"));

@@ -116,18 +116,27 @@ pub enum Instructions {
 impl Instructions {
     /// All that this processor has, best first.
     pub fn available() -> Vec<Self> {
-        let mut found = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2")
+        Self::special().into_iter().chain([Self::Portable]).collect()
+    }
+
+    /// What only some processors have.
+    #[cfg(target_arch = "x86_64")]
+    fn special() -> Option<Self> {
+        let has_all = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c")
-        {
-            found.push(Self::Avx2);
-        }
-        #[cfg(target_arch = "aarch64")]
-        found.push(Self::Neon);
-        found.push(Self::Portable);
-        found
+            && is_x86_feature_detected!("f16c");
+        has_all.then_some(Self::Avx2)
+    }
+
+    /// Every processor of this kind has it.
+    #[cfg(target_arch = "aarch64")]
+    fn special() -> Option<Self> {
+        Some(Self::Neon)
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn special() -> Option<Self> {
+        None
     }
 
     /// Its name, for people.

@@ -14,7 +14,7 @@ const WHEEL: &str = "mlx-cpu==0.32.2";
 /// What is laid over mlx-sys to build it without macOS.
 const OVERLAY: &str = "host/mlx/linux";
 /// Debian's names for what the build needs besides a C++ compiler.
-const PACKAGES: &str = "cmake libclang-dev libfmt-dev python3-pip";
+const PACKAGES: &str = "cmake clang libclang-dev libfmt-dev python3-pip";
 
 /// The tests that run on this engine: its own, those of every family, and those of both engines side by side.
 const TESTS: [&str; 3] = ["mlx", "parity", "engines"];

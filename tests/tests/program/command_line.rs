@@ -607,7 +607,6 @@ fn a_repository_is_fetched_once_and_matched_to_a_plugin() {
 
 /// A reader that leaves early is no failure, and a full disk is no panic.
 #[test]
-#[cfg(target_os = "linux")]
 fn output_that_cannot_be_written_is_no_panic() {
     let folder = folder().display().to_string();
     let commands = [
@@ -634,7 +633,9 @@ fn output_that_cannot_be_written_is_no_panic() {
         let (code, words) = run(writer.into());
         assert_eq!(code, Some(0), "{command:?}: {words}");
         assert!(!words.contains("error"), "{command:?}: {words}");
-        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        // Not every system has a disk that is always full.
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let Ok(full) = full else { continue };
         let (code, words) = run(full.into());
         assert_eq!(code, Some(1), "{command:?}: {words}");
         assert!(

@@ -15,11 +15,15 @@ pub enum EngineName {
 /// What floats are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// 32 bits.
+    /// As the model's weights are stored on the engine `mlx`, 32 bits on the engine `cpu`.
     #[default]
+    Stored,
+    /// 32 bits.
     Single,
     /// bf16: the upper 16 of 32 bits.
     Brain,
+    /// f16: IEEE 754 binary16.
+    Half,
 }
 
 /// How an engine is to be.
@@ -65,8 +69,10 @@ impl EngineName {
     /// The engine, ready to load weights.
     pub fn start(self, options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
         match self {
-            Self::Cpu if options.precision != Precision::Single => Err(EngineUnavailable::Precision),
-            Self::Cpu => Ok(Box::new(CpuBackend::new(options.threads))),
+            Self::Cpu => match options.precision {
+                Precision::Stored | Precision::Single => Ok(Box::new(CpuBackend::new(options.threads))),
+                Precision::Brain | Precision::Half => Err(EngineUnavailable::Precision),
+            },
             Self::Mlx => mlx(options.precision),
         }
     }
@@ -75,6 +81,8 @@ impl EngineName {
 #[cfg(any(target_os = "macos", feature = "mlx"))]
 fn mlx(precision: Precision) -> Result<Box<dyn Backend>, EngineUnavailable> {
     let precision = match precision {
+        Precision::Stored => monocle_mlx::Precision::Stored,
+        Precision::Half => monocle_mlx::Precision::Half,
         Precision::Single => monocle_mlx::Precision::Single,
         Precision::Brain => monocle_mlx::Precision::Brain,
     };

@@ -186,7 +186,10 @@ impl Model {
     pub(crate) fn load_instance(&mut self, instance: &mut Instance) -> Result<(), PluginError> {
         let weights = instance.load(&self.network_files)?;
         match &self.weights {
-            None => self.weights = Some(weights),
+            None => {
+                self.backend.announce(&weights);
+                self.weights = Some(weights);
+            }
             Some(known) => {
                 let same = known.len() == weights.len()
                     && known.iter().zip(weights.iter()).all(|(a, b)| {

@@ -2,6 +2,7 @@
 
 pub mod hub;
 pub mod models_page;
+pub mod observed;
 pub mod oracle;
 pub mod parity;
 pub mod pictures;

@@ -130,34 +130,39 @@ impl Parity {
             );
         }
 
-        let greedy = oracle.case(case)["greedy_tokens"]
-            .as_array()
-            .expect("a case has greedy tokens")
-            .clone();
-        let greedy: Vec<u64> = greedy
-            .iter()
-            .map(|id| id.as_u64().expect("an id is a number"))
-            .collect();
-        let found: Vec<u64> = trace.tokens.iter().map(|&id| id.into()).collect();
-        assert_eq!(found, greedy, "{name}: greedy tokens");
+        assert_eq!(trace.tokens, greedy_tokens(oracle, case), "{name}: greedy tokens");
 
-        let (step_logits, (shape, steps)) = match oracle.floats(&format!("{case}/step_logits")) {
-            Some(steps) => (trace.step_logits.clone(), steps),
-            None => {
-                let steps = oracle.floats(&format!("{case}/mlx_step_logprobs"));
-                let ours = trace.step_logits.iter().map(|row| log_probabilities(row));
-                (ours.collect(), steps.expect("a case has logits of each step"))
-            }
-        };
-        let found: Vec<f32> = step_logits
-            .iter()
-            .flat_map(|row| &row[..shape[1]])
-            .copied()
-            .collect();
+        let (found, steps) = step_logits(oracle, case, trace);
         let error = close(&format!("{name}: logits of each step"), &found, &steps, LOGITS);
         record.logits = record.logits.max(error);
         println!("{name}: logits within {error:.1e}");
     }
+}
+
+/// The logits before each token of the answer, as traced and as expected; logarithms of probabilities where the reference gives
+/// those.
+pub fn step_logits(oracle: &Oracle, case: &str, trace: &Trace) -> (Vec<f32>, Vec<f32>) {
+    let rows = &trace.step_logits;
+    let (found, (shape, expected)) = match oracle.floats(&format!("{case}/step_logits")) {
+        Some(expected) => (rows.clone(), expected),
+        None => {
+            let expected = oracle.floats(&format!("{case}/mlx_step_logprobs"));
+            let found = rows.iter().map(|row| log_probabilities(row)).collect();
+            (found, expected.expect("a case has logits of each step"))
+        }
+    };
+    // Some have rows of weights for tokens that nothing asks for.
+    let found = found.iter().flat_map(|row| &row[..shape[1]]).copied();
+    (found.collect(), expected)
+}
+
+/// The tokens that the reference answered.
+pub fn greedy_tokens(oracle: &Oracle, case: &str) -> Vec<u32> {
+    let tokens = oracle.case(case)["greedy_tokens"].as_array();
+    let tokens = tokens.expect("a case has greedy tokens").iter();
+    tokens
+        .map(|id| id.as_u64().expect("an id is a number") as u32)
+        .collect()
 }
 
 /// Logarithms of the softmax, which mlx-vlm gives in place of logits.

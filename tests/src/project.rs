@@ -92,7 +92,12 @@ pub fn open_manifest(text: &str) -> Model {
 
 /// As [`open_manifest`], with the tests' own plugins too; what is wrong is the caller's.
 pub fn try_open_manifest(text: &str) -> Result<Model, ModelError> {
-    try_open(text, OpenOptions::default())
+    try_open(text, OpenOptions::default(), engine())
+}
+
+/// As [`open_manifest`], on an engine.
+pub fn open_manifest_with(text: &str, engine: Box<dyn Backend>) -> Model {
+    try_open(text, OpenOptions::default(), engine).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// As [`open_manifest`], with a limit on memory, in bytes.
@@ -101,16 +106,16 @@ pub fn open_manifest_within(text: &str, memory_limit: usize) -> Model {
         memory_limit: Some(memory_limit),
         ..OpenOptions::default()
     };
-    try_open(text, options).unwrap_or_else(|error| panic!("{error}"))
+    try_open(text, options, engine()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn try_open(text: &str, options: OpenOptions) -> Result<Model, ModelError> {
+fn try_open(text: &str, options: OpenOptions, engine: Box<dyn Backend>) -> Result<Model, ModelError> {
     let declaration = Declaration {
         manifest: Manifest::from_str(text, "test.toml")?,
         declared_by: "test.toml".to_owned(),
     };
     let places = places_with(vec![plugins(), test_plugins()]);
-    Model::open(&places, &declaration, options, engine(), &mut |_| {})
+    Model::open(&places, &declaration, options, engine, &mut |_| {})
 }
 
 /// Names the engine that tests run on, `cpu` or `mlx`; without it they run on `cpu`.

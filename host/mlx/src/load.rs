@@ -142,37 +142,16 @@ impl Loader {
 /// Bytes that the weights will take, each stored tensor once, floats in so many bytes.
 pub fn loaded_bytes(weights: &[Weight], float_bytes: usize) -> usize {
     let mut seen = HashSet::new();
-    let mut bytes = 0;
-    let mut count = |stored: &StoredTensor| {
-        let at = stored.bytes.as_slice();
-        if seen.insert((at.as_ptr().addr(), at.len())) {
-            bytes += match stored.kind {
-                StoredType::U32 => at.len(),
-                _ => stored.len() * float_bytes,
-            };
-        }
-    };
-    for weight in weights {
-        let (matrix, bias) = match weight {
-            Weight::Tensor(stored) => {
-                count(stored);
-                continue;
-            }
-            Weight::Embedding(matrix) => (matrix, None),
-            Weight::Linear { matrix, bias } | Weight::Experts { matrix, bias } => (matrix, bias.as_ref()),
-        };
-        match matrix {
-            Matrix::Dense(stored) => count(stored),
-            Matrix::Affine {
-                packed,
-                scales,
-                biases,
-                ..
-            } => [packed, scales, biases].into_iter().for_each(&mut count),
-        }
-        bias.into_iter().for_each(&mut count);
-    }
-    bytes
+    let parts = weights.iter().flat_map(Weight::parts);
+    let new = parts.filter(|part| {
+        let at = part.bytes.as_slice();
+        seen.insert((at.as_ptr().addr(), at.len()))
+    });
+    new.map(|part| match part.kind {
+        StoredType::U32 => part.bytes.as_slice().len(),
+        _ => part.len() * float_bytes,
+    })
+    .sum()
 }
 
 /// Stored types that MLX reads as they are. (Words of 32 bits hold quantised weights: no plugin uses them as numbers.)

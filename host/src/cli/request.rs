@@ -54,7 +54,7 @@ pub struct RequestArguments {
     pub engine: Option<Engine>,
 
     /// What the engine `mlx` computes in
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub precision: Precision,
 
     /// Memory that weights, pictures and the engine may take, like `4GB`; what needs more is refused before it is computed
@@ -79,10 +79,14 @@ pub enum Engine {
 /// What floats are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
+    /// As the model's weights are stored
+    Auto,
     /// 32 bits
     F32,
     /// The upper 16 of 32 bits: half the memory for what is not quantised
     Bf16,
+    /// 16 bits, finer than bf16, but nothing beyond 65504
+    F16,
 }
 
 impl RequestArguments {
@@ -151,6 +155,8 @@ impl RequestArguments {
         let options = EngineOptions {
             threads: self.threads.map(|threads| threads as usize),
             precision: match self.precision {
+                Precision::Auto => engines::Precision::Stored,
+                Precision::F16 => engines::Precision::Half,
                 Precision::F32 => engines::Precision::Single,
                 Precision::Bf16 => engines::Precision::Brain,
             },

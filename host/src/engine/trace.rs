@@ -22,20 +22,39 @@ pub struct Trace {
     pub features: Vec<Vec<Vec<f32>>>,
     /// Logits after each prompt token: `[tokens][vocabulary]`
     pub prompt_logits: Vec<Vec<f32>>,
-    /// Greedy tokens; end tokens do not end them.
+    /// The answer's tokens; end tokens do not end it.
     pub tokens: Vec<u32>,
-    /// The logits from which each of them was taken: `[tokens][vocabulary]`
+    /// The logits before each of them: `[tokens][vocabulary]`
     pub step_logits: Vec<Vec<f32>>,
 }
 
 impl Model {
     /// Runs a request greedily for a number of tokens, the prompt in chunks of a size, and keeps everything.
     pub fn trace(&mut self, request: &Request, chunk: usize, tokens: usize) -> Result<Trace, EngineError> {
-        let mut prepared = self.prepare(request, tokens, chunk)?;
+        self.trace_answer(request, chunk, Answer::Greedy(tokens))
+    }
+
+    /// As [`Model::trace`], with the answer given, whatever the logits say: engines that round differently stay comparable.
+    pub fn trace_along(
+        &mut self,
+        request: &Request,
+        chunk: usize,
+        answer: &[u32],
+    ) -> Result<Trace, EngineError> {
+        self.trace_answer(request, chunk, Answer::Given(answer))
+    }
+
+    fn trace_answer(
+        &mut self,
+        request: &Request,
+        chunk: usize,
+        answer: Answer<'_>,
+    ) -> Result<Trace, EngineError> {
+        let mut prepared = self.prepare(request, answer.len(), chunk)?;
         self.check_memory(&prepared.estimate)?;
         self.load_weights(&mut |_, _| {})?;
         let sequence = self.backend.new_sequence();
-        let result = self.trace_sequence(&mut prepared, sequence, tokens);
+        let result = self.trace_sequence(&mut prepared, sequence, answer);
         self.backend.drop_sequence(sequence);
         self.settle_memory();
         result
@@ -45,7 +64,7 @@ impl Model {
         &mut self,
         prepared: &mut Prepared,
         sequence: SequenceId,
-        tokens: usize,
+        answer: Answer<'_>,
     ) -> Result<Trace, EngineError> {
         let mut trace = Trace {
             prompt: prepared.plan.text.clone(),
@@ -78,8 +97,11 @@ impl Model {
             start = end;
         }
         let mut logits = trace.prompt_logits.last().cloned().unwrap_or_default();
-        for index in 0..tokens {
-            let token = argmax(&logits);
+        for index in 0..answer.len() {
+            let token = match answer {
+                Answer::Greedy(_) => argmax(&logits),
+                Answer::Given(tokens) => tokens[index],
+            };
             trace.tokens.push(token);
             trace.step_logits.push(logits);
             let shape = prepared.decode_shape();
@@ -89,6 +111,24 @@ impl Model {
             logits = self.backend.download(&output)?;
         }
         Ok(trace)
+    }
+}
+
+/// Which tokens follow the prompt.
+#[derive(Clone, Copy)]
+enum Answer<'a> {
+    /// So many, each the likeliest.
+    Greedy(usize),
+    /// These.
+    Given(&'a [u32]),
+}
+
+impl Answer<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Greedy(tokens) => tokens,
+            Self::Given(tokens) => tokens.len(),
+        }
     }
 }
 

@@ -172,6 +172,10 @@ pub trait Backend {
     /// What it runs on, for people: processor, instruction set, threads.
     fn device(&self) -> String;
 
+    /// Told what weights will be loaded, before it is asked for any estimate: an engine may choose by them what it computes in.
+    /// Nothing is allocated yet.
+    fn announce(&mut self, _weights: &[Weight]) {}
+
     /// Takes the model's weights. A program's [`crate::operation::WeightId`] is an index into this list. `progress` is
     /// told the bytes done so far and in all.
     fn load(

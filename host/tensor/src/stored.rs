@@ -260,18 +260,18 @@ impl Matrix {
         }
     }
 
-    /// Bytes that it takes as stored.
-    pub fn stored_bytes(&self) -> usize {
-        let size = |tensor: &StoredTensor| tensor.len() * tensor.kind.size();
-        match self {
-            Self::Dense(tensor) => size(tensor),
+    /// The tensors that it consists of.
+    pub fn parts(&self) -> impl Iterator<Item = &StoredTensor> {
+        let parts = match self {
+            Self::Dense(tensor) => [Some(tensor), None, None],
             Self::Affine {
                 packed,
                 scales,
                 biases,
                 ..
-            } => size(packed) + size(scales) + size(biases),
-        }
+            } => [packed, scales, biases].map(Some),
+        };
+        parts.into_iter().flatten()
     }
 }
 
@@ -309,16 +309,19 @@ impl Weight {
         }
     }
 
+    /// The tensors that it consists of.
+    pub fn parts(&self) -> impl Iterator<Item = &StoredTensor> {
+        let (matrix, other) = match self {
+            Self::Tensor(tensor) => (None, Some(tensor)),
+            Self::Embedding(matrix) => (Some(matrix), None),
+            Self::Linear { matrix, bias } | Self::Experts { matrix, bias } => (Some(matrix), bias.as_ref()),
+        };
+        matrix.into_iter().flat_map(Matrix::parts).chain(other)
+    }
+
     /// Bytes that it takes as stored.
     pub fn stored_bytes(&self) -> usize {
-        let tensor = |tensor: &StoredTensor| tensor.len() * tensor.kind.size();
-        match self {
-            Self::Tensor(stored) => tensor(stored),
-            Self::Embedding(matrix) => matrix.stored_bytes(),
-            Self::Linear { matrix, bias } | Self::Experts { matrix, bias } => {
-                matrix.stored_bytes() + bias.as_ref().map_or(0, tensor)
-            }
-        }
+        self.parts().map(|part| part.len() * part.kind.size()).sum()
     }
 
     /// The shape of its main tensor, as the plugin sees it.

@@ -4,6 +4,8 @@ mod gemma3;
 mod internvl;
 mod lfm2_vl;
 mod llava;
+#[cfg(any(target_os = "macos", feature = "mlx"))]
+mod low_precision;
 mod mistral3;
 mod mllama;
 mod nanollava;

@@ -136,6 +136,7 @@ fn weights_that_two_roles_share_are_loaded_once() {
     for (precision, bytes) in [
         (Precision::Single, 512 * 256 * 4),
         (Precision::Brain, 512 * 256 * 2),
+        (Precision::Half, 512 * 256 * 2),
     ] {
         let mut engine = MlxBackend::new(precision);
         let before = engine.memory().active;
@@ -146,6 +147,50 @@ fn weights_that_two_roles_share_are_loaded_once() {
             (bytes..bytes + bytes / 16).contains(&active),
             "{active} and not {bytes}"
         );
+    }
+}
+
+/// What floats are computed in follows what most of them are stored in, before anything is loaded.
+#[test]
+fn stored_floats_say_the_precision() {
+    let matrix = |kind, rows| {
+        let bytes = Bytes::new(vec![0_u8; rows * 8 * StoredType::size(kind)]);
+        let stored = StoredTensor {
+            name: "matrix".to_owned(),
+            kind,
+            shape: vec![rows, 8],
+            bytes,
+        };
+        Weight::Linear {
+            matrix: Matrix::Dense(stored),
+            bias: None,
+        }
+    };
+    use StoredType::{BF16, F16, F32};
+    let cases = [
+        (vec![], "f32", 0),
+        (vec![matrix(BF16, 5), matrix(F32, 4)], "bf16", 72 * 2),
+        (vec![matrix(BF16, 4), matrix(F32, 5)], "f32", 72 * 4),
+        (vec![matrix(BF16, 4), matrix(F32, 4)], "f32", 64 * 4),
+        (
+            vec![matrix(F16, 2), matrix(F16, 3), matrix(BF16, 4)],
+            "f16",
+            72 * 2,
+        ),
+    ];
+    for (weights, float, bytes) in cases {
+        let mut engine = MlxBackend::new(Precision::Stored);
+        engine.announce(&weights);
+        assert!(
+            engine.device().ends_with(float),
+            "{} and not {float}",
+            engine.device()
+        );
+        assert_eq!(engine.weight_bytes(&weights), bytes);
+        // What is asked for goes before.
+        let mut engine = MlxBackend::new(Precision::Half);
+        engine.announce(&weights);
+        assert!(engine.device().ends_with(" f16"), "{}", engine.device());
     }
 }
 

@@ -1,0 +1,66 @@
+//! What floats are computed in.
+
+use mlx_rs::Dtype;
+use monocle_tensor::stored::{StoredType, Weight};
+
+/// What floats are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// As most of the model's weights are stored.
+    #[default]
+    Stored,
+    /// 32 bits.
+    Single,
+    /// bf16, the upper 16 of 32 bits: half the memory, between two and three decimal digits.
+    Brain,
+    /// f16: half the memory, three decimal digits, nothing beyond 65 504.
+    Half,
+}
+
+impl Precision {
+    /// For a model with these weights.
+    pub(crate) fn float(self, weights: &[Weight]) -> Dtype {
+        match self {
+            Self::Stored => stored_float(weights),
+            Self::Single => Dtype::Float32,
+            Self::Brain => Dtype::Bfloat16,
+            Self::Half => Dtype::Float16,
+        }
+    }
+}
+
+/// The float in which most numbers are stored; 32 bits where none are. Of quantised matrices, their scales count.
+fn stored_float(weights: &[Weight]) -> Dtype {
+    let mut counts = [
+        (Dtype::Float32, StoredType::F32, 0),
+        (Dtype::Bfloat16, StoredType::BF16, 0),
+        (Dtype::Float16, StoredType::F16, 0),
+    ];
+    for stored in weights.iter().flat_map(Weight::parts) {
+        for (_, kind, count) in &mut counts {
+            if stored.kind == *kind {
+                *count += stored.len();
+            }
+        }
+    }
+    // Of equals the first, which is the most exact.
+    let most = counts.iter().rev().max_by_key(|(_, _, count)| count);
+    most.map_or(Dtype::Float32, |(float, ..)| *float)
+}
+
+/// Bytes of a float.
+pub(crate) fn bytes(float: Dtype) -> usize {
+    match float {
+        Dtype::Bfloat16 | Dtype::Float16 => 2,
+        _ => 4,
+    }
+}
+
+/// A float's name, as `--precision` takes it.
+pub(crate) fn name(float: Dtype) -> &'static str {
+    match float {
+        Dtype::Bfloat16 => "bf16",
+        Dtype::Float16 => "f16",
+        _ => "f32",
+    }
+}

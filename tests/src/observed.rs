@@ -1,0 +1,113 @@
+//! An engine that tells what it is asked for, and may be said to work ahead or not.
+
+use std::sync::Arc;
+
+use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
+use monocle_tensor::program::Program;
+use monocle_tensor::stored::Weight;
+
+/// What an engine is asked for.
+pub enum Event<'a> {
+    /// A program is about to run over a batch.
+    Run(&'a Step),
+    /// A result was read.
+    Read(&'a Tensor),
+}
+
+/// See the module.
+pub struct Observed<F> {
+    /// What computes.
+    pub engine: Box<dyn Backend>,
+    /// What it says of itself.
+    pub ahead: bool,
+    /// Is told.
+    pub observer: F,
+}
+
+impl<F: FnMut(Event<'_>)> Backend for Observed<F> {
+    fn name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    fn device(&self) -> String {
+        self.engine.device()
+    }
+
+    fn announce(&mut self, weights: &[Weight]) {
+        self.engine.announce(weights);
+    }
+
+    fn load(
+        &mut self,
+        weights: Arc<Vec<Weight>>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<(), BackendError> {
+        self.engine.load(weights, progress)
+    }
+
+    fn new_sequence(&mut self) -> SequenceId {
+        self.engine.new_sequence()
+    }
+
+    fn drop_sequence(&mut self, sequence: SequenceId) {
+        self.engine.drop_sequence(sequence);
+    }
+
+    fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> Result<Tensor, BackendError> {
+        self.engine.upload(shape, values)
+    }
+
+    fn download(&mut self, tensor: &Tensor) -> Result<Vec<f32>, BackendError> {
+        let values = self.engine.download(tensor);
+        (self.observer)(Event::Read(tensor));
+        values
+    }
+
+    fn run(
+        &mut self,
+        program: &Program,
+        inputs: &[Tensor],
+        step: Option<&Step>,
+    ) -> Result<Vec<Tensor>, BackendError> {
+        if let Some(step) = step {
+            (self.observer)(Event::Run(step));
+        }
+        self.engine.run(program, inputs, step)
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.engine.memory()
+    }
+
+    fn reset_peak(&mut self) {
+        self.engine.reset_peak();
+    }
+
+    fn clear_cache(&mut self) {
+        self.engine.clear_cache();
+    }
+
+    fn wait(&mut self) -> Result<(), BackendError> {
+        self.engine.wait()
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.ahead
+    }
+
+    fn recommended_limit(&self) -> Option<usize> {
+        self.engine.recommended_limit()
+    }
+
+    fn weight_bytes(&self, weights: &[Weight]) -> usize {
+        self.engine.weight_bytes(weights)
+    }
+
+    fn program_bytes(&self, program: &Program) -> usize {
+        self.engine.program_bytes(program)
+    }
+
+    fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
+        self.engine.cache_bytes(program, tokens)
+    }
+}

@@ -20,6 +20,7 @@ cargo xtask demo [ARGS]     build, then describe a picture (yours, or the projec
 cargo xtask test            build, then run all tests and checks
 cargo xtask test --engine mlx      the tests of the engine `mlx` (elsewhere than on macOS: on MLX's build for processors)
 cargo xtask run --engine mlx ARGS  build the program with the engine `mlx`, and run `monocle ARGS`
+cargo xtask bench --engine mlx NAME [ARGS]  a bench of `benches` on the engine `mlx`
 cargo xtask check-macos     check, from here, what only macOS builds";
 
 const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
@@ -50,6 +51,13 @@ fn main() -> Result<()> {
                 mlx::program(&target_folder(), arguments)
             }
             other => bail!("expected `cargo xtask run --engine mlx ARGS`, found {other:?}"),
+        },
+        "bench" => match rest {
+            [flag, engine, name, arguments @ ..] if flag == "--engine" && engine == "mlx" => {
+                build_plugins()?;
+                mlx::bench(&target_folder(), name, arguments)
+            }
+            other => bail!("expected `cargo xtask bench --engine mlx NAME [ARGS]`, found {other:?}"),
         },
         "check-macos" => macos::check(&target_folder()),
         "" | "help" | "--help" => {

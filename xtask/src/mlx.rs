@@ -53,6 +53,16 @@ pub fn program(target: &Path, arguments: &[String]) -> Result<()> {
     run(program.args(arguments))
 }
 
+/// Runs a bench with this engine built in.
+pub fn bench(target: &Path, name: &str, arguments: &[String]) -> Result<()> {
+    let mut command = cargo_command();
+    // The whole workspace: its features are then those of the tests, and nothing is compiled twice.
+    command.args(["bench", "--workspace", "--bench", name]);
+    prepare(&mut command, target)?;
+    command.env("MONOCLE_TEST_ENGINE", "mlx");
+    run(command.arg("--").args(arguments))
+}
+
 /// Lets a cargo command build the engine; gives the folder of MLX's library where that is not the system's.
 fn prepare(command: &mut Command, target: &Path) -> Result<Option<PathBuf>> {
     if cfg!(target_os = "macos") {

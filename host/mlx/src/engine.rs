@@ -15,6 +15,7 @@ use monocle_tensor::stored::Weight;
 
 use super::array::floats;
 use super::cache::GROWTH;
+use super::compile;
 use super::error::{Error, Result, device};
 use super::load::{Loaded, Loader, loaded_bytes};
 use super::precision::{self, Precision};
@@ -30,6 +31,7 @@ pub struct MlxBackend {
     precision: Precision,
     /// What that comes to with the weights of the model.
     float: Dtype,
+    fuses: bool,
     weights: Vec<Loaded>,
     sequences: Sequences<SequenceState>,
     prepared: HashMap<ProgramId, Rc<Prepared>>,
@@ -43,11 +45,24 @@ impl MlxBackend {
         Self {
             precision,
             float: precision.float(&[]),
+            fuses: false,
             weights: Vec::new(),
             sequences: Sequences::default(),
             prepared: HashMap::new(),
             running: Vec::new(),
         }
+    }
+
+    /// Whether operations element by element run as one where they can, compiled by MLX; they do not where MLX cannot compile.
+    pub fn fusing(mut self, fuses: bool) -> Self {
+        self.fuses = fuses && compile::available();
+        self.prepared.clear();
+        self
+    }
+
+    /// Whether it does so.
+    pub fn fuses(&self) -> bool {
+        self.fuses
     }
 
     fn prepare(&mut self, program: &Program) -> Result<Rc<Prepared>> {
@@ -57,7 +72,7 @@ impl MlxBackend {
         if self.prepared.len() >= MOST_PREPARED {
             self.prepared.clear();
         }
-        let prepared = Rc::new(Prepared::new(program, self.float)?);
+        let prepared = Rc::new(Prepared::new(program, self.float, self.fuses)?);
         self.prepared.insert(program.id, Rc::clone(&prepared));
         Ok(prepared)
     }

@@ -9,10 +9,12 @@ mod array;
 mod attention;
 mod batch;
 mod cache;
+mod compile;
 mod dense;
 mod elementwise;
 mod engine;
 mod error;
+mod fuse;
 mod indexing;
 #[cfg(not(target_os = "macos"))]
 mod link;

@@ -4,8 +4,11 @@ use mlx_rs::{Array, Dtype};
 use monocle_tensor::operation::{Op, Rope};
 use monocle_tensor::program::{Program, ValueId};
 
-use super::array::{floats, ints};
+use super::array::{floats, ints, scalar};
+use super::compile::Function;
+use super::elementwise;
 use super::error::Result;
+use super::fuse::{self, Place};
 use super::rotary::periods;
 
 /// A program made ready to run.
@@ -14,13 +17,27 @@ pub struct Prepared {
     pub dying: Vec<Vec<ValueId>>,
     /// For each node, its value when it is always the same; of a rotary embedding, its periods.
     pub constants: Vec<Option<Array>>,
+    /// For each node, the numbers that an operation element by element brings along.
+    pub numbers: Vec<Vec<Array>>,
+    /// For each node, how it runs.
+    pub runs: Vec<Runs>,
     /// For each node, the node whose rotary tables it shares: itself or an earlier one.
     pub tables: Vec<usize>,
 }
 
+/// How a node runs.
+pub enum Runs {
+    /// By itself.
+    Alone,
+    /// Not here: it is part of a function further on.
+    Later,
+    /// As this function of these values, which does what earlier nodes would have done too.
+    Compiled(Vec<ValueId>, Function),
+}
+
 impl Prepared {
-    /// Looks through a program.
-    pub fn new(program: &Program, float: Dtype) -> Result<Self> {
+    /// Looks through a program; `fuses` lets MLX compile what runs as one.
+    pub fn new(program: &Program, float: Dtype, fuses: bool) -> Result<Self> {
         let mut constants: Vec<Option<Array>> = Vec::with_capacity(program.nodes.len());
         let mut tables: Vec<usize> = Vec::with_capacity(program.nodes.len());
         for (index, node) in program.nodes.iter().enumerate() {
@@ -33,8 +50,27 @@ impl Prepared {
                 _ => None,
             });
         }
+        let numbers = program.nodes.iter().map(|node| {
+            let numbers = elementwise::numbers(&node.op).into_iter();
+            numbers.map(|value| scalar(value, float)).collect()
+        });
+        let numbers = numbers.collect::<Result<_>>()?;
+        let places = match fuses {
+            true => fuse::places(program),
+            false => program.nodes.iter().map(|_| Place::Alone).collect(),
+        };
+        let dying = fuse::dying(program, &places);
+        let runs = places.into_iter().map(|place| {
+            Ok(match place {
+                Place::Alone => Runs::Alone,
+                Place::Within(_) => Runs::Later,
+                Place::Result(group) => Runs::Compiled(group.inputs.clone(), Function::new(group, float)?),
+            })
+        });
         Ok(Self {
-            dying: program.dying(),
+            dying,
+            numbers,
+            runs: runs.collect::<Result<_>>()?,
             constants,
             tables,
         })

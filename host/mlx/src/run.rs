@@ -14,7 +14,7 @@ use super::array::{dimensions, floats, ints};
 use super::engine::array_of;
 use super::error::{Result, device};
 use super::load::{Loaded, LoadedMatrix};
-use super::prepare::Prepared;
+use super::prepare::{Prepared, Runs};
 use super::rotary::{self, Table};
 use super::state::SequenceState;
 use super::{batch, dense, elementwise, indexing, movement, picture, state};
@@ -52,20 +52,17 @@ impl<'a> Run<'a> {
         self.values = vec![None; program.nodes.len()];
         for (index, node) in program.nodes.iter().enumerate() {
             self.index = index;
-            let value = match (&prepared.constants[index], &node.op) {
-                (Some(constant), Op::Floats(_) | Op::Ints(_)) => constant.clone(),
-                _ => self.operation(node)?,
+            self.values[index] = match (&prepared.runs[index], &prepared.constants[index], &node.op) {
+                (Runs::Later, ..) => None,
+                (Runs::Compiled(inputs, function), ..) => Some(function.call(self.all(inputs)?)?),
+                (Runs::Alone, Some(constant), Op::Floats(_) | Op::Ints(_)) => Some(constant.clone()),
+                (Runs::Alone, ..) => Some(self.operation(node)?),
             };
-            self.values[index] = Some(value);
             for dying in &prepared.dying[index] {
                 self.values[dying.index()] = None;
             }
         }
-        let results: Vec<Array> = program
-            .outputs
-            .iter()
-            .map(|id| self.value(*id).cloned())
-            .collect::<Result<_>>()?;
+        let results = self.all(&program.outputs)?;
         // Everything else dies now, so that MLX may reuse its memory while it computes.
         self.values.clear();
         transforms::async_eval(results.iter().chain(&self.touched))?;
@@ -121,6 +118,10 @@ impl<'a> Run<'a> {
             .ok_or_else(|| device(format!("value {} is used after its last use", id.0)).into())
     }
 
+    fn all(&self, ids: &[ValueId]) -> Result<Vec<Array>> {
+        ids.iter().map(|id| self.value(*id).cloned()).collect()
+    }
+
     fn weight(&self, id: WeightId) -> Result {
         match self.weights.get(id.0 as usize) {
             Some(Loaded::Tensor(value)) if value.size() == self.node().output.len() => Ok(value.clone()),
@@ -163,13 +164,17 @@ impl<'a> Run<'a> {
             }
             Op::Floats(_) | Op::Ints(_) => Err(device("a constant is missing".to_owned()).into()),
 
-            Op::Unary(unary) => elementwise::unary(*unary, self.input(0)?),
-            Op::Binary(binary) => elementwise::binary(*binary, self.input(0)?, self.input(1)?),
-            Op::ScaleShift { scale, shift } => elementwise::scale_shift(self.input(0)?, *scale, *shift),
-            Op::Clamp { low, high } => elementwise::clamp(self.input(0)?, *low, *high),
-            Op::Select => elementwise::select(self.input(0)?, self.input(1)?, self.input(2)?),
-            Op::ToFloat => Ok(self.input(0)?.as_dtype(self.float)?),
-            Op::ToInt => elementwise::to_int(self.input(0)?),
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::ScaleShift { .. }
+            | Op::Clamp { .. }
+            | Op::Select
+            | Op::ToFloat
+            | Op::ToInt => {
+                let inputs = self.all(&node.inputs)?;
+                let operands: Vec<&Array> = inputs.iter().chain(&self.prepared.numbers[self.index]).collect();
+                elementwise::apply(&node.op, &operands, self.float)
+            }
 
             Op::Linear(id) => dense::linear(self, *id),
             Op::MatMul { transpose_right } => dense::matmul(self.input(0)?, self.input(1)?, *transpose_right),

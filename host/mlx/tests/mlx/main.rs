@@ -4,6 +4,7 @@
 
 #[path = "../../../tensor/tests/engines/batches.rs"]
 mod batches;
+mod fusing;
 #[path = "../../../tensor/tests/engines/matrices.rs"]
 mod matrices;
 #[path = "../../../tensor/tests/engines/operations.rs"]
@@ -20,7 +21,8 @@ use monocle_tensor::backend::Backend;
 /// Results beyond it may be infinite: MLX's vectorised exponential ends at 88.
 const LARGEST: f32 = 1.6e38;
 
-/// The engine, exact enough for the reference's numbers.
+/// The engine, exact enough for the reference's numbers: operations one by one, and compiled.
 fn engines() -> Vec<Box<dyn Backend>> {
-    vec![Box::new(MlxBackend::new(Precision::Single))]
+    let engine = |fuses| Box::new(MlxBackend::new(Precision::Single).fusing(fuses)) as Box<dyn Backend>;
+    vec![engine(false), engine(true)]
 }

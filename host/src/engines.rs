@@ -33,6 +33,9 @@ pub struct EngineOptions {
     pub threads: Option<usize>,
     /// Of the `mlx` engine; the other one computes in 32 bits.
     pub precision: Precision,
+    /// Of the `mlx` engine: whether operations element by element run as one where they can. By default they do on a graphics
+    /// processor.
+    pub fuses: Option<bool>,
 }
 
 /// Why there is no such engine.
@@ -73,23 +76,27 @@ impl EngineName {
                 Precision::Stored | Precision::Single => Ok(Box::new(CpuBackend::new(options.threads))),
                 Precision::Brain | Precision::Half => Err(EngineUnavailable::Precision),
             },
-            Self::Mlx => mlx(options.precision),
+            Self::Mlx => mlx(options),
         }
     }
 }
 
 #[cfg(any(target_os = "macos", feature = "mlx"))]
-fn mlx(precision: Precision) -> Result<Box<dyn Backend>, EngineUnavailable> {
-    let precision = match precision {
+fn mlx(options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
+    let precision = match options.precision {
         Precision::Stored => monocle_mlx::Precision::Stored,
         Precision::Half => monocle_mlx::Precision::Half,
         Precision::Single => monocle_mlx::Precision::Single,
         Precision::Brain => monocle_mlx::Precision::Brain,
     };
-    Ok(Box::new(monocle_mlx::MlxBackend::new(precision)))
+    let engine = monocle_mlx::MlxBackend::new(precision);
+    Ok(Box::new(match options.fuses {
+        Some(fuses) => engine.fusing(fuses),
+        None => engine,
+    }))
 }
 
 #[cfg(not(any(target_os = "macos", feature = "mlx")))]
-fn mlx(_: Precision) -> Result<Box<dyn Backend>, EngineUnavailable> {
+fn mlx(_: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
     Err(EngineUnavailable::NotBuiltIn)
 }

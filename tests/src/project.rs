@@ -130,6 +130,7 @@ pub fn engine() -> Box<dyn Backend> {
     };
     let options = EngineOptions {
         threads: Some(2),
+        fuses: Some(true),
         ..EngineOptions::default()
     };
     engine.start(options).unwrap_or_else(|error| panic!("{error}"))

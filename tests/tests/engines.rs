@@ -13,6 +13,7 @@ fn answer(engine: EngineName, precision: Precision, picture: &str) -> Report {
     let options = EngineOptions {
         threads: Some(2),
         precision,
+        fuses: None,
     };
     let mut model = project::open_with(
         &project::root().join("models/shapes"),

@@ -72,7 +72,7 @@ fn replay(steps: &[Step], operands: &[Array], inputs: usize, float: Dtype) -> Re
     Ok(result.ok_or_else(|| Exception::custom("a group has no operations"))?)
 }
 
-/// Whether MLX can compile here. On processors it calls `g++` while the program runs, which need not be there, or need not
+/// Whether MLX can compile for this processor. It calls `g++` while the program runs, which need not be there, or need not
 /// understand what MLX was built with: trying is the only way to know.
 pub fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();

@@ -45,7 +45,7 @@ impl MlxBackend {
         Self {
             precision,
             float: precision.float(&[]),
-            fuses: false,
+            fuses: is_graphics_processor(),
             weights: Vec::new(),
             sequences: Sequences::default(),
             prepared: HashMap::new(),
@@ -53,9 +53,10 @@ impl MlxBackend {
         }
     }
 
-    /// Whether operations element by element run as one where they can, compiled by MLX; they do not where MLX cannot compile.
+    /// Whether operations element by element run as one where they can, compiled by MLX. By default they do on a graphics
+    /// processor; on a processor they do so only where MLX finds a compiler.
     pub fn fusing(mut self, fuses: bool) -> Self {
-        self.fuses = fuses && compile::available();
+        self.fuses = fuses && (is_graphics_processor() || compile::available());
         self.prepared.clear();
         self
     }
@@ -124,12 +125,13 @@ impl Backend for MlxBackend {
     }
 
     fn device(&self) -> String {
-        let device = match Device::try_default().and_then(|device| device.get_type()) {
-            Ok(DeviceType::Gpu) => "graphics processor",
-            _ => "processor",
+        let device = match is_graphics_processor() {
+            true => "graphics processor",
+            false => "processor",
         };
         let float = precision::name(self.float);
-        format!("MLX on the {} {device}, {float}", std::env::consts::ARCH)
+        let fused = if self.fuses { ", operations fused" } else { "" };
+        format!("MLX on the {} {device}, {float}{fused}", std::env::consts::ARCH)
     }
 
     fn announce(&mut self, weights: &[Weight]) {
@@ -245,6 +247,12 @@ impl Backend for MlxBackend {
             .saturating_add(program.kept_context().sum())
             .saturating_mul(precision::bytes(self.float))
     }
+}
+
+/// Whether that is MLX's default device.
+fn is_graphics_processor() -> bool {
+    let kind = Device::try_default().and_then(|device| device.get_type());
+    matches!(kind, Ok(DeviceType::Gpu))
 }
 
 /// This engine's value of a tensor.

@@ -154,6 +154,7 @@ impl RequestArguments {
         };
         let options = EngineOptions {
             threads: self.threads.map(|threads| threads as usize),
+            fuses: None,
             precision: match self.precision {
                 Precision::Auto => engines::Precision::Stored,
                 Precision::F16 => engines::Precision::Half,

@@ -39,6 +39,7 @@ fn check(precision: Precision, reference: fn(&Case) -> &Distance) {
     for (folder, cases) in &measured.folders {
         let options = EngineOptions {
             precision,
+            fuses: Some(true),
             ..EngineOptions::default()
         };
         let engine = EngineName::Mlx.start(options).unwrap();

@@ -53,7 +53,8 @@ fn program(weights: &Arc<Vec<Weight>>, shapes: &[Vec<usize>], op: Op, batch: Opt
 }
 
 fn linear(what: &str, matrix: &Matrix, tokens: usize) {
-    let (shape, bytes) = (matrix.shape(), matrix.stored_bytes());
+    let shape = matrix.shape();
+    let bytes: usize = matrix.parts().map(|part| part.bytes.as_slice().len()).sum();
     // Several copies, so that they do not stay in the processor's caches.
     let copies = (128 << 20) / bytes + 1;
     let matrix = || match matrix {

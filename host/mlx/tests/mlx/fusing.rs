@@ -202,6 +202,28 @@ fn nothing_is_computed_of_nothing() {
     assert_eq!(found[1].len(), 4);
 }
 
+/// One by one, what is between lies in memory beside operand and result.
+#[test]
+fn what_is_between_takes_no_memory() {
+    let input = random(7, &[512, 1024]);
+    let bytes = 512 * 1024 * 4;
+    let program = program(std::slice::from_ref(&input), |recorder, values| {
+        vec![push(recorder, Op::Unary(Unary::GeluTanh), values)]
+    });
+    let peak = |mut engine: MlxBackend| {
+        let x = engine.upload(&input.0, input.1.clone()).unwrap();
+        engine.reset_peak();
+        let before = engine.memory().active;
+        let _results = engine.run(&program, std::slice::from_ref(&x), None).unwrap();
+        engine.wait().unwrap();
+        engine.memory().peak - before
+    };
+    let found = peak(fusing(Precision::Single));
+    assert!((bytes..bytes * 9 / 8).contains(&found), "{found} bytes");
+    let found = peak(MlxBackend::new(Precision::Single).fusing(false));
+    assert!(found >= 2 * bytes, "{found} bytes");
+}
+
 /// Programs at random, as another engine computes them.
 #[test]
 fn any_programs_results_are_those_of_the_other_engine() {

@@ -7,9 +7,6 @@ use mlx_rs::{Array, Dtype, transforms};
 use super::array::{dimension, dimensions, ints, joined, number, shape_of, slice};
 use super::error::Result;
 
-/// Bytes of scores that one block of queries may make.
-const BLOCK_BYTES: usize = 32 << 20;
-
 /// How scores become weights.
 #[derive(Debug, Clone, Copy)]
 pub struct Scoring {
@@ -17,6 +14,8 @@ pub struct Scoring {
     pub scale: f32,
     /// `softcap · tanh(score / softcap)` before the softmax, when given.
     pub softcap: Option<f32>,
+    /// Bytes of scores that one block of queries may make.
+    pub block: usize,
 }
 
 /// q `[batch, heads, rows, dim]` over k `[batch, kv_heads, keys, dim]` and v `[batch, kv_heads, keys, value_dim]`: row `i`
@@ -25,7 +24,7 @@ pub fn attend(q: &Array, k: &Array, v: &Array, scoring: Scoring, visible: &[[usi
     let (q_shape, keys) = (shape_of(q), shape_of(k)[2]);
     let rows = visible.len();
     let score_row = (q_shape[0] * q_shape[1] * keys * 4).max(1);
-    let block = (BLOCK_BYTES / score_row).clamp(1, rows.max(1));
+    let block = (scoring.block / score_row).clamp(1, rows.max(1));
     if block >= rows {
         return attend_block(q, k, v, scoring, visible);
     }

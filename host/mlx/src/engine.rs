@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mlx_rs::{Array, Device, DeviceType, Dtype, memory, transforms};
+use mlx_rs::{Array, Dtype, memory, transforms};
 use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
 use monocle_tensor::check::{check, stranger};
 use monocle_tensor::operation::Kind;
@@ -16,7 +16,9 @@ use monocle_tensor::stored::Weight;
 use super::array::floats;
 use super::cache::GROWTH;
 use super::compile;
+use super::device::Habits;
 use super::error::{Error, Result, device};
+use super::estimate;
 use super::load::{Loaded, Loader, loaded_bytes};
 use super::precision::{self, Precision};
 use super::prepare::Prepared;
@@ -31,6 +33,7 @@ pub struct MlxBackend {
     precision: Precision,
     /// What that comes to with the weights of the model.
     float: Dtype,
+    habits: Habits,
     fuses: bool,
     weights: Vec<Loaded>,
     sequences: Sequences<SequenceState>,
@@ -42,10 +45,12 @@ pub struct MlxBackend {
 impl MlxBackend {
     /// An engine on MLX's default device: the graphics processor where MLX has one.
     pub fn new(precision: Precision) -> Self {
+        let habits = Habits::here();
         Self {
             precision,
             float: precision.float(&[]),
-            fuses: is_graphics_processor(),
+            habits,
+            fuses: habits.is_graphics_processor,
             weights: Vec::new(),
             sequences: Sequences::default(),
             prepared: HashMap::new(),
@@ -56,7 +61,7 @@ impl MlxBackend {
     /// Whether operations element by element run as one where they can, compiled by MLX. By default they do on a graphics
     /// processor; on a processor they do so only where MLX finds a compiler.
     pub fn fusing(mut self, fuses: bool) -> Self {
-        self.fuses = fuses && (is_graphics_processor() || compile::available());
+        self.fuses = fuses && (self.habits.is_graphics_processor || compile::available());
         self.prepared.clear();
         self
     }
@@ -73,7 +78,7 @@ impl MlxBackend {
         if self.prepared.len() >= MOST_PREPARED {
             self.prepared.clear();
         }
-        let prepared = Rc::new(Prepared::new(program, self.float, self.fuses)?);
+        let prepared = Rc::new(Prepared::new(program, self.float, self.fuses, &self.habits)?);
         self.prepared.insert(program.id, Rc::clone(&prepared));
         Ok(prepared)
     }
@@ -103,6 +108,7 @@ impl MlxBackend {
             weights: &self.weights,
             sequences: &mut self.sequences,
             float: self.float,
+            habits: &self.habits,
             values: Vec::new(),
             tables: HashMap::new(),
             touched: Vec::new(),
@@ -125,7 +131,7 @@ impl Backend for MlxBackend {
     }
 
     fn device(&self) -> String {
-        let device = match is_graphics_processor() {
+        let device = match self.habits.is_graphics_processor {
             true => "graphics processor",
             false => "processor",
         };
@@ -236,7 +242,7 @@ impl Backend for MlxBackend {
     }
 
     fn program_bytes(&self, program: &Program) -> usize {
-        program.peak_bytes(precision::bytes(self.float))
+        estimate::program_bytes(program, precision::bytes(self.float), &self.habits, self.fuses)
     }
 
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
@@ -247,12 +253,6 @@ impl Backend for MlxBackend {
             .saturating_add(program.kept_context().sum())
             .saturating_mul(precision::bytes(self.float))
     }
-}
-
-/// Whether that is MLX's default device.
-fn is_graphics_processor() -> bool {
-    let kind = Device::try_default().and_then(|device| device.get_type());
-    matches!(kind, Ok(DeviceType::Gpu))
 }
 
 /// This engine's value of a tensor.

@@ -6,9 +6,12 @@ use monocle_tensor::program::{Program, ValueId};
 
 use super::array::{floats, ints, scalar};
 use super::compile::Function;
+use super::device::Habits;
 use super::elementwise;
 use super::error::Result;
+use super::estimate;
 use super::fuse::{self, Place};
+use super::precision;
 use super::rotary::periods;
 
 /// A program made ready to run.
@@ -21,6 +24,8 @@ pub struct Prepared {
     pub numbers: Vec<Vec<Array>>,
     /// For each node, how it runs.
     pub runs: Vec<Runs>,
+    /// For each node, about how many bytes it allocates.
+    pub bytes: Vec<usize>,
     /// For each node, the node whose rotary tables it shares: itself or an earlier one.
     pub tables: Vec<usize>,
 }
@@ -37,7 +42,7 @@ pub enum Runs {
 
 impl Prepared {
     /// Looks through a program; `fuses` lets MLX compile what runs as one.
-    pub fn new(program: &Program, float: Dtype, fuses: bool) -> Result<Self> {
+    pub fn new(program: &Program, float: Dtype, fuses: bool, habits: &Habits) -> Result<Self> {
         let mut constants: Vec<Option<Array>> = Vec::with_capacity(program.nodes.len());
         let mut tables: Vec<usize> = Vec::with_capacity(program.nodes.len());
         for (index, node) in program.nodes.iter().enumerate() {
@@ -60,6 +65,7 @@ impl Prepared {
             false => program.nodes.iter().map(|_| Place::Alone).collect(),
         };
         let dying = fuse::dying(program, &places);
+        let bytes = estimate::allocations(program, &places, precision::bytes(float), habits);
         let runs = places.into_iter().map(|place| {
             Ok(match place {
                 Place::Alone => Runs::Alone,
@@ -71,6 +77,10 @@ impl Prepared {
             dying,
             numbers,
             runs: runs.collect::<Result<_>>()?,
+            bytes: bytes
+                .into_iter()
+                .map(|node| node.result + node.temporary)
+                .collect(),
             constants,
             tables,
         })

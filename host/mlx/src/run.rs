@@ -11,9 +11,11 @@ use monocle_tensor::sampling::Sampling;
 use monocle_tensor::sequences::Sequences;
 
 use super::array::{dimensions, floats, ints};
+use super::device::Habits;
 use super::engine::array_of;
 use super::error::{Result, device};
 use super::load::{Loaded, LoadedMatrix};
+use super::pieces::Pieces;
 use super::prepare::{Prepared, Runs};
 use super::rotary::{self, Table};
 use super::state::SequenceState;
@@ -35,6 +37,8 @@ pub struct Run<'a> {
     pub sequences: &'a mut Sequences<SequenceState>,
     /// What floats are.
     pub float: Dtype,
+    /// How MLX works here.
+    pub habits: &'a Habits,
     /// Results that are alive.
     pub values: Vec<Option<Array>>,
     /// Rotary tables made so far, by node.
@@ -50,6 +54,9 @@ impl<'a> Run<'a> {
     pub fn run(mut self) -> Result<Vec<Tensor>> {
         let (program, prepared) = (self.program, self.prepared);
         self.values = vec![None; program.nodes.len()];
+        // A decode step is small, and the loop wants all of it asked for at once.
+        let decodes = !self.step.sequences.is_empty() && self.step.tokens.len() == self.step.sequences.len();
+        let mut pieces = Pieces::of((!decodes).then_some(self.habits.piece));
         for (index, node) in program.nodes.iter().enumerate() {
             self.index = index;
             self.values[index] = match (&prepared.runs[index], &prepared.constants[index], &node.op) {
@@ -60,6 +67,17 @@ impl<'a> Run<'a> {
             };
             for dying in &prepared.dying[index] {
                 self.values[dying.index()] = None;
+            }
+            if let Some(result) = &self.values[index] {
+                let alive = || {
+                    self.values
+                        .iter()
+                        .flatten()
+                        .chain(&self.touched)
+                        .cloned()
+                        .collect()
+                };
+                pieces.add(prepared.bytes[index], result, alive)?;
             }
         }
         let results = self.all(&program.outputs)?;

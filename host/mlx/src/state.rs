@@ -45,6 +45,7 @@ pub fn attention(run: &Run<'_>, attention: &Attention) -> Result {
     let scoring = Scoring {
         scale: attention.scale,
         softcap: attention.softcap,
+        block: run.habits.block,
     };
     // [batch, heads, rows, dim]
     let batched = |x: &Array| -> Result {
@@ -137,6 +138,7 @@ pub fn attend(run: &mut Run<'_>, attention: &CachedAttention) -> Result {
     let scoring = Scoring {
         scale: attention.scale,
         softcap: attention.softcap,
+        block: run.habits.block,
     };
     let step = run.step;
     let (mut parts, mut first) = (Vec::with_capacity(step.sequences.len()), 0);
@@ -207,6 +209,7 @@ pub fn cross_attend(run: &mut Run<'_>, attention: &CachedAttention) -> Result {
     let scoring = Scoring {
         scale: attention.scale,
         softcap: attention.softcap,
+        block: run.habits.block,
     };
     let (mut parts, mut first) = (Vec::with_capacity(step.sequences.len()), 0);
     for rows in step.sequences.iter().filter(|rows| rows.rows > 0) {

@@ -144,6 +144,8 @@ impl Model {
 
     /// After a request, answered or not.
     pub(super) fn settle_memory(&mut self) {
+        // A step that nobody needs may still be running. If it fails, nobody needs to know.
+        let _ = self.backend.wait();
         if self.memory.count_request() {
             self.backend.clear_cache();
         }

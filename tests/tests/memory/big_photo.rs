@@ -46,9 +46,10 @@ fn tiles_of_a_smolvlm() {
     let report = answer(&manifest("smolvlm", folder.path(), ""));
     // 5477 x 7819 becomes 1020 x 1456: 3 x 4 tiles and the whole, (26 / 2)^2 tokens each.
     assert_eq!((report.images[0].tiles, report.images[0].tokens), (13, 13 * 169));
-    // Scores of one tile's patches for each head and tile would take 13 x 4 x 676^2 x 4 bytes = 95 MB.
+    // Scores of one tile's patches for each head and tile would take 13 x 4 x 676^2 x 4 bytes = 95 MB. Pixels, and pixels side by
+    // side for the first layer, take 21 MB each.
     assert!(
-        report.memory.encode.peak_bytes < 48 << 20,
+        report.memory.encode.peak_bytes < 80 << 20,
         "{:?}",
         report.memory.encode
     );

@@ -1,0 +1,203 @@
+//! How much memory a program will take on this engine, known from its shapes.
+
+use monocle_tensor::operation::{Kind, Op};
+use monocle_tensor::program::{Node, Program, ValueId};
+
+use super::device::Habits;
+use super::elementwise;
+use super::fuse::{self, Place};
+
+/// The most bytes that are allocated at once while it runs, inputs and weights not counted: what is alive, what an operation makes
+/// on the way, and what is dead but not freed yet.
+pub fn program_bytes(program: &Program, float_bytes: usize, habits: &Habits, fuses: bool) -> usize {
+    let places = match fuses {
+        true => fuse::places(program),
+        false => program.nodes.iter().map(|_| Place::Alone).collect(),
+    };
+    let dying = fuse::dying(program, &places);
+    let mut alive = Alive::new(program);
+    let (mut peak, mut total) = (0, 0);
+    let allocations = allocations(program, &places, float_bytes, habits);
+    for (index, Allocation { result, temporary }) in allocations.into_iter().enumerate() {
+        alive.allocate(index, result);
+        peak = peak.max(alive.bytes + temporary);
+        total += result + temporary;
+        for value in &dying[index] {
+            alive.release(*value);
+        }
+    }
+    peak.saturating_add(habits.dead_bytes()).min(total)
+}
+
+/// Bytes that a node allocates.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Allocation {
+    /// For its result.
+    pub result: usize,
+    /// On the way to it.
+    pub temporary: usize,
+}
+
+/// What each node allocates; those whose result is made within another one's allocate nothing.
+pub fn allocations(
+    program: &Program,
+    places: &[Place],
+    float_bytes: usize,
+    habits: &Habits,
+) -> Vec<Allocation> {
+    let each = program.nodes.iter().zip(places).map(|(node, place)| match place {
+        Place::Within(_) => Allocation::default(),
+        Place::Result(_) => Allocation {
+            result: result_bytes(node, float_bytes),
+            temporary: 0,
+        },
+        Place::Alone => Allocation {
+            result: result_bytes(node, float_bytes),
+            temporary: temporary_bytes(program, node, float_bytes, habits),
+        },
+    });
+    each.collect()
+}
+
+/// Bytes that a node's result takes; none where it is a view of an operand.
+fn result_bytes(node: &Node, float_bytes: usize) -> usize {
+    match (&node.op, node.output.kind) {
+        (op, _) if is_view(op) => 0,
+        (Op::Weight(_) | Op::Input(_), _) => 0,
+        (_, Kind::Float) => node.output.len() * float_bytes,
+        (_, Kind::Int) => node.output.len() * 4,
+    }
+}
+
+/// Whether MLX gives another view of an operand's buffer.
+fn is_view(op: &Op) -> bool {
+    matches!(op, Op::Reshape | Op::Slice { .. } | Op::Broadcast)
+}
+
+/// Bytes that are allocated on the way to a node's result, other than in a compiled function.
+fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &Habits) -> usize {
+    let input = |index: usize| {
+        node.inputs
+            .get(index)
+            .map_or(0, |value| program.value(*value).len() * float_bytes)
+    };
+    let result = node.output.len() * float_bytes;
+    match &node.op {
+        Op::Attention(attention) => {
+            let whole = attention.segments.len() < 3;
+            let longest = attention
+                .segments
+                .windows(2)
+                .map(|pair| (pair[1] - pair[0]) as usize);
+            let keys = longest.max().filter(|_| !whole);
+            let softcap = attention.softcap.is_some();
+            attention_bytes(program, node, keys, softcap, float_bytes, habits)
+        }
+        Op::Attend(attention) | Op::CrossAttend(attention) => attention_bytes(
+            program,
+            node,
+            None,
+            attention.softcap.is_some(),
+            float_bytes,
+            habits,
+        ),
+        // Halves of sines and cosines of halves, in 32 bits.
+        Op::Rope(rope) if !super::rotary::is_plain(rope) => 3 * node.output.len() * 4,
+        Op::Rope(_) | Op::RmsNorm { .. } | Op::LayerNorm { .. } if habits.writes_out => 2 * result,
+        // Patches side by side, for a product of matrices.
+        Op::Conv2d { window, .. } if habits.writes_out => {
+            let area: usize = window.size.iter().map(|side| *side as usize).product();
+            let channels = program.value(node.inputs[0]).shape[3];
+            let positions: usize = node.output.shape[..3].iter().product();
+            input(0) + positions * area * channels * float_bytes
+        }
+        // Between width and height, in 32 bits.
+        Op::Interpolate { size, .. } => {
+            let shape = &program.value(node.inputs[0]).shape;
+            (node.output.len() + shape.iter().product::<usize>() + shape[0] * shape[1] * size[1] * shape[3])
+                * 4
+        }
+        // Strides of one operand are made those of a matrix.
+        Op::MatMul { .. } if habits.writes_out => input(0) + input(1),
+        op if elementwise::is(op) => {
+            let kind = program.value(node.inputs[0]).kind;
+            elementwise::kernels(op, kind).saturating_sub(1) * result
+        }
+        _ => 0,
+    }
+}
+
+/// Of attention: its operands heads first, and where there is no kernel for it, scores, which the softmax overwrites.
+fn attention_bytes(
+    program: &Program,
+    node: &Node,
+    keys: Option<usize>,
+    softcap: bool,
+    float_bytes: usize,
+    habits: &Habits,
+) -> usize {
+    let operands: usize = node
+        .inputs
+        .iter()
+        .map(|value| program.value(*value).len() * float_bytes)
+        .sum();
+    let q = &program.value(node.inputs[0]).shape;
+    let dim = q[q.len() - 1];
+    if !softcap && habits.has_attention(dim) {
+        return operands;
+    }
+    // [.., rows, heads, keys]
+    let keys = keys.unwrap_or_else(|| {
+        let k = node.inputs.get(1).map_or(q, |value| &program.value(*value).shape);
+        k[k.len() - 3]
+    });
+    let scores = q[..q.len() - 1].iter().product::<usize>() * keys * float_bytes;
+    let blocks = if scores > habits.block {
+        2 * habits.block
+    } else {
+        scores
+    };
+    operands + blocks
+}
+
+/// What is alive at a point of a program.
+struct Alive {
+    bytes: usize,
+    /// For each node, the node in whose buffer its result lies.
+    owners: Vec<usize>,
+    /// For each node, how many results lie in its buffer.
+    shared: Vec<usize>,
+    sizes: Vec<usize>,
+}
+
+impl Alive {
+    fn new(program: &Program) -> Self {
+        let mut owners: Vec<usize> = (0..program.nodes.len()).collect();
+        let mut shared = vec![0; owners.len()];
+        for (index, node) in program.nodes.iter().enumerate() {
+            if is_view(&node.op) {
+                owners[index] = owners[node.inputs[0].index()];
+            }
+            shared[owners[index]] += 1;
+        }
+        Self {
+            bytes: 0,
+            sizes: vec![0; owners.len()],
+            owners,
+            shared,
+        }
+    }
+
+    fn allocate(&mut self, index: usize, bytes: usize) {
+        self.sizes[index] = bytes;
+        self.bytes += bytes;
+    }
+
+    fn release(&mut self, value: ValueId) {
+        let owner = self.owners[value.index()];
+        self.shared[owner] -= 1;
+        if self.shared[owner] == 0 {
+            self.bytes -= self.sizes[owner];
+        }
+    }
+}

@@ -68,7 +68,7 @@ impl Model {
         places: &Places,
         declaration: &Declaration,
         options: OpenOptions,
-        backend: Box<dyn Backend>,
+        mut backend: Box<dyn Backend>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self, ModelError> {
         let manifest = &declaration.manifest;
@@ -90,6 +90,9 @@ impl Model {
         let processor_files = adapter_files(manifest.adapter.as_ref().unwrap_or(&manifest.plugin))?;
         let network_files = adapter_files(&manifest.plugin)?;
         let memory = MemoryPolicy::new(MemoryLimit::choose(options.memory_limit, backend.as_ref()));
+        if let Some(limit) = memory.limit {
+            backend.keep_within(limit.bytes);
+        }
         Ok(Self {
             report: ModelReport {
                 name: manifest.name.clone(),

@@ -95,6 +95,10 @@ impl<F: FnMut(Event<'_>)> Backend for Observed<F> {
         self.ahead
     }
 
+    fn keep_within(&mut self, bytes: usize) {
+        self.engine.keep_within(bytes);
+    }
+
     fn recommended_limit(&self) -> Option<usize> {
         self.engine.recommended_limit()
     }

@@ -1,6 +1,8 @@
 //! What differs between MLX's devices.
 
-use mlx_rs::{Device, DeviceType};
+use std::sync::OnceLock;
+
+use mlx_rs::{Device, DeviceType, memory};
 
 /// How MLX works on a device.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,25 @@ const PROCESSOR: Habits = Habits {
     piece: 64 << 10,
     block: 4 << 20,
 };
+
+/// The working set that Metal recommends; none elsewhere. MLX's own limit is one and a half times that before anybody sets another
+/// (its `metal/allocator.cpp`), and it is one for the whole process: the first to ask sees it.
+pub fn recommended_limit() -> Option<usize> {
+    static RECOMMENDED: OnceLock<Option<usize>> = OnceLock::new();
+    *RECOMMENDED.get_or_init(|| {
+        let limit = cfg!(target_os = "macos").then(memory::memory_limit)?.ok()?;
+        Some(limit / 3 * 2)
+    })
+}
+
+/// Has MLX stay within so many bytes: beyond them it waits for what is running and gives back what it keeps. Metal holds on to as much,
+/// as far as it recommends, so that the weights of a large model are not paged out between steps.
+pub fn keep_within(bytes: usize) {
+    let wired = recommended_limit().map(|recommended| recommended.min(bytes));
+    // Numbers are set, for the process; where MLX refuses one, its own stays.
+    let _ = memory::set_memory_limit(bytes);
+    let _ = wired.map(memory::set_wired_limit);
+}
 
 impl Habits {
     /// Those of MLX's default device.

@@ -16,8 +16,8 @@ use monocle_tensor::stored::Weight;
 use super::array::floats;
 use super::cache::GROWTH;
 use super::compile;
-use super::device::Habits;
-use super::error::{Error, Result, device};
+use super::device::{self, Habits};
+use super::error::{self, Error, Result};
 use super::estimate;
 use super::load::{Loaded, Loader, loaded_bytes};
 use super::precision::{self, Precision};
@@ -198,7 +198,7 @@ impl Backend for MlxBackend {
             Err(payload) => {
                 let text = payload.downcast_ref::<String>().cloned();
                 let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                Err(device(text.unwrap_or_else(|| "it panicked".to_owned())))
+                Err(error::device(text.unwrap_or_else(|| "it panicked".to_owned())))
             }
         }
     }
@@ -231,10 +231,12 @@ impl Backend for MlxBackend {
         true
     }
 
+    fn keep_within(&mut self, bytes: usize) {
+        device::keep_within(bytes);
+    }
+
     fn recommended_limit(&self) -> Option<usize> {
-        // MLX's own limit is one and a half times the working set that Metal recommends (its `metal/allocator.cpp`).
-        let limit = cfg!(target_os = "macos").then(memory::memory_limit)?.ok()?;
-        Some(limit / 3 * 2)
+        device::recommended_limit()
     }
 
     fn weight_bytes(&self, weights: &[Weight]) -> usize {

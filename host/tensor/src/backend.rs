@@ -225,6 +225,10 @@ pub trait Backend {
         false
     }
 
+    /// Told the most bytes that should be in use, with what is kept for reuse: an engine that runs ahead waits, and gives back what it
+    /// keeps, rather than go beyond. Whether a request fits was decided before.
+    fn keep_within(&mut self, _bytes: usize) {}
+
     /// The most bytes that the device should be asked for, where it has an opinion of its own.
     fn recommended_limit(&self) -> Option<usize> {
         None

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use monocle_mlx::{MlxBackend, Precision};
 use monocle_tensor::backend::{Backend, BackendError, SequenceId, Tensor};
-use monocle_tensor::operation::{Attention, CachedAttention, Op, WeightId};
+use monocle_tensor::operation::{Attention, Binary, CachedAttention, Op, Unary, WeightId};
 use monocle_tensor::program::{Program, ValueType};
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
@@ -231,4 +231,34 @@ fn another_engines_tensors_are_refused() {
     let refused = engine.run(&program, std::slice::from_ref(&foreign), None);
     assert!(matches!(refused, Err(BackendError::Input(_))), "{refused:?}");
     assert!(matches!(engine.download(&foreign), Err(BackendError::Input(_))));
+}
+
+/// A long chain of large results: what is dead is freed while the rest is still asked for.
+#[test]
+fn results_that_are_dead_do_not_pile_up() {
+    const ELEMENTS: usize = 1 << 20;
+    const LENGTH: usize = 64;
+    let mut engine = MlxBackend::new(Precision::Single);
+    let program = recorded(batch(2), vec![ValueType::float([ELEMENTS])], &Arc::default(), |recorder| {
+        let mut x = recorder.input_values()[0];
+        for _ in 0..LENGTH {
+            // Two operands, or MLX would write every result over the one before.
+            let y = recorder.push(Op::Unary(Unary::Sine), &[x], None).unwrap();
+            x = recorder.push(Op::Binary(Binary::Add), &[x, y], None).unwrap();
+        }
+        vec![x]
+    });
+    let x = engine.upload(&[ELEMENTS], vec![0.5; ELEMENTS]).unwrap();
+    engine.wait().unwrap();
+    let sequence = engine.new_sequence();
+    let before = engine.memory().active;
+    engine.reset_peak();
+    let out = engine.run(&program, &[x], Some(&step(sequence, 0, 2))).unwrap();
+    engine.wait().unwrap();
+    let peak = engine.memory().peak - before;
+    // 128 results of 4 MB: a few at a time.
+    assert!(peak < 8 * ELEMENTS * 4, "{} results at once", peak / (ELEMENTS * 4));
+    // x + sin(x), again and again, comes to pi.
+    let found = engine.download(&out[0]).unwrap()[0];
+    assert!((found - std::f32::consts::PI).abs() < 1e-5, "{found}");
 }

@@ -1,4 +1,4 @@
-//! Groups of operations as functions that MLX has compiled.
+//! Functions that MLX compiles, and groups of operations made into such.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -14,29 +14,46 @@ use super::fuse::{Group, Operand, Step};
 
 type Compiled = dyn FnMut(&[Array]) -> std::result::Result<Vec<Array>, Exception>;
 
-/// A group made ready. It has a place of its own among the functions that MLX keeps, and leaves it when it is dropped.
-pub struct Function {
-    compiled: RefCell<Box<Compiled>>,
+/// A function that MLX compiles, for each shape of its operands when it is first called with that. It has a place of its own among
+/// those that MLX keeps, and leaves it when it is dropped.
+pub struct Function(RefCell<Box<Compiled>>);
+
+impl Function {
+    /// Of one that uses no arrays but its operands: MLX calls it with none that hold anything, to see what there is to compile.
+    pub fn new(function: impl Fn(&[Array]) -> Result<Vec<Array>> + 'static) -> Self {
+        let function = move |operands: &[Array]| {
+            function(operands).map_err(|error| match error {
+                Error::Mlx(error) => error,
+                other => Exception::custom(other.to_string()),
+            })
+        };
+        Self(RefCell::new(Box::new(compile(function, false))))
+    }
+
+    /// Its results.
+    pub fn call(&self, operands: &[Array]) -> Result<Vec<Array>> {
+        Ok((self.0.borrow_mut())(operands)?)
+    }
+}
+
+/// A group made ready.
+pub struct Fused {
+    function: Function,
     /// What the operations bring along. MLX would write it into a kernel with seven digits: it comes in as operands.
     numbers: Vec<Array>,
 }
 
-impl Function {
+impl Fused {
     /// A group's.
     pub fn new(group: Group, float: Dtype) -> Result<Self> {
         let Group { inputs, steps } = group;
-        let numbers: Vec<f32> = steps.iter().flat_map(|step| numbers(&step.op)).collect();
-        let numbers: Vec<Array> = numbers
-            .into_iter()
+        let numbers = steps.iter().flat_map(|step| numbers(&step.op));
+        let numbers = numbers
             .map(|value| super::array::scalar(value, float))
             .collect::<Result<_>>()?;
-        let function = move |operands: &[Array]| match replay(&steps, operands, inputs.len(), float) {
-            Ok(result) => Ok(vec![result]),
-            Err(Error::Mlx(error)) => Err(error),
-            Err(other) => Err(Exception::custom(other.to_string())),
-        };
+        let inputs = inputs.len();
         Ok(Self {
-            compiled: RefCell::new(Box::new(compile(function, false))),
+            function: Function::new(move |operands| Ok(vec![replay(&steps, operands, inputs, float)?])),
             numbers,
         })
     }
@@ -44,13 +61,12 @@ impl Function {
     /// Its result.
     pub fn call(&self, mut operands: Vec<Array>) -> Result {
         operands.extend(self.numbers.iter().cloned());
-        let mut results = (self.compiled.borrow_mut())(&operands)?;
-        let result = results.pop();
+        let result = self.function.call(&operands)?.pop();
         Ok(result.ok_or_else(|| Exception::custom("a compiled function gave nothing"))?)
     }
 }
 
-/// The steps one after another: MLX runs this once, to see what there is to compile.
+/// The steps one after another.
 fn replay(steps: &[Step], operands: &[Array], inputs: usize, float: Dtype) -> Result {
     let (inputs, mut numbers) = operands.split_at(inputs);
     let mut results: Vec<Array> = Vec::with_capacity(steps.len());

@@ -5,14 +5,14 @@ use monocle_tensor::operation::{Op, Rope};
 use monocle_tensor::program::{Program, ValueId};
 
 use super::array::{floats, ints, scalar};
-use super::compile::Function;
+use super::compile::{Function, Fused};
 use super::device::Habits;
 use super::elementwise;
 use super::error::Result;
 use super::estimate;
 use super::fuse::{self, Place};
 use super::precision;
-use super::rotary::periods;
+use super::rotary::{self, periods};
 
 /// A program made ready to run.
 pub struct Prepared {
@@ -28,6 +28,8 @@ pub struct Prepared {
     pub bytes: Vec<usize>,
     /// For each node, the node whose rotary tables it shares: itself or an earlier one.
     pub tables: Vec<usize>,
+    /// [`rotary::turn_halves`] compiled, where that is wanted.
+    pub turn: Option<Function>,
 }
 
 /// How a node runs.
@@ -37,7 +39,7 @@ pub enum Runs {
     /// Not here: it is part of a function further on.
     Later,
     /// As this function of these values, which does what earlier nodes would have done too.
-    Compiled(Vec<ValueId>, Function),
+    Compiled(Vec<ValueId>, Fused),
 }
 
 impl Prepared {
@@ -70,7 +72,7 @@ impl Prepared {
             Ok(match place {
                 Place::Alone => Runs::Alone,
                 Place::Within(_) => Runs::Later,
-                Place::Result(group) => Runs::Compiled(group.inputs.clone(), Function::new(group, float)?),
+                Place::Result(group) => Runs::Compiled(group.inputs.clone(), Fused::new(group, float)?),
             })
         });
         Ok(Self {
@@ -83,6 +85,7 @@ impl Prepared {
                 .collect(),
             constants,
             tables,
+            turn: fuses.then(|| Function::new(rotary::turn_halves)),
         })
     }
 }

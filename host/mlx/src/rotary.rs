@@ -5,7 +5,8 @@ use mlx_rs::{Array, Dtype, fast};
 use monocle_tensor::operation::{Pairing, Rope};
 
 use super::array::{dimension, dimensions, floats, ints, joined, shape_of, slice, stepped};
-use super::error::Result;
+use super::compile::Function;
+use super::error::{Result, device};
 
 /// Radians a position, inverted: MLX asks for periods.
 pub fn periods(rope: &Rope) -> Result {
@@ -62,39 +63,48 @@ pub fn table(positions: &Array, rope: &Rope) -> Result<Table> {
     Ok([multiply(cos(&angles)?, &scale)?, multiply(sin(&angles)?, &scale)?])
 }
 
-/// Turns x `[.., tokens, heads, dim]` by a table.
-pub fn turn(x: &Array, rope: &Rope, [cosines, sines]: &Table) -> Result {
+/// Turns x `[.., tokens, heads, dim]` by a table; `compiled` is [`turn_halves`] when it is compiled.
+pub fn turn(x: &Array, rope: &Rope, [cosines, sines]: &Table, compiled: Option<&Function>) -> Result {
     let shape = shape_of(x);
     let last = shape.len() - 1;
     let (dim, pairs) = (shape[last], rope.frequencies.len());
-    let wide = x.as_dtype(Dtype::Float32)?;
-    let rotating = slice(&wide, last, [0, 2 * pairs])?;
     let [first, second] = match rope.pairing {
-        Pairing::Halves => [
-            slice(&rotating, last, [0, pairs])?,
-            slice(&rotating, last, [pairs, 2 * pairs])?,
-        ],
+        Pairing::Halves => [slice(x, last, [0, pairs])?, slice(x, last, [pairs, 2 * pairs])?],
         Pairing::Neighbours => [
-            stepped(&rotating, last, [0, 2 * pairs], 2)?,
-            stepped(&rotating, last, [1, 2 * pairs], 2)?,
+            stepped(x, last, [0, 2 * pairs], 2)?,
+            stepped(x, last, [1, 2 * pairs], 2)?,
         ],
     };
+    let operands = [first, second, cosines.clone(), sines.clone()];
+    let turned = match compiled {
+        Some(function) => function.call(&operands)?,
+        None => turn_halves(&operands)?,
+    };
+    let mut parts = match rope.pairing {
+        Pairing::Halves => turned,
+        Pairing::Neighbours => {
+            let rank = dimension(shape.len())?;
+            let turned = mlx_rs::ops::stack(&turned, rank)?;
+            vec![turned.reshape(&dimensions(&[&shape[..last], &[2 * pairs]].concat())?)?]
+        }
+    };
+    if 2 * pairs < dim {
+        parts.push(slice(x, last, [2 * pairs, dim])?);
+    }
+    joined(&parts, last)
+}
+
+/// The elements that make pairs, by cosines and sines: computed in 32 bits, of the type that they had.
+pub fn turn_halves(operands: &[Array]) -> Result<Vec<Array>> {
+    let [first, second, cosines, sines] = operands else {
+        return Err(device(format!("{} operands of a rotation", operands.len())).into());
+    };
+    let dtype = first.dtype();
+    let [first, second] = [first.as_dtype(Dtype::Float32)?, second.as_dtype(Dtype::Float32)?];
     let turned = [
         multiply(&first, cosines)?.subtract(multiply(&second, sines)?)?,
         multiply(&second, cosines)?.add(multiply(&first, sines)?)?,
     ];
-    let mut parts = match rope.pairing {
-        Pairing::Halves => turned.to_vec(),
-        Pairing::Neighbours => {
-            let rank = dimension(shape.len())?;
-            let pairs = mlx_rs::ops::stack(&turned, rank)?;
-            vec![pairs.reshape(&dimensions(
-                &[&shape[..last], &[2 * rope.frequencies.len()]].concat(),
-            )?)?]
-        }
-    };
-    if 2 * pairs < dim {
-        parts.push(slice(&wide, last, [2 * pairs, dim])?);
-    }
-    Ok(joined(&parts, last)?.as_dtype(x.dtype())?)
+    let turned = turned.iter().map(|half| Ok(half.as_dtype(dtype)?));
+    turned.collect()
 }

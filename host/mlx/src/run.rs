@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
                 table
             }
         };
-        rotary::turn(&x, rope, &table)
+        rotary::turn(&x, rope, &table, self.prepared.turn.as_ref())
     }
 
     fn operation(&mut self, node: &'a Node) -> Result {

@@ -7,14 +7,15 @@ use std::path::Path;
 use monocle_tests::project;
 use serde_json::{Map, Value, json};
 
-const LAYERS: usize = 30;
+/// Layers of the decoder as they are.
+pub const LAYERS: usize = 30;
 const VISION_LAYERS: usize = 12;
 const HIDDEN: usize = 576;
 const VISION: usize = 768;
 const VOCABULARY: usize = 49_280;
 
-/// Writes the folder.
-pub fn write(folder: &Path) -> io::Result<()> {
+/// Writes the folder, the decoder with so many layers.
+pub fn write(folder: &Path, layers: usize) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let small = project::oracle("smolvlm");
     for file in [
@@ -28,7 +29,7 @@ pub fn write(folder: &Path) -> io::Result<()> {
     let mut config: Value = serde_json::from_str(&std::fs::read_to_string(small.join("config.json"))?)?;
     merge(
         &mut config["text_config"],
-        json!({"hidden_size": HIDDEN, "intermediate_size": 1536, "num_hidden_layers": LAYERS, "num_attention_heads": 9,
+        json!({"hidden_size": HIDDEN, "intermediate_size": 1536, "num_hidden_layers": layers, "num_attention_heads": 9,
                "num_key_value_heads": 3, "head_dim": 64, "vocab_size": VOCABULARY}),
     );
     merge(
@@ -37,7 +38,7 @@ pub fn write(folder: &Path) -> io::Result<()> {
                "num_attention_heads": 12}),
     );
     std::fs::write(folder.join("config.json"), config.to_string())?;
-    weights(&folder.join("model.safetensors"))
+    weights(&folder.join("model.safetensors"), layers)
 }
 
 fn merge(section: &mut Value, changes: Value) {
@@ -48,7 +49,7 @@ fn merge(section: &mut Value, changes: Value) {
 }
 
 /// Names and shapes.
-fn tensors() -> Vec<(String, Vec<usize>)> {
+fn tensors(layers: usize) -> Vec<(String, Vec<usize>)> {
     let mut tensors = vec![
         ("lm_head.weight".to_owned(), vec![VOCABULARY, HIDDEN]),
         (
@@ -79,7 +80,7 @@ fn tensors() -> Vec<(String, Vec<usize>)> {
         ),
         ("model.vision_model.post_layernorm.bias".to_owned(), vec![VISION]),
     ];
-    for layer in 0..LAYERS {
+    for layer in 0..layers {
         let mut add = |name: &str, shape: &[usize]| {
             tensors.push((
                 format!("model.text_model.layers.{layer}.{name}.weight"),
@@ -114,10 +115,10 @@ fn tensors() -> Vec<(String, Vec<usize>)> {
 }
 
 /// All of them in bf16: a length, a header of names, types, shapes and places, then the numbers.
-fn weights(path: &Path) -> io::Result<()> {
+fn weights(path: &Path, layers: usize) -> io::Result<()> {
     let mut header = Map::new();
     let mut end = 0;
-    for (name, shape) in tensors() {
+    for (name, shape) in tensors(layers) {
         let start = end;
         end += shape.iter().product::<usize>() * 2;
         header.insert(

@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mlx_rs::{Array, Dtype, memory, transforms};
+use half::{bf16, f16};
+use mlx_rs::error::AsSliceError;
+use mlx_rs::{Array, ArrayElement, Dtype, memory, transforms};
 use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
 use monocle_tensor::check::{check, stranger};
-use monocle_tensor::operation::Kind;
 use monocle_tensor::program::{Program, ProgramId, ValueType};
 use monocle_tensor::sequences::Sequences;
 use monocle_tensor::stored::Weight;
@@ -179,7 +180,7 @@ impl Backend for MlxBackend {
     }
 
     fn download(&mut self, tensor: &Tensor) -> std::result::Result<Vec<f32>, BackendError> {
-        Ok(read(array_of(tensor)?, tensor.value_type().kind)?)
+        Ok(read(array_of(tensor)?)?)
     }
 
     fn run(
@@ -262,13 +263,28 @@ pub fn array_of(tensor: &Tensor) -> std::result::Result<&Array, BackendError> {
     tensor.get::<Array>().ok_or_else(|| stranger(tensor))
 }
 
-fn read(array: &Array, kind: Kind) -> Result<Vec<f32>> {
+/// Waits for an array, and for nothing that was asked for after it: reading queues no operation, or it would come behind the next
+/// step.
+fn read(array: &Array) -> Result<Vec<f32>> {
     if array.size() == 0 {
         return Ok(Vec::new());
     }
-    let array = array.contiguous()?;
-    Ok(match kind {
-        Kind::Float => array.as_dtype(Dtype::Float32)?.try_as_slice::<f32>()?.to_vec(),
-        Kind::Int => array.try_as_slice::<i32>()?.iter().map(|x| *x as f32).collect(),
-    })
+    let values = match array.dtype() {
+        Dtype::Int32 => values(array, |x: i32| x as f32),
+        Dtype::Bfloat16 => values(array, bf16::to_f32),
+        Dtype::Float16 => values(array, f16::to_f32),
+        _ => values(array, |x: f32| x),
+    };
+    match values {
+        // A view in another order: a copy has to be made.
+        Err(AsSliceError::NotContiguous) => read(&array.contiguous()?),
+        values => Ok(values?),
+    }
+}
+
+fn values<T: ArrayElement + Copy>(
+    array: &Array,
+    convert: impl Fn(T) -> f32,
+) -> std::result::Result<Vec<f32>, AsSliceError> {
+    Ok(array.try_as_slice::<T>()?.iter().map(|x| convert(*x)).collect())
 }

@@ -239,15 +239,20 @@ fn results_that_are_dead_do_not_pile_up() {
     const ELEMENTS: usize = 1 << 20;
     const LENGTH: usize = 64;
     let mut engine = MlxBackend::new(Precision::Single);
-    let program = recorded(batch(2), vec![ValueType::float([ELEMENTS])], &Arc::default(), |recorder| {
-        let mut x = recorder.input_values()[0];
-        for _ in 0..LENGTH {
-            // Two operands, or MLX would write every result over the one before.
-            let y = recorder.push(Op::Unary(Unary::Sine), &[x], None).unwrap();
-            x = recorder.push(Op::Binary(Binary::Add), &[x, y], None).unwrap();
-        }
-        vec![x]
-    });
+    let program = recorded(
+        batch(2),
+        vec![ValueType::float([ELEMENTS])],
+        &Arc::default(),
+        |recorder| {
+            let mut x = recorder.input_values()[0];
+            for _ in 0..LENGTH {
+                // Two operands, or MLX would write every result over the one before.
+                let y = recorder.push(Op::Unary(Unary::Sine), &[x], None).unwrap();
+                x = recorder.push(Op::Binary(Binary::Add), &[x, y], None).unwrap();
+            }
+            vec![x]
+        },
+    );
     let x = engine.upload(&[ELEMENTS], vec![0.5; ELEMENTS]).unwrap();
     engine.wait().unwrap();
     let sequence = engine.new_sequence();
@@ -257,8 +262,47 @@ fn results_that_are_dead_do_not_pile_up() {
     engine.wait().unwrap();
     let peak = engine.memory().peak - before;
     // 128 results of 4 MB: a few at a time.
-    assert!(peak < 8 * ELEMENTS * 4, "{} results at once", peak / (ELEMENTS * 4));
+    assert!(
+        peak < 8 * ELEMENTS * 4,
+        "{} results at once",
+        peak / (ELEMENTS * 4)
+    );
     // x + sin(x), again and again, comes to pi.
     let found = engine.download(&out[0]).unwrap()[0];
     assert!((found - std::f32::consts::PI).abs() < 1e-5, "{found}");
+}
+
+/// The loop reads a token while the next step is computed. What is being computed takes memory, by which it is seen here.
+#[test]
+fn a_result_is_read_while_later_work_runs() {
+    const SIDE: usize = 512;
+    const PRODUCTS: usize = 24;
+    let mut engine = MlxBackend::new(Precision::Single);
+    let square = ValueType::float([SIDE, SIDE]);
+    let first = recorded(batch(1), vec![square.clone()], &Arc::default(), |recorder| {
+        let x = recorder.input_values()[0];
+        vec![recorder.push(Op::Unary(Unary::Negate), &[x], None).unwrap()]
+    });
+    let later = recorded(batch(1), vec![square], &Arc::default(), |recorder| {
+        let x = recorder.input_values()[0];
+        let product = Op::MatMul {
+            transpose_right: false,
+        };
+        let last = (0..PRODUCTS).fold(x, |y, _| recorder.push(product.clone(), &[y, x], None).unwrap());
+        vec![last]
+    });
+    let x = engine.upload(&[SIDE, SIDE], vec![0.5; SIDE * SIDE]).unwrap();
+    let sequences = [engine.new_sequence(), engine.new_sequence()];
+    let read = engine
+        .run(&first, std::slice::from_ref(&x), Some(&step(sequences[0], 0, 1)))
+        .unwrap();
+    let _running = engine.run(&later, &[x], Some(&step(sequences[1], 0, 1))).unwrap();
+    assert_eq!(engine.download(&read[0]).unwrap()[0], -0.5);
+    let meanwhile = engine.memory().active;
+    engine.wait().unwrap();
+    let after = engine.memory().active;
+    assert!(
+        meanwhile > after + 4 * SIDE * SIDE * 4,
+        "{meanwhile} bytes while running, {after} after"
+    );
 }

@@ -27,7 +27,7 @@ for argument in \"$@\"; do
 done
 ";
 
-/// Types, then lints, of every crate that a Mac builds.
+/// Types and lints of all crates, as a Mac builds them.
 pub fn check(target: &Path) -> Result<()> {
     if !has_libclang() {
         bail!(
@@ -46,10 +46,14 @@ pub fn check(target: &Path) -> Result<()> {
     write_if_changed(&compiler, COMPILER.as_bytes())?;
     make_executable(&compiler)?;
     let mut command = cargo_command();
-    command.args(["clippy", "--target", TRIPLE, "--all-targets"]);
-    for package in ["monocle", "monocle-mlx", "monocle-tensor", "monocle-tests"] {
-        command.args(["--package", package]);
-    }
+    command.args([
+        "clippy",
+        "--release",
+        "--target",
+        TRIPLE,
+        "--workspace",
+        "--all-targets",
+    ]);
     let name = TRIPLE.replace('-', "_");
     command.env(format!("CC_{name}"), &compiler);
     command.env(format!("CXX_{name}"), &compiler);

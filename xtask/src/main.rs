@@ -19,7 +19,7 @@ cargo xtask build-plugins   build the plugins only, into target/plugins, and tho
 cargo xtask demo [ARGS]     build, then describe a picture (yours, or the project's) with the model that ships with the project
 cargo xtask test            build, then run all tests and checks
 cargo xtask test --engine mlx      the tests of the engine `mlx` (elsewhere than on macOS: on MLX's build for processors)
-cargo xtask run --engine mlx ARGS  build the program with the engine `mlx`, and run `monocle ARGS`
+cargo xtask run --engine mlx ARGS  build the program with the engine `mlx` too, and run `monocle ARGS` (`run MODEL --engine mlx ..`)
 cargo xtask bench --engine mlx NAME [ARGS]  a bench of `benches` on the engine `mlx`
 cargo xtask check-macos     check, from here, what only macOS builds";
 

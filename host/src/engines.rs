@@ -1,6 +1,7 @@
 //! The engines that this build has, by name.
 
 use monocle_tensor::backend::Backend;
+pub use monocle_tensor::backend::Precision;
 use monocle_tensor::cpu::CpuBackend;
 
 /// What computes.
@@ -12,26 +13,12 @@ pub enum EngineName {
     Mlx,
 }
 
-/// What floats are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// As the model's weights are stored on the engine `mlx`, 32 bits on the engine `cpu`.
-    #[default]
-    Stored,
-    /// 32 bits.
-    Single,
-    /// bf16: the upper 16 of 32 bits.
-    Brain,
-    /// f16: IEEE 754 binary16.
-    Half,
-}
-
 /// How an engine is to be.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EngineOptions {
     /// Threads of the `cpu` engine; by default one a core.
     pub threads: Option<usize>,
-    /// Of the `mlx` engine; the other one computes in 32 bits.
+    /// Of the `mlx` engine; the other one computes in 32 bits, whatever is stored.
     pub precision: Precision,
     /// Of the `mlx` engine: whether operations element by element run as one where they can. By default they do on a graphics
     /// processor.
@@ -83,13 +70,7 @@ impl EngineName {
 
 #[cfg(any(target_os = "macos", feature = "mlx"))]
 fn mlx(options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
-    let precision = match options.precision {
-        Precision::Stored => monocle_mlx::Precision::Stored,
-        Precision::Half => monocle_mlx::Precision::Half,
-        Precision::Single => monocle_mlx::Precision::Single,
-        Precision::Brain => monocle_mlx::Precision::Brain,
-    };
-    let engine = monocle_mlx::MlxBackend::new(precision);
+    let engine = monocle_mlx::MlxBackend::new(options.precision);
     Ok(Box::new(match options.fuses {
         Some(fuses) => engine.fusing(fuses),
         None => engine,

@@ -1,14 +1,15 @@
 //! The engine itself: what it keeps between runs.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use half::{bf16, f16};
 use mlx_rs::error::AsSliceError;
 use mlx_rs::{Array, ArrayElement, Dtype, memory, transforms};
-use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
+use monocle_tensor::backend::{
+    Backend, BackendError, MemoryUse, Precision, SequenceId, Step, Tensor, guarded,
+};
 use monocle_tensor::check::{check, stranger};
 use monocle_tensor::program::{Program, ProgramId, ValueType};
 use monocle_tensor::sequences::Sequences;
@@ -16,13 +17,14 @@ use monocle_tensor::stored::Weight;
 
 use super::array::floats;
 use super::cache::GROWTH;
-use super::compile;
+use super::compile::{self, Function};
 use super::device::{self, Habits};
-use super::error::{self, Error, Result};
+use super::error::{Error, Result};
 use super::estimate;
 use super::load::{Loaded, Loader, loaded_bytes};
-use super::precision::{self, Precision};
+use super::precision::{self, float};
 use super::prepare::Prepared;
+use super::rotary;
 use super::run::Run;
 use super::state::SequenceState;
 
@@ -36,6 +38,8 @@ pub struct MlxBackend {
     float: Dtype,
     habits: Habits,
     fuses: bool,
+    /// [`rotary::turn_halves`], compiled where operations are fused.
+    turn: Option<Function>,
     weights: Vec<Loaded>,
     sequences: Sequences<SequenceState>,
     prepared: HashMap<ProgramId, Rc<Prepared>>,
@@ -49,9 +53,10 @@ impl MlxBackend {
         let habits = Habits::here();
         Self {
             precision,
-            float: precision.float(&[]),
+            float: float(precision, &[]),
             habits,
             fuses: habits.is_graphics_processor,
+            turn: compiled_turn(habits.is_graphics_processor),
             weights: Vec::new(),
             sequences: Sequences::default(),
             prepared: HashMap::new(),
@@ -63,6 +68,7 @@ impl MlxBackend {
     /// processor; on a processor they do so only where MLX finds a compiler.
     pub fn fusing(mut self, fuses: bool) -> Self {
         self.fuses = fuses && (self.habits.is_graphics_processor || compile::available());
+        self.turn = compiled_turn(self.fuses);
         self.prepared.clear();
         self
     }
@@ -86,7 +92,6 @@ impl MlxBackend {
 
     fn load_all(&mut self, weights: &[Weight], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
         self.weights.clear();
-        self.prepared.clear();
         let bytes: Vec<usize> = weights.iter().map(Weight::stored_bytes).collect();
         let (mut done, all) = (0, bytes.iter().sum());
         let mut loader = Loader::new(self.float);
@@ -110,6 +115,7 @@ impl MlxBackend {
             sequences: &mut self.sequences,
             float: self.float,
             habits: &self.habits,
+            turn: self.turn.as_ref(),
             values: Vec::new(),
             tables: HashMap::new(),
             touched: Vec::new(),
@@ -142,7 +148,7 @@ impl Backend for MlxBackend {
     }
 
     fn announce(&mut self, weights: &[Weight]) {
-        self.float = self.precision.float(weights);
+        self.float = float(self.precision, weights);
         self.prepared.clear();
     }
 
@@ -192,16 +198,8 @@ impl Backend for MlxBackend {
         check(program, inputs, step, |tensor| tensor.get::<Array>().is_some())?;
         let nothing = Step::default();
         let step = step.unwrap_or(&nothing);
-        // A panic is a fault of the engine: it ends this request, and the sequences stay marked.
-        let results = catch_unwind(AssertUnwindSafe(|| self.replay(program, inputs, step)));
-        match results {
-            Ok(results) => Ok(results?),
-            Err(payload) => {
-                let text = payload.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                Err(error::device(text.unwrap_or_else(|| "it panicked".to_owned())))
-            }
-        }
+        // After a panic the sequences stay marked.
+        guarded("mlx", || Ok(self.replay(program, inputs, step)?))
     }
 
     fn memory(&self) -> MemoryUse {
@@ -256,6 +254,10 @@ impl Backend for MlxBackend {
             .saturating_add(program.kept_context().sum())
             .saturating_mul(precision::bytes(self.float))
     }
+}
+
+fn compiled_turn(fuses: bool) -> Option<Function> {
+    fuses.then(|| Function::new(rotary::turn_halves))
 }
 
 /// This engine's value of a tensor.

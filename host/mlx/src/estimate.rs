@@ -10,10 +10,7 @@ use super::fuse::{self, Place};
 /// The most bytes that are allocated at once while it runs, inputs and weights not counted: what is alive, what an operation makes
 /// on the way, and what is dead but not freed yet.
 pub fn program_bytes(program: &Program, float_bytes: usize, habits: &Habits, fuses: bool) -> usize {
-    let places = match fuses {
-        true => fuse::places(program),
-        false => program.nodes.iter().map(|_| Place::Alone).collect(),
-    };
+    let places = fuse::places(program, fuses);
     let dying = fuse::dying(program, &places);
     let mut alive = Alive::new(program);
     let (mut peak, mut total) = (0, 0);

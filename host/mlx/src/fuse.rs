@@ -43,8 +43,11 @@ pub enum Operand {
     Step(usize),
 }
 
-/// The place of each node.
-pub fn places(program: &Program) -> Vec<Place> {
+/// The place of each node; each runs by itself where nothing is to run as one.
+pub fn places(program: &Program, fuses: bool) -> Vec<Place> {
+    if !fuses {
+        return program.nodes.iter().map(|_| Place::Alone).collect();
+    }
     let mut readers = vec![Vec::new(); program.nodes.len()];
     for (index, node) in program.nodes.iter().enumerate() {
         for input in &node.inputs {
@@ -120,23 +123,8 @@ fn group(program: &Program, members: &BTreeSet<usize>) -> Group {
 
 /// For each node, the values that can be freed once it has run: a group reads its inputs when its result is asked for.
 pub fn dying(program: &Program, places: &[Place]) -> Vec<Vec<ValueId>> {
-    let runs_at = |index: usize| match places[index] {
+    program.dying_where(|index| match places[index] {
         Place::Within(result) => result,
         Place::Alone | Place::Result(_) => index,
-    };
-    let mut last_use: Vec<usize> = (0..program.nodes.len()).map(runs_at).collect();
-    for (index, node) in program.nodes.iter().enumerate() {
-        for input in &node.inputs {
-            let last = &mut last_use[input.index()];
-            *last = (*last).max(runs_at(index));
-        }
-    }
-    let mut dying = vec![Vec::new(); program.nodes.len()];
-    for (value, index) in last_use.into_iter().enumerate() {
-        let id = ValueId(value as u32);
-        if !program.outputs.contains(&id) {
-            dying[index].push(id);
-        }
-    }
-    dying
+    })
 }

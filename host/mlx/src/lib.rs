@@ -31,4 +31,4 @@ mod run;
 mod state;
 
 pub use engine::MlxBackend;
-pub use precision::Precision;
+pub use monocle_tensor::backend::Precision;

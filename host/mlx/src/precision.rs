@@ -1,31 +1,16 @@
 //! What floats are computed in.
 
 use mlx_rs::Dtype;
+use monocle_tensor::backend::Precision;
 use monocle_tensor::stored::{StoredType, Weight};
 
-/// What floats are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// As most of the model's weights are stored.
-    #[default]
-    Stored,
-    /// 32 bits.
-    Single,
-    /// bf16, the upper 16 of 32 bits: half the memory, between two and three decimal digits.
-    Brain,
-    /// f16: half the memory, three decimal digits, nothing beyond 65 504.
-    Half,
-}
-
-impl Precision {
-    /// For a model with these weights.
-    pub(crate) fn float(self, weights: &[Weight]) -> Dtype {
-        match self {
-            Self::Stored => stored_float(weights),
-            Self::Single => Dtype::Float32,
-            Self::Brain => Dtype::Bfloat16,
-            Self::Half => Dtype::Float16,
-        }
+/// What floats are for a model with these weights.
+pub fn float(precision: Precision, weights: &[Weight]) -> Dtype {
+    match precision {
+        Precision::Stored => stored_float(weights),
+        Precision::Single => Dtype::Float32,
+        Precision::Brain => Dtype::Bfloat16,
+        Precision::Half => Dtype::Float16,
     }
 }
 
@@ -49,7 +34,7 @@ fn stored_float(weights: &[Weight]) -> Dtype {
 }
 
 /// Bytes of a float.
-pub(crate) fn bytes(float: Dtype) -> usize {
+pub fn bytes(float: Dtype) -> usize {
     match float {
         Dtype::Bfloat16 | Dtype::Float16 => 2,
         _ => 4,
@@ -57,7 +42,7 @@ pub(crate) fn bytes(float: Dtype) -> usize {
 }
 
 /// A float's name, as `--precision` takes it.
-pub(crate) fn name(float: Dtype) -> &'static str {
+pub fn name(float: Dtype) -> &'static str {
     match float {
         Dtype::Bfloat16 => "bf16",
         Dtype::Float16 => "f16",

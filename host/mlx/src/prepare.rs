@@ -5,14 +5,14 @@ use monocle_tensor::operation::{Op, Rope};
 use monocle_tensor::program::{Program, ValueId};
 
 use super::array::{floats, ints, scalar};
-use super::compile::{Function, Fused};
+use super::compile::Fused;
 use super::device::Habits;
 use super::elementwise;
 use super::error::Result;
 use super::estimate;
 use super::fuse::{self, Place};
 use super::precision;
-use super::rotary::{self, periods};
+use super::rotary::periods;
 
 /// A program made ready to run.
 pub struct Prepared {
@@ -28,8 +28,6 @@ pub struct Prepared {
     pub bytes: Vec<usize>,
     /// For each node, the node whose rotary tables it shares: itself or an earlier one.
     pub tables: Vec<usize>,
-    /// [`rotary::turn_halves`] compiled, where that is wanted.
-    pub turn: Option<Function>,
 }
 
 /// How a node runs.
@@ -62,10 +60,7 @@ impl Prepared {
             numbers.map(|value| scalar(value, float)).collect()
         });
         let numbers = numbers.collect::<Result<_>>()?;
-        let places = match fuses {
-            true => fuse::places(program),
-            false => program.nodes.iter().map(|_| Place::Alone).collect(),
-        };
+        let places = fuse::places(program, fuses);
         let dying = fuse::dying(program, &places);
         let bytes = estimate::allocations(program, &places, precision::bytes(float), habits);
         let runs = places.into_iter().map(|place| {
@@ -85,7 +80,6 @@ impl Prepared {
                 .collect(),
             constants,
             tables,
-            turn: fuses.then(|| Function::new(rotary::turn_halves)),
         })
     }
 }

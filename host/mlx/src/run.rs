@@ -11,6 +11,7 @@ use monocle_tensor::sampling::Sampling;
 use monocle_tensor::sequences::Sequences;
 
 use super::array::{dimensions, floats, ints};
+use super::compile::Function;
 use super::device::Habits;
 use super::engine::array_of;
 use super::error::{Result, device};
@@ -39,6 +40,8 @@ pub struct Run<'a> {
     pub float: Dtype,
     /// How MLX works here.
     pub habits: &'a Habits,
+    /// The rotation of pairs, where it is compiled.
+    pub turn: Option<&'a Function>,
     /// Results that are alive.
     pub values: Vec<Option<Array>>,
     /// Rotary tables made so far, by node.
@@ -169,7 +172,7 @@ impl<'a> Run<'a> {
                 table
             }
         };
-        rotary::turn(&x, rope, &table, self.prepared.turn.as_ref())
+        rotary::turn(&x, rope, &table, self.turn)
     }
 
     fn operation(&mut self, node: &'a Node) -> Result {

@@ -150,13 +150,7 @@ pub fn attend(run: &mut Run<'_>, attention: &CachedAttention) -> Result {
         let visible: Vec<[usize; 2]> = (0..rows.rows)
             .map(|index| {
                 let (position, visible) = (rows.past + index, step.visible[range[0] + index]);
-                let start = match attention.window {
-                    Some(window) => (position + 1)
-                        .saturating_sub(window as usize)
-                        .min(visible.block_start as usize),
-                    None => 0,
-                };
-                [start, visible.end as usize]
+                visible.keys(position, attention.window)
             })
             .collect();
         let out = attend_to(&heads_first(&q, range)?, &keys, &values, scoring, &visible)?;

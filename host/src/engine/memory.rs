@@ -137,10 +137,13 @@ impl Model {
     /// Gives back what the engine keeps for reuse when little is left.
     pub(super) fn relieve_memory(&mut self) {
         let MemoryUse { active, cached, .. } = self.backend.memory();
+        if cached == 0 {
+            return;
+        }
         // Of weights that the engine copies, its copies count, which are active.
         let copied = self.backend.weight_bytes(&self.weights());
         let in_place = self.weight_bytes().saturating_sub(copied);
-        if cached > 0 && self.memory.is_tight(in_place + active + cached) {
+        if self.memory.is_tight(in_place + active + cached) {
             self.backend.clear_cache();
         }
     }

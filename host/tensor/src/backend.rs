@@ -1,6 +1,7 @@
 //! The host's only view of a device: it loads weights, keeps sequences' caches, and runs programs.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -66,6 +67,19 @@ pub struct Visible {
     pub block_start: u32,
     /// One past the last token that the row sees; at least one past the row itself.
     pub end: u32,
+}
+
+impl Visible {
+    /// The tokens that the row at `position` sees through a sliding window, from the first to one past the last.
+    pub fn keys(self, position: usize, window: Option<u32>) -> [usize; 2] {
+        let start = match window {
+            Some(window) => (position + 1)
+                .saturating_sub(window as usize)
+                .min(self.block_start as usize),
+            None => 0,
+        };
+        [start, self.end as usize]
+    }
 }
 
 /// Rows of a step that take image features in place of embeddings.
@@ -162,6 +176,33 @@ pub enum BackendError {
         /// Its own words.
         reason: String,
     },
+}
+
+/// Runs an engine's work. A panic is a fault of the engine: it ends this request, and nothing else.
+pub fn guarded<T>(
+    engine: &'static str,
+    work: impl FnOnce() -> Result<T, BackendError>,
+) -> Result<T, BackendError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let reason = text.unwrap_or_else(|| "it panicked".to_owned());
+        Err(BackendError::Device { engine, reason })
+    })
+}
+
+/// What floats are computed in, on an engine that can choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// As most of the model's weights are stored.
+    #[default]
+    Stored,
+    /// 32 bits.
+    Single,
+    /// bf16, the upper 16 of 32 bits: half the memory, between two and three decimal digits.
+    Brain,
+    /// f16: half the memory, three decimal digits, nothing beyond 65 504.
+    Half,
 }
 
 /// An engine.

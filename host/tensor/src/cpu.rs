@@ -29,13 +29,12 @@ pub mod threads;
 mod value;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub use lanes::Instructions;
 
-use crate::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
+use crate::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor, guarded};
 use crate::check::check;
 use crate::program::{Program, ProgramId, ValueType};
 use crate::sequences::Sequences;
@@ -180,18 +179,8 @@ impl Backend for CpuBackend {
             tables: Vec::new(),
             index: 0,
         };
-        // A panic is a fault of the engine: it ends this request, and the sequences stay marked.
-        let results = catch_unwind(AssertUnwindSafe(|| run.run())).unwrap_or_else(|payload| {
-            let reason = payload
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_else(|| "it panicked".to_owned());
-            Err(BackendError::Device {
-                engine: "cpu",
-                reason,
-            })
-        })?;
+        // After a panic the sequences stay marked.
+        let results = guarded("cpu", || run.run())?;
         self.sequences.finish(step);
         Ok(results)
     }

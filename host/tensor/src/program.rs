@@ -117,10 +117,16 @@ impl Program {
 
     /// For each node, the values that nothing after it needs: they can be freed once it has run.
     pub fn dying(&self) -> Vec<Vec<ValueId>> {
-        let mut last_use: Vec<usize> = (0..self.nodes.len()).collect();
+        self.dying_where(|index| index)
+    }
+
+    /// As [`Program::dying`], where a node may run later: with the node that `runs_at` says.
+    pub fn dying_where(&self, runs_at: impl Fn(usize) -> usize) -> Vec<Vec<ValueId>> {
+        let mut last_use: Vec<usize> = (0..self.nodes.len()).map(&runs_at).collect();
         for (index, node) in self.nodes.iter().enumerate() {
             for input in &node.inputs {
-                last_use[input.index()] = index;
+                let last = &mut last_use[input.index()];
+                *last = (*last).max(runs_at(index));
             }
         }
         let mut dying = vec![Vec::new(); self.nodes.len()];

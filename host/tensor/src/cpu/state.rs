@@ -141,13 +141,7 @@ pub fn attend(run: &mut Run<'_>, attention: &CachedAttention) -> Result {
     for rows in &step.sequences {
         let visible = (0..rows.rows).map(|index| {
             let (position, visible) = (rows.past + index, step.visible[first + index]);
-            let lo = match attention.window {
-                Some(window) => (position + 1)
-                    .saturating_sub(window as usize)
-                    .min(visible.block_start as usize),
-                None => 0,
-            };
-            [lo, visible.end as usize]
+            visible.keys(position, attention.window)
         });
         let cache = run
             .sequences

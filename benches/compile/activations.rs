@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use monocle::engines::Precision;
+use monocle_runtime::engines::Precision;
 use monocle_tensor::backend::Backend;
 use monocle_tensor::operation::{Binary, Op, Unary};
 use monocle_tensor::program::{Program, ValueType};

@@ -8,11 +8,11 @@ mod activations;
 mod checkpoint;
 mod models;
 
-use monocle::engines::{EngineName, EngineOptions, Precision};
+use monocle_runtime::engines::{EngineName, EngineOptions, Precision};
 use monocle_tensor::backend::Backend;
 
 fn main() {
-    for precision in [Precision::Single, Precision::Brain] {
+    for precision in [Precision::F32, Precision::Bf16] {
         activations::compare(precision);
         models::compare(precision);
     }

@@ -1,10 +1,10 @@
 //! Requests to a model, phase by phase.
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::pictures::PictureInput;
-use monocle::engine::prepare::Request;
-use monocle::engines::Precision;
-use monocle::model::Model;
+use monocle_runtime::engines::Precision;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::request::pictures::PictureInput;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::project;
 
 use super::{checkpoint, compared, engines, line};

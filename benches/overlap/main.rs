@@ -11,9 +11,9 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::prepare::Request;
-use monocle::model::Model;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::request::prepare::Request;
 use monocle_tensor::operation::Kind;
 use monocle_tests::observed::{Event, Observed};
 use monocle_tests::project;

@@ -7,9 +7,9 @@ mod checkpoint;
 
 use std::time::Instant;
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::prepare::Request;
-use monocle::model::Model;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::project;
 
 /// Tries of each measurement; the least time counts.

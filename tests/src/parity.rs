@@ -1,8 +1,8 @@
 //! Whether a plugin computes what the reference implementation computes: prompt, ids, pixels, features, logits, greedy tokens.
 
-use monocle::engine::trace::{Trace, argmax};
-use monocle::model::Model;
-use monocle::plugin::state::PixelTensor;
+use monocle_runtime::model::Model;
+use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::trace::{Trace, argmax};
 
 use crate::oracle::Oracle;
 use crate::project;

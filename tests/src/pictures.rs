@@ -1,6 +1,6 @@
 //! Pictures made for a test.
 
-use monocle::engine::pictures::PictureInput;
+use monocle_runtime::request::pictures::PictureInput;
 
 /// Sizes at which processors went wrong: one pixel, very thin, odd, square.
 pub const SIZES: [(usize, usize); 5] = [(1, 1), (16, 3000), (3000, 16), (333, 217), (1024, 1024)];

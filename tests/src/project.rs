@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use monocle::engines::{EngineName, EngineOptions};
-use monocle::model::error::ModelError;
-use monocle::model::locate::{Declaration, Places};
-use monocle::model::{Model, OpenOptions};
-use monocle::plugin::folders::PluginFolders;
 use monocle_manifest::Manifest;
+use monocle_runtime::engines::{EngineName, EngineOptions};
+use monocle_runtime::model::error::ModelError;
+use monocle_runtime::model::locate::{Declaration, Places};
+use monocle_runtime::model::{Model, OpenOptions};
+use monocle_runtime::plugin::folders::PluginFolders;
 use monocle_tensor::backend::Backend;
 use monocle_weights::hub::Hub;
 

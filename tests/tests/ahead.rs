@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::pictures::PictureInput;
-use monocle::engine::prepare::Request;
-use monocle::engine::report::Report;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::report::Report;
+use monocle_runtime::request::pictures::PictureInput;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::observed::{Event as Seen, Observed};
 use monocle_tests::project;
 use monocle_text::SamplingOptions;

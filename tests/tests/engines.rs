@@ -2,11 +2,11 @@
 
 #![cfg(any(target_os = "macos", feature = "mlx"))]
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::pictures::PictureInput;
-use monocle::engine::prepare::Request;
-use monocle::engine::report::Report;
-use monocle::engines::{EngineName, EngineOptions, Precision};
+use monocle_runtime::engines::{EngineName, EngineOptions, Precision};
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::report::Report;
+use monocle_runtime::request::pictures::PictureInput;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::project;
 
 fn answer(engine: EngineName, precision: Precision, picture: &str) -> Report {
@@ -48,7 +48,7 @@ fn the_demo_model_says_the_same_on_both() {
     assert!(!pictures().is_empty());
     for picture in pictures() {
         let [cpu, mlx] =
-            [EngineName::Cpu, EngineName::Mlx].map(|engine| answer(engine, Precision::Single, &picture));
+            [EngineName::Cpu, EngineName::Mlx].map(|engine| answer(engine, Precision::F32, &picture));
         assert_eq!(
             (cpu.host.engine.as_str(), mlx.host.engine.as_str()),
             ("cpu", "mlx")
@@ -63,7 +63,7 @@ fn the_demo_model_says_the_same_on_both() {
 fn sixteen_bits_are_enough_for_the_demo_model() {
     let picture = &pictures()[0];
     let [single, brain] =
-        [Precision::Single, Precision::Brain].map(|precision| answer(EngineName::Mlx, precision, picture));
+        [Precision::F32, Precision::Bf16].map(|precision| answer(EngineName::Mlx, precision, picture));
     assert_eq!(single.output.text, brain.output.text);
     // Half the bytes for every float.
     let [single, brain] = [single, brain].map(|report| report.memory.load.peak_bytes);

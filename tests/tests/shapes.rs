@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::pictures::PictureInput;
-use monocle::engine::prepare::Request;
-use monocle::engine::report::Report;
-use monocle::model::Model;
-use monocle::plugin::contract::{Content, Message, Part};
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::plugin::contract::{Content, Message, Part};
+use monocle_runtime::report::Report;
+use monocle_runtime::request::pictures::PictureInput;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::project;
 use monocle_weights::{ModelFolder, QuantiseOptions, quantise_folder};
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Five hundred requests one after another: memory is level at the end. The process's memory is looked at, so nothing else runs in it.
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::prepare::Request;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::pictures::grey;
 use monocle_tests::project;
 

@@ -33,7 +33,7 @@ pub fn test(target: &Path) -> Result<()> {
     run(&mut command)?;
     let mut command = cargo_command();
     command.args(["clippy", "--release", "--all-targets"]);
-    for package in ["monocle", "monocle-mlx", "monocle-tests"] {
+    for package in ["monocle", "monocle-mlx", "monocle-runtime", "monocle-tests"] {
         command.args(["--package", package]);
     }
     prepare(&mut command, target)?;

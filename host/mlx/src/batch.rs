@@ -6,7 +6,7 @@ use monocle_tensor::backend::{BackendError, Step};
 use super::array::{ints, joined, slice};
 use super::engine::array_of;
 use super::error::Result;
-use super::run::Run;
+use super::run::GraphBuilder;
 
 pub fn tokens(step: &Step) -> Result {
     match &step.device_tokens {
@@ -31,7 +31,7 @@ pub fn context_mask(step: &Step) -> Result {
     ints(&mask, &[mask.len()])
 }
 
-pub fn context(run: &Run<'_>) -> Result {
+pub fn context(run: &GraphBuilder<'_>) -> Result {
     let shape = &run.node().output.shape;
     let (mut parts, mut rows) = (Vec::new(), 0);
     for context in run.step.new_context.iter().flatten() {
@@ -53,7 +53,7 @@ pub fn context(run: &Run<'_>) -> Result {
     joined(&parts, 0)
 }
 
-pub fn features(run: &Run<'_>, set: usize, add: bool) -> Result {
+pub fn features(run: &GraphBuilder<'_>, set: usize, add: bool) -> Result {
     let (x, width) = (run.input(0)?, run.input_shape(0)[1]);
     let step = run.step;
     let (mut parts, mut done): (Vec<Array>, usize) = (Vec::new(), 0);
@@ -87,7 +87,7 @@ pub fn features(run: &Run<'_>, set: usize, add: bool) -> Result {
     joined(&parts, 0)
 }
 
-pub fn select_logits(run: &Run<'_>) -> Result {
+pub fn select_logits(run: &GraphBuilder<'_>) -> Result {
     let x = run.input(0)?;
     let wanted = &run.step.wanted;
     if let Some((&first, &last)) = wanted.first().zip(wanted.last())

@@ -9,9 +9,9 @@ use super::array::{dimension, dimensions, number, shape_of};
 use super::error::Result;
 use super::indexing::indices;
 use super::load::LoadedMatrix;
-use super::run::Run;
+use super::run::GraphBuilder;
 
-pub fn linear(run: &Run<'_>, id: WeightId) -> Result {
+pub fn linear(run: &GraphBuilder<'_>, id: WeightId) -> Result {
     let (matrix, bias) = run.matrix(id)?;
     let x = run.input(0)?;
     let shape = &run.node().output.shape;
@@ -54,7 +54,7 @@ pub fn matmul(a: &Array, b: &Array, transpose_right: bool) -> Result {
     Ok(product(a, b.swap_axes(-1, -2)?)?)
 }
 
-pub fn expert_linear(run: &Run<'_>, id: WeightId) -> Result {
+pub fn expert_linear(run: &GraphBuilder<'_>, id: WeightId) -> Result {
     let (matrix, bias) = run.matrix(id)?;
     if run.node().output.is_empty() {
         return run.zeros();
@@ -93,7 +93,7 @@ pub fn expert_linear(run: &Run<'_>, id: WeightId) -> Result {
     }
 }
 
-pub fn rms_norm(run: &Run<'_>, epsilon: f32, offset: f32) -> Result {
+pub fn rms_norm(run: &GraphBuilder<'_>, epsilon: f32, offset: f32) -> Result {
     let x = run.input(0)?;
     if x.size() == 0 {
         return run.zeros();
@@ -106,7 +106,7 @@ pub fn rms_norm(run: &Run<'_>, epsilon: f32, offset: f32) -> Result {
     Ok(fast::rms_norm(x, weight.as_ref(), epsilon)?)
 }
 
-pub fn layer_norm(run: &Run<'_>, epsilon: f32) -> Result {
+pub fn layer_norm(run: &GraphBuilder<'_>, epsilon: f32) -> Result {
     let x = run.input(0)?;
     if x.size() == 0 {
         return run.zeros();

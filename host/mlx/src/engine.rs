@@ -23,10 +23,10 @@ use super::error::{Error, Result};
 use super::estimate;
 use super::load::{Loaded, Loader, loaded_bytes};
 use super::precision::{self, float};
-use super::prepare::Prepared;
+use super::prepared_program::PreparedProgram;
 use super::rotary;
-use super::run::Run;
-use super::state::SequenceState;
+use super::run::GraphBuilder;
+use super::sequence_operations::SequenceState;
 
 /// Programs that are kept prepared.
 const MOST_PREPARED: usize = 64;
@@ -42,7 +42,7 @@ pub struct MlxBackend {
     turn: Option<Function>,
     weights: Vec<Loaded>,
     sequences: Sequences<SequenceState>,
-    prepared: HashMap<ProgramId, Rc<Prepared>>,
+    prepared: HashMap<ProgramId, Rc<PreparedProgram>>,
     /// Results of the last run, which may still be computed.
     running: Vec<Array>,
 }
@@ -78,14 +78,19 @@ impl MlxBackend {
         self.fuses
     }
 
-    fn prepare(&mut self, program: &Program) -> Result<Rc<Prepared>> {
+    fn prepare(&mut self, program: &Program) -> Result<Rc<PreparedProgram>> {
         if let Some(prepared) = self.prepared.get(&program.id) {
             return Ok(Rc::clone(prepared));
         }
         if self.prepared.len() >= MOST_PREPARED {
             self.prepared.clear();
         }
-        let prepared = Rc::new(Prepared::new(program, self.float, self.fuses, &self.habits)?);
+        let prepared = Rc::new(PreparedProgram::new(
+            program,
+            self.float,
+            self.fuses,
+            &self.habits,
+        )?);
         self.prepared.insert(program.id, Rc::clone(&prepared));
         Ok(prepared)
     }
@@ -106,7 +111,7 @@ impl MlxBackend {
     fn replay(&mut self, program: &Program, inputs: &[Tensor], step: &Step) -> Result<Vec<Tensor>> {
         let prepared = self.prepare(program)?;
         self.sequences.begin(step)?;
-        let run = Run {
+        let run = GraphBuilder {
             program,
             prepared: &prepared,
             inputs,

@@ -10,10 +10,10 @@ use monocle_tensor::program::ValueId;
 use super::array::{dimension, dimensions, shape_of, slice};
 use super::error::Result;
 use super::load::LoadedMatrix;
-use super::run::Run;
+use super::run::GraphBuilder;
 
 /// Indices, the operand of this number, that are safe to use on a dimension of this size.
-pub fn indices(run: &Run<'_>, operand: usize, size: usize) -> Result {
+pub fn indices(run: &GraphBuilder<'_>, operand: usize, size: usize) -> Result {
     let indices = run.input(operand)?.clone();
     let origin = origin(run, run.node().inputs[operand]);
     let known = match &run.program.nodes[origin.index()].op {
@@ -50,7 +50,7 @@ pub fn indices(run: &Run<'_>, operand: usize, size: usize) -> Result {
 }
 
 /// Where a value's elements come from, all of them, in whatever order.
-fn origin(run: &Run<'_>, mut value: ValueId) -> ValueId {
+fn origin(run: &GraphBuilder<'_>, mut value: ValueId) -> ValueId {
     loop {
         let node = &run.program.nodes[value.index()];
         match node.op {
@@ -60,7 +60,7 @@ fn origin(run: &Run<'_>, mut value: ValueId) -> ValueId {
     }
 }
 
-pub fn embed(run: &Run<'_>, id: WeightId) -> Result {
+pub fn embed(run: &GraphBuilder<'_>, id: WeightId) -> Result {
     let (matrix, _) = run.matrix(id)?;
     match matrix {
         LoadedMatrix::Dense(table) => {
@@ -93,13 +93,13 @@ pub fn top_k(x: &Array, k: usize) -> Result {
     Ok(order.as_dtype(Dtype::Int32)?)
 }
 
-pub fn gather_last(run: &Run<'_>) -> Result {
+pub fn gather_last(run: &GraphBuilder<'_>) -> Result {
     let size = run.input_shape(0).last().copied().unwrap_or(1);
     let indices = indices(run, 1, size)?;
     Ok(run.input(0)?.take_along_axis(&indices, -1)?)
 }
 
-pub fn take_rows(run: &Run<'_>) -> Result {
+pub fn take_rows(run: &GraphBuilder<'_>) -> Result {
     if run.node().output.is_empty() {
         return run.zeros();
     }
@@ -107,7 +107,7 @@ pub fn take_rows(run: &Run<'_>) -> Result {
     Ok(run.input(0)?.take_axis(&indices, 0)?)
 }
 
-pub fn put_rows(run: &Run<'_>) -> Result {
+pub fn put_rows(run: &GraphBuilder<'_>) -> Result {
     let (x, rows) = (run.input(0)?, run.input(2)?);
     let indices = indices(run, 1, run.input_shape(0)[0])?;
     if indices.size() == 0 || x.size() == 0 {

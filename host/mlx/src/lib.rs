@@ -25,10 +25,10 @@ mod movement;
 mod picture;
 mod pieces;
 mod precision;
-mod prepare;
+mod prepared_program;
 mod rotary;
 mod run;
-mod state;
+mod sequence_operations;
 
 pub use engine::MlxBackend;
 pub use monocle_tensor::backend::Precision;

@@ -6,7 +6,7 @@ use monocle_tensor::operation::Reduction;
 
 use super::array::{dimension, dimensions, joined, number};
 use super::error::Result;
-use super::run::Run;
+use super::run::GraphBuilder;
 
 pub fn reduce(x: &Array, reduction: Reduction, axes: &[usize], keep: bool) -> Result {
     let axes = dimensions(axes)?;
@@ -17,7 +17,7 @@ pub fn reduce(x: &Array, reduction: Reduction, axes: &[usize], keep: bool) -> Re
     })
 }
 
-pub fn concat(run: &Run<'_>, axis: usize) -> Result {
+pub fn concat(run: &GraphBuilder<'_>, axis: usize) -> Result {
     let parts: Vec<Array> = (0..run.node().inputs.len())
         .map(|index| run.input(index).cloned())
         .collect::<Result<_>>()?;

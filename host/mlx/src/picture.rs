@@ -2,14 +2,14 @@
 
 use mlx_rs::ops::{as_strided, conv2d as convolve, divide, matmul, pad};
 use mlx_rs::{Array, Dtype};
+use monocle_tensor::interpolation::Sampling;
 use monocle_tensor::operation::{Interpolation, Pooling, Window};
-use monocle_tensor::sampling::Sampling;
 
 use super::array::{dimension, dimensions, floats, ints, number, shape_of};
 use super::error::Result;
-use super::run::Run;
+use super::run::GraphBuilder;
 
-pub fn conv2d(run: &Run<'_>, window: &Window, groups: usize) -> Result {
+pub fn conv2d(run: &GraphBuilder<'_>, window: &Window, groups: usize) -> Result {
     if run.node().output.is_empty() || run.input(0)?.size() == 0 {
         return run.zeros();
     }
@@ -31,7 +31,7 @@ pub fn conv2d(run: &Run<'_>, window: &Window, groups: usize) -> Result {
     })
 }
 
-pub fn pool2d(run: &Run<'_>, pooling: Pooling, window: &Window) -> Result {
+pub fn pool2d(run: &GraphBuilder<'_>, pooling: Pooling, window: &Window) -> Result {
     if run.node().output.is_empty() {
         return run.zeros();
     }
@@ -82,7 +82,7 @@ fn windows(x: &Array, output: &[usize], window: &Window) -> Result {
 }
 
 /// `[rows, columns, 1]`: how many elements of the picture each window covers.
-fn counts(run: &Run<'_>, window: &Window) -> Result {
+fn counts(run: &GraphBuilder<'_>, window: &Window) -> Result {
     let (input, output) = (run.input_shape(0), &run.node().output.shape);
     let covered = |axis: usize, index: usize| -> usize {
         let start = index * window.stride[axis] as usize;
@@ -97,7 +97,7 @@ fn counts(run: &Run<'_>, window: &Window) -> Result {
     floats(&counts, &[output[1], output[2], 1], run.float)
 }
 
-pub fn interpolate(run: &Run<'_>, size: [usize; 2], sampling: Sampling) -> Result {
+pub fn interpolate(run: &GraphBuilder<'_>, size: [usize; 2], sampling: Sampling) -> Result {
     if run.node().output.is_empty() {
         return run.zeros();
     }

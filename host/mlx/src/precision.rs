@@ -8,9 +8,9 @@ use monocle_tensor::stored::{StoredType, Weight};
 pub fn float(precision: Precision, weights: &[Weight]) -> Dtype {
     match precision {
         Precision::Stored => stored_float(weights),
-        Precision::Single => Dtype::Float32,
-        Precision::Brain => Dtype::Bfloat16,
-        Precision::Half => Dtype::Float16,
+        Precision::F32 => Dtype::Float32,
+        Precision::Bf16 => Dtype::Bfloat16,
+        Precision::F16 => Dtype::Float16,
     }
 }
 

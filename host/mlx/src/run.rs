@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use mlx_rs::ops::broadcast_to;
 use mlx_rs::{Array, Dtype, transforms};
 use monocle_tensor::backend::{BackendError, Step, Tensor};
+use monocle_tensor::interpolation::Sampling;
 use monocle_tensor::operation::{Kind, Op, WeightId};
 use monocle_tensor::program::{Node, Program, ValueId};
-use monocle_tensor::sampling::Sampling;
 use monocle_tensor::sequences::Sequences;
 
 use super::array::{dimensions, floats, ints};
@@ -17,17 +17,17 @@ use super::engine::array_of;
 use super::error::{Result, device};
 use super::load::{Loaded, LoadedMatrix};
 use super::pieces::Pieces;
-use super::prepare::{Prepared, Runs};
+use super::prepared_program::{PreparedProgram, Runs};
 use super::rotary::{self, Table};
-use super::state::SequenceState;
-use super::{batch, dense, elementwise, indexing, movement, picture, state};
+use super::sequence_operations::SequenceState;
+use super::{batch, dense, elementwise, indexing, movement, picture, sequence_operations};
 
 /// One run of a program.
-pub struct Run<'a> {
+pub struct GraphBuilder<'a> {
     /// What is run.
     pub program: &'a Program,
     /// What is known of it.
-    pub prepared: &'a Prepared,
+    pub prepared: &'a PreparedProgram,
     /// Its inputs, checked.
     pub inputs: &'a [Tensor],
     /// The batch, checked.
@@ -52,7 +52,7 @@ pub struct Run<'a> {
     pub index: usize,
 }
 
-impl<'a> Run<'a> {
+impl<'a> GraphBuilder<'a> {
     /// Replays all operations and gives the program's results, which are being computed.
     pub fn run(mut self) -> Result<Vec<Tensor>> {
         let (program, prepared) = (self.program, self.prepared);
@@ -258,10 +258,10 @@ impl<'a> Run<'a> {
             Op::SelectLogits => batch::select_logits(self),
 
             Op::Rope(rope) => self.rope(rope),
-            Op::Attention(attention) => state::attention(self, attention),
-            Op::Attend(attention) => state::attend(self, attention),
-            Op::CrossAttend(attention) => state::cross_attend(self, attention),
-            Op::ShortConv { layer } => state::short_conv(self, *layer),
+            Op::Attention(attention) => sequence_operations::attention(self, attention),
+            Op::Attend(attention) => sequence_operations::attend(self, attention),
+            Op::CrossAttend(attention) => sequence_operations::cross_attend(self, attention),
+            Op::ShortConv { layer } => sequence_operations::short_conv(self, *layer),
         }
     }
 

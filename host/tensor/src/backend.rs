@@ -198,11 +198,11 @@ pub enum Precision {
     #[default]
     Stored,
     /// 32 bits.
-    Single,
+    F32,
     /// bf16, the upper 16 of 32 bits: half the memory, between two and three decimal digits.
-    Brain,
+    Bf16,
     /// f16: half the memory, three decimal digits, nothing beyond 65 504.
-    Half,
+    F16,
 }
 
 /// An engine.

@@ -5,11 +5,10 @@
 
 pub mod backend;
 pub mod check;
-pub mod cpu;
 mod infer;
+pub mod interpolation;
 pub mod operation;
 pub mod program;
 pub mod recorder;
-pub mod sampling;
 pub mod sequences;
 pub mod stored;

@@ -1,12 +1,12 @@
 //! An adapter brings prompt, pixels and the last touch on the text, and borrows the forward pass of another plugin. The example is
 //! `tests/plugins/plain-adapter`.
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::pictures::PictureInput;
-use monocle::engine::prepare::Request;
-use monocle::engine::report::Report;
-use monocle::model::Model;
-use monocle::plugin::stamp::PluginKind;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::plugin::stamp::PluginKind;
+use monocle_runtime::report::Report;
+use monocle_runtime::request::pictures::PictureInput;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::project;
 
 const QUESTION: &str = "What is this?";

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use monocle::plugin::component::Plugin;
-use monocle::plugin::folders::PluginFolders;
-use monocle::plugin::stamp::{CONTRACT, Stamp};
+use monocle_runtime::plugin::folders::PluginFolders;
+use monocle_runtime::plugin::stamp::{CONTRACT, Stamp};
+use monocle_runtime::plugin::wasm::component::Plugin;
 use monocle_tests::project;
 
 /// A folder for one test's files.

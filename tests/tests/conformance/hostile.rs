@@ -1,11 +1,11 @@
 //! A bad plugin hurts nobody: each deed of `tests/plugins/hostile` ends in an error that names plugin, version, function and what was
 //! wrong, and a model beside it in the same process goes on giving the reference's tokens.
 
-use monocle::engine::error::EngineError;
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::prepare::Request;
-use monocle::engine::report::Report;
-use monocle::model::Model;
+use monocle_runtime::error::RequestError;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::report::Report;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::project;
 
@@ -36,7 +36,7 @@ impl Good {
     }
 }
 
-fn generate(model: &mut Model, request: &Request, max_tokens: usize) -> Result<Report, EngineError> {
+fn generate(model: &mut Model, request: &Request, max_tokens: usize) -> Result<Report, RequestError> {
     let options = GenerateOptions {
         max_tokens,
         sampling: Default::default(),

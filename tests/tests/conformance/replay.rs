@@ -1,9 +1,9 @@
 //! Plugin code runs once for each signature; programs are shared between requests, state is not.
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::prepare::Request;
-use monocle::engine::report::Report;
-use monocle::model::Model;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::report::Report;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::project;
 

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::pictures::PictureInput;
-use monocle::engine::prepare::Request;
-use monocle::engine::report::Report;
-use monocle::engine::trace::argmax;
-use monocle::model::Model;
 use monocle_manifest::Manifest;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::report::Report;
+use monocle_runtime::request::pictures::PictureInput;
+use monocle_runtime::request::prepare::Request;
+use monocle_runtime::trace::argmax;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::pictures::grey;

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use monocle::engine::pictures::PictureInput;
-use monocle::engine::prepare::{Prepared, Request};
 use monocle_manifest::Manifest;
+use monocle_runtime::request::pictures::PictureInput;
+use monocle_runtime::request::prepare::{PreparedRequest, Request};
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::pictures::{PHOTO, grey};
@@ -25,7 +25,7 @@ fn shipped(name: &str) -> Manifest {
     Manifest::load(&path).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn prepare(text: &str, picture: PictureInput) -> Prepared {
+fn prepare(text: &str, picture: PictureInput) -> PreparedRequest {
     let request = Request::single(None, vec![picture], "Describe this picture.");
     project::open_manifest(text)
         .prepare(&request, 500, 512)

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use monocle::engine::prepare::Request;
-use monocle::engine::report::Report;
+use monocle_runtime::report::Report;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::pictures::{PHOTO, grey};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use monocle::engine::prepare::Request;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::pictures::grey;
 use monocle_tests::project;
 

@@ -1,7 +1,7 @@
 //! What cannot fit is refused with the numbers before anything is allocated; what comes after is as if nothing had been.
 
-use monocle::engine::error::EngineError;
-use monocle::engine::prepare::Request;
+use monocle_runtime::error::RequestError;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::pictures::grey;
 use monocle_tests::project;
@@ -24,7 +24,7 @@ fn a_refused_request_leaves_no_trace() {
 
     // A hundred thousand tokens more would need 50 MB of caches: 2 layers, keys and values of 2 heads of 16, in 4 bytes.
     let error = generate(&mut model, &request, 100_000, 512).unwrap_err();
-    let EngineError::TooLarge {
+    let RequestError::TooLarge {
         estimate,
         limit: told,
     } = &error
@@ -94,7 +94,7 @@ fn a_picture_shrunk_to_the_cap_fits_where_it_would_be_refused() {
     let limit = 24_000_000;
     let free = manifest("qwen-vl", folder.path(), "");
     let error = generate(&mut project::open_manifest_within(&free, limit), &request, 4, 512).unwrap_err();
-    assert!(matches!(error, EngineError::TooLarge { .. }), "{error}");
+    assert!(matches!(error, RequestError::TooLarge { .. }), "{error}");
 
     let capped = manifest("qwen-vl", folder.path(), "[image]\nmax_pixels = 100000");
     let mut model = project::open_manifest_within(&capped, limit);

@@ -6,11 +6,11 @@ mod limits;
 
 use std::path::Path;
 
-use monocle::engine::error::EngineError;
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::prepare::Request;
-use monocle::engine::report::Report;
-use monocle::model::Model;
+use monocle_runtime::error::RequestError;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::report::Report;
+use monocle_runtime::request::prepare::Request;
 
 /// A manifest for a folder; `more` are further lines.
 fn manifest(plugin: &str, folder: &Path, more: &str) -> String {
@@ -25,7 +25,7 @@ fn generate(
     request: &Request,
     max_tokens: usize,
     prefill_chunk: usize,
-) -> Result<Report, EngineError> {
+) -> Result<Report, RequestError> {
     let options = GenerateOptions {
         max_tokens,
         sampling: Default::default(),

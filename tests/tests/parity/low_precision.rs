@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use monocle::engines::{EngineName, EngineOptions, Precision};
+use monocle_runtime::engines::{EngineName, EngineOptions, Precision};
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{greedy_tokens, step_logits};
 use monocle_tests::project;
@@ -75,10 +75,10 @@ fn rms(found: &[f32], expected: &[f32]) -> f64 {
 
 #[test]
 fn bf16() {
-    check(Precision::Brain, |case| &case.bf16);
+    check(Precision::Bf16, |case| &case.bf16);
 }
 
 #[test]
 fn f16() {
-    check(Precision::Half, |case| &case.f16);
+    check(Precision::F16, |case| &case.f16);
 }

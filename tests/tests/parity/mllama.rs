@@ -1,8 +1,8 @@
 //! Llama 3.2 Vision against transformers.
 
-use monocle::engine::prepare::Request;
-use monocle::plugin::contract::{Content, Message, Part};
-use monocle::plugin::state::PixelTensor;
+use monocle_runtime::plugin::contract::{Content, Message, Part};
+use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::parity::{LOGITS, Parity, channels_first, close};
 use monocle_tests::pictures::grey;
 use monocle_tests::project;

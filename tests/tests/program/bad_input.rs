@@ -1,10 +1,10 @@
 //! Whatever is wrong with what a user gives: an error that names the file and says what to do, exit code 1, and never a panic
 //! (`Monocle::run` looks for one each time).
 
-use monocle::engine::generate::{Flow, GenerateOptions};
-use monocle::engine::pictures::PictureInput;
-use monocle::engine::prepare::Request;
-use monocle::model::Model;
+use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::request::pictures::PictureInput;
+use monocle_runtime::request::prepare::Request;
 use monocle_tests::program::{Monocle, Outcome};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use monocle_cpu::CpuBackend;
 use monocle_mlx::{MlxBackend, Precision};
 use monocle_tensor::backend::{Backend, Tensor};
-use monocle_tensor::cpu::CpuBackend;
 use monocle_tensor::operation::{Binary, Op, Reduction, Unary};
 use monocle_tensor::program::{Program, ValueId, ValueType};
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
@@ -60,7 +60,7 @@ fn scaled(input: &Input, scale: f32) -> Program {
 /// MLX writes constants into kernels, and names kernels after them, with seven digits.
 #[test]
 fn groups_alike_but_for_a_constant_are_not_mistaken_for_each_other() {
-    let mut engine = fusing(Precision::Single);
+    let mut engine = fusing(Precision::F32);
     let input = random(1, &[5, 7]);
     let next = f32::from_bits(0.1_f32.to_bits() + 1);
     for scale in [0.1, next, -3.0, 1.0 / 3.0] {
@@ -79,7 +79,7 @@ fn bounds_may_be_infinite() {
         let bounded = push(recorder, Op::Clamp { low, high }, values);
         vec![push(recorder, Op::Unary(Unary::Negate), &[bounded])]
     });
-    let found = results(&mut fusing(Precision::Single), &program, &[input]);
+    let found = results(&mut fusing(Precision::F32), &program, &[input]);
     assert_eq!(found, [[1.0, 0.5, -0.5, -5.0]]);
 }
 
@@ -107,7 +107,7 @@ fn what_others_read_is_there_for_them() {
         let last = push(recorder, Op::Unary(Unary::Absolute), &[both]);
         vec![shifted, last, negated, shifted]
     });
-    let found = results(&mut fusing(Precision::Single), &program, &[input]);
+    let found = results(&mut fusing(Precision::F32), &program, &[input]);
     let shifted = [-1.0, 17.0, -53.0, 129.0];
     let negated = [-1.0, 2.0, -3.0, 4.0];
     assert_eq!(found, [shifted, [4.0, 22.0, 28.0, 154.0], negated, shifted]);
@@ -126,7 +126,7 @@ fn integers_and_floats_mix() {
         let chosen = push(recorder, Op::Select, &[even, floats, x]);
         vec![push(recorder, Op::Unary(Unary::Negate), &[chosen])]
     });
-    let found = results(&mut fusing(Precision::Single), &program, &[input]);
+    let found = results(&mut fusing(Precision::F32), &program, &[input]);
     // Only -2.5 is less than what is left of it, and that is not 0.
     assert_eq!(found, [[2.0, 1.0, 0.5, -0.5, -1.0, -2.5]]);
 }
@@ -145,7 +145,7 @@ fn operands_are_broadcast_within_a_group() {
         let product = push(recorder, Op::Binary(Binary::Multiply), &[sum, values[2]]);
         vec![push(recorder, Op::Binary(Binary::Subtract), &[product, column])]
     });
-    let found = results(&mut fusing(Precision::Single), &program, &inputs);
+    let found = results(&mut fusing(Precision::F32), &program, &inputs);
     assert_eq!(found, [[5.5, 5.75, 4.625, 7.0, 8.0, 7.25]]);
 }
 
@@ -165,7 +165,7 @@ fn operands_need_not_be_contiguous() {
         let product = push(recorder, Op::Binary(Binary::Multiply), &[left, turned]);
         vec![push(recorder, Op::Unary(Unary::Negate), &[product])]
     });
-    let found = results(&mut fusing(Precision::Single), &program, &[input]);
+    let found = results(&mut fusing(Precision::F32), &program, &[input]);
     assert_eq!(found, [[0.0, -6.0, -12.0, -35.0]]);
 }
 
@@ -183,7 +183,7 @@ fn groups_may_be_large() {
         }
         vec![sum]
     });
-    let found = results(&mut fusing(Precision::Single), &program, &inputs);
+    let found = results(&mut fusing(Precision::F32), &program, &inputs);
     assert_eq!(found, [[-780.0, -40.0]]);
 }
 
@@ -202,7 +202,7 @@ fn activations(inputs: &[Input]) -> Program {
 fn bf16_stays_bf16() {
     let inputs = [random(2, &[3, 50]), random(3, &[3, 50])];
     let program = activations(&inputs);
-    let found = results(&mut fusing(Precision::Brain), &program, &inputs);
+    let found = results(&mut fusing(Precision::Bf16), &program, &inputs);
     let exact = results(&mut CpuBackend::new(Some(1)), &program, &inputs);
     for (found, exact) in found.iter().zip(&exact) {
         // The operands are rounded too: a few times 2⁻⁸ in all.
@@ -215,7 +215,7 @@ fn bf16_stays_bf16() {
 fn nothing_is_computed_of_nothing() {
     let inputs = [(vec![0, 4], vec![]), (vec![1, 4], vec![1.0; 4])];
     let program = activations(&inputs);
-    let found = results(&mut fusing(Precision::Single), &program, &inputs);
+    let found = results(&mut fusing(Precision::F32), &program, &inputs);
     assert_eq!(found[0], [0.0_f32; 0]);
     assert_eq!(found[1].len(), 4);
 }
@@ -236,9 +236,9 @@ fn what_is_between_takes_no_memory() {
         engine.wait().unwrap();
         engine.memory().peak - before
     };
-    let found = peak(fusing(Precision::Single));
+    let found = peak(fusing(Precision::F32));
     assert!((bytes..bytes * 9 / 8).contains(&found), "{found} bytes");
-    let found = peak(MlxBackend::new(Precision::Single).fusing(false));
+    let found = peak(MlxBackend::new(Precision::F32).fusing(false));
     assert!(found >= 2 * bytes, "{found} bytes");
 }
 
@@ -291,7 +291,7 @@ fn any_programs_results_are_those_of_the_other_engine() {
             let middle = values[inputs.len() + random.below(12)];
             vec![values[values.len() - 1], middle]
         });
-        let found = results(&mut fusing(Precision::Single), &program, &inputs);
+        let found = results(&mut fusing(Precision::F32), &program, &inputs);
         let expected = results(&mut CpuBackend::new(Some(1)), &program, &inputs);
         for (found, expected) in found.iter().zip(&expected) {
             assert_close(&format!("program {seed}"), found, expected, 1e-5);
@@ -308,7 +308,7 @@ fn a_machine_without_a_compiler_computes_one_by_one() {
 
     const CHILD: &str = "MONOCLE_TEST_WITHOUT_COMPILER";
     if std::env::var_os(CHILD).is_some() {
-        let mut engine = MlxBackend::new(Precision::Single).fusing(true);
+        let mut engine = MlxBackend::new(Precision::F32).fusing(true);
         assert!(!engine.fuses());
         let input = random(1, &[5, 7]);
         let expected: Vec<f32> = input.1.iter().map(|x| (x * 0.3).abs()).collect();

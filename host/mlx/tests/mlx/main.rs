@@ -2,17 +2,17 @@
 
 #![cfg(any(target_os = "macos", feature = "installed"))]
 
-#[path = "../../../tensor/tests/engines/batches.rs"]
+#[path = "../../../engine-tests/batches.rs"]
 mod batches;
 mod fusing;
-#[path = "../../../tensor/tests/engines/matrices.rs"]
+#[path = "../../../engine-tests/matrices.rs"]
 mod matrices;
-#[path = "../../../tensor/tests/engines/operations.rs"]
+#[path = "../../../engine-tests/operations.rs"]
 mod operations;
-#[path = "../../../tensor/tests/engines/properties.rs"]
+#[path = "../../../engine-tests/properties.rs"]
 mod properties;
 mod resources;
-#[path = "../../../tensor/tests/engines/support.rs"]
+#[path = "../../../engine-tests/support.rs"]
 mod support;
 
 use monocle_mlx::{MlxBackend, Precision};
@@ -23,6 +23,6 @@ const LARGEST: f32 = 1.6e38;
 
 /// The engine, exact enough for the reference's numbers: operations one by one, and compiled.
 fn engines() -> Vec<Box<dyn Backend>> {
-    let engine = |fuses| Box::new(MlxBackend::new(Precision::Single).fusing(fuses)) as Box<dyn Backend>;
+    let engine = |fuses| Box::new(MlxBackend::new(Precision::F32).fusing(fuses)) as Box<dyn Backend>;
     vec![engine(false), engine(true)]
 }

@@ -45,7 +45,7 @@ fn attend(
 
 #[test]
 fn a_cache_with_room_is_not_allocated_anew() {
-    let mut engine = MlxBackend::new(Precision::Single);
+    let mut engine = MlxBackend::new(Precision::F32);
     let before = engine.memory().active;
     let sequence = engine.new_sequence();
     attend(&mut engine, &attending(300), sequence, 0, 300);
@@ -83,7 +83,7 @@ fn a_cache_with_room_is_not_allocated_anew() {
 #[test]
 fn attention_takes_no_memory_quadratic_in_tokens() {
     const TOKENS: usize = 12_000;
-    let mut engine = MlxBackend::new(Precision::Single);
+    let mut engine = MlxBackend::new(Precision::F32);
     let x = Operand::Floats(vec![TOKENS, 1, 8], Random::new(1).floats(TOKENS * 8));
     for (segments, softcap) in [(vec![0, 1000, TOKENS as u32], None), (Vec::new(), Some(5.0))] {
         let attention = Op::Attention(Attention {
@@ -134,9 +134,9 @@ fn weights_that_two_roles_share_are_loaded_once() {
         },
     ]);
     for (precision, bytes) in [
-        (Precision::Single, 512 * 256 * 4),
-        (Precision::Brain, 512 * 256 * 2),
-        (Precision::Half, 512 * 256 * 2),
+        (Precision::F32, 512 * 256 * 4),
+        (Precision::Bf16, 512 * 256 * 2),
+        (Precision::F16, 512 * 256 * 2),
     ] {
         let mut engine = MlxBackend::new(precision);
         let before = engine.memory().active;
@@ -188,7 +188,7 @@ fn stored_floats_say_the_precision() {
         );
         assert_eq!(engine.weight_bytes(&weights), bytes);
         // What is asked for goes before.
-        let mut engine = MlxBackend::new(Precision::Half);
+        let mut engine = MlxBackend::new(Precision::F16);
         engine.announce(&weights);
         assert!(engine.device().ends_with(" f16"), "{}", engine.device());
     }
@@ -197,7 +197,7 @@ fn stored_floats_say_the_precision() {
 /// Indices that only the device knows may be anything: they stay within the table, and nothing else is read.
 #[test]
 fn computed_indices_are_held_within_bounds() {
-    let mut engine = MlxBackend::new(Precision::Single);
+    let mut engine = MlxBackend::new(Precision::F32);
     let weights = Arc::new(vec![Weight::Embedding(Matrix::Dense(table("table", 4, 2)))]);
     engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
     let wild = vec![-1e30, -1.0, 1.0, 3.9, 4.0, 1e9, 1e30, f32::NAN];
@@ -222,8 +222,8 @@ fn computed_indices_are_held_within_bounds() {
 
 #[test]
 fn another_engines_tensors_are_refused() {
-    let mut engine = MlxBackend::new(Precision::Single);
-    let foreign = monocle_tensor::cpu::CpuBackend::new(Some(1))
+    let mut engine = MlxBackend::new(Precision::F32);
+    let foreign = monocle_cpu::CpuBackend::new(Some(1))
         .upload(&[1], vec![1.0])
         .unwrap();
     let operands = [Operand::Floats(vec![1], vec![1.0])];
@@ -238,7 +238,7 @@ fn another_engines_tensors_are_refused() {
 fn results_that_are_dead_do_not_pile_up() {
     const ELEMENTS: usize = 1 << 20;
     const LENGTH: usize = 64;
-    let mut engine = MlxBackend::new(Precision::Single);
+    let mut engine = MlxBackend::new(Precision::F32);
     let program = recorded(
         batch(2),
         vec![ValueType::float([ELEMENTS])],
@@ -277,7 +277,7 @@ fn results_that_are_dead_do_not_pile_up() {
 fn a_result_is_read_while_later_work_runs() {
     const SIDE: usize = 512;
     const PRODUCTS: usize = 24;
-    let mut engine = MlxBackend::new(Precision::Single);
+    let mut engine = MlxBackend::new(Precision::F32);
     let square = ValueType::float([SIDE, SIDE]);
     let first = recorded(batch(1), vec![square.clone()], &Arc::default(), |recorder| {
         let x = recorder.input_values()[0];

@@ -1,0 +1,175 @@
+//! `monocle inspect`: what a request would come to. No weight is read and nothing is computed.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use clap::Args;
+use monocle_runtime::memory::{MemoryEstimate, MemoryLimit};
+use monocle_runtime::report::{ImageReport, ModelReport, PluginReport, PromptReport};
+use monocle_weights::Summary;
+use serde::Serialize;
+
+use super::request::RequestArguments;
+use super::stats::Lines;
+use super::{output, stats};
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    request: RequestArguments,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The checkpoint's content.
+#[derive(Debug, Serialize)]
+struct WeightsReport {
+    files: usize,
+    tensors: usize,
+    parameters: u64,
+    bytes: u64,
+    bytes_by_type: BTreeMap<&'static str, u64>,
+}
+
+impl From<Summary> for WeightsReport {
+    fn from(summary: Summary) -> Self {
+        let bytes_by_type = summary
+            .by_kind
+            .iter()
+            .map(|(kind, part)| (kind.name(), part.bytes))
+            .collect();
+        let Summary {
+            files,
+            tensors,
+            parameters,
+            bytes,
+            ..
+        } = summary;
+        Self {
+            files,
+            tensors,
+            parameters,
+            bytes,
+            bytes_by_type,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Inspection {
+    model: ModelReport,
+    plugins: Vec<PluginReport>,
+    prompt: PromptReport,
+    token_ids: Vec<u32>,
+    images: Vec<ImageReport>,
+    weights: WeightsReport,
+    memory: MemoryInspection,
+}
+
+/// What it would take, what it may take, and whether that fits.
+#[derive(Debug, Serialize)]
+struct MemoryInspection {
+    #[serde(flatten)]
+    estimate: MemoryEstimate,
+    total_bytes: usize,
+    limit_bytes: Option<usize>,
+    fits: bool,
+}
+
+impl MemoryInspection {
+    fn new(estimate: MemoryEstimate, limit: Option<MemoryLimit>) -> Self {
+        let (total_bytes, limit_bytes) = (estimate.total(), limit.map(|limit| limit.bytes));
+        Self {
+            estimate,
+            total_bytes,
+            limit_bytes,
+            fits: limit_bytes.is_none_or(|limit| total_bytes <= limit),
+        }
+    }
+}
+
+impl Inspect {
+    pub fn run(self) -> anyhow::Result<()> {
+        let quiet = self.json || !std::io::stderr().is_terminal();
+        let (mut model, request) = self.request.open(quiet)?;
+        let max_tokens = self.request.max_tokens(&model);
+        let prepared = model.prepare(&request, max_tokens, self.request.prefill_chunk as usize)?;
+        let inspection = Inspection {
+            model: model.report.clone(),
+            plugins: model.plugins().map(PluginReport::of).collect(),
+            prompt: PromptReport {
+                text: prepared.plan.text.clone(),
+                template: model.template_source(),
+                tokens: prepared.prompt.len(),
+                image_tokens: prepared.prompt.image_tokens(),
+                attention: prepared.plan.attention,
+            },
+            token_ids: prepared.prompt.ids().to_vec(),
+            images: prepared.image_reports(),
+            weights: model.checkpoint().summary().into(),
+            memory: MemoryInspection::new(prepared.estimate, model.memory_limit()),
+        };
+        match self.json {
+            true => output::print_json(&inspection),
+            false => output::print(&text(&inspection, max_tokens)),
+        }
+    }
+}
+
+fn text(inspection: &Inspection, max_tokens: usize) -> String {
+    let mut lines = Lines::new(10);
+    lines.add("model", &inspection.model.name);
+    lines.add("declared", &inspection.model.declared_by);
+    lines.add("folder", &inspection.model.folder);
+    for plugin in &inspection.plugins {
+        lines.add("plugin", stats::plugin(plugin));
+    }
+    let weights = &inspection.weights;
+    let kinds = weights
+        .bytes_by_type
+        .iter()
+        .map(|(kind, bytes)| format!("{kind} {}", stats::bytes(*bytes as usize)));
+    lines.add(
+        "weights",
+        format!(
+            "{} parameters in {} ({}; {})",
+            weights.parameters,
+            stats::count(weights.tensors, "tensor"),
+            stats::count(weights.files, "file"),
+            kinds.collect::<Vec<_>>().join(", ")
+        ),
+    );
+    for image in &inspection.images {
+        lines.add("picture", stats::picture(image));
+    }
+    for line in stats::estimate(&inspection.memory.estimate, max_tokens) {
+        lines.add("memory", line);
+    }
+    let memory = &inspection.memory;
+    if let Some(limit) = memory.limit_bytes {
+        let verdict = if memory.fits { "fits" } else { "does not fit" };
+        let total = stats::bytes(memory.total_bytes);
+        lines.add(
+            "memory",
+            format!("{total} in all {verdict} the limit of {}", stats::bytes(limit)),
+        );
+    }
+    let prompt = &inspection.prompt;
+    lines.add("template", format!("from {}", prompt.template));
+    lines.add(
+        "prompt",
+        format!(
+            "{}, {} of them for pictures:",
+            stats::count(prompt.tokens, "token"),
+            prompt.image_tokens
+        ),
+    );
+    let mut text = lines.finish();
+    text.push_str(&output::safe_for(&std::io::stdout(), &prompt.text));
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}

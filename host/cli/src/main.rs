@@ -1,0 +1,123 @@
+//! The `monocle` program: one file a command.
+
+mod inspect;
+mod models;
+mod output;
+mod plugins;
+mod progress;
+mod request;
+mod run;
+mod size;
+mod stats;
+mod wrap;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs vision-language models on this machine: pictures and words in, words out.
+#[derive(Debug, Parser)]
+#[command(name = "monocle", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer a question about pictures (or without any)
+    Run(Box<run::Run>),
+    /// Show what a request would come to, without running it
+    Inspect(Box<inspect::Inspect>),
+    /// List the models that manifests declare, and whether their weights are here
+    Models(models::Models),
+    /// List the installed plugins
+    Plugins(plugins::Plugins),
+}
+
+fn main() -> ExitCode {
+    // Misuse (a wrong flag, a missing argument) is reported by clap, which exits with 2.
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// A command line that makes no sense as a whole, though each part of it does: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(pub String);
+
+impl Cli {
+    /// Does what was asked.
+    fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Run(run) => run.run(),
+            Command::Inspect(inspect) => inspect.run(),
+            Command::Models(models) => models.run(),
+            Command::Plugins(plugins) => plugins.run(),
+        }
+    }
+}
+
+/// Says what went wrong, and gives the exit code.
+fn report(error: &anyhow::Error) -> ExitCode {
+    // The reader of our output has seen enough.
+    if error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    }) {
+        return ExitCode::SUCCESS;
+    }
+    output::note(&format!("error: {}", in_words(error)));
+    match error.is::<Misuse>() {
+        true => ExitCode::from(2),
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// An error and its causes; a cause that the text before it holds already is not said again.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut text, cause| {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read `x`: {source}")]
+    struct Whole {
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let io = || std::io::Error::other("the disk is gone");
+        let whole = anyhow::Error::from(Whole { source: io() });
+        assert_eq!(in_words(&whole), "cannot read `x`: the disk is gone");
+        let wrapped: anyhow::Result<()> = Err(io()).context("cannot read `x`");
+        assert_eq!(
+            in_words(&wrapped.unwrap_err()),
+            "cannot read `x`: the disk is gone"
+        );
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

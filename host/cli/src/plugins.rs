@@ -1,0 +1,116 @@
+//! `monocle plugins`: what is installed, and whether it can be used.
+
+use clap::{Args, Subcommand};
+use monocle_runtime::model::locate::Places;
+use monocle_runtime::plugin::folders::Found;
+use monocle_runtime::plugin::stamp::{CONTRACT, PluginKind};
+use monocle_runtime::plugin::wasm::component;
+use serde::Serialize;
+
+use super::output;
+use super::wrap::Wrap;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Plugins {
+    #[command(subcommand)]
+    task: Option<Task>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Make a plugin of the module that `cargo build` made of a plugin's crate
+    Wrap(Wrap),
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    version: Option<String>,
+    contract: Option<String>,
+    kind: Option<PluginKind>,
+    model_types: Vec<String>,
+    sha256: Option<String>,
+    path: String,
+    error: Option<String>,
+}
+
+impl Plugins {
+    pub fn run(self) -> anyhow::Result<()> {
+        if let Some(Task::Wrap(wrap)) = self.task {
+            return wrap.run();
+        }
+        let places = Places::from_env();
+        let rows: Vec<Row> = places.plugins.list().into_iter().map(row).collect();
+        match self.json {
+            true => output::print_json(&rows),
+            false => output::print(&text(&rows)),
+        }
+    }
+}
+
+fn row(found: Found) -> Row {
+    let file = found.path.file_stem();
+    let file = file.map(|stem| stem.to_string_lossy().into_owned());
+    let sha256 = component::read(&found.path)
+        .ok()
+        .map(|wasm| component::sha256(&wasm));
+    let path = found.path.display().to_string();
+    match found.stamp {
+        Ok(stamp) => {
+            let error = (!stamp.is_served()).then(|| {
+                format!(
+                    "built for contract {}, this host serves {CONTRACT}",
+                    stamp.contract
+                )
+            });
+            Row {
+                name: stamp.name,
+                version: Some(stamp.version),
+                contract: Some(stamp.contract),
+                kind: Some(stamp.kind),
+                model_types: stamp.model_types,
+                sha256,
+                path,
+                error,
+            }
+        }
+        Err(error) => Row {
+            name: file.unwrap_or_default(),
+            version: None,
+            contract: None,
+            kind: None,
+            model_types: Vec::new(),
+            sha256,
+            path,
+            error: Some(error),
+        },
+    }
+}
+
+fn text(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no plugins are installed\n\nhint: `MONOCLE_PLUGINS` names folders to search\n".to_owned();
+    }
+    let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        let hash = row.sha256.as_deref().map_or("-", |hash| &hash[..12]);
+        let or_dash = |value: &Option<String>| value.clone().unwrap_or("-".to_owned());
+        let kind = row.kind.map_or("-".to_owned(), |kind| kind.to_string());
+        let types = match &row.error {
+            Some(error) => format!("not usable: {error}"),
+            None => row.model_types.join(", "),
+        };
+        let (version, contract) = (or_dash(&row.version), or_dash(&row.contract));
+        text.push_str(&format!(
+            "{:width$}  {version:7}  contract {contract:7}  {kind:7}  sha256 {hash:12}  {types}\n",
+            row.name
+        ));
+    }
+    text
+}

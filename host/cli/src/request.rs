@@ -1,0 +1,195 @@
+//! What `run` and `inspect` have in common: a model, pictures, a prompt.
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use monocle_image::ImageError;
+use monocle_runtime::engines::{self, EngineName, EngineOptions};
+use monocle_runtime::model::locate::Places;
+use monocle_runtime::model::{Model, OpenOptions};
+use monocle_runtime::request::pictures::PictureInput;
+use monocle_runtime::request::prepare::Request;
+use monocle_tensor::backend::Backend;
+use monocle_text::template::read_template_argument;
+
+use super::Misuse;
+use super::progress::DownloadBar;
+
+/// The most bytes of a prompt on standard input.
+const LONGEST_PROMPT: u64 = 16 << 20;
+
+#[derive(Debug, Args)]
+pub struct RequestArguments {
+    /// A manifest's name or path, a model's folder, or a Hugging Face repository
+    pub model: String,
+
+    /// Picture files
+    pub images: Vec<PathBuf>,
+
+    /// What to ask; `-` reads it from standard input [default: "Describe this image."; without a picture, standard input if it is
+    /// piped]
+    #[arg(short, long)]
+    pub prompt: Option<String>,
+
+    /// The system message, in place of the manifest's
+    #[arg(long)]
+    pub system: Option<String>,
+
+    /// A chat template in place of the model's own: a .jinja file, or the template itself
+    #[arg(long)]
+    pub template: Option<String>,
+
+    /// The most tokens of the answer [default: the manifest's, else 512]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: Option<u32>,
+
+    /// Tokens of one prefill step
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    pub prefill_chunk: u32,
+
+    /// What computes [default: mlx on macOS, else cpu]
+    #[arg(long, value_enum)]
+    pub engine: Option<Engine>,
+
+    /// What the engine `mlx` computes in
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
+    pub precision: Precision,
+
+    /// Memory that weights, pictures and the engine may take, like `4GB`; what needs more is refused before it is computed
+    /// [default: what the device recommends, else three quarters of the machine's memory]
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    pub memory_limit: Option<usize>,
+
+    /// Processor threads of the engine `cpu` [default: one a core]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// This machine's processor
+    Cpu,
+    /// Apple's MLX: the graphics processor of a Mac
+    Mlx,
+}
+
+/// What floats are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// As the model's weights are stored
+    Auto,
+    /// 32 bits
+    F32,
+    /// The upper 16 of 32 bits: half the memory for what is not quantised
+    Bf16,
+    /// 16 bits, finer than bf16, but nothing beyond 65504
+    F16,
+}
+
+impl RequestArguments {
+    /// The model, opened, and the request; `quiet` shows no progress. What the user can get wrong is checked first, before
+    /// anything is fetched or loaded.
+    pub fn open(&self, quiet: bool) -> anyhow::Result<(Model, Request)> {
+        let prompt = self.prompt()?;
+        self.check_pictures()?;
+        let backend = self.backend()?;
+        let template = match &self.template {
+            Some(template) => Some(read_template_argument(template, Path::new("."))?),
+            None => None,
+        };
+        let places = Places::from_env();
+        let mut bar = DownloadBar::new(quiet);
+        let declaration = places.find(&self.model, &mut |progress| bar.update(progress))?;
+        let options = OpenOptions {
+            template,
+            memory_limit: self.memory_limit,
+        };
+        let model = Model::open(&places, &declaration, options, backend, &mut |progress| {
+            bar.update(progress)
+        })?;
+        bar.finish();
+        let pictures = self.images.iter().cloned().map(PictureInput::File).collect();
+        let system = self.system.as_deref().or(model.settings.system.as_deref());
+        let request = Request::single(system, pictures, &prompt);
+        Ok((model, request))
+    }
+
+    /// The most tokens of the answer.
+    pub fn max_tokens(&self, model: &Model) -> usize {
+        self.max_tokens
+            .map_or(model.settings.max_tokens, |tokens| tokens as usize)
+    }
+
+    fn prompt(&self) -> anyhow::Result<String> {
+        match self.prompt.as_deref() {
+            Some("-") => read_prompt(),
+            Some(prompt) => Ok(prompt.to_owned()),
+            None if !self.images.is_empty() => Ok("Describe this image.".to_owned()),
+            None if !std::io::stdin().is_terminal() => read_prompt(),
+            None => Err(nothing_asked()),
+        }
+    }
+
+    fn check_pictures(&self) -> Result<(), ImageError> {
+        for path in &self.images {
+            let unreadable = |source| ImageError::Read {
+                path: path.clone(),
+                source,
+            };
+            if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+                return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {
+        let engine = match self.engine {
+            Some(Engine::Cpu) => EngineName::Cpu,
+            Some(Engine::Mlx) => EngineName::Mlx,
+            None => EngineName::default_here(),
+        };
+        let options = EngineOptions {
+            threads: self.threads.map(|threads| threads as usize),
+            fuses: None,
+            precision: match self.precision {
+                Precision::Auto => engines::Precision::Stored,
+                Precision::F16 => engines::Precision::F16,
+                Precision::F32 => engines::Precision::F32,
+                Precision::Bf16 => engines::Precision::Bf16,
+            },
+        };
+        let started = engine.start(options);
+        started.map_err(|error| Misuse(error.to_string()))
+    }
+}
+
+/// A prompt from standard input, without white space around it.
+fn read_prompt() -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .take(LONGEST_PROMPT + 1)
+        .read_to_string(&mut text)
+        .context("cannot read the prompt from standard input")?;
+    anyhow::ensure!(
+        text.len() as u64 <= LONGEST_PROMPT,
+        "the prompt on standard input is longer than {} MiB",
+        LONGEST_PROMPT >> 20
+    );
+    let text = text.trim();
+    match text.is_empty() {
+        true => Err(nothing_asked()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn nothing_asked() -> anyhow::Error {
+    Misuse(
+        "there is nothing to answer\n\nhint: give a picture file, or a question with `--prompt`".to_owned(),
+    )
+    .into()
+}

@@ -1,0 +1,231 @@
+//! Speed of the CPU engine's parts: `cargo bench -p monocle-tensor`. Prints gigabytes a second for one row times a
+//! stored matrix, gigaflops for many rows, microseconds for a call of the thread pool.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use monocle_cpu::CpuBackend;
+use monocle_cpu::threads::Threads;
+use monocle_tensor::backend::{Backend, SequenceRows, Step, Visible};
+use monocle_tensor::operation::{Attention, CachedAttention, Op, WeightId};
+use monocle_tensor::program::{Program, ValueType};
+use monocle_tensor::recorder::{BatchShape, Recorder, RecordingLimits};
+use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
+
+/// The least seconds of several tries.
+fn seconds(tries: usize, mut work: impl FnMut()) -> f64 {
+    work();
+    let times = (0..tries).map(|_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    });
+    times.fold(f64::INFINITY, f64::min)
+}
+
+fn tensor(kind: StoredType, shape: Vec<usize>) -> StoredTensor {
+    let bytes = shape.iter().product::<usize>() * kind.size();
+    StoredTensor {
+        name: "weight".to_owned(),
+        kind,
+        shape,
+        // Small numbers of any type.
+        bytes: Bytes::new((0..bytes).map(|byte| (byte % 60) as u8).collect::<Vec<u8>>()),
+    }
+}
+
+fn affine(rows: usize, columns: usize, bits: usize) -> Matrix {
+    Matrix::Affine {
+        packed: tensor(StoredType::U32, vec![rows, columns * bits / 32]),
+        scales: tensor(StoredType::BF16, vec![rows, columns / 64]),
+        biases: tensor(StoredType::BF16, vec![rows, columns / 64]),
+        bits: bits as u32,
+        group_size: 64,
+    }
+}
+
+fn program(weights: &Arc<Vec<Weight>>, shapes: &[Vec<usize>], op: Op, batch: Option<BatchShape>) -> Program {
+    let inputs = shapes.iter().cloned().map(ValueType::float).collect();
+    let mut recorder = Recorder::new(Arc::clone(weights), inputs, batch, RecordingLimits::default());
+    let inputs = recorder.input_values();
+    let output = recorder.push(op, &inputs, None).expect("the shapes fit");
+    recorder.finish(vec![output])
+}
+
+fn linear(what: &str, matrix: &Matrix, tokens: usize) {
+    let shape = matrix.shape();
+    let bytes: usize = matrix.parts().map(|part| part.bytes.as_slice().len()).sum();
+    // Several copies, so that they do not stay in the processor's caches.
+    let copies = (128 << 20) / bytes + 1;
+    let matrix = || match matrix {
+        Matrix::Dense(stored) => Matrix::Dense(tensor(stored.kind, stored.shape.clone())),
+        Matrix::Affine { bits, .. } => affine(shape[0], shape[1], *bits as usize),
+    };
+    let weights: Vec<Weight> = (0..copies)
+        .map(|_| Weight::Linear {
+            matrix: matrix(),
+            bias: None,
+        })
+        .collect();
+    let weights = Arc::new(weights);
+    let mut engine = CpuBackend::new(None);
+    engine
+        .load(Arc::clone(&weights), &mut |_, _| {})
+        .expect("loadable");
+    let programs: Vec<Program> = (0..copies as u32)
+        .map(|copy| {
+            program(
+                &weights,
+                &[vec![tokens, shape[1]]],
+                Op::Linear(WeightId(copy)),
+                None,
+            )
+        })
+        .collect();
+    let x = engine
+        .upload(&[tokens, shape[1]], vec![0.5; tokens * shape[1]])
+        .expect("room");
+    let count = if tokens > 8 { 1 } else { copies };
+    let time = seconds(5, || {
+        for program in &programs[..count] {
+            engine.run(program, std::slice::from_ref(&x), None).expect("runs");
+        }
+    }) / count as f64;
+    let flops = 2.0 * (tokens * shape[0] * shape[1]) as f64;
+    println!(
+        "linear {what:5} {shape:?}, {tokens:4} tokens: {:6.2} GB/s {:7.1} GFLOP/s {:8.1} us",
+        bytes as f64 / time / 1e9,
+        flops / time / 1e9,
+        time * 1e6
+    );
+}
+
+fn attention(tokens: usize, heads: usize, dim: usize) {
+    let mut engine = CpuBackend::new(None);
+    let op = Op::Attention(Attention {
+        scale: 0.1,
+        softcap: None,
+        causal: false,
+        segments: Arc::new([]),
+    });
+    let shape = vec![tokens, heads, dim];
+    let program = program(
+        &Arc::new(Vec::new()),
+        &[shape.clone(), shape.clone(), shape.clone()],
+        op,
+        None,
+    );
+    let x = engine
+        .upload(&shape, vec![0.1; tokens * heads * dim])
+        .expect("room");
+    let inputs = vec![x; 3];
+    let time = seconds(3, || drop(engine.run(&program, &inputs, None).expect("runs")));
+    let flops = 4.0 * (tokens * tokens * heads * dim) as f64;
+    println!(
+        "attention {shape:?}: {:.1} GFLOP/s {:.1} ms",
+        flops / time / 1e9,
+        time * 1e3
+    );
+}
+
+fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize) {
+    let mut engine = CpuBackend::new(None);
+    let weights = Arc::new(Vec::new());
+    let attend = |rows: usize| {
+        let op = Op::Attend(CachedAttention {
+            layer: 0,
+            scale: 0.1,
+            softcap: None,
+            window: None,
+        });
+        let batch = BatchShape {
+            tokens: rows,
+            axes: 1,
+            wanted: 0,
+            features: None,
+            has_context: false,
+            new_context: None,
+        };
+        let kv = vec![rows, kv_heads, dim];
+        program(
+            &weights,
+            &[vec![rows, heads, dim], kv.clone(), kv],
+            op,
+            Some(batch),
+        )
+    };
+    let sequence = engine.new_sequence();
+    let step = |engine: &mut CpuBackend, program: &Program, past: usize, rows: usize| {
+        let inputs: Vec<_> = program
+            .inputs
+            .iter()
+            .map(|input| engine.upload(&input.shape, vec![0.1; input.len()]).expect("room"))
+            .collect();
+        let step = Step {
+            tokens: vec![0; rows],
+            axes: 1,
+            positions: vec![0; rows],
+            sequences: vec![SequenceRows { sequence, past, rows }],
+            visible: (past as u32..(past + rows) as u32)
+                .map(|row| Visible {
+                    block_start: row,
+                    end: row + 1,
+                })
+                .collect(),
+            ..Step::default()
+        };
+        engine.run(program, &inputs, Some(&step)).expect("runs");
+    };
+    step(&mut engine, &attend(past), 0, past);
+    let one = attend(1);
+    let mut at = past;
+    let time = seconds(20, || {
+        step(&mut engine, &one, at, 1);
+        at += 1;
+    });
+    let bytes = (2 * past * kv_heads * dim * 4) as f64;
+    println!(
+        "decode over {past} tokens, {heads}/{kv_heads} heads of {dim}: {:.1} us, {:.1} GB/s",
+        time * 1e6,
+        bytes / time / 1e9
+    );
+}
+
+fn main() {
+    println!("{}", CpuBackend::new(None).device());
+    let threads = Threads::new(std::thread::available_parallelism().map_or(1, usize::from));
+    let calls = 10_000;
+    let time = seconds(3, || {
+        for _ in 0..calls {
+            threads.parallel(2 * threads.count(), |chunk| {
+                std::hint::black_box(chunk);
+            });
+        }
+    });
+    println!("pool: {:.2} us a call", time / f64::from(calls) * 1e6);
+    drop(threads);
+    for (what, kind) in [
+        ("f32", StoredType::F32),
+        ("f16", StoredType::F16),
+        ("bf16", StoredType::BF16),
+    ] {
+        let matrix = Matrix::Dense(tensor(kind, vec![2048, 2048]));
+        linear(what, &matrix, 1);
+        linear(what, &matrix, 4);
+        linear(what, &matrix, 512);
+    }
+    for bits in [2, 3, 4, 5, 6, 8] {
+        let matrix = affine(2048, 2048, bits);
+        linear(&format!("q{bits}"), &matrix, 1);
+    }
+    linear("q4", &affine(2048, 2048, 4), 512);
+    linear(
+        "bf16",
+        &Matrix::Dense(tensor(StoredType::BF16, vec![576, 576])),
+        1,
+    );
+    attention(1024, 12, 64);
+    attention(729, 16, 72);
+    decode(2048, 9, 3, 64);
+    decode(2048, 32, 8, 128);
+}

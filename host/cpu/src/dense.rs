@@ -1,0 +1,249 @@
+//! Running operations that compute on rows: products, norms, convolutions.
+
+use super::convolution::Convolution;
+use super::interpolation::Interpolate;
+use super::matrix::MatrixView;
+use super::output::{Shared, by_rows};
+use super::product::{Product, Right};
+use super::rows::{LayerNorm, RmsNorm, Softmax};
+use super::run::ProgramRun;
+use super::value::Value;
+use monocle_tensor::backend::BackendError;
+use monocle_tensor::interpolation::Sampling;
+use monocle_tensor::operation::{Pooling, WeightId, Window};
+
+type Result<T = Value> = std::result::Result<T, BackendError>;
+
+pub fn linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
+    let (matrix, bias) = run.matrix(id)?;
+    let matrix = matrix.view();
+    let x = run.input(0)?.floats();
+    let (n, k) = (matrix.rows(), matrix.columns());
+    let product = Product {
+        m: x.len() / k.max(1),
+        n,
+        k,
+        a: x,
+        b: Right::Rows(matrix),
+        bias,
+    };
+    if run.node().output.len() != product.m * n {
+        return Err(BackendError::Input(format!(
+            "weight {} is not what the program was recorded with",
+            id.0
+        )));
+    }
+    Ok(run.floats(|out| product.run(run.processor, run.threads, run.memory, out)))
+}
+
+pub fn matmul(run: &mut ProgramRun<'_>, transpose_right: bool) -> Result {
+    let (a_shape, b_shape) = (run.input_shape(0), run.input_shape(1));
+    let out_shape = &run.node().output.shape;
+    let rank = out_shape.len();
+    let (m, n) = (out_shape[rank - 2], out_shape[rank - 1]);
+    let k = a_shape[a_shape.len() - 1];
+    let leading = |shape: &[usize]| shape[..shape.len() - 2].to_vec();
+    let (a_leading, b_leading) = (leading(a_shape), leading(b_shape));
+    let (a, b) = (run.input(0)?.floats(), run.input(1)?.floats());
+    let batch: usize = out_shape[..rank - 2].iter().product();
+    // Which matrix of an operand belongs to matrix `index` of the result.
+    let pick = |shape: &[usize], index: usize| {
+        let (mut rest, mut stride, mut at) = (index, 1, 0);
+        for axis in (0..rank - 2).rev() {
+            let position = rest % out_shape[axis];
+            rest /= out_shape[axis];
+            let missing = rank - 2 - shape.len();
+            if axis >= missing && shape[axis - missing] != 1 {
+                at += position * stride;
+                stride *= shape[axis - missing];
+            }
+        }
+        at
+    };
+    let product = |index: usize| {
+        let b = &b[pick(&b_leading, index) * k * n..][..k * n];
+        Product {
+            m,
+            n,
+            k,
+            a: &a[pick(&a_leading, index) * m * k..][..m * k],
+            b: if transpose_right {
+                Right::Rows(MatrixView::of_floats(b, k))
+            } else {
+                Right::Columns(b)
+            },
+            bias: None,
+        }
+    };
+    let (processor, threads, memory) = (run.processor, run.threads, run.memory);
+    Ok(run.floats(|out| {
+        if out.is_empty() {
+            return;
+        }
+        if batch >= 2 * threads.count() {
+            let shared = Shared::new(out);
+            threads.parallel(batch, |index| {
+                // SAFETY: the matrices of a batch do not overlap.
+                let part = unsafe { shared.part(index * m * n, m * n) };
+                product(index).run_alone(processor, part);
+            });
+        } else {
+            for (index, part) in out.chunks_exact_mut(m * n).enumerate() {
+                product(index).run(processor, threads, memory, part);
+            }
+        }
+    }))
+}
+
+pub fn expert_linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
+    let (matrix, bias) = run.matrix(id)?;
+    let matrix = matrix.view();
+    let shape = &run.node().output.shape;
+    let (chosen, outputs, inner) = (shape[1], shape[2], matrix.columns());
+    let experts = matrix.rows() / outputs.max(1);
+    let one_row_a_token = run.input_shape(0).len() == 2;
+    let (x, indices) = (run.input(0)?.floats(), run.input(1)?.ints());
+    let mut rows_of = vec![Vec::new(); experts];
+    for (row, index) in indices.iter().enumerate() {
+        match usize::try_from(*index)
+            .ok()
+            .and_then(|index| rows_of.get_mut(index))
+        {
+            Some(rows) => rows.push(row),
+            None => return Err(run.value_error(format!("expert {index} is not among {experts}"))),
+        }
+    }
+    let most = rows_of.iter().map(Vec::len).max().unwrap_or(0);
+    let mut gathered = run.memory.take(most * inner);
+    let mut products = run.memory.take(most * outputs);
+    Ok(run.floats(|out| {
+        for (expert, rows) in rows_of.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            let a = &mut gathered.floats_mut()[..rows.len() * inner];
+            for (a, row) in a.chunks_exact_mut(inner.max(1)).zip(rows) {
+                let from = if one_row_a_token { row / chosen } else { *row };
+                a.copy_from_slice(&x[from * inner..][..inner]);
+            }
+            let product = Product {
+                m: rows.len(),
+                n: outputs,
+                k: inner,
+                a,
+                b: Right::Rows(matrix.part(expert * outputs, outputs)),
+                bias: bias.map(|bias| &bias[expert * outputs..][..outputs]),
+            };
+            let results = &mut products.floats_mut()[..rows.len() * outputs];
+            product.run(run.processor, run.threads, run.memory, results);
+            for (row, result) in rows.iter().zip(results.chunks_exact(outputs.max(1))) {
+                out[row * outputs..][..outputs].copy_from_slice(result);
+            }
+        }
+    }))
+}
+
+pub fn rms_norm(run: &mut ProgramRun<'_>, epsilon: f32, offset: f32) -> Result {
+    let x = run.input(0)?.floats();
+    let weight = match run.node().inputs.len() {
+        1 => None,
+        _ => Some(run.input(1)?.floats()),
+    };
+    let width = run.input_shape(0).last().copied().unwrap_or(1);
+    Ok(run.floats(|out| {
+        by_rows(run.threads, out, width, width, |first, out| {
+            run.processor.run(RmsNorm {
+                x: &x[first * width..][..out.len()],
+                weight,
+                epsilon,
+                offset,
+                width,
+                out,
+            });
+        });
+    }))
+}
+
+pub fn layer_norm(run: &mut ProgramRun<'_>, epsilon: f32) -> Result {
+    let (x, weight) = (run.input(0)?.floats(), run.input(1)?.floats());
+    let bias = match run.node().inputs.len() {
+        2 => None,
+        _ => Some(run.input(2)?.floats()),
+    };
+    let width = run.input_shape(0).last().copied().unwrap_or(1);
+    Ok(run.floats(|out| {
+        by_rows(run.threads, out, width, width, |first, out| {
+            run.processor.run(LayerNorm {
+                x: &x[first * width..][..out.len()],
+                weight,
+                bias,
+                epsilon,
+                width,
+                out,
+            });
+        });
+    }))
+}
+
+pub fn softmax(run: &mut ProgramRun<'_>) -> Result {
+    let width = run.input_shape(0).last().copied().unwrap_or(1);
+    let mut x = run.take_input(0)?;
+    if x.unique_floats().is_none() {
+        x = Value::from_floats(run.memory, x.floats());
+    }
+    if let Some(values) = x.unique_floats() {
+        by_rows(run.threads, values, width, width * 4, |_, values| {
+            run.processor.run(Softmax { width, values });
+        });
+    }
+    Ok(x)
+}
+
+fn four(shape: &[usize]) -> [usize; 4] {
+    [shape[0], shape[1], shape[2], shape[3]]
+}
+
+pub fn conv2d(run: &mut ProgramRun<'_>, window: &Window, groups: usize) -> Result {
+    let kernel = run.input_shape(1);
+    let convolution = Convolution {
+        x: four(run.input_shape(0)),
+        out: four(&run.node().output.shape),
+        kernel: [kernel[2], kernel[3]],
+        window,
+        groups,
+    };
+    let operands = [run.input(0)?.floats(), run.input(1)?.floats()];
+    let bias = match run.node().inputs.len() {
+        2 => None,
+        _ => Some(run.input(2)?.floats()),
+    };
+    Ok(run.floats(|out| {
+        if !out.is_empty() {
+            let engine = (run.processor, run.threads, run.memory);
+            convolution.run(engine, operands, bias, out);
+        }
+    }))
+}
+
+pub fn pool2d(run: &mut ProgramRun<'_>, pooling: Pooling, window: &Window) -> Result {
+    let convolution = Convolution {
+        x: four(run.input_shape(0)),
+        out: four(&run.node().output.shape),
+        kernel: window.size.map(|size| size as usize),
+        window,
+        groups: 1,
+    };
+    let x = run.input(0)?.floats();
+    Ok(run.floats(|out| convolution.pool(run.threads, pooling, x, out)))
+}
+
+pub fn interpolate(run: &mut ProgramRun<'_>, size: [usize; 2], sampling: Sampling) -> Result {
+    let interpolate = Interpolate {
+        x: four(run.input_shape(0)),
+        size,
+        sampling,
+    };
+    let x = run.input(0)?.floats();
+    Ok(run.floats(|out| {
+        if !out.is_empty() {
+            interpolate.run(run.threads, run.memory, x, out);
+        }
+    }))
+}

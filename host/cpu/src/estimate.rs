@@ -1,0 +1,232 @@
+//! How much memory a program will take on this engine, known from its shapes: the run's allocations, without the run.
+
+use super::convolution;
+use super::few_rows::MOST_ROWS;
+use super::memory::rounded;
+use super::movement::moves_nothing;
+use super::prepared_program::rope_tables;
+use super::product::packed_elements;
+use super::sequence_state::BLOCK_TOKENS;
+use monocle_tensor::operation::{Kind, Op};
+use monocle_tensor::program::{Node, Program, ValueId};
+
+const ELEMENT: usize = size_of::<f32>();
+
+/// The most bytes that are alive at once while it runs, its inputs not counted.
+pub fn program_bytes(program: &Program) -> usize {
+    let dying = program.dying();
+    let (tables, count) = rope_tables(program);
+    let mut has_table = vec![false; count];
+    let mut values = Values::new(program);
+    for (index, node) in program.nodes.iter().enumerate() {
+        let dies = |input: usize| node.inputs.get(input).is_some_and(|id| dying[index].contains(id));
+        if let (Op::Rope(rope), Some(table)) = (&node.op, tables[index])
+            && !std::mem::replace(&mut has_table[table], true)
+        {
+            let tokens = program.value(node.inputs[1]).shape[1];
+            values.keep(tokens * 2 * rope.frequencies.len());
+        }
+        match storage(program, node) {
+            Storage::Kept => {}
+            Storage::Shared(input) => values.share(index, node.inputs[input]),
+            Storage::Reused if dies(0) && values.is_alone(node.inputs[0]) => {
+                values.share(index, node.inputs[0]);
+            }
+            Storage::Reused | Storage::New => values.allocate(index, node.output.len()),
+        }
+        values.borrow(scratch(program, node));
+        for value in &dying[index] {
+            values.release(*value);
+        }
+    }
+    values.peak * ELEMENT
+}
+
+/// Bytes of a sequence's caches once they hold so many tokens, and of the context that this program brings.
+pub fn cache_bytes(program: &Program, tokens: usize) -> usize {
+    let attends = program
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.op, Op::Attend(_)));
+    let widths = attends.flat_map(|node| &node.inputs[1..]).map(|id| {
+        let shape = &program.value(*id).shape;
+        shape[1..].iter().product::<usize>()
+    });
+    let block: usize = widths
+        .map(|width| rounded(BLOCK_TOKENS.saturating_mul(width)))
+        .sum();
+    let context: usize = program.kept_context().map(rounded).sum();
+    (tokens.div_ceil(BLOCK_TOKENS).saturating_mul(block)).saturating_add(context) * ELEMENT
+}
+
+/// Where a result lies.
+enum Storage {
+    /// It was there before the run: inputs, weights.
+    Kept,
+    /// In an operand's buffer, whoever else uses that.
+    Shared(usize),
+    /// In the first operand's buffer, when nobody else uses that.
+    Reused,
+    /// In a new buffer.
+    New,
+}
+
+fn storage(program: &Program, node: &Node) -> Storage {
+    let input = || &program.value(node.inputs[0]).shape;
+    let same_kind = || program.value(node.inputs[0]).kind == node.output.kind;
+    let shared = match &node.op {
+        Op::Input(_) | Op::Weight(_) => return Storage::Kept,
+        Op::Unary(_) if node.output.kind == Kind::Int => false,
+        Op::Unary(_)
+        | Op::ScaleShift { .. }
+        | Op::Clamp { .. }
+        | Op::Softmax
+        | Op::Rope(_)
+        | Op::PutRows
+        | Op::SpliceFeatures { .. }
+        | Op::AddFeatures { .. } => return Storage::Reused,
+        Op::Reshape => true,
+        Op::Broadcast => *input() == node.output.shape,
+        Op::ToFloat | Op::ToInt => same_kind(),
+        Op::Permute(axes) => moves_nothing(input(), axes),
+        Op::Slice { axis, step, .. } => {
+            let leading: usize = input()[..*axis].iter().product();
+            leading == 1 && (*step == 1 || node.output.shape[*axis] == 1)
+        }
+        Op::Concat { .. } => node.inputs.len() == 1,
+        // One row is a part of what it is taken from.
+        Op::SelectLogits => node.output.shape[0] == 1 || *input() == node.output.shape,
+        _ => false,
+    };
+    if shared { Storage::Shared(0) } else { Storage::New }
+}
+
+/// Elements that an operation needs while it runs, besides its result.
+fn scratch(program: &Program, node: &Node) -> usize {
+    let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
+    let last = |shape: &[usize]| shape.last().copied().unwrap_or(1);
+    match &node.op {
+        Op::Linear(_) => {
+            let (x, k) = (program.value(node.inputs[0]), last(shape(0)));
+            product(x.len() / k.max(1), k)
+        }
+        Op::MatMul { .. } => {
+            let a = shape(0);
+            product(a[a.len() - 2], last(a))
+        }
+        Op::ExpertLinear(_) => {
+            // All rows may go to one expert.
+            let (inner, out) = (last(shape(0)), &node.output.shape);
+            let rows = out[0] * out[1];
+            rounded(rows * inner) + rounded(rows * out[2]) + product(rows, inner)
+        }
+        Op::Conv2d { groups, .. } => {
+            let kernel = shape(1);
+            let (outputs, patch) = (kernel[0] / groups, kernel[1..].iter().product::<usize>());
+            if kernel[1] == 1 && outputs == 1 {
+                return 0;
+            }
+            let pixels = node.output.shape[..3].iter().product::<usize>();
+            let block = convolution::BLOCK_PIXELS.min(pixels.max(1));
+            let products = if *groups == 1 { 0 } else { block * outputs };
+            rounded(block * patch) + rounded(products) + product(block, patch)
+        }
+        Op::Interpolate { size, .. } => {
+            let x = shape(0);
+            rounded(x[0] * x[1] * size[1] * x[3])
+        }
+        Op::Reduce { axes, .. } => {
+            let trailing = axes.iter().enumerate().all(|(index, axis)| {
+                let rank = shape(0).len();
+                *axis == rank - axes.len() + index
+            });
+            if trailing {
+                0
+            } else {
+                rounded(program.value(node.inputs[0]).len())
+            }
+        }
+        Op::ShortConv { .. } => {
+            let (x, taps) = (shape(0), last(shape(1)));
+            rounded((x[0] + taps - 1) * x[1])
+        }
+        _ => 0,
+    }
+}
+
+/// What a product of `[m, k]` with anything packs.
+fn product(m: usize, k: usize) -> usize {
+    if m <= MOST_ROWS {
+        // Quantised matrices want their few rows arranged.
+        rounded(m * k)
+    } else {
+        rounded(packed_elements(m, k))
+    }
+}
+
+/// Values that are alive, as far as memory goes.
+struct Values {
+    /// For each value, the one whose buffer it lies in.
+    owner: Vec<usize>,
+    /// For each owner, how many values lie in its buffer now.
+    users: Vec<usize>,
+    /// For each owner, the elements of its buffer.
+    sizes: Vec<usize>,
+    live: usize,
+    peak: usize,
+}
+
+impl Values {
+    /// None yet. Constants are made when a program is prepared, and stay.
+    fn new(program: &Program) -> Self {
+        let count = program.nodes.len();
+        let constants = program
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::Floats(_) | Op::Ints(_)));
+        let live = constants.map(|node| rounded(node.output.len())).sum();
+        Self {
+            owner: (0..count).collect(),
+            users: vec![1; count],
+            sizes: vec![0; count],
+            live,
+            peak: live,
+        }
+    }
+
+    fn allocate(&mut self, index: usize, elements: usize) {
+        self.sizes[index] = rounded(elements);
+        self.live += self.sizes[index];
+        self.peak = self.peak.max(self.live);
+    }
+
+    /// Until the run ends.
+    fn keep(&mut self, elements: usize) {
+        self.live += rounded(elements);
+        self.peak = self.peak.max(self.live);
+    }
+
+    fn share(&mut self, index: usize, with: ValueId) {
+        let owner = self.owner[with.index()];
+        self.owner[index] = owner;
+        self.users[owner] += 1;
+    }
+
+    /// Whether its buffer is its own, to be written to.
+    fn is_alone(&self, value: ValueId) -> bool {
+        let owner = self.owner[value.index()];
+        self.sizes[owner] > 0 && self.users[owner] == 1
+    }
+
+    fn borrow(&mut self, elements: usize) {
+        self.peak = self.peak.max(self.live + elements);
+    }
+
+    fn release(&mut self, value: ValueId) {
+        let owner = self.owner[value.index()];
+        self.users[owner] -= 1;
+        if self.users[owner] == 0 {
+            self.live -= self.sizes[owner];
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The engine for plain processors: several threads, weights as they are stored, sums in 32-bit floats.
+
+mod attention;
+mod batch_operations;
+mod convolution;
+mod dense;
+mod elementwise;
+mod estimate;
+mod few_rows;
+mod indexing;
+mod interpolation;
+mod lanes;
+mod load;
+mod math;
+mod matrix;
+mod memory;
+mod movement;
+mod output;
+mod own_values;
+mod prepared_program;
+mod product;
+mod rotary;
+mod rows;
+mod run;
+mod sequence_operations;
+mod sequence_state;
+mod shape;
+pub mod threads;
+mod value;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use lanes::Instructions;
+
+use lanes::Processor;
+use load::Loaded;
+use memory::Memory;
+use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor, guarded};
+use monocle_tensor::check::check;
+use monocle_tensor::program::{Program, ProgramId, ValueType};
+use monocle_tensor::sequences::Sequences;
+use monocle_tensor::stored::Weight;
+use prepared_program::PreparedProgram;
+use run::ProgramRun;
+use sequence_state::Sequence;
+use threads::Threads;
+use value::Value;
+
+/// Programs that are kept prepared.
+const MOST_PREPARED: usize = 64;
+
+/// The engine.
+pub struct CpuBackend {
+    threads: Threads,
+    processor: Processor,
+    memory: Memory,
+    weights: Vec<Loaded>,
+    sequences: Sequences<Sequence>,
+    prepared: HashMap<ProgramId, Rc<PreparedProgram>>,
+}
+
+impl CpuBackend {
+    /// An engine that works with this many threads; by default with as many as there are processors.
+    pub fn new(threads: Option<usize>) -> Self {
+        Self::with_processor(threads, Processor::best())
+    }
+
+    /// An engine that uses this instruction set, if the processor has it.
+    pub fn with_instructions(threads: Option<usize>, instructions: Instructions) -> Option<Self> {
+        Processor::with(instructions).map(|processor| Self::with_processor(threads, processor))
+    }
+
+    fn with_processor(threads: Option<usize>, processor: Processor) -> Self {
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            threads: Threads::new(threads.unwrap_or(available).clamp(1, 256)),
+            processor,
+            memory: Memory::default(),
+            weights: Vec::new(),
+            sequences: Sequences::default(),
+            prepared: HashMap::new(),
+        }
+    }
+
+    fn prepare(&mut self, program: &Program) -> Rc<PreparedProgram> {
+        if let Some(prepared) = self.prepared.get(&program.id) {
+            return Rc::clone(prepared);
+        }
+        if self.prepared.len() >= MOST_PREPARED {
+            self.prepared.clear();
+        }
+        let prepared = Rc::new(PreparedProgram::new(program, &self.memory));
+        self.prepared.insert(program.id, Rc::clone(&prepared));
+        prepared
+    }
+}
+
+impl Backend for CpuBackend {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn device(&self) -> String {
+        format!(
+            "{} processor, {} instructions, {} threads",
+            std::env::consts::ARCH,
+            self.processor.instructions().name(),
+            self.threads.count()
+        )
+    }
+
+    fn load(
+        &mut self,
+        weights: Arc<Vec<Weight>>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<(), BackendError> {
+        self.weights.clear();
+        let bytes: Vec<usize> = weights.iter().map(Weight::stored_bytes).collect();
+        let (mut done, all) = (0, bytes.iter().sum());
+        for (weight, bytes) in weights.iter().zip(bytes) {
+            self.weights.push(load::load(&self.memory, weight)?);
+            done += bytes;
+            progress(done, all);
+        }
+        Ok(())
+    }
+
+    fn new_sequence(&mut self) -> SequenceId {
+        self.sequences.create()
+    }
+
+    fn drop_sequence(&mut self, sequence: SequenceId) {
+        self.sequences.drop(sequence);
+    }
+
+    fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> Result<Tensor, BackendError> {
+        let kind = ValueType::float(shape);
+        if kind.len() != values.len() {
+            return Err(BackendError::Input(format!(
+                "{} values do not fill {kind}",
+                values.len()
+            )));
+        }
+        Ok(Tensor::new(kind, Value::from_floats(&self.memory, &values)))
+    }
+
+    fn download(&mut self, tensor: &Tensor) -> Result<Vec<f32>, BackendError> {
+        let value = own_values::value_of(tensor)?;
+        Ok(match tensor.value_type().kind {
+            monocle_tensor::operation::Kind::Float => value.floats().to_vec(),
+            monocle_tensor::operation::Kind::Int => value.ints().iter().map(|x| *x as f32).collect(),
+        })
+    }
+
+    fn run(
+        &mut self,
+        program: &Program,
+        inputs: &[Tensor],
+        step: Option<&Step>,
+    ) -> Result<Vec<Tensor>, BackendError> {
+        let prepared = self.prepare(program);
+        check(program, inputs, step, own_values::owns)?;
+        let nothing = Step::default();
+        let step = step.unwrap_or(&nothing);
+        self.sequences.begin(step)?;
+        let run = ProgramRun {
+            program,
+            prepared: &prepared,
+            inputs,
+            step,
+            weights: &self.weights,
+            sequences: &mut self.sequences,
+            memory: &self.memory,
+            threads: &self.threads,
+            processor: self.processor,
+            values: Vec::new(),
+            tables: Vec::new(),
+            index: 0,
+        };
+        // After a panic the sequences stay marked.
+        let results = guarded("cpu", || run.run())?;
+        self.sequences.finish(step);
+        Ok(results)
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.memory.usage()
+    }
+
+    fn reset_peak(&mut self) {
+        self.memory.reset_peak();
+    }
+
+    fn clear_cache(&mut self) {
+        // Prepared programs hold constants.
+        self.prepared.clear();
+        self.memory.clear_cache();
+    }
+
+    fn weight_bytes(&self, weights: &[Weight]) -> usize {
+        weights.iter().map(load::converted_bytes).sum()
+    }
+
+    fn program_bytes(&self, program: &Program) -> usize {
+        estimate::program_bytes(program)
+    }
+
+    fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
+        estimate::cache_bytes(program, tokens)
+    }
+}

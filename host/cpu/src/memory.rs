@@ -1,0 +1,106 @@
+//! Buffers for values and caches: counted, and kept for reuse, so that a steady run asks the system for nothing.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use monocle_tensor::backend::MemoryUse;
+
+/// Free buffers are handed back to the system beyond this many bytes.
+const MOST_CACHED: usize = 1 << 30;
+
+/// Where buffers come from and go back to.
+#[derive(Clone, Default)]
+pub struct Memory(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Free buffers by their length.
+    free: HashMap<usize, Vec<Vec<f32>>>,
+    usage: MemoryUse,
+}
+
+/// Floats or 32-bit integers, back in the pool when dropped.
+pub struct Buffer {
+    data: Vec<f32>,
+    memory: Memory,
+}
+
+/// The size of a buffer for so many elements: in steps of an eighth at most, so that neighbouring sizes share buffers.
+pub fn rounded(elements: usize) -> usize {
+    let step = (elements.next_power_of_two() / 8).max(16);
+    elements.next_multiple_of(step)
+}
+
+impl Memory {
+    /// A buffer of at least `elements` elements, whose contents are whatever was there.
+    pub fn take(&self, elements: usize) -> Buffer {
+        let elements = rounded(elements);
+        let bytes = elements * size_of::<f32>();
+        let mut state = self.0.borrow_mut();
+        let found = state.free.get_mut(&elements).and_then(Vec::pop);
+        if found.is_some() {
+            state.usage.cached -= bytes;
+        }
+        state.usage.active += bytes;
+        state.usage.peak = state.usage.peak.max(state.usage.active);
+        drop(state);
+        Buffer {
+            data: found.unwrap_or_else(|| vec![0.0; elements]),
+            memory: self.clone(),
+        }
+    }
+
+    /// Hands free buffers back to the system.
+    pub fn clear_cache(&self) {
+        let mut state = self.0.borrow_mut();
+        state.free.clear();
+        state.usage.cached = 0;
+    }
+
+    /// What is allocated.
+    pub fn usage(&self) -> MemoryUse {
+        self.0.borrow().usage
+    }
+
+    /// Starts a new measurement of the peak.
+    pub fn reset_peak(&self) {
+        let usage = &mut self.0.borrow_mut().usage;
+        usage.peak = usage.active;
+    }
+}
+
+impl Buffer {
+    /// Its elements as floats.
+    pub fn floats(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// Its elements as floats.
+    pub fn floats_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// Its elements as integers.
+    pub fn ints(&self) -> &[i32] {
+        bytemuck::cast_slice(&self.data)
+    }
+
+    /// Its elements as integers.
+    pub fn ints_mut(&mut self) -> &mut [i32] {
+        bytemuck::cast_slice_mut(&mut self.data)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let data = std::mem::take(&mut self.data);
+        let bytes = data.len() * size_of::<f32>();
+        let mut state = self.memory.0.borrow_mut();
+        state.usage.active -= bytes;
+        if state.usage.cached + bytes <= MOST_CACHED {
+            state.usage.cached += bytes;
+            state.free.entry(data.len()).or_default().push(data);
+        }
+    }
+}

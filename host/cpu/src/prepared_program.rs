@@ -1,0 +1,69 @@
+//! What is found out about a program once, before its first run: when values die, which constants it has, which rotary
+//! tables it shares. Fusing operations would happen here too.
+
+use std::sync::Arc;
+
+use super::memory::Memory;
+use super::value::Value;
+use monocle_tensor::operation::{Op, Rope};
+use monocle_tensor::program::{Program, ValueId};
+
+/// A program made ready to run.
+pub struct PreparedProgram {
+    /// For each node, the values to free after it.
+    pub dying: Vec<Vec<ValueId>>,
+    /// For each node, its value when it is always the same.
+    pub constants: Vec<Option<Value>>,
+    /// For each [`Op::Rope`], the number of its table.
+    pub rope_tables: Vec<Option<usize>>,
+    /// How many rotary tables a step needs.
+    pub tables: usize,
+}
+
+impl PreparedProgram {
+    /// Looks through a program.
+    pub fn new(program: &Program, memory: &Memory) -> Self {
+        let constant = |op: &Op| match op {
+            Op::Floats(values) => Some(Value::from_floats(memory, values)),
+            Op::Ints(values) => Some(Value::from_ints(memory, values)),
+            _ => None,
+        };
+        let (rope_tables, tables) = rope_tables(program);
+        Self {
+            dying: program.dying(),
+            constants: program.nodes.iter().map(|node| constant(&node.op)).collect(),
+            rope_tables,
+            tables,
+        }
+    }
+
+    /// Whether this value is not needed after this node.
+    pub fn dies_at(&self, node: usize, value: ValueId) -> bool {
+        self.dying[node].contains(&value)
+    }
+}
+
+/// For each [`Op::Rope`] the number of its table, and how many tables there are.
+pub fn rope_tables(program: &Program) -> (Vec<Option<usize>>, usize) {
+    // The batch's positions may be asked for again and again.
+    let first_positions = program.nodes.iter().position(|node| node.op == Op::Positions);
+    let mut tables: Vec<(&Arc<Rope>, ValueId)> = Vec::new();
+    let mut number = |rope, mut positions: ValueId| {
+        if let (Op::Positions, Some(first)) = (&program.nodes[positions.index()].op, first_positions) {
+            positions = ValueId(first as u32);
+        }
+        let found = tables
+            .iter()
+            .position(|(other, at)| *at == positions && (Arc::ptr_eq(other, rope) || *other == rope));
+        found.unwrap_or_else(|| {
+            tables.push((rope, positions));
+            tables.len() - 1
+        })
+    };
+    let numbers = program.nodes.iter().map(|node| match &node.op {
+        Op::Rope(rope) => Some(number(rope, node.inputs[1])),
+        _ => None,
+    });
+    let numbers = numbers.collect();
+    (numbers, tables.len())
+}

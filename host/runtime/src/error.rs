@@ -1,0 +1,117 @@
+//! Why a request could not be answered.
+
+use monocle_image::ImageError;
+use monocle_tensor::backend::BackendError;
+use monocle_text::{SamplingError, TokenizerError};
+
+use crate::memory::{MemoryEstimate, MemoryLimit};
+use crate::plugin::contract::Size;
+use crate::plugin::error::PluginError;
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// A picture cannot be used.
+    #[error("{}", picture(.name, .source))]
+    Image {
+        /// What the user calls it.
+        name: String,
+        /// Why.
+        source: ImageError,
+    },
+    /// A picture has more pixels than the manifest allows.
+    #[error(
+        "picture `{name}` is {given}, {pixels} pixels; the manifest refuses more than {limit}\n\nhint: set \
+         `image.over = \"shrink\"` in the manifest, or shrink the picture"
+    )]
+    TooManyPixels {
+        /// What the user calls it.
+        name: String,
+        /// Its size.
+        given: Size,
+        /// Its pixels.
+        pixels: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// More pictures than the manifest allows.
+    #[error("{found} pictures were given, and the manifest allows {limit}")]
+    TooManyImages {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The prompt is longer than the model's context.
+    #[error(
+        "the prompt has {tokens} tokens ({image_tokens} of them for pictures), and the model's context holds {limit}\n\n\
+         hint: use fewer or smaller pictures, or a shorter prompt"
+    )]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Those for pictures.
+        image_tokens: usize,
+        /// The context.
+        limit: usize,
+    },
+    /// More memory than there may be.
+    #[error("{}", too_large(.estimate, .limit))]
+    TooLarge {
+        /// What it would take.
+        estimate: Box<MemoryEstimate>,
+        /// What it may take.
+        limit: MemoryLimit,
+    },
+    /// A plugin failed.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The engine failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The sampling options are no good, or the logits are not.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+}
+
+fn too_large(estimate: &MemoryEstimate, limit: &MemoryLimit) -> String {
+    let weights = amount(estimate.weights_bytes.max(estimate.engine_weights_bytes));
+    let (limit, source) = (amount(limit.bytes), limit.source);
+    if estimate.engine_peak() == estimate.engine_weights_bytes {
+        return format!(
+            "the weights take {weights}, and the limit is {limit} ({source})\n\nhint: use a smaller or more quantised model, or \
+             raise `--memory-limit`"
+        );
+    }
+    format!(
+        "the request needs {}, and the limit is {limit} ({source}): {weights} of weights, {} of pictures, {} of features, {} of \
+         caches, {} of intermediate results\n\nhint: use fewer or smaller pictures (`image.max_pixels` in the manifest shrinks \
+         them), fewer `--max-tokens`, a smaller `--prefill-chunk`, or raise `--memory-limit`",
+        amount(estimate.total()),
+        amount(estimate.picture_bytes),
+        amount(estimate.feature_bytes),
+        amount(estimate.cache_bytes),
+        amount(estimate.program_bytes)
+    )
+}
+
+/// Whole units, rounded up, four digits or so of them.
+fn amount(bytes: usize) -> String {
+    let (unit, name) = match bytes {
+        0..10_000 => (1, "bytes"),
+        10_000..10_240_000 => (1 << 10, "KiB"),
+        _ => (1 << 20, "MiB"),
+    };
+    format!("{} {name}", bytes.div_ceil(unit))
+}
+
+/// Errors of files name the file already.
+fn picture(name: &str, source: &ImageError) -> String {
+    match source {
+        ImageError::Read { .. } | ImageError::InFile { .. } => source.to_string(),
+        other => format!("picture `{name}`: {other}"),
+    }
+}

@@ -1,0 +1,256 @@
+//! How much memory a request will take, how much it may take, and when what is kept for reuse is given back.
+
+pub(crate) mod process;
+
+use std::rc::Rc;
+
+use monocle_tensor::backend::{Backend, MemoryUse};
+use monocle_tensor::program::{Program, ValueId};
+use serde::Serialize;
+
+use crate::error::RequestError;
+use crate::model::Model;
+use crate::request::prepare::PreparedRequest;
+
+/// After so many requests, what an engine keeps for reuse is given back: sizes that no longer come do not stay for ever.
+const REQUESTS_BETWEEN_CLEARINGS: u64 = 64;
+
+/// Bytes of a number as uploaded and as results have it.
+const FLOAT: usize = 4;
+
+/// What a request is expected to take, in bytes, from shapes alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct MemoryEstimate {
+    /// Weights as stored.
+    pub weights_bytes: usize,
+    /// What the engine allocates for weights: copies in the form that it computes with.
+    pub engine_weights_bytes: usize,
+    /// Decoded pictures.
+    pub picture_bytes: usize,
+    /// Features of all pictures.
+    pub feature_bytes: usize,
+    /// Key-value caches for the prompt and the tokens to come.
+    pub cache_bytes: usize,
+    /// The largest program's intermediate results.
+    pub program_bytes: usize,
+    /// The engine's peak while pictures are encoded; its weights are in this and the next two.
+    pub encode_peak_bytes: usize,
+    /// The engine's peak during prefill.
+    pub prefill_peak_bytes: usize,
+    /// The engine's peak during decode, when as many tokens come as may.
+    pub decode_peak_bytes: usize,
+}
+
+impl MemoryEstimate {
+    /// The most that the engine will have allocated at once; comparable to what it measures.
+    pub fn engine_peak(&self) -> usize {
+        self.encode_peak_bytes
+            .max(self.prefill_peak_bytes)
+            .max(self.decode_peak_bytes)
+            .max(self.engine_weights_bytes)
+    }
+
+    /// All that must fit in memory. Weights count once: as stored (and mapped), or as the engine's copies.
+    pub fn total(&self) -> usize {
+        let weights = self.weights_bytes.max(self.engine_weights_bytes);
+        let others = self.engine_peak() - self.engine_weights_bytes;
+        weights.saturating_add(others).saturating_add(self.picture_bytes)
+    }
+}
+
+/// How much memory may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// Bytes of weights, pictures and everything that the engine allocates.
+    pub bytes: usize,
+    /// Who says so.
+    pub source: &'static str,
+}
+
+impl MemoryLimit {
+    /// What the user said; else what the device recommends; else three quarters of the machine's memory. The last quarter is
+    /// for the system, this program's own text and tables, and whatever else runs.
+    pub fn choose(asked: Option<usize>, backend: &dyn Backend) -> Option<Self> {
+        let limit = |bytes, source| Self { bytes, source };
+        let asked = asked.map(|bytes| limit(bytes, "as asked"));
+        let device = || {
+            let bytes = backend.recommended_limit()?;
+            Some(limit(bytes, "the device's recommendation"))
+        };
+        let machine = || {
+            let installed = process::installed()?;
+            Some(limit(
+                installed / 4 * 3,
+                "three quarters of this machine's memory",
+            ))
+        };
+        asked.or_else(device).or_else(machine)
+    }
+}
+
+/// A model's memory: its limit and what happened so far.
+#[derive(Debug, Clone)]
+pub struct MemoryPolicy {
+    /// How much may be used; `None` where nobody knows how much there is.
+    pub limit: Option<MemoryLimit>,
+    requests: u64,
+}
+
+impl MemoryPolicy {
+    /// A policy with this limit.
+    pub fn new(limit: Option<MemoryLimit>) -> Self {
+        Self { limit, requests: 0 }
+    }
+
+    /// Whether so much use is close enough to the limit that nothing should be kept for reuse: from four fifths on.
+    fn is_tight(&self, used: usize) -> bool {
+        self.limit.is_some_and(|limit| used > limit.bytes / 5 * 4)
+    }
+
+    /// Counts a request; says whether it is time to give back what is kept.
+    fn count_request(&mut self) -> bool {
+        self.requests += 1;
+        self.requests.is_multiple_of(REQUESTS_BETWEEN_CLEARINGS)
+    }
+}
+
+impl Model {
+    /// Refuses what cannot fit, before anything is allocated for it.
+    pub(crate) fn check_memory(&self, estimate: &MemoryEstimate) -> Result<(), RequestError> {
+        match self.memory.limit {
+            Some(limit) if estimate.total() > limit.bytes => Err(RequestError::TooLarge {
+                estimate: Box::new(*estimate),
+                limit,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What weights alone take.
+    pub(crate) fn weights_estimate(&self) -> MemoryEstimate {
+        MemoryEstimate {
+            weights_bytes: self.weight_bytes(),
+            engine_weights_bytes: self.backend.weight_bytes(&self.weights()),
+            ..MemoryEstimate::default()
+        }
+    }
+
+    /// Gives back what the engine keeps for reuse when little is left.
+    pub(crate) fn relieve_memory(&mut self) {
+        let MemoryUse { active, cached, .. } = self.backend.memory();
+        if cached == 0 {
+            return;
+        }
+        // Of weights that the engine copies, its copies count, which are active.
+        let copied = self.backend.weight_bytes(&self.weights());
+        let in_place = self.weight_bytes().saturating_sub(copied);
+        if self.memory.is_tight(in_place + active + cached) {
+            self.backend.clear_cache();
+        }
+    }
+
+    /// After a request, answered or not.
+    pub(crate) fn settle_memory(&mut self) {
+        // A step that nobody needs may still be running. If it fails, nobody needs to know.
+        let _ = self.backend.wait();
+        if self.memory.count_request() {
+            self.backend.clear_cache();
+        }
+        self.relieve_memory();
+    }
+
+    /// What a request will take: `programs` are its prefill steps, each with the tokens in the caches after it, and last its
+    /// decode step with all tokens that may come.
+    pub(crate) fn estimate(
+        &self,
+        prepared: &PreparedRequest,
+        programs: &[(Rc<Program>, usize)],
+    ) -> MemoryEstimate {
+        let backend = self.backend.as_ref();
+        let bytes = |program: &Program, value: &ValueId| program.value(*value).len() * FLOAT;
+        let results = |program: &Program| {
+            program
+                .outputs
+                .iter()
+                .map(|value| bytes(program, value))
+                .sum::<usize>()
+        };
+        let mut estimate = MemoryEstimate {
+            picture_bytes: prepared
+                .pictures
+                .iter()
+                .map(|opened| opened.picture.rgb().len())
+                .sum(),
+            ..self.weights_estimate()
+        };
+        let weights = estimate.engine_weights_bytes;
+        for (image, program) in prepared.plan.images.iter().zip(&prepared.encoders) {
+            let pixels: usize = image
+                .pixels
+                .iter()
+                .map(|shape| shape.iter().product::<usize>() * FLOAT)
+                .sum();
+            let intermediate = backend.program_bytes(program);
+            let peak = weights + estimate.feature_bytes + pixels + intermediate;
+            estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
+            estimate.program_bytes = estimate.program_bytes.max(intermediate);
+            estimate.feature_bytes += results(program);
+        }
+        let Some(((decode, tokens), prefill)) = programs.split_last() else {
+            return estimate;
+        };
+        // The caches' layout is the same in all of them; a context of cross attention comes with the first.
+        let first = prefill.first().map_or(decode, |(program, _)| program);
+        for (program, tokens) in prefill {
+            let intermediate = backend.program_bytes(program);
+            let peak = weights + estimate.feature_bytes + backend.cache_bytes(first, *tokens) + intermediate;
+            estimate.prefill_peak_bytes = estimate.prefill_peak_bytes.max(peak);
+            estimate.program_bytes = estimate.program_bytes.max(intermediate);
+        }
+        estimate.cache_bytes = backend.cache_bytes(first, *tokens);
+        // The last logits are there until the next ones are.
+        estimate.decode_peak_bytes =
+            weights + estimate.cache_bytes + backend.program_bytes(decode) + results(decode);
+        estimate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_counts_weights_once() {
+        // Mapped weights, of which the engine copies a little.
+        let mapped = MemoryEstimate {
+            weights_bytes: 1000,
+            engine_weights_bytes: 10,
+            picture_bytes: 5,
+            prefill_peak_bytes: 110,
+            decode_peak_bytes: 60,
+            ..MemoryEstimate::default()
+        };
+        assert_eq!((mapped.engine_peak(), mapped.total()), (110, 1105));
+        // An engine that copies them all.
+        let copied = MemoryEstimate {
+            weights_bytes: 1000,
+            engine_weights_bytes: 1000,
+            encode_peak_bytes: 1200,
+            ..MemoryEstimate::default()
+        };
+        assert_eq!((copied.engine_peak(), copied.total()), (1200, 1200));
+    }
+
+    #[test]
+    fn what_is_kept_is_given_back_in_time() {
+        let limit = MemoryLimit {
+            bytes: 1000,
+            source: "as asked",
+        };
+        let mut policy = MemoryPolicy::new(Some(limit));
+        assert!(!policy.is_tight(800) && policy.is_tight(801));
+        let clearings = (0..640).filter(|_| policy.count_request()).count();
+        assert_eq!(clearings, 10);
+        assert!(!MemoryPolicy::new(None).is_tight(usize::MAX));
+    }
+}

@@ -1,0 +1,119 @@
+//! A manifest's rules, in the host's own terms.
+
+use monocle_image::DecodeOptions;
+use monocle_manifest::Manifest;
+use monocle_manifest::schema::Oversize;
+use monocle_text::{OutputRules, ReasoningMarkers, SamplingOptions};
+use serde_json::Value;
+
+use crate::plugin::limits::Limits;
+use crate::request::pictures::PixelCap;
+
+/// Tokens of an answer when nobody says how many.
+const MAX_TOKENS: usize = 512;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How pictures are decoded.
+    pub decode: DecodeOptions,
+    /// What becomes of large pictures.
+    pub pixel_cap: Option<PixelCap>,
+    /// The most pictures of a request.
+    pub max_images: Option<usize>,
+    /// Tokens that the model's context holds, where its configuration says so.
+    pub context: Option<usize>,
+    /// The most tokens of an answer.
+    pub max_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: SamplingOptions,
+    /// The output filter's rules.
+    pub output: OutputRules,
+    /// Tokens that end an answer, by their text.
+    pub stop_tokens: Vec<String>,
+    /// Tokens after which reasoning is closed.
+    pub thinking_budget: Option<usize>,
+    /// The system message when the user gives none.
+    pub system: Option<String>,
+    /// What plugins may use.
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// The rules of a manifest for a model of this configuration.
+    pub fn new(manifest: &Manifest, config: &Value) -> Self {
+        let generation = &manifest.generation;
+        let defaults = SamplingOptions::default();
+        let reasoning = manifest.output.reasoning.as_ref();
+        Self {
+            decode: DecodeOptions::default(),
+            pixel_cap: manifest.image.max_pixels.map(|max_pixels| PixelCap {
+                max_pixels,
+                refuse: manifest.image.over == Oversize::Refuse,
+            }),
+            max_images: manifest.image.max_images.map(|images| images as usize),
+            context: context(config),
+            max_tokens: generation.max_tokens.map_or(MAX_TOKENS, |tokens| tokens as usize),
+            sampling: SamplingOptions {
+                temperature: generation.temperature.unwrap_or(defaults.temperature),
+                top_k: generation.top_k.map_or(defaults.top_k, |k| k as usize),
+                top_p: generation.top_p.unwrap_or(defaults.top_p),
+                min_p: generation.min_p.unwrap_or(defaults.min_p),
+                repetition_penalty: generation
+                    .repetition_penalty
+                    .unwrap_or(defaults.repetition_penalty),
+                repetition_window: defaults.repetition_window,
+                seed: generation.seed.unwrap_or(defaults.seed),
+            },
+            output: OutputRules {
+                stop: generation.stop.clone(),
+                strip: manifest.output.strip.clone(),
+                reasoning: reasoning.map(|reasoning| ReasoningMarkers {
+                    start: reasoning.start.clone(),
+                    end: reasoning.end.clone(),
+                }),
+                reasoning_opened: reasoning.is_some_and(|reasoning| reasoning.opened),
+                trim_start: manifest.output.trim,
+            },
+            stop_tokens: generation.stop_tokens.clone(),
+            thinking_budget: reasoning
+                .and_then(|reasoning| reasoning.budget)
+                .map(|budget| budget as usize),
+            system: manifest.prompt.system.clone(),
+            limits: limits(&manifest.limits),
+        }
+    }
+}
+
+/// `max_position_embeddings`, where Hugging Face configurations have it.
+fn context(config: &Value) -> Option<usize> {
+    [
+        &config["text_config"],
+        &config["llm_config"],
+        &config["language_config"],
+        config,
+    ]
+    .iter()
+    .find_map(|part| part["max_position_embeddings"].as_u64())
+    .filter(|context| *context > 0)
+    .map(|context| context as usize)
+}
+
+fn limits(manifest: &monocle_manifest::schema::Limits) -> Limits {
+    let (mut limits, most) = (Limits::default(), Limits::MAXIMUM);
+    if let Some(mib) = manifest.memory_mib {
+        limits.memory_bytes = ((mib as usize) << 20).min(most.memory_bytes);
+    }
+    if let Some(milliseconds) = manifest.call_timeout_ms {
+        limits.call = std::time::Duration::from_millis(milliseconds.into()).min(most.call);
+    }
+    // A handle is an operation's result: both bounds come down to operations.
+    for bound in [manifest.operations, manifest.tensors].into_iter().flatten() {
+        let bound = (bound as usize).min(most.recording.operations);
+        limits.recording.operations = match manifest.operations.is_some() && manifest.tensors.is_some() {
+            true => limits.recording.operations.min(bound),
+            false => bound,
+        };
+    }
+    limits
+}

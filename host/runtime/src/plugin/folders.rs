@@ -1,0 +1,98 @@
+//! Finding plugins: files `NAME.wasm` in a list of folders, the first that has a name wins.
+
+use std::path::{Path, PathBuf};
+
+use super::error::PluginError;
+use super::stamp::Stamp;
+use super::wasm::component;
+
+/// A file that may be a plugin.
+#[derive(Debug)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says of itself, or why it cannot be used.
+    pub stamp: Result<Stamp, String>,
+}
+
+/// Folders that may hold plugins.
+#[derive(Debug, Clone)]
+pub struct PluginFolders {
+    folders: Vec<PathBuf>,
+}
+
+impl PluginFolders {
+    /// These folders, in this order of preference. Ones that do not exist are passed over.
+    pub fn new(folders: Vec<PathBuf>) -> Self {
+        Self { folders }
+    }
+
+    /// The folders.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// The file of the plugin of this name.
+    pub fn path(&self, name: &str) -> Result<PathBuf, PluginError> {
+        let not_found = || PluginError::NotFound {
+            name: name.to_owned(),
+            searched: self.folders.clone(),
+        };
+        // A name is a name: nothing in a manifest may point elsewhere.
+        let plain = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if !plain || name.starts_with('.') {
+            return Err(not_found());
+        }
+        let file = format!("{name}.wasm");
+        self.folders
+            .iter()
+            .map(|folder| folder.join(&file))
+            .find(|path| path.is_file())
+            .ok_or_else(not_found)
+    }
+
+    /// Every plugin file, by name.
+    pub fn list(&self) -> Vec<Found> {
+        let mut found: Vec<Found> = Vec::new();
+        for folder in &self.folders {
+            for path in wasm_files(folder) {
+                if !found
+                    .iter()
+                    .any(|other| other.path.file_name() == path.file_name())
+                {
+                    let stamp = component::read(&path)
+                        .map_err(|error| error.to_string())
+                        .and_then(|wasm| Stamp::read(&wasm));
+                    found.push(Found { path, stamp });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.path.file_name().cmp(&b.path.file_name()));
+        found
+    }
+
+    /// The model plugin that understands a `model_type`.
+    pub fn for_model_type(&self, model_type: &str) -> Option<(PathBuf, Stamp)> {
+        self.list().into_iter().find_map(|found| match found.stamp {
+            Ok(stamp) if stamp.model_types.iter().any(|known| known == model_type) => {
+                Some((found.path, stamp))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn wasm_files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+        .collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,346 @@
+//! One plugin instance: it serves one request, and nothing of it outlives that.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use monocle_image::Picture;
+use monocle_tensor::operation::Kind;
+use monocle_tensor::program::{Program, ValueType};
+use monocle_tensor::recorder::{BatchShape, Recorder};
+use monocle_tensor::stored::Weight;
+use wasmtime::component::Resource;
+use wasmtime::{Store, Trap};
+
+use super::bindings::exports::monocle::plugin::{network, processor};
+use super::component::{Plugin, TICK};
+use super::convert;
+use super::recording::{LogLevel, LogLine, PixelTensor, State};
+use crate::plugin::contract::{ImagePlan, Message, ModelFiles, Plan, Size};
+use crate::plugin::error::{Fault, PluginError};
+use crate::plugin::limits::Limits;
+use crate::plugin::services::Services;
+
+/// A running plugin.
+pub struct Instance {
+    plugin: Rc<Plugin>,
+    store: Store<State>,
+    processor: processor::Guest,
+    network: Option<network::Guest>,
+    weights: Arc<Vec<Weight>>,
+}
+
+impl Instance {
+    /// A fresh instance, configured with the model's files.
+    pub fn new(
+        plugin: &Rc<Plugin>,
+        services: Rc<dyn Services>,
+        limits: Limits,
+        files: &ModelFiles,
+    ) -> Result<Self, PluginError> {
+        let failed = |error: wasmtime::Error| PluginError::NotAPlugin {
+            path: plugin.path.clone(),
+            reason: format!("it cannot be started: {error:#}"),
+        };
+        let mut store = Store::new(plugin.instance.component().engine(), State::new(services, limits));
+        store.limiter(|state| &mut state.memory);
+        store.set_epoch_deadline(ticks(limits.call));
+        let instance = plugin.instance.instantiate(&mut store).map_err(failed)?;
+        let processor = plugin.processor.load(&mut store, &instance).map_err(failed)?;
+        let network = match &plugin.network {
+            Some(indices) => Some(indices.load(&mut store, &instance).map_err(failed)?),
+            None => None,
+        };
+        let mut this = Self {
+            plugin: Rc::clone(plugin),
+            store,
+            processor,
+            network,
+            weights: Arc::default(),
+        };
+        let files = convert::files_to_plugin(files);
+        this.call("processor.configure", |processor, _, store| {
+            processor.call_configure(store, &files)
+        })?;
+        Ok(this)
+    }
+
+    /// The plugin behind it.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// `processor.plan`, checked against itself and the request.
+    pub fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan, PluginError> {
+        const FUNCTION: &str = "processor.plan";
+        let messages: Vec<_> = messages.iter().map(convert::message_to_plugin).collect();
+        let given: Vec<_> = sizes.iter().map(|size| convert::size_to_plugin(*size)).collect();
+        let plan = self.call(FUNCTION, |processor, _, store| {
+            processor.call_plan(store, &messages, &given)
+        })?;
+        let plan = convert::plan_from_plugin(plan);
+        plan.check(sizes.len())
+            .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
+        Ok(plan)
+    }
+
+    /// `processor.pixels`: one picture's tensors, checked against its plan.
+    pub fn pixels(
+        &mut self,
+        index: usize,
+        picture: Picture,
+        plan: &ImagePlan,
+    ) -> Result<Vec<PixelTensor>, PluginError> {
+        const FUNCTION: &str = "processor.pixels";
+        let image = match self.store.data_mut().add_image(picture) {
+            Ok(image) => image,
+            Err(error) => {
+                let fault = self.fault(error);
+                return Err(self.error(FUNCTION, fault));
+            }
+        };
+        let handles = self.call(FUNCTION, |processor, _, store| {
+            processor.call_pixels(store, index as u32, Resource::new_own(image))
+        });
+        self.store.data_mut().drop_image(image);
+        let mut tensors = Vec::new();
+        for handle in handles? {
+            match self.store.data_mut().remove_pixels(handle.rep()) {
+                Some(tensor) => tensors.push(tensor),
+                None => {
+                    let fault = Fault::Misuse("the same pixels were returned twice".to_owned());
+                    return Err(self.error(FUNCTION, fault));
+                }
+            }
+        }
+        let shapes: Vec<_> = tensors.iter().map(|tensor| tensor.shape.clone()).collect();
+        if shapes != plan.pixels {
+            let reason = format!(
+                "picture {index}: pixels of {shapes:?}, and the plan said {:?}",
+                plan.pixels
+            );
+            return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
+        }
+        Ok(tensors)
+    }
+
+    /// `processor.output`: cleaned text.
+    pub fn output(&mut self, text: &str, last: bool) -> Result<String, PluginError> {
+        self.call("processor.output", |processor, _, store| {
+            processor.call_output(store, text, last).map(Ok)
+        })
+    }
+
+    /// `network.load`: the weights that the plugin asks for.
+    pub fn load(&mut self, files: &ModelFiles) -> Result<Arc<Vec<Weight>>, PluginError> {
+        const FUNCTION: &str = "network.load";
+        let files = convert::files_to_plugin(files);
+        self.store.data_mut().loading = true;
+        let loaded = self.call(FUNCTION, |_, network, store| match network {
+            Some(network) => network.call_load(store, &files),
+            None => Ok(Err(NO_NETWORK.to_owned())),
+        });
+        self.store.data_mut().loading = false;
+        loaded?;
+        self.weights = Arc::new(std::mem::take(&mut self.store.data_mut().weights));
+        self.store.data_mut().weights = self.weights.to_vec();
+        Ok(Arc::clone(&self.weights))
+    }
+
+    /// Records `network.encode` for one picture.
+    pub fn record_encode(&mut self, plan: &ImagePlan) -> Result<Program, PluginError> {
+        const FUNCTION: &str = "network.encode";
+        let inputs: Vec<ValueType> = plan
+            .pixels
+            .iter()
+            .map(|shape| ValueType::float(shape.clone()))
+            .collect();
+        let signature = format!("pixels {:?}, layout {:?}", plan.pixels, plan.layout);
+        let program = self.record_twice(FUNCTION, &signature, |this| {
+            let recorder = Recorder::new(
+                Arc::clone(&this.weights),
+                inputs.clone(),
+                None,
+                this.store.data().limits.recording,
+            );
+            let values = recorder.input_values();
+            this.begin(FUNCTION, recorder)?;
+            let pixels: Vec<_> = values
+                .iter()
+                .map(|value| this.store.data().tensor_handle(*value))
+                .collect();
+            let outputs = this.call(FUNCTION, |_, network, store| match network {
+                Some(network) => network.call_encode(store, &pixels, &plan.layout),
+                None => Ok(Err(NO_NETWORK.to_owned())),
+            });
+            this.finish(FUNCTION, outputs?)
+        })?;
+        let rows = plan.features as usize;
+        for (set, output) in program.outputs.iter().enumerate() {
+            let found = program.value(*output);
+            let fits = found.kind == Kind::Float && found.shape.len() == 2;
+            if !fits || (set == 0 && found.shape[0] != rows) {
+                let reason =
+                    format!("features of set {set} are {found}, expected float[{rows}, hidden] as planned");
+                return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
+            }
+        }
+        if program.outputs.is_empty() {
+            let reason = "returned no features".to_owned();
+            return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
+        }
+        Ok(program)
+    }
+
+    /// Records `network.forward` for a shape of batch.
+    pub fn record_forward(&mut self, batch: &BatchShape) -> Result<Program, PluginError> {
+        const FUNCTION: &str = "network.forward";
+        let signature = format!("{batch:?}");
+        let program = self.record_twice(FUNCTION, &signature, |this| {
+            let limits = this.store.data().limits.recording;
+            let recorder = Recorder::new(Arc::clone(&this.weights), Vec::new(), Some(batch.clone()), limits);
+            this.begin(FUNCTION, recorder)?;
+            let output = this.call(FUNCTION, |_, network, store| match network {
+                Some(network) => network.call_forward(store, Resource::new_own(0)),
+                None => Ok(Err(NO_NETWORK.to_owned())),
+            });
+            this.finish(FUNCTION, vec![output?])
+        })?;
+        let found = program.value(program.outputs[0]);
+        let fits = found.kind == Kind::Float && found.shape.len() == 2;
+        if !fits || found.shape[0] != batch.wanted || found.shape[1] == 0 {
+            let reason = format!("logits are {found}, expected float[{}, vocabulary]", batch.wanted);
+            return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
+        }
+        Ok(program)
+    }
+
+    /// Calls of the plugin made so far.
+    pub fn calls(&self) -> u64 {
+        self.store.data().calls
+    }
+
+    /// Takes what it wrote to the log.
+    pub fn take_log(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.store.data_mut().log)
+    }
+
+    /// An error of one of its functions.
+    pub fn error(&self, function: &'static str, fault: Fault) -> PluginError {
+        PluginError::Call {
+            plugin: self.plugin.stamp.name.clone(),
+            version: self.plugin.stamp.version.clone(),
+            function,
+            fault,
+        }
+    }
+
+    fn begin(&mut self, function: &'static str, recorder: Recorder) -> Result<(), PluginError> {
+        self.store
+            .data_mut()
+            .begin_recording(recorder)
+            .map_err(|fault| self.error(function, fault))
+    }
+
+    fn finish(
+        &mut self,
+        function: &'static str,
+        outputs: Vec<Resource<super::recording::TensorHandle>>,
+    ) -> Result<Program, PluginError> {
+        let mut values = Vec::with_capacity(outputs.len());
+        for output in &outputs {
+            match self.store.data_mut().value(output) {
+                Ok(value) => values.push(value),
+                Err(error) => {
+                    let fault = self.fault(error);
+                    return Err(self.error(function, fault));
+                }
+            }
+        }
+        let recorder = self
+            .store
+            .data_mut()
+            .end_recording()
+            .expect("a recording is in progress");
+        Ok(recorder.finish(values))
+    }
+
+    /// Records twice: what depends on anything but shapes shows itself.
+    fn record_twice(
+        &mut self,
+        function: &'static str,
+        signature: &str,
+        mut record: impl FnMut(&mut Self) -> Result<Program, PluginError>,
+    ) -> Result<Program, PluginError> {
+        let first = record(self)?;
+        let second = record(self)?;
+        match first.difference(&second) {
+            None => Ok(first),
+            Some(difference) => {
+                let fault = Fault::Unstable {
+                    signature: signature.to_owned(),
+                    index: difference.index,
+                    first: difference.first,
+                    second: difference.second,
+                };
+                Err(self.error(function, fault))
+            }
+        }
+    }
+
+    /// Calls the plugin within its limits, and says what went wrong if it does not answer.
+    fn call<T>(
+        &mut self,
+        function: &'static str,
+        call: impl FnOnce(
+            &processor::Guest,
+            Option<&network::Guest>,
+            &mut Store<State>,
+        ) -> wasmtime::Result<Result<T, String>>,
+    ) -> Result<T, PluginError> {
+        let limit = self.store.data().limits.call;
+        self.store.set_epoch_deadline(ticks(limit));
+        self.store.data_mut().calls += 1;
+        match call(&self.processor, self.network.as_ref(), &mut self.store) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(words)) => Err(self.error(function, Fault::Refused(words))),
+            Err(error) => {
+                let fault = self.fault(error);
+                Err(self.error(function, fault))
+            }
+        }
+    }
+
+    /// What lies behind a trap.
+    fn fault(&mut self, error: wasmtime::Error) -> Fault {
+        let limit = self.store.data().limits.call;
+        let state = self.store.data_mut();
+        if let Some(fault) = state.fault.take() {
+            return fault;
+        }
+        if let Some((limit, wanted)) = state.memory.take_refused() {
+            return Fault::Memory {
+                wanted_mib: wanted >> 20,
+                limit_mib: limit >> 20,
+            };
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Fault::Timeout(limit.as_millis() as u64),
+            Some(trap) => {
+                let last = state.log.last().filter(|line| line.level == LogLevel::Warn);
+                Fault::Trap {
+                    reason: trap.to_string(),
+                    last_words: last.map(|line| line.text.clone()),
+                }
+            }
+            // The component model's own checks: a dropped handle, a string that is not UTF-8.
+            None => Fault::Misuse(format!("{:#}", error.root_cause())),
+        }
+    }
+}
+
+const NO_NETWORK: &str = "an adapter has no forward pass: the manifest must name a model plugin beside it";
+
+fn ticks(time: Duration) -> u64 {
+    (time.as_millis() / TICK.as_millis()).max(1) as u64
+}

@@ -1,0 +1,342 @@
+//! What the host keeps for one plugin instance: handles, the recording in progress, limits.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use monocle_image::Picture;
+use monocle_tensor::operation::{Op, Rope, WeightId};
+use monocle_tensor::program::ValueId;
+use monocle_tensor::recorder::Recorder;
+use monocle_tensor::stored::Weight;
+use wasmtime::component::Resource;
+
+use crate::plugin::error::Fault;
+use crate::plugin::limits::{Limits, MemoryLimiter};
+use crate::plugin::services::{Role, Services};
+
+/// Stands for a tensor of a recording.
+pub struct TensorHandle;
+/// Stands for a weight used as a tensor.
+pub struct ParameterHandle;
+/// Stands for a linear layer's weight.
+pub struct LinearHandle;
+/// Stands for an embedding table.
+pub struct EmbeddingHandle;
+/// Stands for the stacked weights of experts.
+pub struct ExpertsHandle;
+/// Stands for the batch of a forward pass.
+pub struct BatchHandle;
+/// Stands for a picture.
+pub struct ImageHandle;
+/// Stands for prepared pixels.
+pub struct PixelsHandle;
+
+/// Prepared pixels of one tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PixelTensor {
+    /// `[n, height, width, 3]` or `[n, 3, height, width]`
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub values: Vec<f32>,
+}
+
+/// How serious a line of the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// For a plugin's author.
+    Debug,
+    /// For the curious.
+    Info,
+    /// For the user, with the result.
+    Warn,
+}
+
+/// A plugin's line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// For whom.
+    pub level: LogLevel,
+    /// What.
+    pub text: String,
+}
+
+/// The low bits of a tensor handle are the value's number, the high bits the recording's.
+const VALUE_BITS: u32 = 20;
+/// Recordings that one instance can tell apart.
+const RECORDINGS: u32 = 1 << (32 - VALUE_BITS);
+/// Pictures, and likewise tensors of pixels, that one instance can hold at once.
+const PICTURES: usize = 4096;
+/// Lines of log kept for one instance.
+const LOG_LINES: usize = 256;
+/// What is wrong with a handle of an earlier recording.
+const DEAD: &str =
+    "a tensor of an earlier call was used: handles are valid during the call in which they were made";
+
+/// An instance's side of the host.
+pub struct State {
+    /// The model that it serves.
+    pub services: Rc<dyn Services>,
+    /// Its bounds.
+    pub limits: Limits,
+    /// Watches its linear memory.
+    pub memory: MemoryLimiter,
+    /// Why a host function ended the call, when one did.
+    pub fault: Option<Fault>,
+    /// What it wrote to the log.
+    pub log: Vec<LogLine>,
+    /// How many calls of the plugin were made.
+    pub calls: u64,
+    /// The weights it asked for, in order.
+    pub weights: Vec<Weight>,
+    /// Whether it may ask for weights now.
+    pub loading: bool,
+    weight_ids: HashMap<(String, Role), WeightId>,
+    recorder: Option<Recorder>,
+    recording: u32,
+    ropes: Vec<Arc<Rope>>,
+    images: Vec<Option<Picture>>,
+    pixels: Vec<Option<PixelTensor>>,
+    pixel_bytes: usize,
+}
+
+impl State {
+    /// The state of a fresh instance.
+    pub fn new(services: Rc<dyn Services>, limits: Limits) -> Self {
+        Self {
+            services,
+            memory: MemoryLimiter::new(limits.memory_bytes),
+            limits,
+            fault: None,
+            log: Vec::new(),
+            calls: 0,
+            weights: Vec::new(),
+            loading: false,
+            weight_ids: HashMap::new(),
+            recorder: None,
+            recording: 0,
+            ropes: Vec::new(),
+            images: Vec::new(),
+            pixels: Vec::new(),
+            pixel_bytes: 0,
+        }
+    }
+
+    /// Ends the plugin's call with this fault.
+    pub fn fail<T>(&mut self, fault: Fault) -> wasmtime::Result<T> {
+        let error = wasmtime::Error::msg(fault.to_string());
+        self.fault = Some(fault);
+        Err(error)
+    }
+
+    /// Keeps a line of the log, the oldest making room.
+    pub fn write_log(&mut self, level: LogLevel, mut text: String) {
+        if let Some((end, _)) = text.char_indices().nth(4096) {
+            text.truncate(end);
+        }
+        if self.log.len() == LOG_LINES {
+            self.log.remove(0);
+        }
+        self.log.push(LogLine { level, text });
+    }
+
+    // ---- tensors ----
+
+    /// Starts a recording; handles of earlier ones are dead from now on.
+    pub fn begin_recording(&mut self, recorder: Recorder) -> Result<(), Fault> {
+        if self.recording + 1 >= RECORDINGS {
+            return Err(Fault::Misuse(format!(
+                "one instance can record {RECORDINGS} programs at most"
+            )));
+        }
+        self.recording += 1;
+        self.recorder = Some(recorder);
+        Ok(())
+    }
+
+    /// Ends the recording.
+    pub fn end_recording(&mut self) -> Option<Recorder> {
+        self.recorder.take()
+    }
+
+    /// The recording in progress.
+    pub fn recorder(&mut self) -> wasmtime::Result<&mut Recorder> {
+        if self.recorder.is_none() {
+            return self.fail(Fault::Misuse(
+                "tensors can be used in `network.encode` and `network.forward` only".to_owned(),
+            ));
+        }
+        Ok(self.recorder.as_mut().expect("checked above"))
+    }
+
+    /// The handle of a value of the current recording.
+    pub fn tensor_handle(&self, value: ValueId) -> Resource<TensorHandle> {
+        Resource::new_own((self.recording << VALUE_BITS) | value.0)
+    }
+
+    /// The value that a handle stands for.
+    pub fn value(&mut self, handle: &Resource<TensorHandle>) -> wasmtime::Result<ValueId> {
+        match self.live_value(handle) {
+            Some(value) => Ok(value),
+            None => self.fail(Fault::Misuse(DEAD.to_owned())),
+        }
+    }
+
+    /// The value that a handle stands for, if it is one of the current recording.
+    fn live_value(&self, handle: &Resource<TensorHandle>) -> Option<ValueId> {
+        let (recording, value) = (handle.rep() >> VALUE_BITS, handle.rep() & ((1 << VALUE_BITS) - 1));
+        (recording == self.recording && self.recorder.is_some()).then_some(ValueId(value))
+    }
+
+    /// Records an operation.
+    pub fn record(
+        &mut self,
+        op: Op,
+        operands: &[&Resource<TensorHandle>],
+        shape: Option<&[u32]>,
+    ) -> wasmtime::Result<Resource<TensorHandle>> {
+        self.recorder()?;
+        let mut inputs = Vec::with_capacity(operands.len());
+        for (number, operand) in operands.iter().enumerate() {
+            match self.live_value(operand) {
+                Some(value) => inputs.push(value),
+                None => {
+                    return self.fail(Fault::Misuse(format!(
+                        "`{}`, operand {number}: {DEAD}",
+                        op.full_name()
+                    )));
+                }
+            }
+        }
+        let shape: Option<Vec<usize>> = shape.map(|shape| shape.iter().map(|&size| size as usize).collect());
+        match self.recorder()?.push(op, &inputs, shape.as_deref()) {
+            Ok(value) => Ok(self.tensor_handle(value)),
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    /// One copy of equal angles, so that engines can compute their sines once.
+    pub fn intern_rope(&mut self, rope: Rope) -> Arc<Rope> {
+        if let Some(known) = self.ropes.iter().find(|known| ***known == rope) {
+            return Arc::clone(known);
+        }
+        let rope = Arc::new(rope);
+        self.ropes.push(Arc::clone(&rope));
+        rope
+    }
+
+    // ---- weights ----
+
+    /// The number of a weight in a role, asked of the checkpoint the first time.
+    pub fn weight_id(&mut self, name: &str, role: Role) -> wasmtime::Result<WeightId> {
+        if !self.loading {
+            return self.fail(Fault::Misuse(format!(
+                "weight `{name}` was asked for outside of `network.load`"
+            )));
+        }
+        let key = (name.to_owned(), role);
+        if let Some(id) = self.weight_ids.get(&key) {
+            return Ok(*id);
+        }
+        match self.services.weight(name, role) {
+            Ok(weight) => {
+                let id = WeightId(self.weights.len() as u32);
+                self.weights.push(weight);
+                self.weight_ids.insert(key, id);
+                Ok(id)
+            }
+            Err(reason) => self.fail(Fault::Weight(reason)),
+        }
+    }
+
+    /// The shape of a weight.
+    pub fn weight_shape(&mut self, id: u32) -> wasmtime::Result<Vec<u32>> {
+        match self.weights.get(id as usize) {
+            Some(weight) => Ok(weight.shape().into_iter().map(|size| size as u32).collect()),
+            None => self.fail(Fault::Misuse("no such weight".to_owned())),
+        }
+    }
+
+    // ---- pictures ----
+
+    /// Takes a picture in and gives its handle.
+    pub fn add_image(&mut self, image: Picture) -> wasmtime::Result<u32> {
+        self.take_memory(image.width() as usize * image.height() as usize * 3)?;
+        match insert(&mut self.images, image) {
+            Some(handle) => Ok(handle),
+            None => self.fail(Fault::Misuse(format!(
+                "more than the {PICTURES} pictures that a plugin may hold at once"
+            ))),
+        }
+    }
+
+    /// The picture of a handle.
+    pub fn image(&mut self, handle: u32) -> wasmtime::Result<&Picture> {
+        if self.images.get(handle as usize).is_none_or(Option::is_none) {
+            return self.fail(Fault::Misuse(
+                "a picture was used after it was dropped".to_owned(),
+            ));
+        }
+        Ok(self.images[handle as usize].as_ref().expect("checked above"))
+    }
+
+    /// Forgets a picture.
+    pub fn drop_image(&mut self, handle: u32) {
+        if let Some(image) = self.images.get_mut(handle as usize).and_then(Option::take) {
+            self.pixel_bytes -= image.width() as usize * image.height() as usize * 3;
+        }
+    }
+
+    /// Checks that the host may hold this many bytes more for the plugin's pictures.
+    pub fn take_memory(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let total = self.pixel_bytes.saturating_add(bytes);
+        if total > self.limits.pixel_bytes {
+            let limit = self.limits.pixel_bytes >> 20;
+            return self.fail(Fault::Misuse(format!(
+                "pictures and pixels take more than the {limit} MiB that they may"
+            )));
+        }
+        self.pixel_bytes = total;
+        Ok(())
+    }
+
+    /// Takes pixels in, whose memory was asked for, and gives their handle.
+    pub fn add_pixels(&mut self, pixels: PixelTensor) -> wasmtime::Result<u32> {
+        match insert(&mut self.pixels, pixels) {
+            Some(handle) => Ok(handle),
+            None => self.fail(Fault::Misuse(format!(
+                "more than the {PICTURES} tensors of pixels that a plugin may hold at once"
+            ))),
+        }
+    }
+
+    /// The pixels of a handle.
+    pub fn pixels(&mut self, handle: u32) -> wasmtime::Result<&PixelTensor> {
+        if self.pixels.get(handle as usize).is_none_or(Option::is_none) {
+            return self.fail(Fault::Misuse(
+                "pixels were used after they were dropped".to_owned(),
+            ));
+        }
+        Ok(self.pixels[handle as usize].as_ref().expect("checked above"))
+    }
+
+    /// Takes pixels out.
+    pub fn remove_pixels(&mut self, handle: u32) -> Option<PixelTensor> {
+        let pixels = self.pixels.get_mut(handle as usize).and_then(Option::take)?;
+        self.pixel_bytes -= pixels.values.len() * 4;
+        Some(pixels)
+    }
+}
+
+/// Puts a value into the first free place, if there is one.
+fn insert<T>(slots: &mut Vec<Option<T>>, value: T) -> Option<u32> {
+    if let Some(free) = slots.iter().position(Option::is_none) {
+        slots[free] = Some(value);
+        return Some(free as u32);
+    }
+    if slots.len() == PICTURES {
+        return None;
+    }
+    slots.push(Some(value));
+    Some(slots.len() as u32 - 1)
+}

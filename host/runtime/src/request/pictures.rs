@@ -1,0 +1,208 @@
+//! A request's pictures: decoded, capped as the manifest says, every step noted.
+
+use std::path::PathBuf;
+
+use monocle_image::{DecodeOptions, Filter, ImageError, Picture};
+
+use crate::error::RequestError;
+use crate::plugin::contract::Size;
+
+/// Where a picture comes from.
+#[derive(Debug, Clone)]
+pub enum PictureInput {
+    /// A file.
+    File(PathBuf),
+    /// A file's content, and what to call it.
+    Bytes {
+        /// What the user calls it.
+        name: String,
+        /// The content.
+        bytes: Vec<u8>,
+    },
+}
+
+impl PictureInput {
+    /// What to call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Bytes { name, .. } => name.clone(),
+        }
+    }
+}
+
+/// What is done with pictures beyond a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelCap {
+    /// The most pixels.
+    pub max_pixels: u64,
+    /// Refuse instead of shrinking.
+    pub refuse: bool,
+}
+
+/// A decoded picture.
+#[derive(Debug)]
+pub struct Opened {
+    /// What the user calls it.
+    pub name: String,
+    /// Kind of file.
+    pub format: String,
+    /// As the file has it, turned upright.
+    pub given: Size,
+    /// Its pixels, capped.
+    pub picture: Picture,
+    /// What was done to it.
+    pub steps: Vec<String>,
+}
+
+/// Decodes a picture and applies the cap.
+pub fn open(
+    input: &PictureInput,
+    options: &DecodeOptions,
+    cap: Option<PixelCap>,
+) -> Result<Opened, RequestError> {
+    let failed = |source: ImageError| RequestError::Image {
+        name: input.name(),
+        source,
+    };
+    let decoded = match input {
+        PictureInput::File(path) => monocle_image::open(path, options),
+        PictureInput::Bytes { bytes, .. } => monocle_image::decode(bytes, options),
+    }
+    .map_err(failed)?;
+    let mut picture = decoded.picture;
+    let given = Size {
+        width: picture.width(),
+        height: picture.height(),
+    };
+    let mut steps = decoded.source.steps();
+    let pixels = u64::from(given.width) * u64::from(given.height);
+    if let Some(cap) = cap.filter(|cap| pixels > cap.max_pixels) {
+        if cap.refuse {
+            return Err(RequestError::TooManyPixels {
+                name: input.name(),
+                given,
+                pixels,
+                limit: cap.max_pixels,
+            });
+        }
+        let size = shrunk(given, cap.max_pixels);
+        picture = picture
+            .resize(size.width, size.height, Filter::Lanczos)
+            .map_err(failed)?;
+        steps.push(format!(
+            "shrunk from {given} to {size}: more than {} pixels",
+            cap.max_pixels
+        ));
+    }
+    Ok(Opened {
+        name: input.name(),
+        format: decoded.source.format.name().to_owned(),
+        given,
+        picture,
+        steps,
+    })
+}
+
+/// The largest size of the same proportions with at most so many pixels; no side vanishes.
+fn shrunk(size: Size, max_pixels: u64) -> Size {
+    let scale = (max_pixels as f64 / (f64::from(size.width) * f64::from(size.height))).sqrt();
+    let side = |side: u32| ((f64::from(side) * scale).floor() as u32).max(1);
+    let (mut width, mut height) = (side(size.width), side(size.height));
+    // A side that was kept at 1 leaves fewer pixels for the other.
+    if u64::from(width) * u64::from(height) > max_pixels {
+        if width > height {
+            width = u32::try_from(max_pixels).unwrap_or(width).max(1);
+        } else {
+            height = u32::try_from(max_pixels).unwrap_or(height).max(1);
+        }
+    }
+    Size { width, height }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shrinking_keeps_proportions_and_the_limit() {
+        // 5477 x 7819 = 42 824 663; scale = sqrt(4e6 / 42824663) = 0.305620: 1673.8 x 2389.6
+        let size = shrunk(
+            Size {
+                width: 5477,
+                height: 7819,
+            },
+            4_000_000,
+        );
+        assert_eq!(
+            size,
+            Size {
+                width: 1673,
+                height: 2389
+            }
+        );
+        assert_eq!(
+            shrunk(
+                Size {
+                    width: 100_000,
+                    height: 1
+                },
+                500
+            ),
+            Size {
+                width: 500,
+                height: 1
+            }
+        );
+        assert_eq!(
+            shrunk(Size { width: 1, height: 9 }, 1),
+            Size { width: 1, height: 1 }
+        );
+    }
+
+    #[test]
+    fn a_cap_shrinks_or_refuses() {
+        let picture = Picture::filled(40, 30, [1, 2, 3]).unwrap();
+        let header = format!("P6 {} {} 255\n", picture.width(), picture.height());
+        let bytes = [header.as_bytes(), picture.rgb()].concat();
+        let input = PictureInput::Bytes {
+            name: "x.ppm".to_owned(),
+            bytes,
+        };
+        let options = DecodeOptions::default();
+        let opened = open(
+            &input,
+            &options,
+            Some(PixelCap {
+                max_pixels: 300,
+                refuse: false,
+            }),
+        )
+        .unwrap();
+        assert_eq!((opened.picture.width(), opened.picture.height()), (20, 15));
+        assert_eq!(
+            opened.given,
+            Size {
+                width: 40,
+                height: 30
+            }
+        );
+        assert_eq!(opened.steps.len(), 1);
+        let refused = open(
+            &input,
+            &options,
+            Some(PixelCap {
+                max_pixels: 300,
+                refuse: true,
+            }),
+        );
+        assert!(matches!(
+            refused,
+            Err(RequestError::TooManyPixels {
+                pixels: 1200,
+                limit: 300,
+                ..
+            })
+        ));
+    }
+}

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use cache::Located;
+pub use checked::distrust;
 pub use error::HubError;
 pub use fetch::Progress;
 
-pub(crate) use checked::distrust;
 pub(crate) use fetch::is_wanted;
 
 /// Where repositories are looked for and fetched from.

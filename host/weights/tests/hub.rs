@@ -1,7 +1,7 @@
 //! The hub: a small server on this machine stands in for it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -1014,6 +1014,58 @@ fn a_token_is_not_sent_where_others_could_read_it() {
     let hub = server.hub();
     hub.fetch("org/model", "main", |_| {}).unwrap();
     assert_eq!(hub.take_notes(), [] as [String; 0]);
+}
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_reported() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut hello = [0; 4096];
+        let bytes = stream.read(&mut hello).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        let _ = stream.read(&mut [0; 64]);
+        hello[..bytes].to_vec()
+    });
+    let mut hub = Hub::from_variables(|name| (name == "HF_TOKEN").then(|| "secret".to_owned()));
+    hub.cache = std::env::temp_dir().join(format!("monocle-hub-{}-no-tls", std::process::id()));
+    hub.endpoint = endpoint.clone();
+    let message = hub.fetch("org/model", "main", |_| {}).unwrap_err().to_string();
+    assert!(
+        message.starts_with(&format!("cannot reach {endpoint} to fetch `org/model`: ")),
+        "{message}"
+    );
+    // What came first was a TLS handshake (RFC 8446, section 5.1: type 22), and no token.
+    let hello = server.join().unwrap();
+    assert_eq!(hello[0], 22);
+    assert!(!hello.windows(6).any(|window| window == b"secret"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_that_cannot_be_written_is_used_as_it_is() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let server = Server::start("read-only", SMALL, Mood::Good);
+    let hub = server.hub();
+    let folder = hub.fetch("org/model", "main", |_| {}).unwrap();
+    let home = server.cache.join("hub/models--org--model");
+    // Root writes everywhere; a folder in the list's place stops it too.
+    std::fs::remove_file(home.join(".monocle-checked")).unwrap();
+    std::fs::create_dir(home.join(".monocle-checked")).unwrap();
+    std::fs::write(home.join(".monocle-checked/x"), "").unwrap();
+    let inode = |path: &Path| std::fs::symlink_metadata(path).unwrap().ino();
+    let before = inode(&folder.join("model.safetensors"));
+    std::fs::set_permissions(&home, PermissionsExt::from_mode(0o555)).unwrap();
+    let mut checks = 0;
+    assert_eq!(hub.fetch("org/model", "main", |_| checks += 1).unwrap(), folder);
+    assert_eq!(hub.obtain("org/model", "main", |_| checks += 1).unwrap(), folder);
+    assert_eq!(checks, 0);
+    assert_eq!(inode(&folder.join("model.safetensors")), before);
+    std::fs::set_permissions(&home, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
 #[test]

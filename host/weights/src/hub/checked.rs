@@ -92,8 +92,9 @@ fn is_same(then: &str, now: &str) -> bool {
     then == now || seconds.is_some_and(|seconds| then.split('.').next() == Some(seconds))
 }
 
-/// A file of the cache turned out to be unreadable: it is hashed before it is used again, and fetched again if it is not what it is called.
-pub(crate) fn distrust(file: &Path) {
+/// A file turned out to be unreadable. If it is of the cache, it is hashed before it is used again, and fetched again if it is not what
+/// it is called.
+pub fn distrust(file: &Path) {
     if let Some((oid, blob)) = blob_of(file)
         && let Some(repo) = blob.parent().and_then(Path::parent)
         && let Some(mut checked) = Checked::read(repo.join(LIST), false)

@@ -353,13 +353,16 @@ impl<'a> Fetch<'a> {
         {
             return false;
         }
-        let checked = Checked::open(&self.hub.cache, &self.home);
-        if checked.as_ref().is_some_and(|checked| checked.has(oid, path)) {
+        // Where nothing can be remembered, nothing could be repaired either.
+        let Some(mut checked) = Checked::open(&self.hub.cache, &self.home) else {
+            return true;
+        };
+        if checked.has(oid, path) {
             return true;
         }
         let read = &mut |bytes| self.report(wanted, true, bytes);
         let sound = is_sound(oid, path, read).unwrap_or(false);
-        if sound && let Some(mut checked) = checked {
+        if sound {
             checked.add(oid, path);
         }
         sound

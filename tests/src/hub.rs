@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// More requests than any test makes.
@@ -83,19 +85,15 @@ fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>) -> std::io::
     let file = path
         .strip_prefix(&format!("/org/model/resolve/{COMMIT}/"))
         .and_then(|name| files.get_key_value(name));
-    let (status, extra, body) = match file {
-        Some((name, bytes)) => (
-            "200 OK",
-            format!("ETag: \"etag-{name}\"\r\nX-Repo-Commit: {COMMIT}\r\n"),
-            bytes.clone(),
-        ),
+    let (status, body) = match file {
+        Some((_, bytes)) => ("200 OK", bytes.clone()),
         None => match listing(path, files) {
-            Some(text) => ("200 OK", String::new(), text.into_bytes()),
-            None => ("404 Not Found", String::new(), Vec::new()),
+            Some(text) => ("200 OK", text.into_bytes()),
+            None => ("404 Not Found", Vec::new()),
         },
     };
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{extra}\r\n");
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     if method != "HEAD" {
         stream.write_all(&body)?;
@@ -108,10 +106,20 @@ fn listing(path: &str, files: &BTreeMap<String, Vec<u8>>) -> Option<String> {
         return Some(json!({ "id": "org/model", "sha": COMMIT }).to_string());
     }
     (path == format!("/api/models/org/model/tree/{COMMIT}")).then(|| {
-        let entries: Vec<_> = files
-            .iter()
-            .map(|(name, bytes)| json!({ "type": "file", "path": name, "size": bytes.len(), "oid": name }))
-            .collect();
+        let entries: Vec<Value> = files.iter().map(|(name, bytes)| entry(name, bytes)).collect();
         json!(entries).to_string()
     })
+}
+
+/// A file as the hub lists it: weights by their SHA-256, the others by git's hash.
+fn entry(name: &str, bytes: &[u8]) -> Value {
+    let hex = |digest: &[u8]| -> String { digest.iter().map(|byte| format!("{byte:02x}")).collect() };
+    let mut git = Sha1::new();
+    git.update(format!("blob {}\0", bytes.len()));
+    git.update(bytes);
+    let mut entry = json!({ "type": "file", "path": name, "size": bytes.len(), "oid": hex(&git.finalize()) });
+    if name.ends_with(".safetensors") {
+        entry["lfs"] = json!({ "oid": hex(&Sha256::digest(bytes)), "size": bytes.len() });
+    }
+    entry
 }

@@ -21,6 +21,7 @@ impl DownloadBar {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| bytes_bar("fetching"));
+        bar.set_prefix(if progress.is_check { "checking" } else { "fetching" });
         bar.set_length(progress.total);
         bar.set_position(progress.bytes);
         bar.set_message(progress.file.clone());

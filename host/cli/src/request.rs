@@ -15,6 +15,7 @@ use monocle_tensor::backend::Backend;
 use monocle_text::template::read_template_argument;
 
 use super::Misuse;
+use super::output;
 use super::progress::DownloadBar;
 
 /// The most bytes of a prompt on standard input.
@@ -102,15 +103,24 @@ impl RequestArguments {
         };
         let places = Places::from_env();
         let mut bar = DownloadBar::new(quiet);
-        let declaration = places.find(&self.model, &mut |progress| bar.update(progress))?;
         let options = OpenOptions {
             template,
             memory_limit: self.memory_limit,
         };
-        let model = Model::open(&places, &declaration, options, backend, &mut |progress| {
-            bar.update(progress)
-        })?;
+        let declaration = places.find(&self.model, &mut |progress| bar.update(progress));
+        let opened = declaration.and_then(|declaration| {
+            Model::open(&places, &declaration, options, backend, &mut |progress| {
+                bar.update(progress)
+            })
+        });
         bar.finish();
+        if !quiet {
+            let notes = places.hub.take_notes();
+            notes
+                .iter()
+                .for_each(|note| output::note(&format!("note: {note}")));
+        }
+        let model = opened?;
         let pictures = self.images.iter().cloned().map(PictureInput::File).collect();
         let system = self.system.as_deref().or(model.settings.system.as_deref());
         let request = Request::single(system, pictures, &prompt);

@@ -15,7 +15,7 @@ use monocle_tensor::backend::Backend;
 use monocle_tensor::stored::Weight;
 use monocle_text::template::{Candidates, plain_template, repository_template};
 use monocle_text::{OutputRules, Tokenizer};
-use monocle_weights::hub::Progress;
+use monocle_weights::hub::{Progress, distrust};
 use monocle_weights::{Checkpoint, ModelFolder, NameRules};
 
 use crate::error::RequestError;
@@ -76,7 +76,9 @@ impl Model {
         let started = Instant::now();
         let folder = ModelFolder::open(&path)?;
         let (processor, network) = plugins(places, manifest)?;
-        let tokenizer = Arc::new(Tokenizer::from_folder(&path)?);
+        let tokenizer =
+            Tokenizer::from_folder(&path).inspect_err(|_| distrust(&path.join("tokenizer.json")))?;
+        let tokenizer = Arc::new(tokenizer);
         let rename = manifest
             .weights
             .rename

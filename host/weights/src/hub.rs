@@ -1,13 +1,19 @@
 //! Models on the Hugging Face hub: found in the standard cache, or fetched into it.
 
 mod cache;
+mod checked;
 mod error;
 mod fetch;
+mod listing;
+mod names;
+mod store;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use cache::Located;
+pub use checked::distrust;
 pub use error::HubError;
 pub use fetch::Progress;
 
@@ -26,6 +32,8 @@ pub struct Hub {
     pub offline: bool,
     /// How long a server may stay silent before a download is given up.
     pub patience: Duration,
+    /// What users should know, until it is taken.
+    notes: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hub {
@@ -60,6 +68,19 @@ impl Hub {
                 .or_else(token),
             offline: variable("HF_HUB_OFFLINE").is_some_and(yes),
             patience: Duration::from_secs(120),
+            notes: Arc::default(),
+        }
+    }
+
+    /// What users should know of what was done since this was last asked: a token that was not sent, a server that was not there.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, note: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notes.contains(&note) {
+            notes.push(note);
         }
     }
 }

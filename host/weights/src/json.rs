@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::WeightsError;
+use crate::hub::distrust;
 
 /// The largest text file that is read: tokenizers reach some 40 MB.
 const MAX_TEXT_BYTES: u64 = 512 << 20;
@@ -18,10 +19,13 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>, WeightsError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(WeightsError::io("open", path, error)),
     };
-    let bad = |reason: String| WeightsError::BadText {
-        file: path.to_owned(),
-        expected: "UTF-8 text",
-        reason,
+    let bad = |reason: String| {
+        distrust(path);
+        WeightsError::BadText {
+            file: path.to_owned(),
+            expected: "UTF-8 text",
+            reason,
+        }
     };
     let mut bytes = Vec::new();
     let read = file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes);
@@ -38,10 +42,13 @@ pub(crate) fn read_json(path: &Path) -> Result<Option<Value>, WeightsError> {
     let Some(text) = read_text(path)? else {
         return Ok(None);
     };
-    let value = parse(&text).map_err(|error| WeightsError::BadText {
-        file: path.to_owned(),
-        expected: "JSON",
-        reason: error.to_string(),
+    let value = parse(&text).map_err(|error| {
+        distrust(path);
+        WeightsError::BadText {
+            file: path.to_owned(),
+            expected: "JSON",
+            reason: error.to_string(),
+        }
     })?;
     Ok(Some(value))
 }

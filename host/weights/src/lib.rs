@@ -9,6 +9,7 @@ mod dequantise;
 mod error;
 mod folder;
 mod header;
+pub mod http;
 pub mod hub;
 mod json;
 mod names;

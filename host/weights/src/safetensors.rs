@@ -8,6 +8,7 @@ use monocle_tensor::stored::{Bytes, StoredTensor};
 
 use crate::error::WeightsError;
 use crate::header::{Header, TensorHeader};
+use crate::hub::distrust;
 
 /// A safetensors file: its header checked, its data mapped and untouched until somebody reads them.
 #[derive(Debug, Clone)]
@@ -20,9 +21,12 @@ pub struct SafetensorsFile {
 impl SafetensorsFile {
     /// Opens and checks a file.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let broken = |problem| WeightsError::BrokenFile {
-            file: path.to_owned(),
-            problem,
+        let broken = |problem| {
+            distrust(path);
+            WeightsError::BrokenFile {
+                file: path.to_owned(),
+                problem,
+            }
         };
         let io = |source| WeightsError::io("open", path, source);
         let file = File::open(path).map_err(io)?;

@@ -10,7 +10,7 @@ use crate::error::{WeightsError, list};
 use crate::json::read_json;
 use crate::safetensors::SafetensorsFile;
 
-const SINGLE: &str = "model.safetensors";
+pub(crate) const SINGLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 /// A folder's weight files.

@@ -153,7 +153,7 @@ impl Places {
         })
     }
 
-    /// Where the model's files are, fetching what is missing of a repository.
+    /// Where the model's files are, fetching what is missing or damaged of a repository.
     pub fn folder(
         &self,
         manifest: &Manifest,
@@ -162,10 +162,7 @@ impl Places {
         match &manifest.source {
             // Without `..`, so that messages and reports are easy to read.
             Source::Path(path) => Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
-            Source::Repo { repo, revision } => match self.hub.locate(repo, revision)? {
-                Some(located) if located.is_complete() => Ok(located.folder),
-                _ => Ok(self.hub.fetch(repo, revision, progress)?),
-            },
+            Source::Repo { repo, revision } => Ok(self.hub.obtain(repo, revision, progress)?),
         }
     }
 

@@ -3,8 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::hub::{Hub, HubError};
-use crate::shards::read_index;
+use crate::hub::checked::{Checked, blob_of, is_sound};
+use crate::hub::names::is_commit;
+use crate::hub::{Hub, HubError, Progress, is_wanted};
+use crate::shards::{SINGLE, read_index};
 
 /// A repository in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,43 @@ impl Hub {
         Ok(Some(Located { folder, missing }))
     }
 
+    /// Files of a snapshot whose bytes are not what they are called. What was hashed before, and has not changed since, is taken to be right.
+    pub(crate) fn damaged(&self, folder: &Path, progress: &mut dyn FnMut(&Progress)) -> Vec<String> {
+        let repo = folder.parent().and_then(Path::parent);
+        let Some(mut checked) = repo.and_then(|repo| Checked::open(&self.cache, repo)) else {
+            return Vec::new();
+        };
+        let unknown: Vec<_> = needed_files(folder)
+            .into_iter()
+            .filter_map(|name| {
+                let (oid, blob) = blob_of(&folder.join(&name))?;
+                let size = std::fs::metadata(&blob).ok()?.len();
+                (!checked.has(&oid, &blob)).then_some((name, oid, blob, size))
+            })
+            .collect();
+        let total = unknown.iter().map(|(.., size)| size).sum();
+        let mut before = 0;
+        let mut damaged = Vec::new();
+        for (name, oid, blob, size) in unknown {
+            let sound = is_sound(&oid, &blob, &mut |bytes| {
+                progress(&Progress {
+                    file: name.clone(),
+                    is_check: true,
+                    file_bytes: bytes,
+                    file_total: size,
+                    bytes: before + bytes,
+                    total,
+                });
+            });
+            match sound {
+                Ok(true) => checked.add(&oid, &blob),
+                _ => damaged.push(name),
+            }
+            before += size;
+        }
+        damaged
+    }
+
     /// The repository's folder in the cache; refuses names that would lead out of it.
     pub(crate) fn repo_folder(&self, repo: &str, revision: &str) -> Result<PathBuf, HubError> {
         let word = |word: &str| {
@@ -67,8 +106,27 @@ impl Hub {
     }
 }
 
-pub(crate) fn is_commit(revision: &str) -> bool {
-    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// What of a folder is read when a model is opened.
+fn needed_files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let present: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    // A broken index is reported when the weights are opened; here it only lists nothing.
+    let listed: Vec<String> = read_index(folder).unwrap_or_default().into_values().collect();
+    let is_single = listed.is_empty() && present.iter().any(|name| name == SINGLE);
+    let is_weights = |name: &String| match (listed.is_empty(), is_single) {
+        (false, _) => listed.contains(name) || name == SINGLE,
+        (true, true) => name == SINGLE,
+        (true, false) => name.ends_with(".safetensors"),
+    };
+    let mut needed: Vec<String> = present
+        .iter()
+        .filter(|name| is_wanted(name) || is_weights(name))
+        .cloned()
+        .collect();
+    needed.sort_unstable();
+    needed
 }
 
 /// What a model needs, and a folder lacks.

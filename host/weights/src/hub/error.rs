@@ -25,6 +25,16 @@ pub enum HubError {
         /// The cache.
         cache: PathBuf,
     },
+    /// The network is not to be used, and what is there is not what it should be.
+    #[error("{damaged} of `{repo}` in the cache `{}` changed or was damaged, and HF_HUB_OFFLINE forbids to fetch it again; unset HF_HUB_OFFLINE", cache.display())]
+    DamagedOffline {
+        /// The repository.
+        repo: String,
+        /// The cache.
+        cache: PathBuf,
+        /// The files.
+        damaged: String,
+    },
     /// The server cannot be reached.
     #[error("cannot reach {endpoint} to fetch `{repo}`: {reason}; check the network, or HF_ENDPOINT")]
     Unreachable {
@@ -46,6 +56,48 @@ pub enum HubError {
         repo: String,
         /// How long was waited.
         seconds: u64,
+    },
+    /// The connection ended in the middle.
+    #[error("{endpoint} hung up while `{repo}` was fetched; run the same command again to go on")]
+    HungUp {
+        /// The server.
+        endpoint: String,
+        /// The repository.
+        repo: String,
+    },
+    /// The server is there, and cannot help.
+    #[error(
+        "{endpoint} has no answer about `{repo}` now (status {status}); run the same command again later"
+    )]
+    Unwell {
+        /// The server.
+        endpoint: String,
+        /// The repository.
+        repo: String,
+        /// What it answers with.
+        status: u16,
+    },
+    /// Another process has the file and does not go on.
+    #[error(
+        "another process began to fetch `{file}` of `{repo}`, and got nothing for {seconds} seconds; end that process, then run the same command again"
+    )]
+    Busy {
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The server wants to know who asks, and others could read the token on its way.
+    #[error(
+        "{endpoint} does not give `{repo}` without a token, and HF_TOKEN is not sent there because the connection is not encrypted; give an https address in HF_ENDPOINT"
+    )]
+    TokenWithheld {
+        /// The server.
+        endpoint: String,
+        /// The repository.
+        repo: String,
     },
     /// The server wants to know who asks, or does not let them.
     #[error("{endpoint} does not give `{repo}` {}: accept its terms on its web page, and set HF_TOKEN to a token that may read it", if *has_token { "to the owner of HF_TOKEN" } else { "without a token" })]
@@ -93,7 +145,49 @@ pub enum HubError {
         /// As it came.
         found: u64,
     },
-    /// Anything else that the server or the disk says.
+    /// A file came longer than the server had promised, and was cut off.
+    #[error(
+        "`{file}` of `{repo}` is longer than the {expected} bytes that {endpoint} lists, and was not kept; run the same command again to fetch it anew"
+    )]
+    TooLong {
+        /// The server.
+        endpoint: String,
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+        /// As promised.
+        expected: u64,
+    },
+    /// A file came with other bytes than the server had promised.
+    #[error(
+        "`{file}` of `{repo}` is not what {endpoint} lists, and was not kept: its {kind} is {found} instead of {expected}; run the same command again to fetch it anew"
+    )]
+    WrongBytes {
+        /// The server.
+        endpoint: String,
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+        /// Which hash.
+        kind: &'static str,
+        /// As promised.
+        expected: String,
+        /// As it came.
+        found: String,
+    },
+    /// The cache cannot be written.
+    #[error("cannot write `{repo}` into the cache `{}`: {reason}", cache.display())]
+    Disk {
+        /// The cache.
+        cache: PathBuf,
+        /// The repository.
+        repo: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// Anything else that the server says.
     #[error("cannot fetch `{repo}` from {endpoint}: {reason}")]
     Failed {
         /// The server.
@@ -103,4 +197,14 @@ pub enum HubError {
         /// Its words.
         reason: String,
     },
+}
+
+impl HubError {
+    /// Whether the server was not there, or not well: then a model that is complete can be used as it is.
+    pub(crate) fn is_of_the_network(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Stalled { .. } | Self::HungUp { .. } | Self::Unwell { .. }
+        )
+    }
 }

@@ -1,23 +1,35 @@
-//! Fetching a repository into the cache: only the files that are needed to run the model.
+//! Fetching a repository into the cache: only the files that are needed to run the model, each checked against its hash.
+//!
+//! Paths are made of what the listing says, and only of names and hashes that look as such; no header of an answer has a part in them.
 
-use std::collections::BTreeMap;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
-use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
-use hf_hub::repository::{RepoTreeEntry, RepoTypeModel};
-use hf_hub::{HFClientBuilder, HFError, HFRepositorySync};
+use url::Url;
 
-use crate::hub::cache::is_commit;
+use crate::http::{Answer, Client, HttpError, Limits, Request, is_private, stay_encrypted};
+use crate::hub::checked::{Checked, blob_of, hash, is_sound};
+use crate::hub::listing::{LONGEST, Listed, Listing, MOST_PAGES, commit, next_page};
+use crate::hub::names::{Oid, is_commit, is_file_name};
+use crate::hub::store::{Claim, Store};
 use crate::hub::{Hub, HubError};
 use crate::json::read_json;
-use crate::shards::{INDEX, weight_map};
+use crate::shards::{INDEX, SINGLE, weight_map};
+
+/// The longest time for an answer that is no file.
+const LISTING_TIME: Duration = Duration::from_secs(600);
+/// How long a server is waited for when there is a complete model to go on with.
+const SHORT_PATIENCE: Duration = Duration::from_secs(10);
+const REDIRECTS: usize = 10;
 
 /// How far a download is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// The file that is being fetched.
+    /// The file that is being fetched, or checked.
     pub file: String,
+    /// Nothing is fetched: a file that is here is read, to see whether it is what it should be.
+    pub is_check: bool,
     /// Its bytes that are here.
     pub file_bytes: u64,
     /// All its bytes.
@@ -28,17 +40,23 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// What the fetching thread says.
-enum Message {
-    Progress(Progress),
-    /// Something came, but not a file's bytes.
-    Alive,
-    Done(Result<PathBuf, HubError>),
-}
-
 impl Hub {
-    /// Fetches what is missing of a repository, and returns its snapshot's folder. `progress` is called now and then,
-    /// on this thread. Files that are complete stay; offline, a complete snapshot is returned as it is.
+    /// The folder of a repository's snapshot. A complete one in the cache is taken as it is, without the network; what is missing or
+    /// damaged is fetched.
+    pub fn obtain(
+        &self,
+        repo: &str,
+        revision: &str,
+        mut progress: impl FnMut(&Progress),
+    ) -> Result<PathBuf, HubError> {
+        match self.sound(repo, revision, &mut progress)? {
+            Ok(folder) => Ok(folder),
+            Err(_) => self.fetch(repo, revision, progress),
+        }
+    }
+
+    /// Fetches what is missing or damaged of a repository's newest snapshot, and returns its folder. `progress` is called now and then.
+    /// Offline, and where the server cannot be reached, a complete snapshot is returned as it is.
     pub fn fetch(
         &self,
         repo: &str,
@@ -46,50 +64,58 @@ impl Hub {
         mut progress: impl FnMut(&Progress),
     ) -> Result<PathBuf, HubError> {
         if self.offline {
-            return match self.locate(repo, revision)? {
-                Some(located) if located.is_complete() => Ok(located.folder),
-                _ => Err(HubError::Offline {
-                    repo: repo.to_owned(),
-                    cache: self.cache.clone(),
-                }),
-            };
+            return self
+                .sound(repo, revision, &mut progress)?
+                .map_err(|damaged| match damaged.is_empty() {
+                    true => HubError::Offline {
+                        repo: repo.to_owned(),
+                        cache: self.cache.clone(),
+                    },
+                    false => HubError::DamagedOffline {
+                        repo: repo.to_owned(),
+                        cache: self.cache.clone(),
+                        damaged: damaged.join(", "),
+                    },
+                });
         }
-        let home = self.repo_folder(repo, revision)?;
-        let (sender, receiver) = sync_channel(64);
-        let fetch = Fetch {
-            hub: self.clone(),
-            repo: repo.to_owned(),
-            revision: revision.to_owned(),
-            home,
-            sender,
-        };
-        // The client does not time out on its own. On a thread apart, a server that falls silent costs only that thread.
-        std::thread::spawn(move || {
-            let result = fetch.run();
-            // Nobody listens any more when the wait was given up.
-            let _ = fetch.sender.send(Message::Done(result));
+        let complete = self
+            .locate(repo, revision)?
+            .is_some_and(|located| located.is_complete());
+        let mut fetch = Fetch::new(self, repo, revision, &mut progress)?;
+        let listed = fetch.list(match complete {
+            true => self.patience.min(SHORT_PATIENCE),
+            false => self.patience,
         });
-        loop {
-            match receiver.recv_timeout(self.patience) {
-                Ok(Message::Progress(update)) => progress(&update),
-                Ok(Message::Alive) => {}
-                Ok(Message::Done(result)) => return result,
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(HubError::Stalled {
-                        endpoint: self.endpoint.clone(),
-                        repo: repo.to_owned(),
-                        seconds: self.patience.as_secs(),
-                    });
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(HubError::Failed {
-                        endpoint: self.endpoint.clone(),
-                        repo: repo.to_owned(),
-                        reason: "the download stopped without a result".to_owned(),
-                    });
+        match listed {
+            Ok((commit, listing)) => fetch.files(&commit, &listing),
+            Err(error) if complete && error.is_of_the_network() => {
+                match self.sound(repo, revision, &mut progress)? {
+                    Ok(folder) => {
+                        self.note(format!("`{repo}` is used as it is in the cache: {error}"));
+                        Ok(folder)
+                    }
+                    Err(_) => Err(error),
                 }
             }
+            Err(error) => Err(error),
         }
+    }
+
+    /// A complete snapshot whose files are what they are called; or the names of those that are not, none when it is not complete.
+    fn sound(
+        &self,
+        repo: &str,
+        revision: &str,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Result<PathBuf, Vec<String>>, HubError> {
+        let Some(located) = self.locate(repo, revision)?.filter(|found| found.is_complete()) else {
+            return Ok(Err(Vec::new()));
+        };
+        let damaged = self.damaged(&located.folder, progress);
+        Ok(match damaged.is_empty() {
+            true => Ok(located.folder),
+            false => Err(damaged),
+        })
     }
 }
 
@@ -101,287 +127,484 @@ pub(crate) fn is_wanted(name: &str) -> bool {
     !other_index && !name.contains('/') && known.iter().any(|ending| name.ends_with(ending))
 }
 
-struct Fetch {
-    hub: Hub,
-    repo: String,
-    revision: String,
+struct Fetch<'a> {
+    hub: &'a Hub,
+    client: Client,
+    /// The server's address.
+    endpoint: Url,
+    repo: &'a str,
+    revision: &'a str,
     /// The repository's folder in the cache.
     home: PathBuf,
-    sender: SyncSender<Message>,
+    progress: &'a mut dyn FnMut(&Progress),
+    /// Bytes of the files that are done.
+    bytes: u64,
+    /// Bytes of all files, as far as it is known.
+    total: u64,
 }
 
-impl Fetch {
-    fn run(&self) -> Result<PathBuf, HubError> {
-        let in_words = |error| self.error(error);
-        let mut client = HFClientBuilder::new()
-            .endpoint(&self.hub.endpoint)
-            .cache_dir(&self.hub.cache);
-        if let Some(token) = &self.hub.token {
-            client = client.token(token);
+impl<'a> Fetch<'a> {
+    fn new(
+        hub: &'a Hub,
+        repo: &'a str,
+        revision: &'a str,
+        progress: &'a mut dyn FnMut(&Progress),
+    ) -> Result<Self, HubError> {
+        let endpoint = Url::parse(&hub.endpoint)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| HubError::BadName {
+                what: "server (HF_ENDPOINT)",
+                name: hub.endpoint.clone(),
+                expected: "an address, such as `https://huggingface.co`",
+            })?;
+        if hub.token.is_some() && !is_private(&endpoint) {
+            hub.note(format!(
+                "HF_TOKEN is not sent to {}: what goes there is not encrypted; give an https address in HF_ENDPOINT",
+                hub.endpoint
+            ));
         }
-        let client = client.build_sync().map_err(in_words)?;
-        let (owner, name) = self.repo.split_once('/').unwrap_or(("", &self.repo));
-        let remote = client.model(owner, name);
-        let info = remote
-            .info()
-            .revision(self.revision.clone())
-            .send()
-            .map_err(in_words)?;
-        let commit = info
-            .sha
-            .filter(|commit| is_commit(commit))
-            .ok_or_else(|| self.failed("it does not say which commit the revision is".to_owned()))?;
-        self.alive();
-        let entries = remote
-            .list_tree()
-            .revision(commit.clone())
-            .send()
-            .map_err(in_words)?;
-        self.alive();
-        let sizes: BTreeMap<String, u64> = entries
-            .into_iter()
-            .filter_map(|entry| match entry {
-                RepoTreeEntry::File { path, size, .. } => Some((path, size)),
-                RepoTreeEntry::Directory { .. } => None,
-            })
-            .collect();
-        if !sizes.contains_key("config.json") {
-            return Err(self.not_a_model("`config.json`", &sizes));
-        }
-        let mut download = Download {
-            fetch: self,
-            remote: &remote,
-            folder: self.home.join("snapshots").join(&commit),
-            commit: &commit,
-            sizes: &sizes,
+        Ok(Self {
+            hub,
+            client: Client::default(),
+            endpoint,
+            repo,
+            revision,
+            home: hub.repo_folder(repo, revision)?,
+            progress,
             bytes: 0,
             total: 0,
+        })
+    }
+
+    /// An address on the server: the repository's, after some parts and before others. Parts are quoted as they need it.
+    fn address(&self, before: &[&str], after: &[&str]) -> Url {
+        let mut url = self.endpoint.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        // An http address always has a path.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty()
+                .extend(before)
+                .extend(self.repo.split('/'))
+                .extend(after);
+        }
+        url
+    }
+
+    fn get(
+        &self,
+        url: &Url,
+        from: u64,
+        silence: Duration,
+        total: Option<Duration>,
+    ) -> Result<Answer, HubError> {
+        let request = Request {
+            url: url.clone(),
+            token: self.hub.token.as_deref(),
+            from,
+            limits: Limits {
+                silence,
+                total,
+                redirects: REDIRECTS,
+            },
         };
-        if sizes.contains_key(INDEX) {
-            download.file(INDEX)?;
+        let answer = self.client.get(&request, &stay_encrypted);
+        answer.map_err(|error| self.http_error(error))
+    }
+
+    /// An answer that is no file.
+    fn get_all(&self, url: &Url, most: u64, silence: Duration) -> Result<(Vec<u8>, Option<Url>), HubError> {
+        let answer = self.get(url, 0, silence, Some(LISTING_TIME))?;
+        self.check_status(&answer, None)?;
+        let next = answer.header("link").and_then(|link| next_page(url, link));
+        match answer.read_all(most) {
+            Ok(bytes) => Ok((bytes, next)),
+            Err(HttpError::TooLong(_)) => Err(self.failed(format!(
+                "its answer about the repository is longer than {} MiB",
+                LONGEST >> 20
+            ))),
+            Err(error) => Err(self.http_error(error)),
         }
-        let weights = self.weights(&download.folder, &sizes)?;
-        let small = sizes
-            .keys()
-            .filter(|name| is_wanted(name) && name.as_str() != INDEX);
-        let names: Vec<String> = small.cloned().chain(weights).collect();
-        download.total = download.bytes
-            + names
-                .iter()
-                .map(|name| sizes.get(name).unwrap_or(&0))
-                .sum::<u64>();
-        for name in &names {
-            download.file(name)?;
+    }
+
+    /// The commit of the revision, and its files.
+    fn list(&self, silence: Duration) -> Result<(String, Listing), HubError> {
+        let in_words = |reason| self.failed(reason);
+        let about = self.address(&["api", "models"], &["revision", self.revision]);
+        let (answer, _) = self.get_all(&about, LONGEST, silence)?;
+        let commit = commit(&answer).map_err(in_words)?;
+        let mut listing = Listing::default();
+        let mut page = Some(self.address(&["api", "models"], &["tree", &commit]));
+        let mut left = LONGEST;
+        let mut pages = 0;
+        while let Some(url) = page {
+            pages += 1;
+            if pages > MOST_PAGES {
+                return Err(self.failed(format!("its list of files has more than {MOST_PAGES} pages")));
+            }
+            let (answer, next) = self.get_all(&url, left, silence)?;
+            left -= answer.len() as u64;
+            listing.add(&answer).map_err(in_words)?;
+            page = next;
         }
-        let folder = download.folder;
-        self.write_ref(&commit)?;
+        Ok((commit, listing))
+    }
+
+    fn files(&mut self, commit: &str, listing: &Listing) -> Result<PathBuf, HubError> {
+        if listing.get("config.json").is_none() {
+            return Err(self.not_a_model("`config.json`", listing));
+        }
+        let store =
+            Store::open(&self.hub.cache, &self.folder_name()).map_err(|error| self.disk_error(&error))?;
+        let folder = self.home.join("snapshots").join(commit);
+        if let Some(index) = listing.get(INDEX) {
+            self.file(&store, commit, INDEX, index)?;
+        }
+        let weights = self.weights(&folder, listing)?;
+        let small = listing
+            .names()
+            .filter(|name| is_wanted(name) && *name != INDEX)
+            .map(str::to_owned);
+        let names: Vec<String> = small.chain(weights).collect();
+        let files: Vec<(&str, &Listed)> = names
+            .iter()
+            .filter_map(|name| Some((name.as_str(), listing.get(name)?)))
+            .collect();
+        let sizes = files.iter().map(|(_, listed)| listed.size);
+        self.total = sizes.fold(self.bytes, u64::saturating_add);
+        for (name, listed) in files {
+            self.file(&store, commit, name, listed)?;
+        }
+        if !is_commit(self.revision) {
+            let written = store.write_ref(self.revision, commit);
+            written.map_err(|error| self.disk_error(&error))?;
+        }
         Ok(folder)
     }
 
+    fn folder_name(&self) -> String {
+        let name = self.home.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// The weight files: those that the index lists, or the single one, or all.
-    fn weights(&self, folder: &Path, sizes: &BTreeMap<String, u64>) -> Result<Vec<String>, HubError> {
-        let mut names: Vec<String> = if sizes.contains_key(INDEX) {
+    fn weights(&self, folder: &Path, listing: &Listing) -> Result<Vec<String>, HubError> {
+        let mut names: Vec<String> = if listing.get(INDEX).is_some() {
             let index = read_json(&folder.join(INDEX)).map_err(|error| self.failed(error.to_string()))?;
             let map = weight_map(&index.unwrap_or_default());
             map.map_err(|problem| self.failed(format!("`{INDEX}`: {problem}")))?
                 .into_values()
                 .collect()
-        } else if sizes.contains_key("model.safetensors") {
-            vec!["model.safetensors".to_owned()]
+        } else if listing.get(SINGLE).is_some() {
+            vec![SINGLE.to_owned()]
         } else {
-            sizes
-                .keys()
-                .filter(|name| name.ends_with(".safetensors"))
-                .cloned()
-                .collect()
+            let names = listing.names().filter(|name| name.ends_with(".safetensors"));
+            names.map(str::to_owned).collect()
         };
         names.sort_unstable();
         names.dedup();
-        match names.iter().find(|name| !sizes.contains_key(*name)) {
+        match names.iter().find(|name| listing.get(name).is_none()) {
             Some(absent) => Err(self.failed(format!(
-                "`{INDEX}` lists `{absent}`, which the repository does not have"
+                "`{INDEX}` lists `{}`, which the repository does not have",
+                crate::http::shown(absent)
             ))),
-            None if names.is_empty() => Err(self.not_a_model("safetensors weights", sizes)),
+            None if names.is_empty() => Err(self.not_a_model("safetensors weights", listing)),
             None => Ok(names),
         }
     }
 
-    /// Remembers which commit the revision is, so that it is found without the network.
-    fn write_ref(&self, commit: &str) -> Result<(), HubError> {
-        if is_commit(&self.revision) {
-            return Ok(());
+    /// Lets the snapshot have a file: as it is here, or fetched.
+    fn file(&mut self, store: &Store, commit: &str, name: &str, listed: &Listed) -> Result<(), HubError> {
+        let oid = listed
+            .oid
+            .as_ref()
+            .filter(|_| is_file_name(name))
+            .ok_or_else(|| {
+                self.failed(format!(
+                    "it lists `{name}` without a hash that its bytes could be checked with"
+                ))
+            })?;
+        let wanted = Wanted {
+            commit,
+            name,
+            oid,
+            size: listed.size,
+        };
+        let path = self.home.join("snapshots").join(commit).join(name);
+        if !self.is_here(&path, &wanted) {
+            let blob = store.blob(oid).map_err(|error| self.disk_error(&error))?;
+            if !self.is_here(&blob, &wanted) {
+                self.fetch_file(store, &wanted)?;
+            }
+            let linked = store.link(commit, name, oid);
+            linked.map_err(|error| self.disk_error(&error))?;
         }
-        let path = self.home.join("refs").join(&self.revision);
-        let folder = path.parent().unwrap_or(&self.home);
-        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, commit));
-        written.map_err(|error| self.failed(format!("cannot write `{}`: {error}", path.display())))
+        self.bytes = self.bytes.saturating_add(listed.size);
+        Ok(())
     }
 
-    fn alive(&self) {
-        let _ = self.sender.send(Message::Alive);
+    /// Whether a file has the bytes that it should have. It is read only if nobody did since it last changed.
+    fn is_here(&mut self, path: &Path, wanted: &Wanted) -> bool {
+        let Wanted { oid, size, .. } = *wanted;
+        // A link to another blob is another file.
+        if blob_of(path).is_some_and(|(other, _)| other != *oid)
+            || !std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == size)
+        {
+            return false;
+        }
+        // Where nothing can be remembered, nothing could be repaired either.
+        let Some(mut checked) = Checked::open(&self.hub.cache, &self.home) else {
+            return true;
+        };
+        if checked.has(oid, path) {
+            return true;
+        }
+        let read = &mut |bytes| self.report(wanted, true, bytes);
+        let sound = is_sound(oid, path, read).unwrap_or(false);
+        if sound {
+            checked.add(oid, path);
+        }
+        sound
+    }
+
+    fn report(&mut self, wanted: &Wanted, is_check: bool, file_bytes: u64) {
+        let bytes = self.bytes.saturating_add(file_bytes);
+        (self.progress)(&Progress {
+            file: wanted.name.to_owned(),
+            is_check,
+            file_bytes,
+            file_total: wanted.size,
+            bytes,
+            total: self.total.max(bytes),
+        });
+    }
+
+    /// Fetches a file, or waits for another process that does. What is left of an earlier attempt is gone on with; if that does not
+    /// come out right, it is fetched from its beginning.
+    fn fetch_file(&mut self, store: &Store, wanted: &Wanted) -> Result<(), HubError> {
+        let claim = self.claim(store, wanted)?;
+        let blob = store.blob(wanted.oid).map_err(|error| self.disk_error(&error))?;
+        // It may have come while another process was waited for.
+        if self.is_here(&blob, wanted) {
+            return Ok(());
+        }
+        let left_over = std::fs::symlink_metadata(&claim.partial).map_or(0, |found| found.len());
+        match self.download(&claim, wanted) {
+            Err(HubError::WrongBytes { .. } | HubError::WrongSize { .. } | HubError::TooLong { .. })
+                if left_over > 0 =>
+            {
+                self.download(&claim, wanted)
+            }
+            done => done,
+        }?;
+        if let Some(mut checked) = Checked::open(&self.hub.cache, &self.home) {
+            checked.add(wanted.oid, &blob);
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, store: &Store, wanted: &Wanted) -> Result<Claim, HubError> {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let mut seen = 0;
+        let mut since = Instant::now();
+        loop {
+            match store.lock(wanted.oid) {
+                Ok(Some(claim)) => return Ok(claim),
+                Ok(None) => {}
+                Err(error) => return Err(self.disk_error(&error)),
+            }
+            let bytes = store.partial_size(wanted.oid);
+            if bytes != seen {
+                (seen, since) = (bytes, Instant::now());
+                self.report(wanted, false, bytes.min(wanted.size));
+            } else if since.elapsed() > self.hub.patience {
+                return Err(HubError::Busy {
+                    repo: self.repo.to_owned(),
+                    file: wanted.name.to_owned(),
+                    seconds: self.hub.patience.as_secs(),
+                });
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn download(&mut self, claim: &Claim, wanted: &Wanted) -> Result<(), HubError> {
+        let Wanted { oid, size, .. } = *wanted;
+        let mut file = claim.open().map_err(|error| self.disk_error(&error))?;
+        // Nothing of a file that is too long can be right.
+        let here = file.metadata().map_or(0, |found| found.len());
+        let here = if here > size { 0 } else { here };
+        let mut hasher = oid.hasher(size);
+        let mut done = hash(&file, here, &mut hasher, &mut |bytes| {
+            self.report(wanted, true, bytes)
+        })
+        .map_err(|error| self.disk_error(&error))?;
+        if done < size {
+            let mut answer = self.ask_for(wanted, done)?;
+            if done > 0 && !continues(&answer, done) {
+                (done, hasher) = (0, oid.hasher(size));
+                // It cannot go on from here, and did not begin anew by itself either.
+                if matches!(answer.status, 206 | 416) {
+                    answer = self.ask_for(wanted, 0)?;
+                }
+            }
+            self.check_status(&answer, Some(wanted.name))?;
+            let left = size - done;
+            if answer.length().is_some_and(|length| length > left) {
+                claim.discard();
+                return Err(self.too_long(wanted));
+            }
+            file.set_len(done)
+                .and_then(|()| file.seek(SeekFrom::Start(done)))
+                .map_err(|error| self.disk_error(&error))?;
+            let mut buffer = vec![0; 256 << 10];
+            loop {
+                let read = answer.read(&mut buffer).map_err(|error| self.http_error(error))?;
+                if read == 0 {
+                    break;
+                }
+                if read as u64 > size - done {
+                    claim.discard();
+                    return Err(self.too_long(wanted));
+                }
+                file.write_all(&buffer[..read])
+                    .map_err(|error| self.disk_error(&error))?;
+                hasher.update(&buffer[..read]);
+                done += read as u64;
+                self.report(wanted, false, done);
+            }
+            // Without a length, an end that comes too early cannot be told from a connection that broke.
+            if done < size && answer.length().is_none() {
+                return Err(self.http_error(HttpError::HungUp));
+            }
+        }
+        if done != size {
+            claim.discard();
+            return Err(HubError::WrongSize {
+                repo: self.repo.to_owned(),
+                file: wanted.name.to_owned(),
+                expected: size,
+                found: done,
+            });
+        }
+        let found = hasher.finish();
+        if found != oid.digits() {
+            claim.discard();
+            return Err(HubError::WrongBytes {
+                endpoint: self.hub.endpoint.clone(),
+                repo: self.repo.to_owned(),
+                file: wanted.name.to_owned(),
+                kind: oid.kind(),
+                expected: oid.digits().to_owned(),
+                found,
+            });
+        }
+        claim.finish(&file).map_err(|error| self.disk_error(&error))
+    }
+
+    /// Asks for a file's bytes, from one on.
+    fn ask_for(&self, wanted: &Wanted, from: u64) -> Result<Answer, HubError> {
+        let url = self.address(&[], &["resolve", wanted.commit, wanted.name]);
+        self.get(&url, from, self.hub.patience, None)
+    }
+
+    fn too_long(&self, wanted: &Wanted) -> HubError {
+        HubError::TooLong {
+            endpoint: self.hub.endpoint.clone(),
+            repo: self.repo.to_owned(),
+            file: wanted.name.to_owned(),
+            expected: wanted.size,
+        }
+    }
+
+    /// What a status means, when it does not mean that all is well.
+    fn check_status(&self, answer: &Answer, file: Option<&str>) -> Result<(), HubError> {
+        let (endpoint, repo) = (self.hub.endpoint.clone(), self.repo.to_owned());
+        let code = answer.header("x-error-code").unwrap_or_default();
+        let has_token = self.hub.token.is_some();
+        Err(match answer.status {
+            200..=299 => return Ok(()),
+            401 | 403 if code != "RepoNotFound" && has_token && !is_private(&self.endpoint) => {
+                HubError::TokenWithheld { endpoint, repo }
+            }
+            // The hub answers 401 for what does not exist too, and tells the two apart in a header.
+            401 | 403 if code != "RepoNotFound" => HubError::Gated {
+                endpoint,
+                repo,
+                has_token,
+            },
+            401 | 403 | 404 if file.is_none() => HubError::NotFound {
+                endpoint,
+                repo,
+                revision: self.revision.to_owned(),
+            },
+            status @ (429 | 500..) => HubError::Unwell {
+                endpoint,
+                repo,
+                status,
+            },
+            status => self.failed(match file {
+                Some(file) => format!("it answers with status {status} for `{file}`, which it lists"),
+                None => format!("it answers with status {status}"),
+            }),
+        })
+    }
+
+    fn http_error(&self, error: HttpError) -> HubError {
+        let (endpoint, repo) = (self.hub.endpoint.clone(), self.repo.to_owned());
+        match error {
+            HttpError::Unreachable(reason) => HubError::Unreachable {
+                endpoint,
+                repo,
+                reason,
+            },
+            HttpError::Silent(silence) => HubError::Stalled {
+                endpoint,
+                repo,
+                seconds: silence.as_secs(),
+            },
+            HttpError::HungUp => HubError::HungUp { endpoint, repo },
+            other => self.failed(other.to_string()),
+        }
+    }
+
+    fn disk_error(&self, error: &std::io::Error) -> HubError {
+        HubError::Disk {
+            cache: self.hub.cache.clone(),
+            repo: self.repo.to_owned(),
+            reason: error.to_string(),
+        }
     }
 
     fn failed(&self, reason: String) -> HubError {
         HubError::Failed {
             endpoint: self.hub.endpoint.clone(),
-            repo: self.repo.clone(),
+            repo: self.repo.to_owned(),
             reason,
         }
     }
 
-    fn not_a_model(&self, what: &'static str, sizes: &BTreeMap<String, u64>) -> HubError {
-        const SHOWN: usize = 12;
-        let found: Vec<&str> = sizes.keys().take(SHOWN).map(String::as_str).collect();
+    fn not_a_model(&self, what: &'static str, listing: &Listing) -> HubError {
         HubError::NotAModel {
-            repo: self.repo.clone(),
+            repo: self.repo.to_owned(),
             what,
-            found: if found.is_empty() {
-                "nothing".to_owned()
-            } else {
-                found.join(", ")
-            },
-        }
-    }
-
-    fn error(&self, error: HFError) -> HubError {
-        let (endpoint, repo) = (self.hub.endpoint.clone(), self.repo.clone());
-        let hidden = |code: &Option<String>| code.as_deref() == Some("RepoNotFound");
-        match error {
-            // The hub answers 401 for what does not exist too, and tells the two apart in a header.
-            HFError::AuthRequired { context } | HFError::Forbidden { context }
-                if !hidden(&context.error_code) =>
-            {
-                HubError::Gated {
-                    endpoint,
-                    repo,
-                    has_token: self.hub.token.is_some(),
-                }
-            }
-            HFError::AuthRequired { .. }
-            | HFError::Forbidden { .. }
-            | HFError::RepoNotFound { .. }
-            | HFError::RevisionNotFound { .. } => HubError::NotFound {
-                endpoint,
-                repo,
-                revision: self.revision.clone(),
-            },
-            HFError::Request { source, .. } => HubError::Unreachable {
-                endpoint,
-                repo,
-                reason: causes(&source),
-            },
-            other => self.failed(causes(&other)),
+            found: listing.in_words(),
         }
     }
 }
 
-/// An error with what caused it: transport errors say little by themselves.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// Fetches files one after another: a large file is fetched in parallel parts where the hub supports that.
-struct Download<'a> {
-    fetch: &'a Fetch,
-    remote: &'a HFRepositorySync<RepoTypeModel>,
+/// A file to be had.
+struct Wanted<'a> {
     commit: &'a str,
-    /// The snapshot's folder.
-    folder: PathBuf,
-    sizes: &'a BTreeMap<String, u64>,
-    bytes: u64,
-    total: u64,
+    name: &'a str,
+    oid: &'a Oid,
+    size: u64,
 }
 
-impl Download<'_> {
-    /// Fetches a file unless it is there, and checks its size.
-    fn file(&mut self, name: &str) -> Result<(), HubError> {
-        let expected = self.sizes.get(name).copied().unwrap_or(0);
-        let path = self.folder.join(name);
-        let size = || std::fs::metadata(&path).map(|found| found.len()).ok();
-        // A file of another size would otherwise be taken for complete for ever.
-        if size().is_some_and(|found| found != expected) {
-            self.discard(&path);
-        }
-        let progress = Reporter {
-            sender: self.fetch.sender.clone(),
-            file: name.to_owned(),
-            file_total: expected,
-            before: self.bytes,
-            total: self.total,
-        };
-        let request = self
-            .remote
-            .download_file()
-            .filename(name)
-            .revision(self.commit)
-            .progress(progress);
-        request.send().map_err(|error| self.fetch.error(error))?;
-        let found = size().unwrap_or(0);
-        if found != expected {
-            self.discard(&path);
-            return Err(HubError::WrongSize {
-                repo: self.fetch.repo.clone(),
-                file: name.to_owned(),
-                expected,
-                found,
-            });
-        }
-        self.bytes += expected;
-        self.fetch.alive();
-        Ok(())
-    }
-
-    /// Removes a file of the snapshot, and the blob that it links to.
-    fn discard(&self, path: &Path) {
-        if let Ok(target) = std::fs::canonicalize(path)
-            && target.starts_with(std::fs::canonicalize(&self.fetch.home).unwrap_or_default())
-        {
-            let _ = std::fs::remove_file(target);
-        }
-        let _ = std::fs::remove_file(path);
-    }
-}
-
-/// Passes the client's events on.
-struct Reporter {
-    sender: SyncSender<Message>,
-    file: String,
-    file_total: u64,
-    /// Bytes of the files before this one.
-    before: u64,
-    total: u64,
-}
-
-impl ProgressHandler for Reporter {
-    fn on_progress(&self, event: &ProgressEvent) {
-        let bytes = match event {
-            ProgressEvent::Download(DownloadEvent::Progress { files }) => {
-                files.last().map(|file| file.bytes_completed)
-            }
-            ProgressEvent::Download(DownloadEvent::AggregateProgress { bytes_completed, .. }) => {
-                Some(*bytes_completed)
-            }
-            _ => None,
-        };
-        let message = bytes.map_or(Message::Alive, |bytes| {
-            let file_bytes = bytes.min(self.file_total);
-            Message::Progress(Progress {
-                file: self.file.clone(),
-                file_bytes,
-                file_total: self.file_total,
-                bytes: self.before + file_bytes,
-                total: self.total.max(self.before + file_bytes),
-            })
-        });
-        let _ = self.sender.send(message);
-    }
+/// Whether an answer goes on from a byte.
+fn continues(answer: &Answer, from: u64) -> bool {
+    let start = format!("bytes {from}-");
+    let range = answer.header("content-range");
+    answer.status == 206 && range.is_some_and(|range| range.starts_with(&start))
 }

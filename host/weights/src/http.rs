@@ -1,0 +1,400 @@
+//! Getting what lies at an address, from a server that may lie, stall or hang up.
+//!
+//! Everything that Monocle fetches goes through [`Client::get`]. Where it may go is the caller's to say, for the first address and for
+//! each that a redirect leads to ([`Route`]); so is how long it may take ([`Limits`]). A body is read only as far as the caller
+//! allows. Nothing is tried twice: what failed is said at once.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use ureq::http::HeaderMap;
+use ureq::{Agent, Proxy, Timeout};
+use url::{Host, Url};
+
+/// Longest time for one connection to come about.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// What an address may lead to: `from` is where a redirect came from, or nothing for the first address. Words say why not.
+pub type Route<'a> = &'a dyn Fn(Option<&Url>, &Url) -> Result<(), String>;
+
+/// How much patience there is.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The longest silence.
+    pub silence: Duration,
+    /// All of it: connections, redirects, and the body; none: as long as bytes come.
+    pub total: Option<Duration>,
+    /// How many redirects are followed.
+    pub redirects: usize,
+}
+
+/// What to get.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The address.
+    pub url: Url,
+    /// Proves who asks. It goes to the address's own server only, and only where [`is_private`] is true.
+    pub token: Option<&'a str>,
+    /// Bytes that are already here.
+    pub from: u64,
+    /// How long to wait.
+    pub limits: Limits,
+}
+
+/// Why nothing, or not all, came.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    /// Where it must not go.
+    #[error("`{url}` is not asked: {reason}")]
+    Refused {
+        /// The address, without its query.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// No connection.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Connected, and then nothing for too long.
+    #[error("it sent nothing for {} seconds", .0.as_secs_f32())]
+    Silent(Duration),
+    /// Longer than all of it may take.
+    #[error("it took more than {} seconds", .0.as_secs_f32())]
+    Slow(Duration),
+    /// The connection ended too early.
+    #[error("it hung up")]
+    HungUp,
+    /// More bytes than wanted.
+    #[error("it sends more than {0} bytes")]
+    TooLong(u64),
+    /// Redirects without end.
+    #[error("it redirects more than {0} times")]
+    Redirects(usize),
+    /// What is no HTTP, or not what was asked for.
+    #[error("its answer makes no sense: {0}")]
+    Malformed(String),
+}
+
+/// Whether nobody else can read what is sent there: it is encrypted, or stays on this machine.
+pub fn is_private(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => true,
+        "http" => is_loopback(url),
+        _ => false,
+    }
+}
+
+/// A [`Route`]: anywhere by https; by http only where the user named such a server, and then only to that very server, or on this machine.
+pub fn stay_encrypted(from: Option<&Url>, to: &Url) -> Result<(), String> {
+    let is_user_named = |from: &Url| from.scheme() == "http" && from.origin() == to.origin();
+    let on_this_machine = |from: &Url| from.scheme() == "http" && is_loopback(from) && is_loopback(to);
+    let named = from.is_none_or(|from| is_user_named(from) || on_this_machine(from));
+    match to.scheme() {
+        _ if from.is_some() && (!to.username().is_empty() || to.password().is_some()) => {
+            Err("a redirect must not name a user".to_owned())
+        }
+        "https" => Ok(()),
+        "http" if named => Ok(()),
+        "http" => Err("a redirect must stay on https".to_owned()),
+        other => Err(format!("only https and http are known, not {}", shown(other))),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        // RFC 6761, section 6.3: such names always mean this machine.
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// A server's words, as far as they may go into a message.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Asks servers; connections are kept between requests. Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY` and so on),
+/// but never for this machine itself.
+#[derive(Debug)]
+pub struct Client {
+    direct: Agent,
+    proxied: Option<Agent>,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        let agent = |proxy: Option<Proxy>| {
+            let roots = ureq::tls::TlsConfig::builder()
+                .root_certs(ureq::tls::RootCerts::PlatformVerifier)
+                .build();
+            Agent::config_builder()
+                .proxy(proxy)
+                .tls_config(roots)
+                .user_agent(concat!("monocle/", env!("CARGO_PKG_VERSION")))
+                // Bytes are checked as they come, so nobody may pack them on the way.
+                .accept_encoding("identity")
+                .http_status_as_error(false)
+                // Each redirect is looked at here first.
+                .max_redirects(0)
+                .build()
+                .new_agent()
+        };
+        Self {
+            direct: agent(None),
+            proxied: Proxy::try_from_env().map(|proxy| agent(Some(proxy))),
+        }
+    }
+}
+
+impl Client {
+    /// Asks for an address, follows redirects as far as `route` lets it, and returns the answer with its body unread.
+    pub fn get(&self, request: &Request, route: Route) -> Result<Answer, HttpError> {
+        let started = Instant::now();
+        let mut url = request.url.clone();
+        check(route, None, &url)?;
+        for _ in 0..=request.limits.redirects {
+            let answer = self.ask(request, &url, started)?;
+            if ![301, 302, 303, 307, 308].contains(&answer.status) {
+                return Ok(answer);
+            }
+            let target = answer
+                .header("location")
+                .ok_or_else(|| HttpError::Malformed("a redirect that leads nowhere".to_owned()))?;
+            let next = url
+                .join(target)
+                .map_err(|error| HttpError::Malformed(format!("a redirect to {}: {error}", shown(target))))?;
+            check(route, Some(&url), &next)?;
+            url = next;
+        }
+        Err(HttpError::Redirects(request.limits.redirects))
+    }
+
+    fn ask(&self, request: &Request, url: &Url, started: Instant) -> Result<Answer, HttpError> {
+        let limits = request.limits;
+        let left = match limits.total {
+            Some(total) => {
+                let left = total.saturating_sub(started.elapsed());
+                if left.is_zero() {
+                    return Err(HttpError::Slow(total));
+                }
+                Some(left)
+            }
+            None => None,
+        };
+        let agent = self
+            .proxied
+            .as_ref()
+            .filter(|_| !is_loopback(url))
+            .unwrap_or(&self.direct);
+        let mut call = agent
+            .get(url.as_str())
+            .config()
+            .timeout_resolve(Some(limits.silence.min(CONNECT)))
+            .timeout_connect(Some(limits.silence.min(CONNECT)))
+            .timeout_send_request(Some(limits.silence))
+            .timeout_recv_response(Some(limits.silence))
+            .timeout_per_read(Some(limits.silence))
+            .timeout_global(left)
+            .build();
+        if let Some(token) = request.token
+            && url.origin() == request.url.origin()
+            && is_private(url)
+        {
+            call = call.header("Authorization", format!("Bearer {token}"));
+        }
+        if request.from > 0 {
+            call = call.header("Range", format!("bytes={}-", request.from));
+        }
+        let (head, body) = call.call().map_err(|error| in_words(error, limits))?.into_parts();
+        Ok(Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: body.into_reader(),
+            limits,
+        })
+    }
+}
+
+fn check(route: Route, from: Option<&Url>, to: &Url) -> Result<(), HttpError> {
+    route(from, to).map_err(|reason| {
+        // A query may hold what proves who asks.
+        let mut url = to.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        let _ = url.set_password(None);
+        HttpError::Refused {
+            url: shown(url.as_str()),
+            reason,
+        }
+    })
+}
+
+/// What a server says.
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    headers: HeaderMap,
+    body: ureq::BodyReader<'static>,
+    limits: Limits,
+}
+
+impl Answer {
+    /// A header's value, where it is readable text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// How long the body will be, as the server says.
+    pub fn length(&self) -> Option<u64> {
+        self.header("content-length")?.parse().ok()
+    }
+
+    /// The next bytes of the body; none at its end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
+        self.body
+            .read(buffer)
+            .map_err(|error| in_words(error.into(), self.limits))
+    }
+
+    /// All of the body, which may have `most` bytes.
+    pub fn read_all(mut self, most: u64) -> Result<Vec<u8>, HttpError> {
+        let too_long = HttpError::TooLong(most);
+        if self.length().is_some_and(|length| length > most) {
+            return Err(too_long);
+        }
+        let mut bytes = Vec::new();
+        let read = self
+            .body
+            .by_ref()
+            .take(most.saturating_add(1))
+            .read_to_end(&mut bytes);
+        read.map_err(|error| in_words(error.into(), self.limits))?;
+        match bytes.len() as u64 > most {
+            true => Err(too_long),
+            false => Ok(bytes),
+        }
+    }
+}
+
+fn in_words(error: ureq::Error, limits: Limits) -> HttpError {
+    use std::io::ErrorKind;
+    match error {
+        ureq::Error::Timeout(Timeout::Global) => HttpError::Slow(limits.total.unwrap_or_default()),
+        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => HttpError::Unreachable(format!(
+            "no connection within {} seconds",
+            limits.silence.min(CONNECT).as_secs_f32()
+        )),
+        ureq::Error::Timeout(_) => HttpError::Silent(limits.silence),
+        ureq::Error::Io(error) => match error.kind() {
+            ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe => HttpError::HungUp,
+            _ => HttpError::Unreachable(causes(&error)),
+        },
+        ureq::Error::HostNotFound => HttpError::Unreachable("there is no such host".to_owned()),
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
+            HttpError::Malformed(shown(&causes(&error)))
+        }
+        other => HttpError::Unreachable(shown(&causes(&other))),
+    }
+}
+
+/// An error with what caused it: transport errors say little by themselves.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn tokens_go_only_where_nobody_else_reads_them() {
+        for private in [
+            "https://huggingface.co/x",
+            "http://127.0.0.1:1/",
+            "http://127.9.9.9/",
+            "http://[::1]:80/",
+            "http://localhost:8080/",
+            "http://LOCALHOST/",
+            "http://hub.localhost/",
+            // Other spellings of 127.0.0.1.
+            "http://2130706433/",
+            "http://0x7f.1/",
+        ] {
+            assert!(is_private(&url(private)), "{private}");
+        }
+        for public in [
+            "http://huggingface.co/",
+            "http://mirror/",
+            "http://192.168.0.1/",
+            "http://0.0.0.0/",
+            "http://localhost.example.org/",
+            "http://notlocalhost/",
+            "http://127.0.0.1.example.org/",
+            "http://127.0.0.1@example.org/",
+            "http://[2001:db8::1]/",
+            "ftp://localhost/",
+            "file:///etc/passwd",
+        ] {
+            assert!(!is_private(&url(public)), "{public}");
+        }
+    }
+
+    #[test]
+    fn redirects_stay_on_https() {
+        let may = |from: &str, to: &str| stay_encrypted(Some(&url(from)), &url(to)).is_ok();
+        assert!(may("https://a/x", "https://a/y"));
+        assert!(may("https://a/x", "https://cdn.b/y?signed"));
+        assert!(may("http://mirror/x", "https://a/y"));
+        assert!(may("http://mirror/x", "http://mirror/y"));
+        assert!(may("http://127.0.0.1:1/x", "http://localhost:2/y"));
+
+        assert!(!may("https://a/x", "http://a/x"));
+        assert!(!may("https://a/x", "http://127.0.0.1/x"));
+        assert!(!may("https://localhost/x", "http://localhost/x"));
+        assert!(!may("http://mirror/x", "http://169.254.169.254/latest"));
+        assert!(!may("http://mirror/x", "http://mirror:81/y"));
+        assert!(!may("http://127.0.0.1:1/x", "http://192.168.0.1/y"));
+        for other in [
+            "file:///etc/passwd",
+            "ftp://a/x",
+            "data:,x",
+            "https://user:word@a/x",
+        ] {
+            assert!(!may("https://a/x", other), "{other}");
+            assert!(!may("http://127.0.0.1:1/x", other), "{other}");
+        }
+        // What the user names.
+        assert!(stay_encrypted(None, &url("http://mirror/")).is_ok());
+        assert!(stay_encrypted(None, &url("file:///x")).is_err());
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_without_control_characters_and_not_at_length() {
+        assert_eq!(shown("a\x1b[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(shown(&"x".repeat(500)).chars().count(), 121);
+    }
+}

@@ -1,0 +1,189 @@
+//! What a server says of a repository: which commit a revision is, and which files it has.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::http::shown;
+use crate::hub::names::{Oid, is_commit, is_file_name, is_in_tree};
+
+/// The longest answer that is no file, all pages of a listing together.
+pub const LONGEST: u64 = 16 << 20;
+/// The most pages of a listing; the hub puts 1000 files on one.
+pub const MOST_PAGES: usize = 100;
+
+/// The commit that a revision is, from the answer about it.
+pub fn commit(answer: &[u8]) -> Result<String, String> {
+    #[derive(Deserialize)]
+    struct Info {
+        sha: Option<String>,
+    }
+    let info: Info = serde_json::from_slice(answer).map_err(|error| no_json(&error))?;
+    match info.sha {
+        Some(sha) if is_commit(&sha) => Ok(sha),
+        Some(sha) => Err(format!(
+            "it says that the revision is `{}`, which is no commit",
+            shown(&sha)
+        )),
+        None => Err("it does not say which commit the revision is".to_owned()),
+    }
+}
+
+/// A file of a repository, as listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its bytes.
+    pub size: u64,
+    /// What they hash to; none where the server does not say.
+    pub oid: Option<Oid>,
+}
+
+/// The files of a repository's root that could be wanted: their names are [`is_file_name`].
+#[derive(Debug, Default)]
+pub struct Listing {
+    files: BTreeMap<String, Listed>,
+    /// Some names of all, for messages.
+    seen: Vec<String>,
+}
+
+impl Listing {
+    /// Adds a page. A path that git cannot have is refused; what could be no file of a model is passed over.
+    pub fn add(&mut self, page: &[u8]) -> Result<(), String> {
+        #[derive(Deserialize)]
+        struct Entry {
+            r#type: String,
+            path: String,
+            size: Option<u64>,
+            oid: Option<String>,
+            lfs: Option<Lfs>,
+        }
+        #[derive(Deserialize)]
+        struct Lfs {
+            oid: String,
+        }
+        const SHOWN: usize = 12;
+        let entries: Vec<Entry> = serde_json::from_slice(page).map_err(|error| no_json(&error))?;
+        for entry in entries {
+            if !is_in_tree(&entry.path) {
+                return Err(format!(
+                    "it lists `{}`, which no repository can have",
+                    shown(&entry.path)
+                ));
+            }
+            if entry.r#type != "file" {
+                continue;
+            }
+            if self.seen.len() < SHOWN {
+                self.seen.push(shown(&entry.path));
+            }
+            if !is_file_name(&entry.path) {
+                continue;
+            }
+            let oid = match &entry.lfs {
+                Some(lfs) => Oid::sha256(&lfs.oid),
+                None => entry.oid.as_deref().and_then(Oid::git),
+            };
+            let size = entry.size.unwrap_or(0);
+            self.files.insert(entry.path, Listed { size, oid });
+        }
+        Ok(())
+    }
+
+    /// A file.
+    pub fn get(&self, name: &str) -> Option<&Listed> {
+        self.files.get(name)
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Some of what there is, for messages.
+    pub fn in_words(&self) -> String {
+        match self.seen.is_empty() {
+            true => "nothing".to_owned(),
+            false => self.seen.join(", "),
+        }
+    }
+}
+
+/// The address of a listing's next page, from the header `Link`. Only where it goes on is taken from it.
+pub fn next_page(current: &Url, link: &str) -> Option<Url> {
+    let is_next = |part: &&str| part.contains("rel=\"next\"");
+    let part = link.split(',').find(is_next)?;
+    let target = part.split_once('<')?.1.split_once('>')?.0;
+    let target = current.join(target).ok()?;
+    let mut next = current.clone();
+    next.set_query(Some(target.query()?));
+    Some(next)
+}
+
+fn no_json(error: &serde_json::Error) -> String {
+    format!("its answer makes no sense: {}", shown(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_asked_of_the_same_server() {
+        let current = Url::parse("https://hub/api/models/a/b/tree/c").unwrap();
+        let next = |link: &str| next_page(&current, link).map(String::from);
+        let expected = Some("https://hub/api/models/a/b/tree/c?cursor=x%3D".to_owned());
+        assert_eq!(
+            next("<https://hub/api/models/a/b/tree/c?cursor=x%3D>; rel=\"next\""),
+            expected
+        );
+        assert_eq!(
+            next("<http://127.0.0.1/evil?cursor=x%3D>; rel=\"next\""),
+            expected
+        );
+        assert_eq!(next("<https://hub/x?y>; rel=\"prev\""), None);
+        assert_eq!(next("<https://hub/x>; rel=\"next\""), None);
+        assert_eq!(next("rel=\"next\""), None);
+    }
+
+    #[test]
+    fn large_files_have_sha256_and_small_ones_a_git_hash() {
+        let (git, sha256) = ("a".repeat(40), "b".repeat(64));
+        let page = json!([
+            { "type": "file", "path": "small.json", "size": 3, "oid": git },
+            { "type": "file", "path": "large.safetensors", "size": 5, "oid": git, "lfs": { "oid": sha256, "size": 5 } },
+            { "type": "file", "path": "lied.json", "size": 1, "oid": "../../x" },
+            { "type": "file", "path": "lied.safetensors", "size": 1, "oid": git, "lfs": { "oid": git } },
+            { "type": "directory", "path": "onnx", "oid": git, "size": 0 },
+            { "type": "file", "path": "onnx/model.json", "size": 1, "oid": git },
+        ]);
+        let mut listing = Listing::default();
+        listing.add(page.to_string().as_bytes()).unwrap();
+        let oid = |name: &str| listing.get(name).unwrap().oid.clone();
+        assert_eq!(oid("small.json"), Oid::git(&git));
+        assert_eq!(oid("large.safetensors"), Oid::sha256(&sha256));
+        assert_eq!((oid("lied.json"), oid("lied.safetensors")), (None, None));
+        assert_eq!(listing.names().count(), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_lists_only_names_of_files_come_out(paths in proptest::collection::vec("(?s).{0,8}|[./a]{0,8}|[a-z.]{1,9}", 0..5)) {
+            let page: Vec<_> = paths.iter().map(|path| json!({ "type": "file", "path": path, "size": 1 })).collect();
+            let mut listing = Listing::default();
+            let _ = listing.add(json!(page).to_string().as_bytes());
+            prop_assert!(listing.names().all(is_file_name));
+        }
+
+        #[test]
+        fn no_answer_makes_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), text in "[\\[\\]{}\",:a-z0-9]{0,40}") {
+            for answer in [bytes.as_slice(), text.as_bytes()] {
+                let _ = commit(answer);
+                let _ = Listing::default().add(answer);
+            }
+        }
+    }
+}

@@ -139,7 +139,7 @@ fn surroundings(report: &Report) -> Vec<String> {
     }
     let mut lines = vec![line, format!("flags: {}", machine.vector_flags().join(" "))];
     lines.push(format!(
-        "probe: {} threads, {} MiB{}{}",
+        "probe: threads {}, {} MiB{}{}",
         report.probe.threads,
         report.probe.bytes >> 20,
         if report.probe.file.is_some() {

@@ -1,7 +1,7 @@
 //! `monocle-paired`: compares the speed of two commands, run in turns.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -102,12 +102,18 @@ fn run(arguments: Arguments) -> Result<()> {
         .transpose()?;
     let running = Running::default();
     end_with_command(running.clone())?;
-    let report = compare(&settings(arguments), &running, &mut |event| eprintln!("{event}"))?;
-    print!("{}", table(&report));
+    let report = compare(&settings(arguments), &running, &mut |event| {
+        // If nobody reads it, nobody needs it.
+        let _ = writeln!(io::stderr(), "{event}");
+    })?;
     if let Some(file) = &mut json {
         write_json(file, &report).context("writing the JSON file")?;
     }
-    Ok(())
+    let mut output = io::stdout().lock();
+    output
+        .write_all(table(&report).as_bytes())
+        .and_then(|()| output.flush())
+        .context("cannot write to standard output")
 }
 
 fn settings(arguments: Arguments) -> Settings {

@@ -200,6 +200,25 @@ fn an_old_report_stays_until_there_is_a_new_one() {
 }
 
 #[test]
+fn an_output_that_is_full_loses_no_report() {
+    let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else {
+        return; // Only Linux has one.
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let output = paired()
+        .args(["--a", "true", "--b", "true", "--json"])
+        .arg(&file)
+        .stdout(full)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("cannot write to standard output"), "{errors}");
+    assert!(serde_json::from_slice::<Value>(&fs::read(&file).unwrap()).is_ok());
+}
+
+#[test]
 fn ending_the_program_ends_its_command() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("process");

@@ -109,12 +109,28 @@ pub fn open_manifest_within(text: &str, memory_limit: usize) -> Model {
     try_open(text, options, engine()).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// As [`open_manifest`], with the plugins that were built for this version of the contract: see `tests/frozen`.
+pub fn open_frozen(version: &str, text: &str) -> Model {
+    let folder = root().join("tests/frozen").join(version);
+    try_open_in(vec![folder], text, OpenOptions::default(), engine())
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn try_open(text: &str, options: OpenOptions, engine: Box<dyn Backend>) -> Result<Model, ModelError> {
+    try_open_in(vec![plugins(), test_plugins()], text, options, engine)
+}
+
+fn try_open_in(
+    plugins: Vec<PathBuf>,
+    text: &str,
+    options: OpenOptions,
+    engine: Box<dyn Backend>,
+) -> Result<Model, ModelError> {
     let declaration = Declaration {
         manifest: Manifest::from_str(text, "test.toml")?,
         declared_by: "test.toml".to_owned(),
     };
-    let places = places_with(vec![plugins(), test_plugins()]);
+    let places = places_with(plugins);
     Model::open(&places, &declaration, options, engine, &mut |_| {})
 }
 

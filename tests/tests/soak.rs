@@ -1,11 +1,18 @@
-//! Five hundred requests one after another: memory is level at the end. The process's memory is looked at, so nothing else runs in it.
+//! Five hundred requests one after another, or as many as `MONOCLE_SOAK_REQUESTS` says: memory is level at the end. The process's memory is looked at, so nothing else runs in it.
 
 use monocle_runtime::generate::{Flow, GenerateOptions};
 use monocle_runtime::request::prepare::Request;
 use monocle_tests::pictures::grey;
 use monocle_tests::project;
 
-const REQUESTS: usize = 500;
+/// Requests, a multiple of the period.
+fn requests() -> usize {
+    let asked = std::env::var("MONOCLE_SOAK_REQUESTS");
+    let asked = asked.map_or(500, |text| {
+        text.parse().expect("MONOCLE_SOAK_REQUESTS is a number")
+    });
+    usize::max(asked / PERIOD, 6) * PERIOD
+}
 
 /// Requests come round in this many sizes; what is compared is where the same one has come before.
 const PERIOD: usize = 50;
@@ -28,11 +35,12 @@ fn request(number: usize) -> Request {
 }
 
 #[test]
-fn five_hundred_requests_leave_memory_level() {
+fn many_requests_leave_memory_level() {
+    let requests = requests();
     let mut model = project::open_folder(&project::root().join("models/shapes"));
     let mut resident = Vec::new();
     let (mut active, mut held) = (Vec::new(), Vec::new());
-    for number in 0..REQUESTS {
+    for number in 0..requests {
         let options = GenerateOptions {
             max_tokens: 1 + number % PERIOD % 6,
             sampling: Default::default(),
@@ -52,7 +60,7 @@ fn five_hundred_requests_leave_memory_level() {
     // on nothing is added, but an engine that drops prepared programs now and then does so at other requests. A leak of 20
     // bytes a request would show.
     let most = |bytes: &[usize]| bytes.iter().copied().max().unwrap();
-    let (early, late) = (PERIOD * 2..PERIOD * 4, REQUESTS - PERIOD * 2..REQUESTS);
+    let (early, late) = (PERIOD * 2..PERIOD * 4, requests - PERIOD * 2..requests);
     assert!(
         most(&active[late.clone()]) <= most(&active[early.clone()]) + 6000,
         "{active:?}"
@@ -63,7 +71,7 @@ fn five_hundred_requests_leave_memory_level() {
     );
     // The process: allocators keep pages back as they like, but not more and more. A leak of 20 kB a request would show.
     if !resident.is_empty() {
-        assert_eq!(resident.len(), REQUESTS);
+        assert_eq!(resident.len(), requests);
         let (early, late) = (most(&resident[early]), most(&resident[late]));
         assert!(
             late < early + (6 << 20),

@@ -4,6 +4,8 @@ mod macos;
 mod mirror;
 mod mlx;
 mod process;
+mod tools;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +23,9 @@ cargo xtask test            build, then run all tests and checks
 cargo xtask test --engine mlx      the tests of the engine `mlx` (elsewhere than on macOS: on MLX's build for processors)
 cargo xtask run --engine mlx ARGS  build the program with the engine `mlx` too, and run `monocle ARGS` (`run MODEL --engine mlx ..`)
 cargo xtask bench --engine mlx NAME [ARGS]  a bench of `benches` on the engine `mlx`
-cargo xtask check-macos     check, from here, what only macOS builds";
+cargo xtask check-macos     check, from here, what only macOS builds
+cargo xtask verify [PART..] what is too slow for `test`: fuzzing, long soaks; results are noted in docs/verification.md
+cargo xtask tools           a Python environment for the scripts that make reference answers, under the target folder";
 
 const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -60,6 +64,11 @@ fn main() -> Result<()> {
             other => bail!("expected `cargo xtask bench --engine mlx NAME [ARGS]`, found {other:?}"),
         },
         "check-macos" => macos::check(&target_folder()),
+        "verify" => {
+            build_plugins()?;
+            verify::verify(&target_folder(), rest)
+        }
+        "tools" => tools::prepare(&target_folder()),
         "" | "help" | "--help" => {
             println!("{HELP}");
             Ok(())

@@ -40,6 +40,17 @@ pub fn test(target: &Path) -> Result<()> {
     run(command.args(["--", "-D", "warnings"]))
 }
 
+/// Runs one further test on this engine.
+pub fn test_one(target: &Path, name: &str) -> Result<()> {
+    let mut command = cargo_command();
+    command.args(["test", "--release", "--workspace"]);
+    prepare(&mut command, target)?;
+    command.args(["--test", name]);
+    command.env("MONOCLE_TEST_ENGINE", "mlx");
+    command.env("RUST_TEST_THREADS", "1");
+    run(&mut command)
+}
+
 /// Builds the program with this engine, and runs it.
 pub fn program(target: &Path, arguments: &[String]) -> Result<()> {
     let mut build = cargo_command();

@@ -1,0 +1,161 @@
+//! `cargo xtask verify`: what is too slow for every change. It is run by hand before something is called done, and writes down
+//! what came out and when.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{cargo_command, output, run, works, write_if_changed};
+
+/// Where results stand.
+const PAGE: &str = "docs/verification.md";
+
+/// Seconds of fuzzing for each target.
+const FUZZING: u32 = 120;
+
+/// One thing to verify.
+struct Part {
+    name: &'static str,
+    what: &'static str,
+    run: fn(&Path) -> Result<()>,
+}
+
+const PARTS: [Part; 3] = [
+    Part {
+        name: "fuzz",
+        what: "each fuzz target for two minutes: manifests, headers of safetensors files",
+        run: fuzz,
+    },
+    Part {
+        name: "soak",
+        what: "5,000 requests one after another: memory is level at the end",
+        run: soak,
+    },
+    Part {
+        name: "shapes-mlx",
+        what: "all reference answers of the demo model on the engine `mlx`, in the precision that it is stored in",
+        run: shapes_on_mlx,
+    },
+];
+
+/// Runs the parts of these names, or all; every part is tried, whatever became of those before it.
+pub fn verify(target: &Path, names: &[String]) -> Result<()> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| PARTS.iter().all(|part| part.name != **name))
+    {
+        let known: Vec<_> = PARTS.iter().map(|part| part.name).collect();
+        bail!("there is no part `{unknown}`; the parts are {}", known.join(", "));
+    }
+    let chosen = PARTS
+        .iter()
+        .filter(|part| names.is_empty() || names.iter().any(|name| name == part.name));
+    let mut failed = Vec::new();
+    for part in chosen {
+        println!("verify {}: {}", part.name, part.what);
+        let started = Instant::now();
+        let result = (part.run)(target);
+        let seconds = started.elapsed().as_secs();
+        let outcome = match &result {
+            Ok(()) => format!("passed in {seconds} s"),
+            Err(error) => format!("FAILED after {seconds} s: {}", first_line(&format!("{error:#}"))),
+        };
+        println!("verify {}: {outcome}", part.name);
+        note(part.name, &outcome)?;
+        if result.is_err() {
+            failed.push(part.name);
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => bail!("not verified: {}", failed.join(", ")),
+    }
+}
+
+fn fuzz(target: &Path) -> Result<()> {
+    if !works(Command::new("cargo").args(["+nightly", "fuzz", "--version"])) {
+        bail!(
+            "fuzzing needs a nightly compiler and cargo-fuzz: `rustup toolchain install nightly`, `cargo install cargo-fuzz`"
+        );
+    }
+    let target = target.canonicalize().context("finding the target folder")?;
+    for (folder, name) in [("plugin-api/manifest", "manifest"), ("host/weights", "header")] {
+        let mut command = Command::new("cargo");
+        command.current_dir(folder);
+        // The same on every machine's C++ library.
+        command.args(["+nightly", "fuzz", "run", "--sanitizer", "none", name, "--"]);
+        command.arg(format!("-max_total_time={FUZZING}"));
+        command.env("CARGO_TARGET_DIR", target.join("fuzz"));
+        run(&mut command)?;
+    }
+    Ok(())
+}
+
+fn soak(_: &Path) -> Result<()> {
+    let mut command = cargo_command();
+    command.args(["test", "--release", "--workspace", "--test", "soak"]);
+    run(command.env("MONOCLE_SOAK_REQUESTS", "5000"))
+}
+
+fn shapes_on_mlx(target: &Path) -> Result<()> {
+    crate::mlx::test_one(target, "shapes")
+}
+
+/// Puts a part's result into its row of the page.
+fn note(name: &str, outcome: &str) -> Result<()> {
+    let page = fs::read_to_string(PAGE).with_context(|| format!("reading `{PAGE}`"))?;
+    let date = output(Command::new("date").arg("+%Y-%m-%d"))?;
+    let commit = output(Command::new("git").args(["rev-parse", "--short", "HEAD"]))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let row = format!(
+        "| `{name}` | {} | {} | {cores} cores, {} {} | {outcome} |",
+        date.trim(),
+        commit.trim(),
+        env::consts::ARCH,
+        env::consts::OS
+    );
+    write_if_changed(Path::new(PAGE), with_row(&page, name, &row).as_bytes())?;
+    Ok(())
+}
+
+/// The page with a part's row in place of its old one, or at the end of the table.
+fn with_row(page: &str, name: &str, row: &str) -> String {
+    let start = format!("| `{name}` |");
+    let mut lines: Vec<&str> = page.lines().collect();
+    match lines.iter().position(|line| line.starts_with(&start)) {
+        Some(index) => lines[index] = row,
+        None => {
+            let end = lines.iter().rposition(|line| line.starts_with('|'));
+            lines.insert(end.map_or(lines.len(), |end| end + 1), row);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn first_line(text: &str) -> String {
+    // A bar would end the table's cell.
+    let line = text.lines().next().unwrap_or_default().replace('|', "/");
+    line.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_row;
+
+    const PAGE: &str = "# Title\n\n| part | result |\n|---|---|\n| `fuzz` | old |\n\nThe end.\n";
+
+    #[test]
+    fn a_row_takes_the_place_of_its_old_one() {
+        let page = with_row(PAGE, "fuzz", "| `fuzz` | new |");
+        assert_eq!(page, PAGE.replace("old", "new"));
+    }
+
+    #[test]
+    fn a_new_row_ends_the_table() {
+        let page = with_row(PAGE, "soak", "| `soak` | new |");
+        assert_eq!(page, PAGE.replace("old |\n", "old |\n| `soak` | new |\n"));
+    }
+}

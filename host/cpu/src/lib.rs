@@ -135,6 +135,15 @@ impl Backend for CpuBackend {
         self.sequences.drop(sequence);
     }
 
+    fn fork(&mut self, sequence: SequenceId, tokens: usize) -> Result<Option<SequenceId>, BackendError> {
+        self.sequences.fork(sequence, tokens, |state| state.part(tokens))
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, tokens: usize) -> Result<bool, BackendError> {
+        self.sequences
+            .truncate(sequence, tokens, |state| state.truncate(tokens))
+    }
+
     fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> Result<Tensor, BackendError> {
         let kind = ValueType::float(shape);
         if kind.len() != values.len() {

@@ -311,6 +311,7 @@ pub fn short_conv(run: &mut ProgramRun<'_>, layer: u32) -> Result {
         let state = sequence.convolutions.entry(layer).or_insert_with(|| Convolution {
             rows: Value::from_floats(memory, &vec![0.0; kept * channels]),
             tokens: 0,
+            before: None,
         });
         if state.tokens != rows.past || state.rows.len() != kept * channels {
             return Err(BackendError::Sequence(format!(
@@ -323,7 +324,8 @@ pub fn short_conv(run: &mut ProgramRun<'_>, layer: u32) -> Result {
         let all_rows = &mut all.floats_mut()[..(kept + rows.rows) * channels];
         all_rows[..kept * channels].copy_from_slice(state.rows.floats());
         all_rows[kept * channels..].copy_from_slice(&x.floats()[first * channels..][..rows.rows * channels]);
-        state.rows = Value::from_floats(memory, &all_rows[rows.rows * channels..]);
+        let rows_now = Value::from_floats(memory, &all_rows[rows.rows * channels..]);
+        state.before = Some((std::mem::replace(&mut state.rows, rows_now), state.tokens));
         state.tokens += rows.rows;
         let all_rows = &*all_rows;
         let bias = bias.as_ref().map(Value::floats);

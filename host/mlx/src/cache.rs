@@ -10,7 +10,9 @@ use super::error::Result;
 /// Tokens by which a cache grows: in between, new rows are written where there is room.
 pub const GROWTH: usize = 256;
 
-/// A growing pair of arrays, each `[1, kv_heads, capacity, dim]`.
+/// A growing pair of arrays, each `[1, kv_heads, capacity, dim]`. Clones share them until one is written to: MLX writes in place only
+/// where nobody else holds an array.
+#[derive(Clone)]
 pub struct Cache {
     /// `[kv_heads, dim]` of keys and of values.
     shapes: [[usize; 2]; 2],
@@ -54,6 +56,13 @@ impl Cache {
         self.parts = Some(parts);
         self.tokens = end;
         Ok(())
+    }
+
+    /// Forgets what comes after the first tokens; false when there are fewer. The room stays.
+    pub fn truncate(&mut self, tokens: usize) -> bool {
+        let there = tokens <= self.tokens;
+        self.tokens = self.tokens.min(tokens);
+        there
     }
 
     /// All keys and values, `[1, kv_heads, tokens, dim]`.

@@ -178,6 +178,19 @@ impl Backend for MlxBackend {
         self.sequences.drop(sequence);
     }
 
+    fn fork(
+        &mut self,
+        sequence: SequenceId,
+        tokens: usize,
+    ) -> std::result::Result<Option<SequenceId>, BackendError> {
+        self.sequences.fork(sequence, tokens, |state| state.part(tokens))
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, tokens: usize) -> std::result::Result<bool, BackendError> {
+        self.sequences
+            .truncate(sequence, tokens, |state| state.truncate(tokens))
+    }
+
     fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> std::result::Result<Tensor, BackendError> {
         let kind = ValueType::float(shape);
         if kind.len() != values.len() {

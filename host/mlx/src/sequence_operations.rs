@@ -14,19 +14,50 @@ use super::error::Result;
 use super::run::GraphBuilder;
 
 /// What one sequence keeps between steps.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct SequenceState {
     caches: HashMap<u32, Cache>,
     contexts: HashMap<u32, [Array; 2]>,
     convolutions: HashMap<u32, Convolution>,
 }
 
+impl SequenceState {
+    /// What it kept after its first tokens; none where a convolution has moved on for more than a step.
+    pub fn part(&self, tokens: usize) -> Option<Self> {
+        let mut part = self.clone();
+        part.truncate(tokens).then_some(part)
+    }
+
+    /// Goes back to what it was after its first tokens; false where that is gone.
+    pub fn truncate(&mut self, tokens: usize) -> bool {
+        let caches = self.caches.values_mut();
+        let caches = caches.map(|cache| cache.truncate(tokens)).all(|cut| cut);
+        let convolutions = self.convolutions.values_mut();
+        caches && convolutions.map(|state| state.truncate(tokens)).all(|cut| cut)
+    }
+}
+
 /// The last rows that a short convolution saw.
+#[derive(Clone)]
 struct Convolution {
     /// `[taps - 1, channels]`, oldest first.
     rows: Array,
     /// Tokens seen.
     tokens: usize,
+    /// The rows and the tokens before the last step, which may have to be undone.
+    before: Option<(Array, usize)>,
+}
+
+impl Convolution {
+    /// Goes back to what it was after its first tokens; false where that is gone.
+    fn truncate(&mut self, tokens: usize) -> bool {
+        if self.tokens != tokens
+            && let Some((rows, before)) = self.before.take()
+        {
+            (self.rows, self.tokens) = (rows, before);
+        }
+        self.tokens == tokens
+    }
 }
 
 /// Rows `[rows, heads, dim]` of a flat batch as `[1, heads, rows, dim]`.
@@ -303,6 +334,7 @@ pub fn short_conv(run: &mut GraphBuilder<'_>, layer: u32) -> Result {
         let state = state.convolutions.entry(layer).or_insert(Convolution {
             rows: empty,
             tokens: 0,
+            before: None,
         });
         if state.tokens != rows.past || shape_of(&state.rows) != [kept, channels] {
             let reason = format!(
@@ -313,7 +345,8 @@ pub fn short_conv(run: &mut GraphBuilder<'_>, layer: u32) -> Result {
         }
         // Earlier rows, then this step's.
         let all = joined(&[state.rows.clone(), slice(&x, 0, range)?], 0)?;
-        state.rows = slice(&all, 0, [rows.rows, rows.rows + kept])?;
+        let rows_now = slice(&all, 0, [rows.rows, rows.rows + kept])?;
+        state.before = Some((std::mem::replace(&mut state.rows, rows_now), state.tokens));
         state.tokens += rows.rows;
         let kept_rows = state.rows.clone();
         run.touched.push(kept_rows);

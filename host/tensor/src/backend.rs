@@ -228,8 +228,17 @@ pub trait Backend {
     /// A new sequence with empty state.
     fn new_sequence(&mut self) -> SequenceId;
 
-    /// Forgets a sequence and frees what it held.
+    /// Forgets a sequence and frees what it held and shares with no other.
     fn drop_sequence(&mut self, sequence: SequenceId);
+
+    /// A new sequence that holds the first `tokens` tokens of this one, with the state as it was after them; none where that
+    /// state is gone: a convolution that has moved on for more than a step, a sliding window. What the two share is stored once, until
+    /// one of them writes to it.
+    fn fork(&mut self, sequence: SequenceId, tokens: usize) -> Result<Option<SequenceId>, BackendError>;
+
+    /// Cuts a sequence back to its first `tokens` tokens. To before the last step, failed or not, is always possible, and so is to 0.
+    /// False where the state after them is gone: the sequence is good for nothing then but to be dropped.
+    fn truncate(&mut self, sequence: SequenceId, tokens: usize) -> Result<bool, BackendError>;
 
     /// Copies floats to the device.
     fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> Result<Tensor, BackendError>;

@@ -46,6 +46,51 @@ impl<State: Default> Sequences<State> {
         self.all.remove(&id);
     }
 
+    /// A new one that begins as another did: `part` gives its state after so many tokens, if that is still there.
+    pub fn fork(
+        &mut self,
+        id: SequenceId,
+        tokens: usize,
+        part: impl FnOnce(&State) -> Option<State>,
+    ) -> Result<Option<SequenceId>, BackendError> {
+        let sequence = self.all.get(&id).ok_or_else(|| unknown(id))?;
+        sequence.must_hold(id, tokens)?;
+        if sequence.broken {
+            return Err(broken(id));
+        }
+        let Some(state) = part(&sequence.state) else {
+            return Ok(None);
+        };
+        let new = self.create();
+        let sequence = Sequence {
+            tokens,
+            broken: false,
+            state,
+        };
+        self.all.insert(new, sequence);
+        Ok(Some(new))
+    }
+
+    /// Cuts one back: `cut` cuts its state, and says whether that was possible. To nothing is always possible.
+    pub fn truncate(
+        &mut self,
+        id: SequenceId,
+        tokens: usize,
+        cut: impl FnOnce(&mut State) -> bool,
+    ) -> Result<bool, BackendError> {
+        let sequence = self.all.get_mut(&id).ok_or_else(|| unknown(id))?;
+        sequence.must_hold(id, tokens)?;
+        if tokens == 0 {
+            sequence.state = State::default();
+        } else if !cut(&mut sequence.state) {
+            sequence.broken = true;
+            return Ok(false);
+        }
+        sequence.tokens = tokens;
+        sequence.broken = false;
+        Ok(true)
+    }
+
     /// The state of one that a checked step names.
     pub fn get(&mut self, id: SequenceId) -> Result<&mut State, BackendError> {
         let sequence = self.all.get_mut(&id).ok_or_else(|| unknown(id))?;
@@ -65,10 +110,7 @@ impl<State: Default> Sequences<State> {
                 .get(&rows.sequence)
                 .ok_or_else(|| unknown(rows.sequence))?;
             if sequence.broken {
-                return Err(BackendError::Sequence(format!(
-                    "an earlier step of sequence {} failed; drop it and start a new one",
-                    rows.sequence.0
-                )));
+                return Err(broken(rows.sequence));
             }
             if sequence.tokens != rows.past {
                 return Err(BackendError::Sequence(format!(
@@ -103,6 +145,25 @@ impl<State: Default> Sequences<State> {
             }
         }
     }
+}
+
+impl<State> Sequence<State> {
+    fn must_hold(&self, id: SequenceId, tokens: usize) -> Result<(), BackendError> {
+        match tokens <= self.tokens {
+            true => Ok(()),
+            false => Err(BackendError::Sequence(format!(
+                "sequence {} holds {} tokens, not {tokens}",
+                id.0, self.tokens
+            ))),
+        }
+    }
+}
+
+fn broken(id: SequenceId) -> BackendError {
+    BackendError::Sequence(format!(
+        "an earlier step of sequence {} failed; drop it and start a new one",
+        id.0
+    ))
 }
 
 fn unknown(id: SequenceId) -> BackendError {

@@ -12,6 +12,8 @@ mod operations;
 #[path = "../../../engine-tests/properties.rs"]
 mod properties;
 mod resources;
+#[path = "../../../engine-tests/sequences.rs"]
+mod sequences;
 #[path = "../../../engine-tests/support.rs"]
 mod support;
 

@@ -1,10 +1,11 @@
 //! Requests to a model, phase by phase.
 
 use monocle_runtime::engines::Precision;
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::project;
 
 use super::{checkpoint, compared, engines, line};
@@ -32,7 +33,7 @@ pub fn compare(precision: Precision) {
     std::fs::remove_dir_all(&folder).expect("the checkpoint can be removed");
 }
 
-fn run(model: &mut Model) -> [f64; 3] {
+fn run(model: &mut Scheduler) -> [f64; 3] {
     let picture = project::root().join("models/shapes/pictures/shapes.png");
     let request = Request::single(None, vec![PictureInput::File(picture)], "Describe this picture.");
     let options = GenerateOptions {
@@ -42,7 +43,7 @@ fn run(model: &mut Model) -> [f64; 3] {
         prefill_chunk: 512,
         thinking_budget: None,
     };
-    let report = model.generate(&request, &options, &mut |_| Flow::Continue);
+    let report = model.answer(&request, &options, &mut |_| Flow::Continue);
     let report = report.expect("it can be run");
     assert_eq!(report.images[0].tiles, 1);
     let timings = &report.timings;

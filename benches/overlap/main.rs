@@ -11,9 +11,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tensor::operation::Kind;
 use monocle_tests::observed::{Event, Observed};
 use monocle_tests::project;
@@ -72,7 +73,7 @@ fn measure(loops: &mut [Loop; 2], busy: Duration) -> [f64; 2] {
 
 /// A model whose loop works ahead, or waits.
 struct Loop {
-    model: Model,
+    model: Scheduler,
     busy: Rc<Cell<Duration>>,
 }
 
@@ -91,6 +92,7 @@ impl Loop {
         let engine = Observed {
             engine: project::engine(),
             ahead,
+            refuses: |_| false,
             observer,
         };
         Self {
@@ -109,7 +111,7 @@ impl Loop {
             thinking_budget: None,
         };
         let request = Request::single(None, vec![], "Describe the image, if there is one.");
-        let answer = self.model.generate(&request, &options, &mut |_| Flow::Continue);
+        let answer = self.model.answer(&request, &options, &mut |_| Flow::Continue);
         let report = answer.expect("it can be run");
         assert_eq!(report.output.tokens, TOKENS, "{:?}", report.output.finish);
         report.timings.decode.as_secs_f64() / (TOKENS - 1) as f64

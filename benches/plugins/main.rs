@@ -7,9 +7,10 @@ mod checkpoint;
 
 use std::time::Instant;
 
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::project;
 
 /// Tries of each measurement; the least time counts.
@@ -117,8 +118,8 @@ fn steady(manifest: &str) {
         prefill_chunk: 512,
         thinking_budget: None,
     };
-    let mut model: Model = project::open_manifest(manifest);
-    let report = model.generate(&words(), &options, &mut |_| Flow::Continue);
+    let mut model: Scheduler = project::open_manifest(manifest);
+    let report = model.answer(&words(), &options, &mut |_| Flow::Continue);
     let report = report.expect("it can be run");
     println!(
         "plugin calls in {} decode steps: {}",

@@ -1,4 +1,4 @@
-//! An engine that tells what it is asked for, and may be said to work ahead or not.
+//! An engine that tells what it is asked for, may be said to work ahead or not, and may fail.
 
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub struct Observed<F> {
     pub ahead: bool,
     /// Is told.
     pub observer: F,
+    /// Which steps fail, midway.
+    pub refuses: fn(&Step) -> bool,
 }
 
 impl<F: FnMut(Event<'_>)> Backend for Observed<F> {
@@ -53,6 +55,14 @@ impl<F: FnMut(Event<'_>)> Backend for Observed<F> {
         self.engine.drop_sequence(sequence);
     }
 
+    fn fork(&mut self, sequence: SequenceId, tokens: usize) -> Result<Option<SequenceId>, BackendError> {
+        self.engine.fork(sequence, tokens)
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, tokens: usize) -> Result<bool, BackendError> {
+        self.engine.truncate(sequence, tokens)
+    }
+
     fn upload(&mut self, shape: &[usize], values: Vec<f32>) -> Result<Tensor, BackendError> {
         self.engine.upload(shape, values)
     }
@@ -72,7 +82,14 @@ impl<F: FnMut(Event<'_>)> Backend for Observed<F> {
         if let Some(step) = step {
             (self.observer)(Event::Run(step));
         }
-        self.engine.run(program, inputs, step)
+        let results = self.engine.run(program, inputs, step)?;
+        match step.is_some_and(self.refuses) {
+            true => Err(BackendError::Device {
+                engine: "observed",
+                reason: "a step was to fail".to_owned(),
+            }),
+            false => Ok(results),
+        }
     }
 
     fn memory(&self) -> MemoryUse {

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use monocle_runtime::plugin::contract::{Content, Message, Part};
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
 use monocle_tensor::stored::StoredType;
 use monocle_weights::Header;
 use serde_json::Value;

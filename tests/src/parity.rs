@@ -1,7 +1,7 @@
 //! Whether a plugin computes what the reference implementation computes: prompt, ids, pixels, features, logits, greedy tokens.
 
-use monocle_runtime::model::Model;
 use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_runtime::trace::{Trace, argmax};
 
 use crate::oracle::Oracle;
@@ -49,9 +49,13 @@ impl Parity {
     }
 
     /// Compares every case with a model that was opened some other way.
-    pub fn check_model(&self, model: &mut Model) {
+    pub fn check_model(&self, model: &mut Scheduler) {
         let (oracle, cases) = self.compare(model);
-        let plugin = model.plugins().last().map(|plugin| plugin.stamp.name.clone());
+        let plugin = model
+            .model()
+            .plugins()
+            .last()
+            .map(|plugin| plugin.stamp.name.clone());
         record::write(&ParityRecord {
             folder: self.folder.to_owned(),
             plugin: plugin.unwrap_or_default(),
@@ -62,7 +66,7 @@ impl Parity {
     }
 
     /// As [`Parity::check_model`], but keeps no record: for variants of a model.
-    pub fn compare(&self, model: &mut Model) -> (Oracle, Vec<CaseRecord>) {
+    pub fn compare(&self, model: &mut Scheduler) -> (Oracle, Vec<CaseRecord>) {
         let oracle = Oracle::open(&project::oracle(self.folder));
         let mut cases = Vec::new();
         for case in oracle.cases() {

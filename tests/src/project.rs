@@ -1,13 +1,15 @@
 //! Where the project's files are, and models opened from them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use monocle_manifest::Manifest;
 use monocle_runtime::engines::{EngineName, EngineOptions};
+use monocle_runtime::model::Model;
 use monocle_runtime::model::error::ModelError;
 use monocle_runtime::model::locate::{Declaration, Places};
-use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::plugin::folders::PluginFolders;
+use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
 use monocle_tensor::backend::Backend;
 use monocle_weights::hub::Hub;
 
@@ -71,67 +73,78 @@ fn places_with(plugins: Vec<PathBuf>) -> Places {
 }
 
 /// The model of a folder, by its `model_type`.
-pub fn open_folder(folder: &Path) -> Model {
+pub fn open_folder(folder: &Path) -> Scheduler {
     open_with(folder, engine())
 }
 
 /// The model of a folder, on an engine.
-pub fn open_with(folder: &Path, engine: Box<dyn Backend>) -> Model {
+pub fn open_with(folder: &Path, engine: Box<dyn Backend>) -> Scheduler {
+    open_folder_with(folder, engine, SchedulerOptions::default())
+}
+
+/// The model of a folder, on an engine, with a scheduler that may use so much.
+pub fn open_folder_with(folder: &Path, engine: Box<dyn Backend>, options: SchedulerOptions) -> Scheduler {
     let places = places();
     let declaration = places
         .find(&folder.display().to_string(), &mut |_| {})
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    Model::open(&places, &declaration, OpenOptions::default(), engine, &mut |_| {})
-        .unwrap_or_else(|error| panic!("{}: {error}", declaration.declared_by))
+    let model = Model::open(&places, &declaration, None, &mut |_| {})
+        .unwrap_or_else(|error| panic!("{}: {error}", declaration.declared_by));
+    Scheduler::new(Arc::new(model), engine, options)
 }
 
 /// The model of a manifest, written here: paths in it must be absolute.
-pub fn open_manifest(text: &str) -> Model {
+pub fn open_manifest(text: &str) -> Scheduler {
     try_open_manifest(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// As [`open_manifest`], with the tests' own plugins too; what is wrong is the caller's.
-pub fn try_open_manifest(text: &str) -> Result<Model, ModelError> {
-    try_open(text, OpenOptions::default(), engine())
+pub fn try_open_manifest(text: &str) -> Result<Scheduler, ModelError> {
+    try_open(text, SchedulerOptions::default(), engine())
 }
 
 /// As [`open_manifest`], on an engine.
-pub fn open_manifest_with(text: &str, engine: Box<dyn Backend>) -> Model {
-    try_open(text, OpenOptions::default(), engine).unwrap_or_else(|error| panic!("{error}"))
+pub fn open_manifest_with(text: &str, engine: Box<dyn Backend>) -> Scheduler {
+    try_open(text, SchedulerOptions::default(), engine).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// As [`open_manifest`], with a limit on memory, in bytes.
-pub fn open_manifest_within(text: &str, memory_limit: usize) -> Model {
-    let options = OpenOptions {
+pub fn open_manifest_within(text: &str, memory_limit: usize) -> Scheduler {
+    let options = SchedulerOptions {
         memory_limit: Some(memory_limit),
-        ..OpenOptions::default()
+        ..SchedulerOptions::default()
     };
     try_open(text, options, engine()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// As [`open_manifest`], with the plugins that were built for this version of the contract: see `tests/frozen`.
-pub fn open_frozen(version: &str, text: &str) -> Model {
+pub fn open_frozen(version: &str, text: &str) -> Scheduler {
     let folder = root().join("tests/frozen").join(version);
-    try_open_in(vec![folder], text, OpenOptions::default(), engine())
+    try_open_in(vec![folder], text, SchedulerOptions::default(), engine())
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn try_open(text: &str, options: OpenOptions, engine: Box<dyn Backend>) -> Result<Model, ModelError> {
+fn try_open(
+    text: &str,
+    options: SchedulerOptions,
+    engine: Box<dyn Backend>,
+) -> Result<Scheduler, ModelError> {
     try_open_in(vec![plugins(), test_plugins()], text, options, engine)
 }
 
 fn try_open_in(
     plugins: Vec<PathBuf>,
     text: &str,
-    options: OpenOptions,
+    options: SchedulerOptions,
     engine: Box<dyn Backend>,
-) -> Result<Model, ModelError> {
+) -> Result<Scheduler, ModelError> {
     let declaration = Declaration {
         manifest: Manifest::from_str(text, "test.toml")?,
         declared_by: "test.toml".to_owned(),
     };
     let places = places_with(plugins);
-    Model::open(&places, &declaration, options, engine, &mut |_| {})
+    let model = Model::open(&places, &declaration, None, &mut |_| {})?;
+    Ok(Scheduler::new(Arc::new(model), engine, options))
 }
 
 /// Names the engine that tests run on, `cpu` or `mlx`; without it they run on `cpu`.

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use monocle_runtime::generate::{Flow, GenerateOptions};
 use monocle_runtime::report::Report;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::scheduler::Flow;
 use monocle_tests::observed::{Event as Seen, Observed};
 use monocle_tests::project;
 use monocle_text::SamplingOptions;
@@ -26,6 +27,7 @@ fn answer(ahead: bool, max_tokens: usize, sampling: SamplingOptions) -> (Report,
     let engine = Observed {
         engine: project::engine(),
         ahead,
+        refuses: |_| false,
         observer: move |seen: Seen<'_>| {
             written.borrow_mut().extend(match seen {
                 Seen::Run(step) => (step.tokens.len() == 1).then(|| Event::Step {
@@ -45,9 +47,7 @@ fn answer(ahead: bool, max_tokens: usize, sampling: SamplingOptions) -> (Report,
         prefill_chunk: 512,
         thinking_budget: None,
     };
-    let report = model
-        .generate(&request, &options, &mut |_| Flow::Continue)
-        .unwrap();
+    let report = model.answer(&request, &options, &mut |_| Flow::Continue).unwrap();
     let events = events.borrow().clone();
     (report, events)
 }

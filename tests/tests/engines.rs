@@ -3,10 +3,11 @@
 #![cfg(any(target_os = "macos", feature = "mlx"))]
 
 use monocle_runtime::engines::{EngineName, EngineOptions, Precision};
-use monocle_runtime::generate::{Flow, GenerateOptions};
 use monocle_runtime::report::Report;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::scheduler::Flow;
 use monocle_tests::project;
 
 fn answer(engine: EngineName, precision: Precision, picture: &str) -> Report {
@@ -28,9 +29,7 @@ fn answer(engine: EngineName, precision: Precision, picture: &str) -> Report {
         prefill_chunk: 64,
         thinking_budget: None,
     };
-    model
-        .generate(&request, &options, &mut |_| Flow::Continue)
-        .unwrap()
+    model.answer(&request, &options, &mut |_| Flow::Continue).unwrap()
 }
 
 fn pictures() -> Vec<String> {

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
 use monocle_runtime::plugin::contract::{Content, Message, Part};
 use monocle_runtime::report::Report;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::project;
 use monocle_weights::{ModelFolder, QuantiseOptions, quantise_folder};
 use serde_json::Value;
@@ -47,7 +48,7 @@ fn request(messages: &Value, picture: &Path) -> Request {
     }
 }
 
-fn answer(model: &mut Model, request: &Request) -> Report {
+fn answer(model: &mut Scheduler, request: &Request) -> Report {
     let options = GenerateOptions {
         max_tokens: 128,
         sampling: Default::default(),
@@ -56,7 +57,7 @@ fn answer(model: &mut Model, request: &Request) -> Report {
         thinking_budget: None,
     };
     model
-        .generate(request, &options, &mut |_| Flow::Continue)
+        .answer(request, &options, &mut |_| Flow::Continue)
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -111,7 +112,7 @@ fn the_pictures_that_ship_are_described_truly() {
 }
 
 /// Share of the reference's questions that are answered as the picture's maker would.
-fn right(model: &mut Model) -> f64 {
+fn right(model: &mut Scheduler) -> f64 {
     let reference = reference();
     let (mut right, mut asked) = (0, 0);
     for case in list(&reference["cases"]) {

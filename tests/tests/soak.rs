@@ -1,7 +1,8 @@
 //! Five hundred requests one after another, or as many as `MONOCLE_SOAK_REQUESTS` says: memory is level at the end. The process's memory is looked at, so nothing else runs in it.
 
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
+use monocle_runtime::scheduler::Flow;
 use monocle_tests::pictures::grey;
 use monocle_tests::project;
 
@@ -49,7 +50,7 @@ fn many_requests_leave_memory_level() {
             thinking_budget: None,
         };
         let report = model
-            .generate(&request(number), &options, &mut |_| Flow::Continue)
+            .answer(&request(number), &options, &mut |_| Flow::Continue)
             .unwrap();
         resident.extend(report.memory.decode.process_bytes);
         let usage = model.backend().memory();

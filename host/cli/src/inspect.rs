@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use clap::Args;
 use monocle_runtime::memory::{MemoryEstimate, MemoryLimit};
@@ -93,23 +94,18 @@ impl MemoryInspection {
 impl Inspect {
     pub fn run(self) -> anyhow::Result<()> {
         let quiet = self.json || !std::io::stderr().is_terminal();
-        let (mut model, request) = self.request.open(quiet)?;
+        let (mut scheduler, request) = self.request.open(quiet)?;
+        let model = Arc::clone(scheduler.model());
         let max_tokens = self.request.max_tokens(&model);
-        let prepared = model.prepare(&request, max_tokens, self.request.prefill_chunk as usize)?;
+        let prepared = scheduler.prepare(&request, max_tokens, self.request.prefill_chunk as usize)?;
         let inspection = Inspection {
             model: model.report.clone(),
             plugins: model.plugins().map(PluginReport::of).collect(),
-            prompt: PromptReport {
-                text: prepared.plan.text.clone(),
-                template: model.template_source(),
-                tokens: prepared.prompt.len(),
-                image_tokens: prepared.prompt.image_tokens(),
-                attention: prepared.plan.attention,
-            },
+            prompt: prepared.prompt_report(),
             token_ids: prepared.prompt.ids().to_vec(),
             images: prepared.image_reports(),
             weights: model.checkpoint().summary().into(),
-            memory: MemoryInspection::new(prepared.estimate, model.memory_limit()),
+            memory: MemoryInspection::new(prepared.estimate, scheduler.memory_limit()),
         };
         match self.json {
             true => output::print_json(&inspection),

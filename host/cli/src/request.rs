@@ -2,15 +2,17 @@
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use monocle_image::ImageError;
 use monocle_runtime::engines::{self, EngineName, EngineOptions};
+use monocle_runtime::model::Model;
 use monocle_runtime::model::locate::Places;
-use monocle_runtime::model::{Model, OpenOptions};
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
 use monocle_tensor::backend::Backend;
 use monocle_text::template::read_template_argument;
 
@@ -93,7 +95,7 @@ pub enum Precision {
 impl RequestArguments {
     /// The model, opened, and the request; `quiet` shows no progress. What the user can get wrong is checked first, before
     /// anything is fetched or loaded.
-    pub fn open(&self, quiet: bool) -> anyhow::Result<(Model, Request)> {
+    pub fn open(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request)> {
         let prompt = self.prompt()?;
         self.check_pictures()?;
         let backend = self.backend()?;
@@ -103,13 +105,9 @@ impl RequestArguments {
         };
         let places = Places::from_env();
         let mut bar = DownloadBar::new(quiet);
-        let options = OpenOptions {
-            template,
-            memory_limit: self.memory_limit,
-        };
         let declaration = places.find(&self.model, &mut |progress| bar.update(progress));
         let opened = declaration.and_then(|declaration| {
-            Model::open(&places, &declaration, options, backend, &mut |progress| {
+            Model::open(&places, &declaration, template, &mut |progress| {
                 bar.update(progress)
             })
         });
@@ -124,7 +122,11 @@ impl RequestArguments {
         let pictures = self.images.iter().cloned().map(PictureInput::File).collect();
         let system = self.system.as_deref().or(model.settings.system.as_deref());
         let request = Request::single(system, pictures, &prompt);
-        Ok((model, request))
+        let options = SchedulerOptions {
+            memory_limit: self.memory_limit,
+            ..SchedulerOptions::default()
+        };
+        Ok((Scheduler::new(Arc::new(model), backend, options), request))
     }
 
     /// The most tokens of the answer.

@@ -4,7 +4,9 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use clap::Args;
-use monocle_runtime::generate::{Flow, GenerateOptions};
+use monocle_runtime::model::Model;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::scheduler::Flow;
 use monocle_text::{Delta, SamplingOptions};
 
 use super::progress::LoadBar;
@@ -56,6 +58,10 @@ pub struct Run {
     #[arg(long)]
     stats: bool,
 
+    /// Show what plugins write to their log, too
+    #[arg(long, conflicts_with_all = ["plain", "json"])]
+    verbose: bool,
+
     /// The answer and nothing else: no progress, no notes, no reasoning
     #[arg(long)]
     plain: bool,
@@ -68,14 +74,14 @@ impl Run {
         self.sampling(&SamplingOptions::default())
             .validate()
             .map_err(|error| Misuse(error.to_string()))?;
-        let (mut model, request) = self.request.open(quiet)?;
-        let options = self.options(&model);
+        let (mut scheduler, request) = self.request.open(quiet)?;
+        let options = self.options(scheduler.model());
         let mut bar = LoadBar::new(quiet);
-        model.load_weights(&mut |done, total| bar.update(done, total))?;
+        scheduler.load_weights(&mut |done, total| bar.update(done, total))?;
         bar.finish();
 
         let mut writer = Writer::new(&self);
-        let report = model.generate(&request, &options, &mut |delta| writer.write(delta))?;
+        let report = scheduler.answer(&request, &options, &mut |delta| writer.write(delta))?;
         writer.finish()?;
         if self.json {
             return output::print_json(&report);
@@ -84,13 +90,17 @@ impl Run {
             let notes = report.notes.iter().cloned().chain(stats::flags(&report));
             notes.for_each(|note| output::note(&format!("note: {note}")));
         }
+        if self.verbose {
+            let log = report.log.iter();
+            log.for_each(|line| output::note(&format!("log: {line}")));
+        }
         if self.stats {
             output::note(stats::text(&report).trim_end());
         }
         Ok(())
     }
 
-    fn options(&self, model: &monocle_runtime::model::Model) -> GenerateOptions {
+    fn options(&self, model: &Model) -> GenerateOptions {
         GenerateOptions {
             max_tokens: self.request.max_tokens(model),
             sampling: self.sampling(&model.settings.sampling),
@@ -107,7 +117,6 @@ impl Run {
             top_p: self.top_p.unwrap_or(defaults.top_p),
             min_p: self.min_p.unwrap_or(defaults.min_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(defaults.repetition_penalty),
-            repetition_window: defaults.repetition_window,
             seed: self.seed.unwrap_or(defaults.seed),
         }
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use monocle_runtime::generate::describe;
 use monocle_runtime::memory::MemoryEstimate;
+use monocle_runtime::report::describe;
 use monocle_runtime::report::{ImageReport, PhaseMemory, PluginReport, Report};
 use monocle_text::{Flag, RemovedKind};
 

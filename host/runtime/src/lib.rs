@@ -1,18 +1,22 @@
 //! Runs vision-language models: images and text in, text out.
 //!
 //! The host knows no model. What differs between models is data in a manifest, or code in a plugin. [`model`] opens one,
-//! [`request`] plans and checks what is asked of it, [`generate`] answers, [`plugin`] runs the plugins' code, [`engines`] are
+//! [`request`] plans and checks what is asked of it, [`scheduler`] answers, [`plugin`] runs the plugins' code, [`engines`] are
 //! what computes.
 
 mod answer;
 mod device_choice;
 pub mod engines;
 pub mod error;
-pub mod generate;
+mod loaded;
 pub mod memory;
 pub mod model;
 pub mod plugin;
 pub mod programs;
+pub mod recordings;
 pub mod report;
 pub mod request;
+pub mod scheduler;
+mod session;
+mod token_choice;
 pub mod trace;

@@ -2,14 +2,10 @@
 
 pub(crate) mod process;
 
-use std::rc::Rc;
-
-use monocle_tensor::backend::{Backend, MemoryUse};
+use monocle_tensor::backend::Backend;
 use monocle_tensor::program::{Program, ValueId};
 use serde::Serialize;
 
-use crate::error::RequestError;
-use crate::model::Model;
 use crate::request::prepare::PreparedRequest;
 
 /// After so many requests, what an engine keeps for reuse is given back: sizes that no longer come do not stay for ever.
@@ -103,116 +99,65 @@ impl MemoryPolicy {
     }
 
     /// Whether so much use is close enough to the limit that nothing should be kept for reuse: from four fifths on.
-    fn is_tight(&self, used: usize) -> bool {
+    pub(crate) fn is_tight(&self, used: usize) -> bool {
         self.limit.is_some_and(|limit| used > limit.bytes / 5 * 4)
     }
 
     /// Counts a request; says whether it is time to give back what is kept.
-    fn count_request(&mut self) -> bool {
+    pub(crate) fn count_request(&mut self) -> bool {
         self.requests += 1;
         self.requests.is_multiple_of(REQUESTS_BETWEEN_CLEARINGS)
     }
 }
 
-impl Model {
-    /// Refuses what cannot fit, before anything is allocated for it.
-    pub(crate) fn check_memory(&self, estimate: &MemoryEstimate) -> Result<(), RequestError> {
-        match self.memory.limit {
-            Some(limit) if estimate.total() > limit.bytes => Err(RequestError::TooLarge {
-                estimate: Box::new(*estimate),
-                limit,
-            }),
-            _ => Ok(()),
-        }
+/// What a request will take, alone on an engine that holds the model's weights.
+pub fn estimate(
+    backend: &dyn Backend,
+    weights: MemoryEstimate,
+    prepared: &PreparedRequest,
+) -> MemoryEstimate {
+    let bytes = |program: &Program, value: &ValueId| program.value(*value).len() * FLOAT;
+    let results = |program: &Program| {
+        program
+            .outputs
+            .iter()
+            .map(|value| bytes(program, value))
+            .sum::<usize>()
+    };
+    let pictures = prepared.pictures.iter();
+    let mut estimate = MemoryEstimate {
+        picture_bytes: pictures.map(|opened| opened.picture.rgb().len()).sum(),
+        ..weights
+    };
+    let weights = estimate.engine_weights_bytes;
+    for (image, program) in prepared.plan.images.iter().zip(&prepared.encoders) {
+        let pixels: usize = image
+            .pixels
+            .iter()
+            .map(|shape| shape.iter().product::<usize>() * FLOAT)
+            .sum();
+        let intermediate = backend.program_bytes(program);
+        let peak = weights + estimate.feature_bytes + pixels + intermediate;
+        estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
+        estimate.program_bytes = estimate.program_bytes.max(intermediate);
+        estimate.feature_bytes += results(program);
     }
-
-    /// What weights alone take.
-    pub(crate) fn weights_estimate(&self) -> MemoryEstimate {
-        MemoryEstimate {
-            weights_bytes: self.weight_bytes(),
-            engine_weights_bytes: self.backend.weight_bytes(&self.weights()),
-            ..MemoryEstimate::default()
-        }
+    let Some(((decode, tokens), prefill)) = prepared.programs.split_last() else {
+        return estimate;
+    };
+    // The caches' layout is the same in all of them; a context of cross attention comes with the first.
+    let first = prefill.first().map_or(decode, |(program, _)| program);
+    for (program, tokens) in prefill {
+        let intermediate = backend.program_bytes(program);
+        let peak = weights + estimate.feature_bytes + backend.cache_bytes(first, *tokens) + intermediate;
+        estimate.prefill_peak_bytes = estimate.prefill_peak_bytes.max(peak);
+        estimate.program_bytes = estimate.program_bytes.max(intermediate);
     }
-
-    /// Gives back what the engine keeps for reuse when little is left.
-    pub(crate) fn relieve_memory(&mut self) {
-        let MemoryUse { active, cached, .. } = self.backend.memory();
-        if cached == 0 {
-            return;
-        }
-        // Of weights that the engine copies, its copies count, which are active.
-        let copied = self.backend.weight_bytes(&self.weights());
-        let in_place = self.weight_bytes().saturating_sub(copied);
-        if self.memory.is_tight(in_place + active + cached) {
-            self.backend.clear_cache();
-        }
-    }
-
-    /// After a request, answered or not.
-    pub(crate) fn settle_memory(&mut self) {
-        // A step that nobody needs may still be running. If it fails, nobody needs to know.
-        let _ = self.backend.wait();
-        if self.memory.count_request() {
-            self.backend.clear_cache();
-        }
-        self.relieve_memory();
-    }
-
-    /// What a request will take: `programs` are its prefill steps, each with the tokens in the caches after it, and last its
-    /// decode step with all tokens that may come.
-    pub(crate) fn estimate(
-        &self,
-        prepared: &PreparedRequest,
-        programs: &[(Rc<Program>, usize)],
-    ) -> MemoryEstimate {
-        let backend = self.backend.as_ref();
-        let bytes = |program: &Program, value: &ValueId| program.value(*value).len() * FLOAT;
-        let results = |program: &Program| {
-            program
-                .outputs
-                .iter()
-                .map(|value| bytes(program, value))
-                .sum::<usize>()
-        };
-        let mut estimate = MemoryEstimate {
-            picture_bytes: prepared
-                .pictures
-                .iter()
-                .map(|opened| opened.picture.rgb().len())
-                .sum(),
-            ..self.weights_estimate()
-        };
-        let weights = estimate.engine_weights_bytes;
-        for (image, program) in prepared.plan.images.iter().zip(&prepared.encoders) {
-            let pixels: usize = image
-                .pixels
-                .iter()
-                .map(|shape| shape.iter().product::<usize>() * FLOAT)
-                .sum();
-            let intermediate = backend.program_bytes(program);
-            let peak = weights + estimate.feature_bytes + pixels + intermediate;
-            estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
-            estimate.program_bytes = estimate.program_bytes.max(intermediate);
-            estimate.feature_bytes += results(program);
-        }
-        let Some(((decode, tokens), prefill)) = programs.split_last() else {
-            return estimate;
-        };
-        // The caches' layout is the same in all of them; a context of cross attention comes with the first.
-        let first = prefill.first().map_or(decode, |(program, _)| program);
-        for (program, tokens) in prefill {
-            let intermediate = backend.program_bytes(program);
-            let peak = weights + estimate.feature_bytes + backend.cache_bytes(first, *tokens) + intermediate;
-            estimate.prefill_peak_bytes = estimate.prefill_peak_bytes.max(peak);
-            estimate.program_bytes = estimate.program_bytes.max(intermediate);
-        }
-        estimate.cache_bytes = backend.cache_bytes(first, *tokens);
-        // The last logits are there until the next ones are.
-        estimate.decode_peak_bytes =
-            weights + estimate.cache_bytes + backend.program_bytes(decode) + results(decode);
-        estimate
-    }
+    estimate.cache_bytes = backend.cache_bytes(first, *tokens);
+    // The last logits are there until the next ones are.
+    estimate.decode_peak_bytes =
+        weights + estimate.cache_bytes + backend.program_bytes(decode) + results(decode);
+    estimate
 }
 
 #[cfg(test)]

@@ -1,35 +1,30 @@
-//! A model, ready to answer: its plugins, its files, its engine.
+//! A model that was opened: its plugins, its files, its settings. Nothing of it changes, and it is cheap to share; what answers with it is
+//! [`crate::scheduler::Scheduler`].
 
 pub mod error;
 pub mod locate;
 pub mod services;
 pub mod settings;
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::Plugin as PluginChoice;
-use monocle_tensor::backend::Backend;
-use monocle_tensor::stored::Weight;
 use monocle_text::template::{Candidates, plain_template, repository_template};
-use monocle_text::{OutputRules, Tokenizer};
+use monocle_text::{OutputRules, Tokenizer, TokenizerError};
 use monocle_weights::hub::{Progress, distrust};
 use monocle_weights::{Checkpoint, ModelFolder, NameRules};
 
-use crate::error::RequestError;
-use crate::memory::{MemoryLimit, MemoryPolicy};
 use crate::plugin::contract::{ModelFiles, Plan};
-use crate::plugin::error::{Fault, PluginError};
+use crate::plugin::error::PluginError;
 use crate::plugin::stamp::PluginKind;
 use crate::plugin::wasm::component::Plugin;
 use crate::plugin::wasm::instance::Instance;
-use crate::programs::Programs;
-use crate::report::{ModelReport, PhaseMemory};
+use crate::report::ModelReport;
 use error::ModelError;
 use locate::{Declaration, Places};
-use services::ModelServices;
+use services::{ModelServices, RequestServices};
 use settings::Settings;
 
 /// See the module.
@@ -38,37 +33,21 @@ pub struct Model {
     pub report: ModelReport,
     /// The manifest's rules.
     pub settings: Settings,
-    pub(crate) backend: Box<dyn Backend>,
-    pub(crate) programs: Programs,
-    pub(crate) load_time: Duration,
-    processor: Rc<Plugin>,
+    pub(crate) open_time: Duration,
+    processor: Arc<Plugin>,
     /// Where the processor is an adapter.
-    network: Option<Rc<Plugin>>,
+    network: Option<Arc<Plugin>>,
     processor_files: ModelFiles,
     network_files: ModelFiles,
-    services: Rc<ModelServices>,
-    weights: Option<Arc<Vec<Weight>>>,
-    on_engine: bool,
-    pub(crate) memory: MemoryPolicy,
-    pub(crate) load_memory: PhaseMemory,
-}
-
-/// What a caller may ask for besides the model.
-#[derive(Debug, Clone, Default)]
-pub struct OpenOptions {
-    /// A template that goes before all others: its text.
-    pub template: Option<String>,
-    /// Bytes that may be used, in place of the default share.
-    pub memory_limit: Option<usize>,
+    services: Arc<ModelServices>,
 }
 
 impl Model {
-    /// Opens a model: everything is read and checked, no weight is on the engine yet.
+    /// Opens a model: everything is read and checked, no weight is on an engine. `template` goes before all others: its text.
     pub fn open(
         places: &Places,
         declaration: &Declaration,
-        options: OpenOptions,
-        mut backend: Box<dyn Backend>,
+        template: Option<String>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self, ModelError> {
         let manifest = &declaration.manifest;
@@ -86,15 +65,11 @@ impl Model {
             .map(|(pattern, new)| (pattern.0.as_str(), new.as_str()));
         let ignore = manifest.weights.ignore.iter().map(|pattern| pattern.0.as_str());
         let checkpoint = Checkpoint::open(&folder, &NameRules::new(rename, ignore)?)?;
-        let candidates = candidates(manifest, &path, options.template)?;
+        let candidates = candidates(manifest, &path, template)?;
         let settings = Settings::new(manifest, folder.config());
         let adapter_files = |choice: &PluginChoice| files(&folder, choice);
         let processor_files = adapter_files(manifest.adapter.as_ref().unwrap_or(&manifest.plugin))?;
         let network_files = adapter_files(&manifest.plugin)?;
-        let memory = MemoryPolicy::new(MemoryLimit::choose(options.memory_limit, backend.as_ref()));
-        if let Some(limit) = memory.limit {
-            backend.keep_within(limit.bytes);
-        }
         Ok(Self {
             report: ModelReport {
                 name: manifest.name.clone(),
@@ -102,41 +77,13 @@ impl Model {
                 folder: path.display().to_string(),
             },
             settings,
-            backend,
-            programs: Programs::default(),
-            load_time: started.elapsed(),
+            open_time: started.elapsed(),
             processor,
             network,
             processor_files,
             network_files,
-            services: Rc::new(ModelServices::new(tokenizer, checkpoint, candidates)),
-            weights: None,
-            on_engine: false,
-            memory,
-            load_memory: PhaseMemory::default(),
+            services: Arc::new(ModelServices::new(tokenizer, checkpoint, candidates)),
         })
-    }
-
-    /// Hands the weights to the engine, once.
-    pub fn load_weights(&mut self, progress: &mut dyn FnMut(usize, usize)) -> Result<(), RequestError> {
-        if self.on_engine {
-            return Ok(());
-        }
-        let started = Instant::now();
-        if self.weights.is_none() {
-            let mut instance = match self.network_instance()? {
-                Some(network) => network,
-                None => self.processor_instance()?,
-            };
-            self.load_instance(&mut instance)?;
-        }
-        self.check_memory(&self.weights_estimate())?;
-        self.backend.reset_peak();
-        self.backend.load(self.weights(), progress)?;
-        self.load_memory = PhaseMemory::now(self.backend.as_ref());
-        self.on_engine = true;
-        self.load_time += started.elapsed();
-        Ok(())
     }
 
     /// The checkpoint.
@@ -149,68 +96,34 @@ impl Model {
         [Some(&self.processor), self.network.as_ref()]
             .into_iter()
             .flatten()
-            .map(Rc::as_ref)
+            .map(Arc::as_ref)
     }
 
-    /// Where the template of the last prompt came from.
-    pub fn template_source(&self) -> String {
-        self.services
-            .template_source()
-            .unwrap_or_else(|| "the plugin (no template was rendered)".to_owned())
+    /// The plugin that computes.
+    pub(crate) fn network_plugin(&self) -> &Plugin {
+        self.network.as_ref().unwrap_or(&self.processor)
     }
 
-    /// Bytes of the weights that the plugin asked for, as stored; 0 before it asked.
-    pub fn weight_bytes(&self) -> usize {
-        self.weights
-            .as_ref()
-            .map_or(0, |weights| weights.iter().map(Weight::stored_bytes).sum())
-    }
-
-    /// How much memory may be used; `None` where nobody knows how much there is.
-    pub fn memory_limit(&self) -> Option<MemoryLimit> {
-        self.memory.limit
-    }
-
-    /// The engine.
-    pub fn backend(&self) -> &dyn Backend {
-        self.backend.as_ref()
-    }
-
-    pub(crate) fn processor_instance(&self) -> Result<Instance, PluginError> {
-        self.instance(&self.processor, &self.processor_files)
-    }
-
-    pub(crate) fn network_instance(&self) -> Result<Option<Instance>, PluginError> {
-        self.network
-            .as_ref()
-            .map(|plugin| self.instance(plugin, &self.network_files))
-            .transpose()
-    }
-
-    /// Lets an instance ask for its weights; all instances of a model must ask for the same.
-    pub(crate) fn load_instance(&mut self, instance: &mut Instance) -> Result<(), PluginError> {
-        let weights = instance.load(&self.network_files)?;
-        match &self.weights {
-            None => {
-                self.backend.announce(&weights);
-                self.weights = Some(weights);
-            }
-            Some(known) => {
-                let same = known.len() == weights.len()
-                    && known.iter().zip(weights.iter()).all(|(a, b)| {
-                        a.name() == b.name() && std::mem::discriminant(a) == std::mem::discriminant(b)
-                    });
-                if !same {
-                    let reason = "asked for other weights than before, with the same files".to_owned();
-                    return Err(instance.error("network.load", Fault::Inconsistent(reason)));
-                }
-            }
+    /// The files of the plugin that computes.
+    pub(crate) fn network_files(&self) -> &ModelFiles {
+        match self.network {
+            Some(_) => &self.network_files,
+            None => &self.processor_files,
         }
-        Ok(())
     }
 
-    pub(crate) fn weights(&self) -> Arc<Vec<Weight>> {
-        self.weights.clone().unwrap_or_default()
+    /// An instance that prepares one request, and what it has of the model.
+    pub(crate) fn processor_instance(&self) -> Result<(Instance, Arc<RequestServices>), PluginError> {
+        let services = Arc::new(RequestServices::new(Arc::clone(&self.services)));
+        let instance = self.instance(&self.processor, &self.processor_files, Arc::clone(&services))?;
+        Ok((instance, services))
+    }
+
+    /// An instance that records programs.
+    pub(crate) fn recording_instance(&self) -> Result<Instance, PluginError> {
+        let services = Arc::new(RequestServices::new(Arc::clone(&self.services)));
+        let plugin = self.network.as_ref().unwrap_or(&self.processor);
+        self.instance(plugin, self.network_files(), services)
     }
 
     pub(crate) fn tokenizer(&self) -> Arc<Tokenizer> {
@@ -245,9 +158,9 @@ impl Model {
     }
 
     /// The tokens that close reasoning.
-    pub(crate) fn thinking_end(&self) -> Result<Vec<u32>, RequestError> {
+    pub(crate) fn thinking_end(&self) -> Result<Vec<u32>, TokenizerError> {
         match &self.settings.output.reasoning {
-            Some(markers) => Ok(self.services.tokenizer().encode(&markers.end, false)?),
+            Some(markers) => self.services.tokenizer().encode(&markers.end, false),
             None => Ok(Vec::new()),
         }
     }
@@ -272,14 +185,18 @@ impl Model {
             .collect()
     }
 
-    fn instance(&self, plugin: &Rc<Plugin>, files: &ModelFiles) -> Result<Instance, PluginError> {
-        let services = Rc::clone(&self.services);
+    fn instance(
+        &self,
+        plugin: &Arc<Plugin>,
+        files: &ModelFiles,
+        services: Arc<RequestServices>,
+    ) -> Result<Instance, PluginError> {
         Instance::new(plugin, services, self.settings.limits, files)
     }
 }
 
 /// The plugin that prepares requests, and the one that computes where that is another.
-fn plugins(places: &Places, manifest: &Manifest) -> Result<(Rc<Plugin>, Option<Rc<Plugin>>), ModelError> {
+fn plugins(places: &Places, manifest: &Manifest) -> Result<(Arc<Plugin>, Option<Arc<Plugin>>), ModelError> {
     let model = load_plugin(places, &manifest.plugin)?;
     let wrong = |plugin: &Plugin, role, kind| ModelError::WrongKind {
         name: plugin.stamp.name.clone(),
@@ -301,7 +218,7 @@ fn plugins(places: &Places, manifest: &Manifest) -> Result<(Rc<Plugin>, Option<R
     }
 }
 
-fn load_plugin(places: &Places, choice: &PluginChoice) -> Result<Rc<Plugin>, PluginError> {
+fn load_plugin(places: &Places, choice: &PluginChoice) -> Result<Arc<Plugin>, PluginError> {
     let plugin = Plugin::load(&places.plugins.path(&choice.name)?)?;
     if let Some(wanted) = &choice.version {
         let found =
@@ -318,7 +235,7 @@ fn load_plugin(places: &Places, choice: &PluginChoice) -> Result<Rc<Plugin>, Plu
             });
         }
     }
-    Ok(Rc::new(plugin))
+    Ok(Arc::new(plugin))
 }
 
 /// The templates on offer.

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
 
-/// Programs kept of each kind. A long conversation in odd chunks makes many signatures; old ones are recorded anew.
+/// Programs kept of each kind. A long conversation in odd chunks makes many signatures; those not used for
+/// longest are recorded anew.
 const KEPT: usize = 64;
 
 /// What distinguishes recordings of `network.encode`.
@@ -32,7 +33,7 @@ impl Programs {
         &mut self,
         signature: EncodeSignature,
         record: impl FnOnce() -> Result<Program, E>,
-    ) -> Result<Rc<Program>, E> {
+    ) -> Result<Arc<Program>, E> {
         self.encode.get_or_record(signature, record)
     }
 
@@ -41,14 +42,15 @@ impl Programs {
         &mut self,
         signature: BatchShape,
         record: impl FnOnce() -> Result<Program, E>,
-    ) -> Result<Rc<Program>, E> {
+    ) -> Result<Arc<Program>, E> {
         self.forward.get_or_record(signature, record)
     }
 }
 
 #[derive(Debug)]
 struct Kept<K> {
-    programs: HashMap<K, Rc<Program>>,
+    programs: HashMap<K, Arc<Program>>,
+    /// The one used last is at the end.
     order: VecDeque<K>,
 }
 
@@ -66,18 +68,23 @@ impl<K: Hash + Eq + Clone> Kept<K> {
         &mut self,
         key: K,
         record: impl FnOnce() -> Result<Program, E>,
-    ) -> Result<Rc<Program>, E> {
+    ) -> Result<Arc<Program>, E> {
         if let Some(program) = self.programs.get(&key) {
-            return Ok(Rc::clone(program));
+            let program = Arc::clone(program);
+            if self.order.back() != Some(&key) {
+                self.order.retain(|other| *other != key);
+                self.order.push_back(key);
+            }
+            return Ok(program);
         }
-        let program = Rc::new(record()?);
+        let program = Arc::new(record()?);
         if self.order.len() == KEPT
             && let Some(oldest) = self.order.pop_front()
         {
             self.programs.remove(&oldest);
         }
         self.order.push_back(key.clone());
-        self.programs.insert(key, Rc::clone(&program));
+        self.programs.insert(key, Arc::clone(&program));
         Ok(program)
     }
 }
@@ -86,7 +93,6 @@ impl<K: Hash + Eq + Clone> Kept<K> {
 mod tests {
     use super::*;
     use monocle_tensor::recorder::{Recorder, RecordingLimits};
-    use std::sync::Arc;
 
     fn signature(size: usize) -> EncodeSignature {
         EncodeSignature {
@@ -109,12 +115,15 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_makes_room() {
+    fn the_one_not_used_for_longest_makes_room() {
         let mut programs = Programs::default();
-        for size in 0..=KEPT {
+        for size in 0..KEPT {
             programs.encode(signature(size), empty).unwrap();
         }
-        assert!(programs.encode(signature(0), || Err(())).is_err());
-        assert!(programs.encode(signature(1), || Err(())).is_ok());
+        programs.encode(signature(0), || Err(())).unwrap();
+        programs.encode(signature(KEPT), empty).unwrap();
+        assert!(programs.encode(signature(0), || Err(())).is_ok());
+        assert!(programs.encode(signature(1), || Err(())).is_err());
+        assert!(programs.encode(signature(2), || Err(())).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use monocle_tensor::backend::{Backend, MemoryUse};
-use monocle_text::Generated;
+use monocle_text::{FinishReason, Generated};
 use serde::{Serialize, Serializer};
 
 use crate::memory::MemoryEstimate;
@@ -11,6 +11,7 @@ use crate::memory::process;
 use crate::plugin::contract::{AttentionScheme, Size};
 use crate::plugin::stamp::PluginKind;
 use crate::plugin::wasm::component::Plugin;
+use crate::plugin::wasm::recording::{LogLevel, LogLine};
 
 /// A finished request.
 #[derive(Debug, Serialize)]
@@ -35,6 +36,21 @@ pub struct Report {
     pub plugin_calls: PluginCalls,
     /// What the user should know besides.
     pub notes: Vec<String>,
+    /// What plugins wrote to their log for the curious and for their authors.
+    pub log: Vec<String>,
+}
+
+impl Report {
+    /// Takes a plugin's log in: warnings become notes.
+    pub(crate) fn add_log(&mut self, plugin: &str, lines: Vec<LogLine>) {
+        for LogLine { level, text } in lines {
+            match level {
+                LogLevel::Warn => self.notes.push(format!("{plugin}: {text}")),
+                LogLevel::Info => self.log.push(format!("{plugin}: info: {text}")),
+                LogLevel::Debug => self.log.push(format!("{plugin}: debug: {text}")),
+            }
+        }
+    }
 }
 
 /// Which model.
@@ -102,6 +118,10 @@ pub struct PromptReport {
     pub tokens: usize,
     /// Those of them that hold picture features.
     pub image_tokens: usize,
+    /// Those whose state was there already, from an earlier request that began the same way.
+    pub cached_tokens: usize,
+    /// Pictures whose features were there already.
+    pub cached_pictures: usize,
     /// Who sees whom.
     pub attention: AttentionScheme,
 }
@@ -233,4 +253,16 @@ pub struct PluginCalls {
     pub during_decode: u64,
     /// The latter for each token after the first.
     pub per_decoded_token: f64,
+}
+
+/// Why an answer ended, in words.
+pub fn describe(reason: &FinishReason) -> String {
+    match reason {
+        FinishReason::EndToken { token, .. } => format!("the model ended it with `{token}`"),
+        FinishReason::StopString { stop } => format!("the stop string {stop:?} came"),
+        FinishReason::MaxTokens => "the most tokens that were asked for were generated".to_owned(),
+        FinishReason::ContextFull => "the model's context is full".to_owned(),
+        FinishReason::Cancelled => "it was cancelled".to_owned(),
+        FinishReason::Empty => "no token was generated".to_owned(),
+    }
 }

@@ -1,13 +1,16 @@
 //! Everything that a reference implementation can be compared with: pixels, features, logits, greedy tokens.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use monocle_tensor::backend::{SequenceId, Tensor};
 
 use crate::error::RequestError;
-use crate::model::Model;
 use crate::plugin::wasm::recording::PixelTensor;
-use crate::request::prepare::{PreparedRequest, Request};
+use crate::request::Request;
+use crate::request::prepare::PreparedRequest;
+use crate::scheduler::Scheduler;
+use crate::scheduler::batch::{self, Part};
 
 /// What became of a request, number by number.
 #[derive(Debug, Clone)]
@@ -28,13 +31,13 @@ pub struct Trace {
     pub step_logits: Vec<Vec<f32>>,
 }
 
-impl Model {
+impl Scheduler {
     /// Runs a request greedily for a number of tokens, the prompt in chunks of a size, and keeps everything.
     pub fn trace(&mut self, request: &Request, chunk: usize, tokens: usize) -> Result<Trace, RequestError> {
         self.trace_answer(request, chunk, Answer::Greedy(tokens))
     }
 
-    /// As [`Model::trace`], with the answer given, whatever the logits say: engines that round differently stay comparable.
+    /// As [`Scheduler::trace`], with the answer given, whatever the logits say: engines that round differently stay comparable.
     pub fn trace_along(
         &mut self,
         request: &Request,
@@ -51,12 +54,12 @@ impl Model {
         answer: Answer<'_>,
     ) -> Result<Trace, RequestError> {
         let mut prepared = self.prepare(request, answer.len(), chunk)?;
-        self.check_memory(&prepared.estimate)?;
-        self.load_weights(&mut |_, _| {})?;
-        let sequence = self.backend.new_sequence();
+        self.loaded.check_memory(&prepared.estimate)?;
+        self.loaded.load(&mut |_, _| {})?;
+        let sequence = self.loaded.backend.new_sequence();
         let result = self.trace_sequence(&mut prepared, sequence, answer);
-        self.backend.drop_sequence(sequence);
-        self.settle_memory();
+        self.loaded.backend.drop_sequence(sequence);
+        self.loaded.settle_memory();
         result
     }
 
@@ -75,25 +78,20 @@ impl Model {
             tokens: Vec::new(),
             step_logits: Vec::new(),
         };
-        let mut features: Vec<Rc<[Tensor]>> = Vec::new();
+        let mut features: Vec<Option<Rc<[Tensor]>>> = Vec::new();
         for index in 0..prepared.plan.images.len() {
             let pixels = prepared.take_pixels(index)?;
             trace.pixels.push(pixels.clone());
-            let sets = self.encode_picture(prepared, index, pixels)?;
-            let read: Result<Vec<_>, _> = sets.iter().map(|set| self.backend.download(set)).collect();
+            let sets = self.loaded.encode(&prepared.encoders[index], pixels)?;
+            let read: Result<Vec<_>, _> = sets.iter().map(|set| self.loaded.backend.download(set)).collect();
             trace.features.push(read?);
-            features.push(sets);
+            features.push(Some(Rc::from(sets)));
         }
         let mut start = 0;
         while start < prepared.prompt.len() {
             let end = prepared.prompt.chunk_end(start, prepared.chunk);
-            let wanted = (0..(end - start) as u32).collect();
-            let logits = self.prefill_step(prepared, sequence, start..end, &features, wanted)?;
-            let vocabulary = logits.value_type().shape[1];
-            let values = self.backend.download(&logits)?;
-            trace
-                .prompt_logits
-                .extend(values.chunks(vocabulary).map(<[f32]>::to_vec));
+            let logits = self.trace_rows(prepared, sequence, start..end, &features, &[])?;
+            trace.prompt_logits.extend(logits);
             start = end;
         }
         let mut logits = trace.prompt_logits.last().cloned().unwrap_or_default();
@@ -104,13 +102,47 @@ impl Model {
             };
             trace.tokens.push(token);
             trace.step_logits.push(logits);
-            let shape = prepared.decode_shape();
-            let program = self.forward_program(prepared, shape)?;
-            let step = prepared.prompt.decode_step(sequence, index, token);
-            let output = self.run_forward(prepared, &program, &step)?;
-            logits = self.backend.download(&output)?;
+            let at = prepared.prompt.len() + index;
+            let mut rows = self.trace_rows(prepared, sequence, at..at + 1, &features, &trace.tokens)?;
+            logits = rows.remove(0);
         }
         Ok(trace)
+    }
+
+    /// Computes rows of a sequence, alone; gives the logits after each.
+    fn trace_rows(
+        &mut self,
+        prepared: &PreparedRequest,
+        sequence: SequenceId,
+        range: Range<usize>,
+        features: &[Option<Rc<[Tensor]>>],
+        generated: &[u32],
+    ) -> Result<Vec<Vec<f32>>, RequestError> {
+        let (prompt, rows) = (&prepared.prompt, range.len());
+        let shape = match range.start < prompt.len() {
+            true => prepared.batch_shape(range.clone(), rows),
+            false => prepared.decode_shape(),
+        };
+        let new_context = match shape.new_context {
+            Some(_) => Some(self.loaded.join(&batch::first_sets(features))?),
+            None => None,
+        };
+        let part = Part {
+            sequence,
+            rows: prompt.rows(range, generated, features),
+            new_context,
+            wants_logits: false,
+        };
+        let mut step = batch::join(vec![part], prompt.axes());
+        step.wanted = (0..rows as u32).collect();
+        let program = self.recordings.forward(&shape)?;
+        let outputs = self.loaded.backend.run(&program, &[], Some(&step));
+        let logits = outputs
+            .map_err(|error| self.loaded.blame("network.forward", error))?
+            .remove(0);
+        let vocabulary = logits.value_type().shape[1];
+        let values = self.loaded.backend.download(&logits)?;
+        Ok(values.chunks(vocabulary).map(<[f32]>::to_vec).collect())
     }
 }
 

@@ -30,8 +30,6 @@ pub enum FinishReason {
     MaxTokens,
     /// No room is left in the model's context.
     ContextFull,
-    /// The reasoning used all it was allowed.
-    ThinkingBudget,
     /// The caller went away.
     Cancelled,
     /// Not one token was generated.

@@ -22,8 +22,6 @@ pub struct SamplingOptions {
     pub min_p: f32,
     /// Above 1 makes tokens of the history less likely (arXiv:1909.05858); 1 changes nothing.
     pub repetition_penalty: f32,
-    /// How many of the history's last tokens the penalty looks at; none means all.
-    pub repetition_window: Option<usize>,
     /// Where the random numbers start.
     pub seed: u64,
 }
@@ -36,7 +34,6 @@ impl Default for SamplingOptions {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
-            repetition_window: None,
             seed: 0,
         }
     }
@@ -147,14 +144,15 @@ impl Sampler {
         self.options.temperature == 0.0 && self.options.repetition_penalty == 1.0
     }
 
-    /// The next token. `history` is prompt and answer so far; the penalty is applied to `logits` in place.
-    pub fn next(&mut self, logits: &mut [f32], history: &[u32]) -> Result<u32, SamplingError> {
+    /// The token number `number` of an answer. What is drawn depends on the seed and this number alone, whatever was drawn before.
+    /// `history` is prompt and answer so far; the penalty is applied to `logits` in place.
+    pub fn next(&self, number: usize, logits: &mut [f32], history: &[u32]) -> Result<u32, SamplingError> {
         let candidates = self.candidates(logits, history)?;
         if let [only] = candidates.as_slice() {
             return Ok(only.id);
         }
         let total: f64 = candidates.iter().map(|candidate| candidate.probability).sum();
-        let drawn = self.uniform() * total;
+        let drawn = self.uniform(number) * total;
         let mut reached = 0.0;
         for candidate in &candidates {
             reached += candidate.probability;
@@ -204,12 +202,7 @@ impl Sampler {
         if penalty == 1.0 {
             return;
         }
-        let window = self
-            .options
-            .repetition_window
-            .unwrap_or(history.len())
-            .min(history.len());
-        let mut ids = history[history.len() - window..].to_vec();
+        let mut ids = history.to_vec();
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
@@ -267,9 +260,11 @@ impl Sampler {
         kept.retain(|candidate| candidate.probability >= least);
     }
 
-    /// A number from 0 to below 1, from the generator's upper 53 bits.
-    fn uniform(&mut self) -> f64 {
-        (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    /// The generator's number `number` from 0 to below 1, from its upper 53 bits.
+    fn uniform(&self, number: usize) -> f64 {
+        let mut random = self.random.clone();
+        random.advance(number as u128);
+        (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -309,14 +304,14 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_first_maximum_and_ignores_nan() {
-        let mut sampler = sampler(SamplingOptions::default());
-        assert_eq!(sampler.next(&mut [0.0, f32::NAN, 2.0, 2.0], &[]), Ok(2));
-        assert_eq!(sampler.next(&mut [f32::NEG_INFINITY, -5.0], &[]), Ok(1));
+        let sampler = sampler(SamplingOptions::default());
+        assert_eq!(sampler.next(0, &mut [0.0, f32::NAN, 2.0, 2.0], &[]), Ok(2));
+        assert_eq!(sampler.next(0, &mut [f32::NEG_INFINITY, -5.0], &[]), Ok(1));
     }
 
     #[test]
     fn nothing_to_choose_from_is_an_error() {
-        let mut sampler = sampler(SamplingOptions {
+        let sampler = sampler(SamplingOptions {
             temperature: 1.0,
             ..Default::default()
         });
@@ -326,7 +321,7 @@ mod tests {
             &mut [],
         ] {
             let expected = logits.iter().filter(|logit| logit.is_nan()).count();
-            match sampler.next(logits, &[]) {
+            match sampler.next(0, logits, &[]) {
                 Err(SamplingError::NoUsableLogit { not_a_number, .. }) => assert_eq!(not_a_number, expected),
                 other => panic!("{other:?}"),
             }
@@ -335,24 +330,23 @@ mod tests {
 
     #[test]
     fn extreme_logits_do_not_break_the_draw() {
-        let mut sampler = sampler(SamplingOptions {
+        let sampler = sampler(SamplingOptions {
             temperature: 1e-30,
             ..Default::default()
         });
-        assert_eq!(sampler.next(&mut [1e30, 3e38, f32::NAN], &[]), Ok(1));
-        assert_eq!(sampler.next(&mut [1.0, f32::INFINITY, 0.0], &[]), Ok(1));
+        assert_eq!(sampler.next(0, &mut [1e30, 3e38, f32::NAN], &[]), Ok(1));
+        assert_eq!(sampler.next(0, &mut [1.0, f32::INFINITY, 0.0], &[]), Ok(1));
     }
 
     #[test]
-    fn the_penalty_sees_only_its_window_and_skips_foreign_ids() {
+    fn the_penalty_falls_once_on_each_and_skips_foreign_ids() {
         let options = SamplingOptions {
             repetition_penalty: 2.0,
-            repetition_window: Some(2),
             ..Default::default()
         };
         let mut logits = [4.0, 3.0, -1.0, 1.0];
-        sampler(options).penalise(&mut logits, &[0, 2, 900, 1, 2, 2][..5]);
-        // The last two: tokens 1 and 2.
+        sampler(options).penalise(&mut logits, &[2, 900, 1, 2]);
+        // Tokens 1 and 2, however often they occurred.
         assert_eq!(logits, [4.0, 1.5, -2.0, 1.0]);
     }
 

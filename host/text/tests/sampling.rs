@@ -48,9 +48,9 @@ fn draws_equal_those_of_the_reference_generator() {
         let options: SamplingOptions = serde_json::from_value(case["options"].clone()).unwrap();
         let logits: Vec<f32> = numbers(&case["logits"]).map(|logit| logit as f32).collect();
         let history = ids(&case["history"]);
-        let mut sampler = Sampler::new(options).unwrap();
+        let sampler = Sampler::new(options).unwrap();
         let draws: Vec<u32> = (0..12)
-            .map(|_| sampler.next(&mut logits.clone(), &history).unwrap())
+            .map(|number| sampler.next(number, &mut logits.clone(), &history).unwrap())
             .collect();
         // One candidate needs no random number, so such a case says nothing about the generator.
         assert_eq!(draws, ids(&case["draws"]), "{}", case["options"]);

@@ -1,30 +1,31 @@
 //! An adapter brings prompt, pixels and the last touch on the text, and borrows the forward pass of another plugin. The example is
 //! `tests/plugins/plain-adapter`.
 
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
 use monocle_runtime::plugin::stamp::PluginKind;
 use monocle_runtime::report::Report;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::project;
 
 const QUESTION: &str = "What is this?";
 
 /// A model of the small checkpoint, by the rest of its manifest.
-fn open(manifest: &str) -> Result<Model, String> {
+fn open(manifest: &str) -> Result<Scheduler, String> {
     let head = "schema = 1\nname = \"adapted\"\nsource = ";
     let source = project::oracle("smolvlm");
     project::try_open_manifest(&format!("{head}{{ path = {source:?} }}\n{manifest}"))
         .map_err(|error| error.to_string())
 }
 
-fn adapted() -> Model {
+fn adapted() -> Scheduler {
     open("plugin = \"smolvlm\"\nadapter = { name = \"plain-adapter\", options = { tokens = 4 } }").unwrap()
 }
 
 /// The same prompts without the adapter, by a template.
-fn templated() -> Model {
+fn templated() -> Scheduler {
     open("plugin = \"smolvlm\"\n[prompt]\ntemplate = \"Question: {{ messages[0].content[0].text }} Answer:\"")
         .unwrap()
 }
@@ -38,7 +39,7 @@ fn request(pictures: &[&str], question: &str) -> Request {
     Request::single(None, pictures, question)
 }
 
-fn answer(model: &mut Model, request: &Request) -> (Report, String) {
+fn answer(model: &mut Scheduler, request: &Request) -> (Report, String) {
     let options = GenerateOptions {
         max_tokens: 48,
         sampling: Default::default(),
@@ -47,7 +48,7 @@ fn answer(model: &mut Model, request: &Request) -> (Report, String) {
         thinking_budget: None,
     };
     let mut streamed = String::new();
-    let report = model.generate(request, &options, &mut |delta| {
+    let report = model.answer(request, &options, &mut |delta| {
         streamed += &delta.text;
         Flow::Continue
     });

@@ -2,16 +2,17 @@
 //! wrong, and a model beside it in the same process goes on giving the reference's tokens.
 
 use monocle_runtime::error::RequestError;
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
 use monocle_runtime::report::Report;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::project;
 
 /// A model that behaves, and what it is asked.
 struct Good {
-    model: Model,
+    model: Scheduler,
     request: Request,
     greedy: Vec<u64>,
 }
@@ -36,7 +37,7 @@ impl Good {
     }
 }
 
-fn generate(model: &mut Model, request: &Request, max_tokens: usize) -> Result<Report, RequestError> {
+fn generate(model: &mut Scheduler, request: &Request, max_tokens: usize) -> Result<Report, RequestError> {
     let options = GenerateOptions {
         max_tokens,
         sampling: Default::default(),
@@ -44,7 +45,7 @@ fn generate(model: &mut Model, request: &Request, max_tokens: usize) -> Result<R
         prefill_chunk: 512,
         thinking_budget: None,
     };
-    model.generate(request, &options, &mut |_| Flow::Continue)
+    model.answer(request, &options, &mut |_| Flow::Continue)
 }
 
 /// Asks the hostile plugin, told to misbehave; loops are given little time, everything else the usual.

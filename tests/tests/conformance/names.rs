@@ -55,7 +55,7 @@ fn the_host_names_no_family() {
         assert!(files.len() > before, "nothing of host/{name} was looked at");
     }
     for part in [
-        "runtime/src/generate.rs",
+        "runtime/src/scheduler.rs",
         "cli/src/main.rs",
         "cpu/src/lib.rs",
         "mlx/src/lib.rs",

@@ -1,13 +1,14 @@
 //! Plugin code runs once for each signature; programs are shared between requests, state is not.
 
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
 use monocle_runtime::report::Report;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::project;
 
-fn generate(model: &mut Model, request: &Request, flow: Flow) -> Report {
+fn generate(model: &mut Scheduler, request: &Request, flow: Flow) -> Report {
     let options = GenerateOptions {
         max_tokens: 16,
         sampling: Default::default(),
@@ -16,11 +17,11 @@ fn generate(model: &mut Model, request: &Request, flow: Flow) -> Report {
         thinking_budget: None,
     };
     model
-        .generate(request, &options, &mut |_| flow)
+        .answer(request, &options, &mut |_| flow)
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn small() -> (Model, Oracle) {
+fn small() -> (Scheduler, Oracle) {
     let folder = project::oracle("smolvlm");
     (project::open_folder(&folder), Oracle::open(&folder))
 }
@@ -35,22 +36,23 @@ fn plugin_code_runs_once_for_each_signature() {
         )
     };
 
-    // configure, plan, load, pixels; encode, prefill and decode step are recorded twice each.
+    // configure, plan, pixels; the instance that records is configured and loads; encode, prefill and decode step are recorded
+    // twice each.
     let first = generate(&mut model, &oracle.request("image"), Flow::Continue);
     assert_eq!(first.plugin_calls.per_decoded_token, 0.0);
     assert!(
         first.token_ids.len() > 8,
         "too few tokens to speak of a steady state"
     );
-    assert_eq!(calls(first), (4 + 2 * 3, 0));
+    assert_eq!(calls(first), (3 + 2 + 2 * 3, 0));
 
     // Nothing is recorded again.
     let again = generate(&mut model, &oracle.request("image"), Flow::Continue);
-    assert_eq!(calls(again), (4, 0));
+    assert_eq!(calls(again), (3, 0));
 
-    // No picture: configure, plan, load; only the prefill's signature is new.
+    // No picture: configure, plan; only the prefill's signature is new.
     let text = generate(&mut model, &oracle.request("text"), Flow::Continue);
-    assert_eq!(calls(text), (3 + 2, 0));
+    assert_eq!(calls(text), (2 + 2, 0));
 }
 
 /// The count of calls counts: a plugin that filters the output is asked about each piece of text.
@@ -79,7 +81,7 @@ fn state_does_not_outlive_a_request() {
     assert_ne!(expected[0], expected[1]);
 
     let (mut model, _) = small();
-    let ask = |model: &mut Model, case: usize| {
+    let ask = |model: &mut Scheduler, case: usize| {
         let report = generate(model, &oracle.request(cases[case]), Flow::Continue);
         assert_eq!(report.token_ids, expected[case], "{}", cases[case]);
     };
@@ -92,7 +94,7 @@ fn state_does_not_outlive_a_request() {
     ask(&mut model, 0);
     let held = model.backend().memory().active;
     // To the last bit.
-    let logits = |model: &mut Model| model.trace(&oracle.request("image"), 512, 4).unwrap().step_logits;
+    let logits = |model: &mut Scheduler| model.trace(&oracle.request("image"), 512, 4).unwrap().step_logits;
     let first = logits(&mut model);
     ask(&mut model, 1);
     assert!(first == logits(&mut model), "the same request gave other logits");

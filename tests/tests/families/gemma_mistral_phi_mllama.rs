@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use monocle_manifest::Manifest;
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
 use monocle_runtime::report::Report;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_runtime::trace::argmax;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
@@ -17,7 +18,7 @@ use monocle_tests::{project, variant};
 use monocle_text::{Delta, FinishReason, OutputRules, OutputStream, ReasoningMarkers, Tokenizer};
 use serde_json::Value;
 
-fn generate(model: &mut Model, request: &Request, max_tokens: usize) -> (String, Report) {
+fn generate(model: &mut Scheduler, request: &Request, max_tokens: usize) -> (String, Report) {
     let options = GenerateOptions {
         max_tokens,
         sampling: Default::default(),
@@ -31,7 +32,7 @@ fn generate(model: &mut Model, request: &Request, max_tokens: usize) -> (String,
         Flow::Continue
     };
     let report = model
-        .generate(request, &options, &mut sink)
+        .answer(request, &options, &mut sink)
         .unwrap_or_else(|error| panic!("{error}"));
     (streamed, report)
 }

@@ -1,7 +1,7 @@
 //! What goes wrong with LLaVA, nanoLLaVA, InternVL and LFM2-VL elsewhere, and must not here.
 
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::Parity;
 use monocle_tests::{project, variant};

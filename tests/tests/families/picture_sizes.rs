@@ -1,7 +1,7 @@
 //! Pictures of awkward sizes: as many tokens as features, in the plan and after encoding, and no more memory for a large photo.
 
 use monocle_runtime::plugin::contract::{FeatureUse, Piece};
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::Request;
 use monocle_tests::pictures::{PHOTO, SIZES, grey};
 use monocle_tests::project;
 use serde_json::Value;

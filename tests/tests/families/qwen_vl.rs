@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use monocle_manifest::Manifest;
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::{PreparedRequest, Request};
+use monocle_runtime::request::prepare::PreparedRequest;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::pictures::{PHOTO, grey};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use monocle_runtime::report::Report;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::Request;
 use monocle_tests::pictures::{PHOTO, grey};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;

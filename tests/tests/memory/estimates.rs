@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::Request;
 use monocle_tests::pictures::grey;
 use monocle_tests::project;
 

@@ -1,7 +1,7 @@
 //! What cannot fit is refused with the numbers before anything is allocated; what comes after is as if nothing had been.
 
 use monocle_runtime::error::RequestError;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::Request;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::pictures::grey;
 use monocle_tests::project;

@@ -7,10 +7,11 @@ mod limits;
 use std::path::Path;
 
 use monocle_runtime::error::RequestError;
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
 use monocle_runtime::report::Report;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 
 /// A manifest for a folder; `more` are further lines.
 fn manifest(plugin: &str, folder: &Path, more: &str) -> String {
@@ -21,7 +22,7 @@ fn manifest(plugin: &str, folder: &Path, more: &str) -> String {
 
 /// Greedily, so many tokens at most.
 fn generate(
-    model: &mut Model,
+    model: &mut Scheduler,
     request: &Request,
     max_tokens: usize,
     prefill_chunk: usize,
@@ -33,5 +34,5 @@ fn generate(
         prefill_chunk,
         thinking_budget: None,
     };
-    model.generate(request, &options, &mut |_| Flow::Continue)
+    model.answer(request, &options, &mut |_| Flow::Continue)
 }

@@ -49,7 +49,7 @@ fn an_adapter() {
     let head =
         format!("schema = 1\nname = \"frozen\"\nplugin = \"smolvlm\"\nsource = {{ path = {folder:?} }}\n");
     let words = "What is this?";
-    let request = monocle_runtime::request::prepare::Request::single(None, Vec::new(), words);
+    let request = monocle_runtime::request::Request::single(None, Vec::new(), words);
     for version in VERSIONS {
         let adapter = "adapter = { name = \"plain-adapter\", options = { tokens = 4 } }\n";
         let template = "[prompt]\ntemplate = \"Question: {{ messages[0].content[0].text }} Answer:\"\n";

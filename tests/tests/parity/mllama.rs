@@ -2,7 +2,7 @@
 
 use monocle_runtime::plugin::contract::{Content, Message, Part};
 use monocle_runtime::plugin::wasm::recording::PixelTensor;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::request::Request;
 use monocle_tests::parity::{LOGITS, Parity, channels_first, close};
 use monocle_tests::pictures::grey;
 use monocle_tests::project;

@@ -1,10 +1,11 @@
 //! Whatever is wrong with what a user gives: an error that names the file and says what to do, exit code 1, and never a panic
 //! (`Monocle::run` looks for one each time).
 
-use monocle_runtime::generate::{Flow, GenerateOptions};
-use monocle_runtime::model::Model;
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
-use monocle_runtime::request::prepare::Request;
+use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::program::{Monocle, Outcome};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
@@ -421,7 +422,7 @@ fn a_refusal_is_not_the_end() {
         name: name.to_owned(),
         bytes,
     };
-    let answer = |model: &mut Model, pictures: Vec<PictureInput>, prompt: &str| {
+    let answer = |model: &mut Scheduler, pictures: Vec<PictureInput>, prompt: &str| {
         let options = GenerateOptions {
             max_tokens: 8,
             sampling: Default::default(),
@@ -431,7 +432,7 @@ fn a_refusal_is_not_the_end() {
         };
         let request = Request::single(None, pictures, prompt);
         model
-            .generate(&request, &options, &mut |_| Flow::Continue)
+            .answer(&request, &options, &mut |_| Flow::Continue)
             .map(|report| report.token_ids)
             .map_err(|error| error.to_string())
     };

@@ -1,7 +1,6 @@
 //! What plugin instances ask of a model: its tokenizer, its template, its weights.
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use monocle_tensor::stored::Weight;
 use monocle_text::template::{Candidates, choose_template};
@@ -11,12 +10,17 @@ use monocle_weights::Checkpoint;
 use crate::plugin::contract::{Content, Message, Part};
 use crate::plugin::services::{Role, Services};
 
-/// See the module.
+/// What a model has, whoever asks.
 pub struct ModelServices {
     tokenizer: Arc<Tokenizer>,
     checkpoint: Checkpoint,
     candidates: Candidates,
-    template: RefCell<Option<ChatTemplate>>,
+}
+
+/// The services of one request: which template was used belongs to it.
+pub struct RequestServices {
+    model: Arc<ModelServices>,
+    template: Mutex<Option<String>>,
 }
 
 impl ModelServices {
@@ -26,7 +30,6 @@ impl ModelServices {
             tokenizer,
             checkpoint,
             candidates,
-            template: RefCell::new(None),
         }
     }
 
@@ -40,51 +43,67 @@ impl ModelServices {
         &self.checkpoint
     }
 
-    /// Where the template in force came from, once one was asked for.
-    pub fn template_source(&self) -> Option<String> {
-        self.template
-            .borrow()
-            .as_ref()
-            .map(|template| template.source().to_string())
+    fn template(&self, fallback: Option<&str>) -> Result<ChatTemplate, String> {
+        let candidates = Candidates {
+            plugin: fallback.map(str::to_owned),
+            ..self.candidates.clone()
+        };
+        choose_template(candidates).map_err(|error| error.to_string())
     }
 }
 
-impl Services for ModelServices {
+impl RequestServices {
+    /// The services of a request that has asked for nothing yet.
+    pub fn new(model: Arc<ModelServices>) -> Self {
+        Self {
+            model,
+            template: Mutex::new(None),
+        }
+    }
+
+    /// Where the template in force came from, once one was asked for.
+    pub fn template_source(&self) -> Option<String> {
+        let template = self.template.lock().unwrap_or_else(PoisonError::into_inner);
+        template.clone()
+    }
+}
+
+impl Services for RequestServices {
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, String> {
-        self.tokenizer
+        self.model
+            .tokenizer
             .encode(text, add_special_tokens)
             .map_err(|error| error.to_string())
     }
 
     fn token_id(&self, token: &str) -> Option<u32> {
-        self.tokenizer.token_id(token)
+        self.model.tokenizer.token_id(token)
     }
 
     fn token(&self, id: u32) -> Option<String> {
-        self.tokenizer.token(id)
+        self.model.tokenizer.token(id)
     }
 
     fn render(&self, messages: &[Message], fallback: Option<&str>) -> Result<String, String> {
-        let candidates = Candidates {
-            plugin: fallback.map(str::to_owned),
-            ..self.candidates.clone()
-        };
-        let template = choose_template(candidates).map_err(|error| error.to_string())?;
+        let template = self.model.template(fallback)?;
         let options = RenderOptions {
             add_generation_prompt: true,
             ..RenderOptions::default()
         };
-        let rendered = template.render(&conversation(messages), self.tokenizer.special_tokens(), &options);
-        *self.template.borrow_mut() = Some(template);
+        let special_tokens = self.model.tokenizer.special_tokens();
+        let rendered = template.render(&conversation(messages), special_tokens, &options);
+        let mut source = self.template.lock().unwrap_or_else(PoisonError::into_inner);
+        *source = Some(template.source().to_string());
         rendered.map_err(|error| error.to_string())
     }
 
     fn has_weight(&self, name: &str) -> bool {
-        self.checkpoint.has(name)
+        self.model.checkpoint.has(name)
     }
 
     fn weight_names(&self, prefix: &str) -> Vec<String> {
-        self.checkpoint
+        self.model
+            .checkpoint
             .names()
             .filter(|name| name.starts_with(prefix))
             .map(str::to_owned)
@@ -92,11 +111,12 @@ impl Services for ModelServices {
     }
 
     fn weight(&self, name: &str, role: Role) -> Result<Weight, String> {
+        let checkpoint = &self.model.checkpoint;
         match role {
-            Role::Parameter => self.checkpoint.tensor(name).map(Weight::Tensor),
-            Role::Linear => self.checkpoint.linear(name),
-            Role::Embedding => self.checkpoint.embedding(name),
-            Role::Experts => self.checkpoint.experts(name),
+            Role::Parameter => checkpoint.tensor(name).map(Weight::Tensor),
+            Role::Linear => checkpoint.linear(name),
+            Role::Embedding => checkpoint.embedding(name),
+            Role::Experts => checkpoint.experts(name),
         }
         .map_err(|error| error.to_string())
     }

@@ -62,7 +62,6 @@ impl Settings {
                 repetition_penalty: generation
                     .repetition_penalty
                     .unwrap_or(defaults.repetition_penalty),
-                repetition_window: defaults.repetition_window,
                 seed: generation.seed.unwrap_or(defaults.seed),
             },
             output: OutputRules {

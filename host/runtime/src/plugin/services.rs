@@ -17,8 +17,8 @@ pub enum Role {
     Experts,
 }
 
-/// The model behind an instance.
-pub trait Services {
+/// The model behind an instance. Instances are made and used on any thread.
+pub trait Services: Send + Sync {
     /// Token ids of a text.
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, String>;
     /// The id of a token by its text.

@@ -1,105 +1,66 @@
-//! From a request to everything that is known before the first number is computed: the plan, the recorded encoders, the
-//! feature counts, the memory that it will take.
+//! From a request to everything that is known before the first number is computed: the plan, the recorded programs, the feature
+//! counts. It needs no engine, and what comes out can be handed to another thread.
 
-use std::rc::Rc;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocle_image::Picture;
-use monocle_tensor::backend::BackendError;
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
 
+use super::Request;
+use super::pictures::{self, Opened};
+use super::prompt::Prompt;
 use crate::error::RequestError;
 use crate::memory::MemoryEstimate;
 use crate::model::Model;
-use crate::plugin::contract::{Content, Message, Part, Plan};
+use crate::plugin::contract::{Plan, Size};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::wasm::instance::Instance;
 use crate::plugin::wasm::recording::PixelTensor;
-use crate::programs::EncodeSignature;
-use crate::report::ImageReport;
-use crate::request::pictures::{self, Opened, PictureInput};
-use crate::request::prompt::Prompt;
-
-/// What is asked of a model.
-#[derive(Debug, Clone, Default)]
-pub struct Request {
-    /// The conversation; pictures are numbered in the order of its parts.
-    pub messages: Vec<Message>,
-    /// The pictures.
-    pub pictures: Vec<PictureInput>,
-}
-
-impl Request {
-    /// What the user said last.
-    pub(crate) fn last_words(&self) -> String {
-        let said = self.messages.iter().rev().find(|message| message.role == "user");
-        match said.map(|message| &message.content) {
-            Some(Content::Text(text)) => text.clone(),
-            Some(Content::Parts(parts)) => {
-                let texts = parts.iter().filter_map(|part| match part {
-                    Part::Text(text) => Some(text.as_str()),
-                    Part::Image(_) => None,
-                });
-                texts.collect::<Vec<_>>().join(" ")
-            }
-            None => String::new(),
-        }
-    }
-
-    /// One user turn: pictures, then words.
-    pub fn single(system: Option<&str>, pictures: Vec<PictureInput>, prompt: &str) -> Self {
-        let text = |text: &str| Part::Text(text.to_owned());
-        let mut messages = Vec::new();
-        if let Some(system) = system {
-            messages.push(Message {
-                role: "system".to_owned(),
-                content: Content::Parts(vec![text(system)]),
-            });
-        }
-        let parts = (0..pictures.len() as u32)
-            .map(Part::Image)
-            .chain([text(prompt)])
-            .collect();
-        messages.push(Message {
-            role: "user".to_owned(),
-            content: Content::Parts(parts),
-        });
-        Self { messages, pictures }
-    }
-}
+use crate::recordings::Recordings;
+use crate::report::{ImageReport, PromptReport};
 
 /// A request, planned and checked.
 pub struct PreparedRequest {
-    pub(crate) processor: Instance,
-    /// When the processor is an adapter.
-    pub(crate) network: Option<Instance>,
     /// The plan.
     pub plan: Plan,
     /// The prompt.
     pub prompt: Prompt,
     /// The pictures.
     pub pictures: Vec<Opened>,
-    pub(crate) encoders: Vec<Rc<Program>>,
     /// Tokens of one prefill step.
     pub chunk: usize,
-    /// What it is expected to take.
+    /// What it is expected to take, once an engine has been asked.
     pub estimate: MemoryEstimate,
+    /// What the user said last.
+    pub(crate) question: String,
+    pub(crate) processor: Instance,
+    pub(crate) encoders: Vec<Arc<Program>>,
+    /// The programs of its prefill steps, each with the tokens in the caches after it, and last its decode step with all tokens that
+    /// may come.
+    pub(crate) programs: Vec<(Arc<Program>, usize)>,
     pub(crate) image_time: Duration,
     pub(crate) plan_time: Duration,
     pub(crate) record_time: Duration,
+    /// Calls of the plugin that recorded for it.
+    pub(crate) recording_calls: u64,
+    /// Where its template came from.
+    template: Option<String>,
 }
 
-impl Model {
+impl PreparedRequest {
     /// Plans a request and checks it, computing nothing. `max_tokens` bounds the answer, `chunk` is the size of a prefill step.
-    pub fn prepare(
-        &mut self,
+    pub fn new(
+        model: &Model,
+        recordings: &Recordings,
         request: &Request,
         max_tokens: usize,
         chunk: usize,
-    ) -> Result<PreparedRequest, RequestError> {
-        if let Some(limit) = self
-            .settings
+    ) -> Result<Self, RequestError> {
+        let settings = &model.settings;
+        if let Some(limit) = settings
             .max_images
             .filter(|limit| request.pictures.len() > *limit)
         {
@@ -109,28 +70,20 @@ impl Model {
             });
         }
         let started = Instant::now();
-        let mut opened = Vec::with_capacity(request.pictures.len());
-        for input in &request.pictures {
-            opened.push(pictures::open(
-                input,
-                &self.settings.decode,
-                self.settings.pixel_cap,
-            )?);
-        }
+        let open = |input| pictures::open(input, &settings.decode, settings.pixel_cap);
+        let opened = request.pictures.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let image_time = started.elapsed();
 
         let started = Instant::now();
-        let mut processor = self.processor_instance()?;
-        let sizes: Vec<_> = opened
-            .iter()
-            .map(|opened| crate::plugin::contract::Size {
-                width: opened.picture.width(),
-                height: opened.picture.height(),
-            })
-            .collect();
+        let (mut processor, services) = model.processor_instance()?;
+        let size = |opened: &Opened| Size {
+            width: opened.picture.width(),
+            height: opened.picture.height(),
+        };
+        let sizes: Vec<_> = opened.iter().map(size).collect();
         let plan = processor.plan(&request.messages, &sizes)?;
         let prompt = Prompt::new(&plan);
-        if let Some(limit) = self.settings.context.filter(|limit| prompt.len() > *limit) {
+        if let Some(limit) = settings.context.filter(|limit| prompt.len() > *limit) {
             let (tokens, image_tokens) = (prompt.len(), prompt.image_tokens());
             return Err(RequestError::PromptTooLong {
                 tokens,
@@ -141,92 +94,87 @@ impl Model {
         let plan_time = started.elapsed();
 
         let started = Instant::now();
-        let mut network = self.network_instance()?;
-        let instance = network.as_mut().unwrap_or(&mut processor);
-        self.load_instance(instance)?;
-        let mut encoders = Vec::with_capacity(plan.images.len());
-        for image in &plan.images {
-            let signature = EncodeSignature {
-                pixels: image.pixels.clone(),
-                layout: image.layout.clone(),
-            };
-            encoders.push(
-                self.programs
-                    .encode(signature, || instance.record_encode(image))?,
-            );
-        }
-        check_widths(instance, &encoders)?;
-        let mut prepared = PreparedRequest {
+        let calls = recordings.calls();
+        recordings.weights()?;
+        let encode = |image| recordings.encode(image);
+        let encoders = plan.images.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        check_widths(recordings, &encoders)?;
+        let mut prepared = Self {
+            question: request.last_words(),
             processor,
-            network,
             plan,
             prompt,
             pictures: opened,
             encoders,
+            programs: Vec::new(),
             chunk,
             estimate: MemoryEstimate::default(),
             image_time,
             plan_time,
             record_time: Duration::ZERO,
+            recording_calls: 0,
+            template: services.template_source(),
         };
         // Every signature is recorded here: a mistake shows before the first picture is encoded.
-        let mut programs = Vec::new();
         let mut start = 0;
         while start < prepared.prompt.len() {
             let end = prepared.prompt.chunk_end(start, chunk);
             let shape = prepared.batch_shape(start..end, 1);
-            programs.push((self.forward_program(&mut prepared, shape)?, end));
+            prepared.programs.push((recordings.forward(&shape)?, end));
             start = end;
         }
         // The decode step too, so that no plugin code runs once tokens flow.
-        let decode = prepared.decode_shape();
+        let decode = recordings.forward(&prepared.decode_shape())?;
         let tokens = prepared.prompt.len().saturating_add(max_tokens);
-        programs.push((self.forward_program(&mut prepared, decode)?, tokens));
-        prepared.estimate = self.estimate(&prepared, &programs);
+        prepared.programs.push((decode, tokens));
+        prepared.recording_calls = recordings.calls() - calls;
         prepared.record_time = started.elapsed();
         Ok(prepared)
     }
 
-    /// The program of a forward pass, recorded if its signature is new.
-    pub(crate) fn forward_program(
-        &mut self,
-        prepared: &mut PreparedRequest,
-        shape: BatchShape,
-    ) -> Result<Rc<Program>, PluginError> {
-        let instance = prepared.network.as_mut().unwrap_or(&mut prepared.processor);
-        self.programs
-            .forward(shape.clone(), || instance.record_forward(&shape))
-    }
-}
-
-impl PreparedRequest {
-    /// The signature of a prefill step over these tokens.
-    pub(crate) fn batch_shape(&self, range: std::ops::Range<usize>, wanted: usize) -> BatchShape {
-        let has_context = self.prompt.uses_context() && !self.encoders.is_empty();
-        let new_context = (has_context && range.start == 0).then(|| {
-            let rows = self.plan.images.iter().map(|image| image.features as usize).sum();
-            [rows, self.feature_widths()[0]]
-        });
+    /// The signature of a forward pass over these tokens of the prompt alone.
+    pub(crate) fn batch_shape(&self, range: Range<usize>, wanted: usize) -> BatchShape {
         BatchShape {
             tokens: range.len(),
             axes: self.prompt.axes(),
             wanted,
             features: self.prompt.has_features(&range).then(|| self.feature_widths()),
-            has_context,
-            new_context,
+            has_context: self.has_context(),
+            new_context: self.new_context(range.start),
         }
     }
 
-    /// The signature of a decode step.
+    /// The signature of a decode step alone.
     pub(crate) fn decode_shape(&self) -> BatchShape {
         BatchShape {
             tokens: 1,
             axes: self.prompt.axes(),
             wanted: 1,
             features: None,
-            has_context: self.prompt.uses_context() && !self.encoders.is_empty(),
+            has_context: self.has_context(),
             new_context: None,
         }
+    }
+
+    /// Whether its rows attend to pictures by cross attention.
+    pub(crate) fn has_context(&self) -> bool {
+        self.prompt.uses_context() && !self.encoders.is_empty()
+    }
+
+    /// `[rows, hidden]` of the context that a step which begins here brings.
+    pub(crate) fn new_context(&self, start: usize) -> Option<[usize; 2]> {
+        (self.has_context() && start == 0).then(|| {
+            let rows = self.plan.images.iter().map(|image| image.features as usize).sum();
+            [rows, self.feature_widths()[0]]
+        })
+    }
+
+    /// Width of each feature set; the same for all pictures.
+    pub(crate) fn feature_widths(&self) -> Vec<usize> {
+        self.encoders
+            .first()
+            .map(|program| widths(program))
+            .unwrap_or_default()
     }
 
     /// The pixel tensors of a picture. The picture itself is needed no longer then, and is given up.
@@ -236,14 +184,19 @@ impl PreparedRequest {
         self.processor.pixels(index, picture, &self.plan.images[index])
     }
 
-    /// An engine's error while a program ran. Where the program is at fault, so is the plugin that asked for it.
-    pub(crate) fn blame(&self, function: &'static str, error: BackendError) -> RequestError {
-        match error {
-            BackendError::Device { .. } | BackendError::Weight { .. } => error.into(),
-            BackendError::Input(_) | BackendError::Sequence(_) | BackendError::Value { .. } => {
-                let instance = self.network.as_ref().unwrap_or(&self.processor);
-                instance.error(function, Fault::Run(error)).into()
-            }
+    /// What there is to say of the prompt.
+    pub fn prompt_report(&self) -> PromptReport {
+        PromptReport {
+            text: self.plan.text.clone(),
+            template: self
+                .template
+                .clone()
+                .unwrap_or_else(|| "the plugin (no template was rendered)".to_owned()),
+            tokens: self.prompt.len(),
+            image_tokens: self.prompt.image_tokens(),
+            cached_tokens: 0,
+            cached_pictures: 0,
+            attention: self.plan.attention,
         }
     }
 
@@ -264,14 +217,6 @@ impl PreparedRequest {
             });
         each.collect()
     }
-
-    /// Width of each feature set; the same for all pictures.
-    fn feature_widths(&self) -> Vec<usize> {
-        self.encoders
-            .first()
-            .map(|program| widths(program))
-            .unwrap_or_default()
-    }
 }
 
 fn widths(program: &Program) -> Vec<usize> {
@@ -283,7 +228,7 @@ fn widths(program: &Program) -> Vec<usize> {
 }
 
 /// All pictures of a request must give feature sets of the same widths.
-fn check_widths(instance: &Instance, encoders: &[Rc<Program>]) -> Result<(), PluginError> {
+fn check_widths(recordings: &Recordings, encoders: &[Arc<Program>]) -> Result<(), PluginError> {
     let Some((first, others)) = encoders.split_first() else {
         return Ok(());
     };
@@ -295,7 +240,7 @@ fn check_widths(instance: &Instance, encoders: &[Rc<Program>]) -> Result<(), Plu
                 widths(first),
                 widths(other)
             );
-            Err(instance.error("network.encode", Fault::Inconsistent(reason)))
+            Err(recordings.error("network.encode", Fault::Inconsistent(reason)))
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use monocle_tensor::backend::{SequenceId, SequenceRows, Splice, Step, Tensor, Visible, VisibleContext};
+use monocle_tensor::backend::{Splice, Tensor, Visible, VisibleContext};
 
 use crate::plugin::contract::{AttentionScheme, ContextRange, FeatureUse, Piece, Plan, Positions, Slot};
 
@@ -22,6 +22,23 @@ pub struct Prompt {
     slots: Vec<PlacedSlot>,
     /// `None` when features are spliced.
     context: Option<Vec<ContextRange>>,
+}
+
+/// What a forward pass needs to know of tokens that follow one another in one sequence.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// Tokens of the sequence before these.
+    pub past: usize,
+    /// Their ids.
+    pub tokens: Vec<i32>,
+    /// Their positions, row-major: `[axes, tokens]`
+    pub positions: Vec<i32>,
+    /// What each sees.
+    pub visible: Vec<Visible>,
+    /// Where image features go.
+    pub splices: Vec<Splice>,
+    /// What each sees of the context.
+    pub visible_context: Vec<VisibleContext>,
 }
 
 /// A slot and where it stands.
@@ -136,79 +153,88 @@ impl Prompt {
                 .any(|placed| placed.start < range.end && range.start < placed.end())
     }
 
-    /// What a forward pass over these prompt tokens runs on. `features` has an entry a picture: its feature sets.
-    pub fn step(
-        &self,
-        sequence: SequenceId,
-        range: Range<usize>,
-        features: &[Rc<[Tensor]>],
-        new_context: Option<Tensor>,
-        wanted: Vec<u32>,
-    ) -> Step {
-        let rows = range.len();
-        let positions = if self.positions.is_empty() {
-            range.clone().map(|position| position as i32).collect()
-        } else {
-            self.positions
-                .chunks(self.len())
-                .flat_map(|axis| axis[range.clone()].iter().copied())
-                .collect()
+    /// Whether the sequence may be cut before this token: no earlier one sees it or what comes after it.
+    pub fn can_be_cut_at(&self, at: usize) -> bool {
+        match self.attention {
+            AttentionScheme::Causal => true,
+            AttentionScheme::Prefix(prefix) => at == 0 || at >= prefix as usize,
+            AttentionScheme::ImageBlocks => !self
+                .slots
+                .iter()
+                .any(|placed| placed.start < at && at < placed.end()),
+        }
+    }
+
+    /// Which pictures' features these tokens need, in order.
+    pub fn pictures_of(&self, range: Range<usize>) -> Vec<usize> {
+        if self.context.is_some() {
+            return Vec::new();
+        }
+        let in_range = |placed: &&PlacedSlot| placed.start < range.end && range.start < placed.end();
+        let mut pictures: Vec<usize> = self
+            .slots
+            .iter()
+            .filter(in_range)
+            .map(|placed| placed.slot.image as usize)
+            .collect();
+        pictures.dedup();
+        pictures
+    }
+
+    /// The feature that stands at a token: its picture and its number there.
+    pub fn feature_at(&self, index: usize) -> Option<(usize, usize)> {
+        let placed = self
+            .slots
+            .iter()
+            .find(|placed| placed.start <= index && index < placed.end())?;
+        let offset = placed.slot.offset as usize + (index - placed.start);
+        Some((placed.slot.image as usize, offset))
+    }
+
+    /// The position of a token on each axis; tokens after the prompt follow one another.
+    pub fn position(&self, index: usize, axis: usize) -> i32 {
+        match index.checked_sub(self.len()) {
+            Some(after) => self.next_position.saturating_add(after as i32),
+            None if self.positions.is_empty() => index as i32,
+            None => self.positions[axis * self.len() + index],
+        }
+    }
+
+    /// What a forward pass needs to know of these tokens; those after the prompt are `generated`. `features` has an entry a picture:
+    /// its feature sets, where they are needed.
+    pub fn rows(&self, range: Range<usize>, generated: &[u32], features: &[Option<Rc<[Tensor]>>]) -> Rows {
+        let id = |index: usize| match index.checked_sub(self.len()) {
+            Some(after) => generated[after],
+            None => self.ids[index],
         };
-        let splices = match self.context {
-            Some(_) => Vec::new(),
-            None => self.splices(&range, features),
-        };
-        Step {
-            tokens: self.ids[range.clone()].iter().map(|&id| id as i32).collect(),
-            device_tokens: None,
-            axes: self.axes,
-            positions,
-            sequences: vec![SequenceRows {
-                sequence,
-                past: range.start,
-                rows,
-            }],
+        let axes = 0..self.axes;
+        Rows {
+            past: range.start,
+            tokens: range.clone().map(|index| id(index) as i32).collect(),
+            positions: axes
+                .flat_map(|axis| range.clone().map(move |index| self.position(index, axis)))
+                .collect(),
             visible: range.clone().map(|index| self.visible(index)).collect(),
-            splices,
-            wanted,
-            new_context: vec![new_context],
+            splices: match self.context {
+                Some(_) => Vec::new(),
+                None => self.splices(&range, features),
+            },
             visible_context: range.map(|index| self.visible_context(index)).collect(),
         }
     }
 
-    /// What the forward pass over the generated token number `index` (the first is 0) runs on.
-    pub fn decode_step(&self, sequence: SequenceId, index: usize, token: u32) -> Step {
-        let at = self.len() + index;
-        Step {
-            tokens: vec![token as i32],
-            device_tokens: None,
-            axes: self.axes,
-            positions: vec![self.next_position.saturating_add(index as i32); self.axes],
-            sequences: vec![SequenceRows {
-                sequence,
-                past: at,
-                rows: 1,
-            }],
-            visible: vec![Visible {
-                block_start: at as u32,
-                end: at as u32 + 1,
-            }],
-            splices: Vec::new(),
-            wanted: vec![0],
-            new_context: vec![None],
-            visible_context: vec![self.visible_context(self.len() - 1)],
-        }
-    }
-
-    fn splices(&self, range: &Range<usize>, features: &[Rc<[Tensor]>]) -> Vec<Splice> {
+    fn splices(&self, range: &Range<usize>, features: &[Option<Rc<[Tensor]>>]) -> Vec<Splice> {
         let mut splices = Vec::new();
         for placed in &self.slots {
             let (start, end) = (placed.start.max(range.start), placed.end().min(range.end));
             if start < end {
+                let features = features[placed.slot.image as usize].as_ref();
                 splices.push(Splice {
                     row: start - range.start,
                     count: end - start,
-                    features: Rc::clone(&features[placed.slot.image as usize]),
+                    features: Rc::clone(
+                        features.expect("pictures are encoded before their tokens are computed"),
+                    ),
                     offset: placed.slot.offset as usize + (start - placed.start),
                 });
             }
@@ -216,7 +242,8 @@ impl Prompt {
         splices
     }
 
-    fn visible(&self, index: usize) -> Visible {
+    /// Which tokens a token sees.
+    pub fn visible(&self, index: usize) -> Visible {
         let causal = Visible {
             block_start: index as u32,
             end: index as u32 + 1,
@@ -246,7 +273,8 @@ impl Prompt {
 
     fn visible_context(&self, index: usize) -> VisibleContext {
         let ranges = self.context.as_deref().unwrap_or_default();
-        let index = index as u32;
+        // What is generated sees what the prompt's last token sees.
+        let index = index.min(self.len().saturating_sub(1)) as u32;
         match ranges
             .iter()
             .find(|range| range.from_token <= index && index < range.to_token)
@@ -294,8 +322,8 @@ mod tests {
         }
     }
 
-    fn features() -> Vec<Rc<[Tensor]>> {
-        vec![Rc::from([])]
+    fn features() -> Vec<Option<Rc<[Tensor]>>> {
+        vec![Some(Rc::from([]))]
     }
 
     fn interval(visible: Visible) -> (u32, u32) {
@@ -306,14 +334,14 @@ mod tests {
     fn features_are_spliced_by_absolute_position() {
         let prompt = Prompt::new(&plan(AttentionScheme::Causal));
         assert_eq!(prompt.ids(), [10, 11, 12, 99, 99, 99, 99, 99, 13, 14]);
-        let step = prompt.step(SequenceId(0), 4..7, &features(), None, vec![2]);
+        let step = prompt.rows(4..7, &[], &features());
         let placed: Vec<_> = step
             .splices
             .iter()
             .map(|splice| (splice.row, splice.count, splice.offset))
             .collect();
         assert_eq!(placed, [(0, 3, 1)]);
-        let step = prompt.step(SequenceId(0), 2..5, &features(), None, vec![2]);
+        let step = prompt.rows(2..5, &[], &features());
         let placed: Vec<_> = step
             .splices
             .iter()
@@ -338,7 +366,7 @@ mod tests {
         let prompt = Prompt::new(&plan(AttentionScheme::Prefix(9)));
         assert_eq!(prompt.chunk_end(0, 2), 9);
         assert_eq!(prompt.chunk_end(9, 2), 10);
-        let step = prompt.step(SequenceId(0), 0..10, &features(), None, vec![9]);
+        let step = prompt.rows(0..10, &[], &features());
         assert_eq!(interval(step.visible[0]), (0, 9));
         assert_eq!(interval(step.visible[8]), (0, 9));
         assert_eq!(interval(step.visible[9]), (9, 10));
@@ -350,7 +378,7 @@ mod tests {
         assert_eq!(prompt.chunk_end(0, 5), 3);
         assert_eq!(prompt.chunk_end(3, 2), 8);
         assert_eq!(prompt.chunk_end(0, 8), 8);
-        let step = prompt.step(SequenceId(0), 3..8, &features(), None, vec![4]);
+        let step = prompt.rows(3..8, &[], &features());
         assert!(step.visible.iter().all(|visible| interval(*visible) == (3, 8)));
     }
 
@@ -364,14 +392,11 @@ mod tests {
             next: 7,
         };
         let prompt = Prompt::new(&plan);
-        let step = prompt.step(SequenceId(0), 2..4, &features(), None, vec![1]);
+        let step = prompt.rows(2..4, &[], &features());
         assert_eq!(step.positions, [2, 3, 12, 13]);
-        let step = prompt.decode_step(SequenceId(0), 3, 42);
+        let step = prompt.rows(13..14, &[1, 2, 3, 42], &features());
         assert_eq!(step.positions, [10, 10]);
-        assert_eq!(
-            (step.sequences[0].past, interval(step.visible[0])),
-            (13, (13, 14))
-        );
+        assert_eq!((step.past, interval(step.visible[0])), (13, (13, 14)));
     }
 
     #[test]
@@ -386,9 +411,9 @@ mod tests {
         };
         plan.feature_use = FeatureUse::Context(vec![range]);
         let prompt = Prompt::new(&plan);
-        let step = prompt.step(SequenceId(0), 0..5, &features(), None, vec![4]);
+        let step = prompt.rows(0..5, &[], &features());
         let ends: Vec<_> = step.visible_context.iter().map(|visible| visible.end).collect();
         assert_eq!(ends, [0, 0, 5, 5, 5]);
-        assert_eq!(prompt.decode_step(SequenceId(0), 0, 1).visible_context[0].end, 5);
+        assert_eq!(prompt.rows(5..6, &[1], &features()).visible_context[0].end, 5);
     }
 }

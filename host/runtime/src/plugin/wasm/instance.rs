@@ -1,6 +1,5 @@
 //! One plugin instance: it serves one request, and nothing of it outlives that.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::plugin::services::Services;
 
 /// A running plugin.
 pub struct Instance {
-    plugin: Rc<Plugin>,
+    plugin: Arc<Plugin>,
     store: Store<State>,
     processor: processor::Guest,
     network: Option<network::Guest>,
@@ -33,8 +32,8 @@ pub struct Instance {
 impl Instance {
     /// A fresh instance, configured with the model's files.
     pub fn new(
-        plugin: &Rc<Plugin>,
-        services: Rc<dyn Services>,
+        plugin: &Arc<Plugin>,
+        services: Arc<dyn Services>,
         limits: Limits,
         files: &ModelFiles,
     ) -> Result<Self, PluginError> {
@@ -52,7 +51,7 @@ impl Instance {
             None => None,
         };
         let mut this = Self {
-            plugin: Rc::clone(plugin),
+            plugin: Arc::clone(plugin),
             store,
             processor,
             network,
@@ -175,6 +174,13 @@ impl Instance {
             });
             this.finish(FUNCTION, outputs?)
         })?;
+        self.check_features(&program, plan)?;
+        Ok(program)
+    }
+
+    /// Checks that a program of `network.encode` gives what the plan of a picture says.
+    pub fn check_features(&self, program: &Program, plan: &ImagePlan) -> Result<(), PluginError> {
+        const FUNCTION: &str = "network.encode";
         let rows = plan.features as usize;
         for (set, output) in program.outputs.iter().enumerate() {
             let found = program.value(*output);
@@ -189,7 +195,7 @@ impl Instance {
             let reason = "returned no features".to_owned();
             return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
         }
-        Ok(program)
+        Ok(())
     }
 
     /// Records `network.forward` for a shape of batch.

@@ -1,7 +1,6 @@
 //! What the host keeps for one plugin instance: handles, the recording in progress, limits.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use monocle_image::Picture;
@@ -76,7 +75,7 @@ const DEAD: &str =
 /// An instance's side of the host.
 pub struct State {
     /// The model that it serves.
-    pub services: Rc<dyn Services>,
+    pub services: Arc<dyn Services>,
     /// Its bounds.
     pub limits: Limits,
     /// Watches its linear memory.
@@ -102,7 +101,7 @@ pub struct State {
 
 impl State {
     /// The state of a fresh instance.
-    pub fn new(services: Rc<dyn Services>, limits: Limits) -> Self {
+    pub fn new(services: Arc<dyn Services>, limits: Limits) -> Self {
         Self {
             services,
             memory: MemoryLimiter::new(limits.memory_bytes),

@@ -1,0 +1,189 @@
+//! An engine and what of a model it holds: the weights, and how much memory there is for all else.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Tensor};
+use monocle_tensor::operation::Op;
+use monocle_tensor::program::{Program, ValueType};
+use monocle_tensor::recorder::{Recorder, RecordingLimits};
+use monocle_tensor::stored::Weight;
+
+use crate::error::RequestError;
+use crate::memory::{self, MemoryEstimate, MemoryLimit, MemoryPolicy};
+use crate::plugin::error::{Fault, PluginError};
+use crate::recordings::Recordings;
+use crate::report::PhaseMemory;
+use crate::request::prepare::PreparedRequest;
+
+/// See the module.
+pub struct Loaded {
+    pub backend: Box<dyn Backend>,
+    pub memory: MemoryPolicy,
+    /// What loading took, in memory and in time.
+    pub load_memory: PhaseMemory,
+    pub load_time: Duration,
+    recordings: Recordings,
+    weights: Option<Arc<Vec<Weight>>>,
+    on_engine: bool,
+}
+
+impl Loaded {
+    /// An engine that holds nothing yet.
+    pub fn new(mut backend: Box<dyn Backend>, memory_limit: Option<usize>, recordings: Recordings) -> Self {
+        let memory = MemoryPolicy::new(MemoryLimit::choose(memory_limit, backend.as_ref()));
+        if let Some(limit) = memory.limit {
+            backend.keep_within(limit.bytes);
+        }
+        Self {
+            backend,
+            memory,
+            load_memory: PhaseMemory::default(),
+            load_time: Duration::ZERO,
+            recordings,
+            weights: None,
+            on_engine: false,
+        }
+    }
+
+    /// The weights that the plugin asks for; the engine is told of them the first time.
+    pub fn weights(&mut self) -> Result<Arc<Vec<Weight>>, PluginError> {
+        if let Some(weights) = &self.weights {
+            return Ok(Arc::clone(weights));
+        }
+        let weights = self.recordings.weights()?;
+        self.backend.announce(&weights);
+        self.weights = Some(Arc::clone(&weights));
+        Ok(weights)
+    }
+
+    /// Bytes of the weights, as stored; 0 before the plugin asked for them.
+    pub fn weight_bytes(&self) -> usize {
+        let weights = self.weights.iter().flat_map(|weights| weights.iter());
+        weights.map(Weight::stored_bytes).sum()
+    }
+
+    /// Hands the weights to the engine, once.
+    pub fn load(&mut self, progress: &mut dyn FnMut(usize, usize)) -> Result<(), RequestError> {
+        if self.on_engine {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let weights = self.weights()?;
+        let estimate = self.weights_estimate();
+        self.check_memory(&estimate)?;
+        self.backend.reset_peak();
+        self.backend.load(weights, progress)?;
+        self.load_memory = PhaseMemory::now(self.backend.as_ref());
+        self.on_engine = true;
+        self.load_time += started.elapsed();
+        Ok(())
+    }
+
+    /// What a request will take, alone.
+    pub fn estimate(&mut self, prepared: &PreparedRequest) -> Result<MemoryEstimate, PluginError> {
+        self.weights()?;
+        Ok(memory::estimate(
+            self.backend.as_ref(),
+            self.weights_estimate(),
+            prepared,
+        ))
+    }
+
+    /// Refuses what cannot fit, before anything is allocated for it.
+    pub fn check_memory(&self, estimate: &MemoryEstimate) -> Result<(), RequestError> {
+        match self.memory.limit {
+            Some(limit) if estimate.total() > limit.bytes => Err(RequestError::TooLarge {
+                estimate: Box::new(*estimate),
+                limit,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What weights alone take.
+    fn weights_estimate(&self) -> MemoryEstimate {
+        let weights = self.weights.as_ref();
+        MemoryEstimate {
+            weights_bytes: self.weight_bytes(),
+            engine_weights_bytes: weights.map_or(0, |weights| self.backend.weight_bytes(weights)),
+            ..MemoryEstimate::default()
+        }
+    }
+
+    /// Gives back what the engine keeps for reuse when little is left.
+    pub fn relieve_memory(&mut self) {
+        let MemoryUse { active, cached, .. } = self.backend.memory();
+        if cached == 0 {
+            return;
+        }
+        // Of weights that the engine copies, its copies count, which are active.
+        let weights = self.weights_estimate();
+        let in_place = weights.weights_bytes.saturating_sub(weights.engine_weights_bytes);
+        if self.memory.is_tight(in_place + active + cached) {
+            self.backend.clear_cache();
+        }
+    }
+
+    /// After a request, answered or not.
+    pub fn settle_memory(&mut self) {
+        // A step that nobody needs may still be running. If it fails, nobody needs to know.
+        let _ = self.backend.wait();
+        if self.memory.count_request() {
+            self.backend.clear_cache();
+        }
+        self.relieve_memory();
+    }
+
+    /// Several feature sets as one, one after another: what cross attention reads.
+    pub fn join(&mut self, parts: &[Tensor]) -> Result<Tensor, RequestError> {
+        if let [only] = parts {
+            return Ok(only.clone());
+        }
+        let types: Vec<ValueType> = parts.iter().map(|tensor| tensor.value_type().clone()).collect();
+        let mut recorder = Recorder::new(self.weights()?, types, None, RecordingLimits::default());
+        let inputs = recorder.input_values();
+        let joined = recorder
+            .push(Op::Concat { axis: 0 }, &inputs, None)
+            .map_err(|error| BackendError::Input(format!("features of several pictures: {error}")))?;
+        let program = recorder.finish(vec![joined]);
+        Ok(self.backend.run(&program, parts, None)?.remove(0))
+    }
+
+    /// Drops a sequence, if there is one.
+    pub fn drop_sequence(&mut self, sequence: Option<SequenceId>) {
+        if let Some(sequence) = sequence {
+            self.backend.drop_sequence(sequence);
+        }
+    }
+
+    /// Bytes of the caches of a sequence of this request that holds so many tokens.
+    pub fn cache_bytes(&self, prepared: &PreparedRequest, tokens: usize) -> usize {
+        let first = prepared.programs.first();
+        first.map_or(0, |(program, _)| self.backend.cache_bytes(program, tokens))
+    }
+
+    /// An engine's error while a program ran. Where the program is at fault, so is the plugin that asked for it.
+    pub fn blame(&self, function: &'static str, error: BackendError) -> RequestError {
+        match error {
+            BackendError::Device { .. } | BackendError::Weight { .. } => error.into(),
+            BackendError::Input(_) | BackendError::Sequence(_) | BackendError::Value { .. } => {
+                self.recordings.error(function, Fault::Run(error)).into()
+            }
+        }
+    }
+
+    /// Runs a program over a picture's pixels: its feature sets.
+    pub fn encode(
+        &mut self,
+        program: &Program,
+        pixels: Vec<crate::plugin::wasm::recording::PixelTensor>,
+    ) -> Result<Vec<Tensor>, RequestError> {
+        let mut inputs = Vec::with_capacity(pixels.len());
+        for tensor in pixels {
+            inputs.push(self.backend.upload(&tensor.shape, tensor.values)?);
+        }
+        let sets = self.backend.run(program, &inputs, None);
+        sets.map_err(|error| self.blame("network.encode", error))
+    }
+}

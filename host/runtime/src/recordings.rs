@@ -1,0 +1,158 @@
+//! Programs that a plugin records, shared by those who prepare requests and those who run them.
+//!
+//! They are recorded by an instance that was configured and loaded but never saw a request: a program may depend on nothing but shapes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use monocle_tensor::program::Program;
+use monocle_tensor::recorder::BatchShape;
+use monocle_tensor::stored::Weight;
+
+use crate::model::Model;
+use crate::plugin::contract::ImagePlan;
+use crate::plugin::error::{Fault, PluginError};
+use crate::plugin::wasm::instance::Instance;
+use crate::plugin::wasm::recording::LogLine;
+use crate::programs::{EncodeSignature, Programs};
+
+/// See the module. Clones are the same.
+#[derive(Clone)]
+pub struct Recordings(Arc<Mutex<Recorded>>);
+
+struct Recorded {
+    model: Arc<Model>,
+    /// Made when it is first needed, and again after it failed.
+    instance: Option<Instance>,
+    weights: Option<Arc<Vec<Weight>>>,
+    programs: Programs,
+    /// Calls of instances that are gone.
+    past_calls: u64,
+    past_log: Vec<LogLine>,
+}
+
+impl Recordings {
+    /// Nothing recorded yet.
+    pub fn new(model: Arc<Model>) -> Self {
+        Self(Arc::new(Mutex::new(Recorded {
+            model,
+            instance: None,
+            weights: None,
+            programs: Programs::default(),
+            past_calls: 0,
+            past_log: Vec::new(),
+        })))
+    }
+
+    /// The weights that the plugin asks for; programs name them by their place in this list.
+    pub fn weights(&self) -> Result<Arc<Vec<Weight>>, PluginError> {
+        let mut recorded = self.lock();
+        recorded.ready()?;
+        Ok(recorded.weights.clone().unwrap_or_default())
+    }
+
+    /// The weights, if they were asked for.
+    pub fn known_weights(&self) -> Option<Arc<Vec<Weight>>> {
+        self.lock().weights.clone()
+    }
+
+    /// The program that encodes a picture, recorded if its signature is new.
+    pub fn encode(&self, plan: &ImagePlan) -> Result<Arc<Program>, PluginError> {
+        let signature = EncodeSignature {
+            pixels: plan.pixels.clone(),
+            layout: plan.layout.clone(),
+        };
+        let mut recorded = self.lock();
+        let (programs, instance) = recorded.ready()?;
+        let program = programs.encode(signature, || instance.record_encode(plan));
+        let program = program.and_then(|program| {
+            instance.check_features(&program, plan)?;
+            Ok(program)
+        });
+        recorded.settled(program)
+    }
+
+    /// The program of a forward pass, recorded if its signature is new.
+    pub fn forward(&self, shape: &BatchShape) -> Result<Arc<Program>, PluginError> {
+        let mut recorded = self.lock();
+        let (programs, instance) = recorded.ready()?;
+        let program = programs.forward(shape.clone(), || instance.record_forward(shape));
+        recorded.settled(program)
+    }
+
+    /// An error of one of the plugin's functions.
+    pub fn error(&self, function: &'static str, fault: Fault) -> PluginError {
+        let recorded = self.lock();
+        let stamp = &recorded.model.network_plugin().stamp;
+        PluginError::Call {
+            plugin: stamp.name.clone(),
+            version: stamp.version.clone(),
+            function,
+            fault,
+        }
+    }
+
+    /// Calls of the plugin made so far.
+    pub fn calls(&self) -> u64 {
+        let recorded = self.lock();
+        recorded.past_calls + recorded.instance.as_ref().map_or(0, Instance::calls)
+    }
+
+    /// Takes what the plugin wrote to its log.
+    pub fn take_log(&self) -> Vec<LogLine> {
+        let mut recorded = self.lock();
+        let mut log = std::mem::take(&mut recorded.past_log);
+        log.extend(
+            recorded
+                .instance
+                .as_mut()
+                .map(Instance::take_log)
+                .into_iter()
+                .flatten(),
+        );
+        log
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
+        // What a panic may have left half done is an instance, and that is made anew after any failure.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recorded {
+    /// An instance that has asked for its weights; all instances of a model must ask for the same.
+    fn ready(&mut self) -> Result<(&mut Programs, &mut Instance), PluginError> {
+        if self.instance.is_none() {
+            let mut instance = self.model.recording_instance()?;
+            let weights = instance.load(self.model.network_files())?;
+            match &self.weights {
+                None => self.weights = Some(weights),
+                Some(known) if !same(known, &weights) => {
+                    let reason = "asked for other weights than before, with the same files".to_owned();
+                    return Err(instance.error("network.load", Fault::Inconsistent(reason)));
+                }
+                Some(_) => {}
+            }
+            self.instance = Some(instance);
+        }
+        let instance = self.instance.as_mut().expect("made above");
+        Ok((&mut self.programs, instance))
+    }
+
+    /// After a call that failed, the instance is not used again.
+    fn settled<T>(&mut self, result: Result<T, PluginError>) -> Result<T, PluginError> {
+        if result.is_err()
+            && let Some(mut instance) = self.instance.take()
+        {
+            self.past_calls += instance.calls();
+            self.past_log.extend(instance.take_log());
+        }
+        result
+    }
+}
+
+fn same(a: &[Weight], b: &[Weight]) -> bool {
+    let one = |a: &Weight, b: &Weight| {
+        a.name() == b.name() && std::mem::discriminant(a) == std::mem::discriminant(b)
+    };
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| one(a, b))
+}

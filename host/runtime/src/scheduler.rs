@@ -1,0 +1,463 @@
+//! Many requests on one engine: each is a session, and every step computes rows of all of them together.
+//!
+//! A step encodes at most one picture, then runs a forward pass: a row for each session whose answer goes on, and prompt tokens of those that
+//! have not got so far. Which rows, [`policy`] says; a session's result does not depend on which others there are.
+
+pub mod admission;
+mod ahead;
+pub mod batch;
+pub mod features;
+mod passes;
+mod pictures;
+pub mod policy;
+pub mod prefixes;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use monocle_tensor::backend::{Backend, SequenceId};
+use monocle_text::{Delta, FinishReason};
+
+use crate::device_choice::Picker;
+use crate::error::RequestError;
+use crate::loaded::Loaded;
+use crate::memory::MemoryLimit;
+use crate::model::Model;
+use crate::plugin::stamp::CONTRACT;
+use crate::recordings::Recordings;
+use crate::report::{HostReport, PhaseMemory, PluginReport, Report};
+use crate::request::prepare::PreparedRequest;
+use crate::request::{GenerateOptions, Request};
+use crate::session::{Phase, Progress, Session};
+use admission::Claim;
+use ahead::Ahead;
+use features::FeatureCache;
+use prefixes::PrefixCache;
+
+/// Names a request for as long as its scheduler lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// What a scheduler may use.
+#[derive(Debug, Clone, Copy)]
+pub struct SchedulerOptions {
+    /// Bytes that may be used, in place of the default share.
+    pub memory_limit: Option<usize>,
+    /// Bytes of picture features, and as many of sequences that ended, that may be kept for requests to come; part of the memory limit, and given
+    /// back first when memory is short. 0 keeps nothing.
+    pub cache_limit: usize,
+    /// Rows of one forward pass, unless what must stay together is more.
+    pub token_budget: usize,
+    /// Requests that are computed side by side; further ones wait.
+    pub max_sessions: usize,
+}
+
+impl Default for SchedulerOptions {
+    fn default() -> Self {
+        Self {
+            memory_limit: None,
+            cache_limit: 0,
+            token_budget: 512,
+            max_sessions: 64,
+        }
+    }
+}
+
+/// What happened to a request. Each ends with exactly one of the last three.
+#[derive(Debug)]
+pub enum Event {
+    /// Text to show.
+    Text(Delta),
+    /// It was answered, or cancelled after it had begun.
+    Done(Box<Report>),
+    /// It was cancelled before anything of it was computed.
+    Cancelled,
+    /// It cannot be answered.
+    Failed(RequestError),
+}
+
+/// What the receiver of text wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// More of it.
+    Continue,
+    /// No more.
+    Cancel,
+}
+
+/// See the module.
+pub struct Scheduler {
+    model: Arc<Model>,
+    pub(crate) recordings: Recordings,
+    pub(crate) loaded: Loaded,
+    options: SchedulerOptions,
+    /// In the order of their arrival.
+    waiting: VecDeque<Session>,
+    /// Likewise.
+    running: Vec<Session>,
+    features: FeatureCache,
+    prefixes: PrefixCache,
+    /// Whose rows fill a step up.
+    scratch: Option<SequenceId>,
+    /// Tokens that the device has chosen and the host has not read.
+    ahead: Option<Ahead>,
+    picker: Option<Picker>,
+    events: Vec<(SessionId, Event)>,
+    next: u64,
+}
+
+impl Scheduler {
+    /// A scheduler for a model on an engine; no weight is on the engine yet.
+    pub fn new(model: Arc<Model>, backend: Box<dyn Backend>, options: SchedulerOptions) -> Self {
+        let recordings = Recordings::new(Arc::clone(&model));
+        Self {
+            loaded: Loaded::new(backend, options.memory_limit, recordings.clone()),
+            recordings,
+            features: FeatureCache::new(options.cache_limit),
+            prefixes: PrefixCache::new(options.cache_limit),
+            model,
+            options,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            scratch: None,
+            ahead: None,
+            picker: None,
+            events: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The engine.
+    pub fn backend(&self) -> &dyn Backend {
+        self.loaded.backend.as_ref()
+    }
+
+    /// What requests are prepared with on other threads: see [`PreparedRequest::new`].
+    pub fn recordings(&self) -> &Recordings {
+        &self.recordings
+    }
+
+    /// How much memory may be used; `None` where nobody knows how much there is.
+    pub fn memory_limit(&self) -> Option<MemoryLimit> {
+        self.loaded.memory.limit
+    }
+
+    /// Bytes of the weights that the plugin asked for, as stored; 0 before it asked.
+    pub fn weight_bytes(&self) -> usize {
+        self.loaded.weight_bytes()
+    }
+
+    /// Hands the weights to the engine, once.
+    pub fn load_weights(&mut self, progress: &mut dyn FnMut(usize, usize)) -> Result<(), RequestError> {
+        self.loaded.load(progress)
+    }
+
+    /// Plans a request and checks it, computing nothing. `max_tokens` bounds the answer, `chunk` is the size of a prefill step.
+    pub fn prepare(
+        &mut self,
+        request: &Request,
+        max_tokens: usize,
+        chunk: usize,
+    ) -> Result<PreparedRequest, RequestError> {
+        let mut prepared = PreparedRequest::new(&self.model, &self.recordings, request, max_tokens, chunk)?;
+        prepared.estimate = self.loaded.estimate(&prepared)?;
+        Ok(prepared)
+    }
+
+    /// Takes a request in. What becomes of it, [`Scheduler::step`] says. Refused is what could never be answered here.
+    pub fn submit(
+        &mut self,
+        mut prepared: PreparedRequest,
+        options: GenerateOptions,
+        started: Instant,
+    ) -> Result<SessionId, RequestError> {
+        prepared.estimate = self.loaded.estimate(&prepared)?;
+        self.loaded.check_memory(&prepared.estimate)?;
+        self.loaded.load(&mut |_, _| {})?;
+        let id = SessionId(self.next);
+        let session = Session::new(id, &self.model, prepared, options, started)?;
+        self.next += 1;
+        self.waiting.push_back(session);
+        Ok(id)
+    }
+
+    /// Ends a request at the next step, wherever it is.
+    pub fn cancel(&mut self, id: SessionId) {
+        let sessions = self.waiting.iter_mut().chain(&mut self.running);
+        for session in sessions.filter(|session| session.id == id) {
+            session.cancelled = true;
+        }
+    }
+
+    /// Whether no request is left.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    /// Does the next piece of work; gives what happened, in order.
+    pub fn step(&mut self) -> Vec<(SessionId, Event)> {
+        self.end_cancelled();
+        self.admit();
+        self.encode();
+        self.forward();
+        std::mem::take(&mut self.events)
+    }
+
+    /// Answers one request. `sink` gets text as it can be shown.
+    pub fn answer(
+        &mut self,
+        request: &Request,
+        options: &GenerateOptions,
+        sink: &mut dyn FnMut(&Delta) -> Flow,
+    ) -> Result<Report, RequestError> {
+        let started = Instant::now();
+        let prepared = self.prepare(request, options.max_tokens, options.prefill_chunk)?;
+        let asked = self.submit(prepared, options.clone(), started)?;
+        loop {
+            for (id, event) in self.step() {
+                match event {
+                    _ if id != asked => {}
+                    Event::Text(delta) => {
+                        if sink(&delta) == Flow::Cancel {
+                            self.cancel(asked);
+                        }
+                    }
+                    Event::Done(report) => return Ok(*report),
+                    Event::Failed(error) => return Err(error),
+                    Event::Cancelled => unreachable!("it is cancelled only after text came"),
+                }
+            }
+        }
+    }
+
+    /// Gives back all that is kept for requests to come.
+    pub fn clear_caches(&mut self) {
+        self.shrink_caches(0);
+    }
+
+    /// Bytes of what is kept for requests to come: picture features, and sequences that ended.
+    pub fn cached_bytes(&self) -> [usize; 2] {
+        [self.features.bytes(), self.prefixes.bytes()]
+    }
+
+    fn end_cancelled(&mut self) {
+        while let Some(index) = self.waiting.iter().position(|session| session.cancelled) {
+            if let Some(session) = self.waiting.remove(index) {
+                match session.progress.phase {
+                    Phase::Encode if session.generated() == 0 => {
+                        self.events.push((session.id, Event::Cancelled));
+                    }
+                    // It had begun, and gave its caches up for others.
+                    Phase::Encode | Phase::Prefill(_) | Phase::Decode => {
+                        self.end(session, FinishReason::Cancelled);
+                    }
+                }
+            }
+        }
+        let cancelled = self.running.iter().filter(|session| session.cancelled);
+        for id in cancelled.map(|session| session.id).collect::<Vec<_>>() {
+            self.finish(id, FinishReason::Cancelled);
+        }
+    }
+
+    /// Lets those begin that wait, in the order of their arrival, as long as there is room.
+    fn admit(&mut self) {
+        while self.running.len() < self.options.max_sessions {
+            let Some(session) = self.waiting.front() else {
+                return;
+            };
+            let claim = self.claim(session);
+            if !self.make_room(&claim) {
+                return;
+            }
+            let Some(mut session) = self.waiting.pop_front() else {
+                return;
+            };
+            session.reserved = claim.tokens;
+            if self.running.is_empty() {
+                self.loaded.backend.reset_peak();
+            }
+            // The order of arrival: one that had to begin again goes back to its place.
+            let place = self.running.partition_point(|other| other.id < session.id);
+            self.running.insert(place, session);
+        }
+    }
+
+    /// What a session needs besides those that run.
+    fn claim(&self, session: &Session) -> Claim {
+        Claim::new(session, |tokens| {
+            self.loaded.cache_bytes(&session.prepared, tokens)
+        })
+    }
+
+    /// Makes room for a claim beside what runs. False where there is none.
+    fn make_room(&mut self, claim: &Claim) -> bool {
+        self.room_for(claim.bytes + claim.pictures, claim.peak, claim.fixed) || self.running.is_empty()
+    }
+
+    /// Makes room for so many bytes and a program of so large intermediate results; what is kept for requests to come goes first.
+    fn room_for(&mut self, bytes: usize, peak: usize, fixed: usize) -> bool {
+        let Some(limit) = self.loaded.memory.limit else {
+            return true;
+        };
+        let (mut used, mut peak) = (fixed.saturating_add(bytes), peak);
+        for session in &self.running {
+            let theirs = self.claim(session);
+            used = used
+                .saturating_add(self.loaded.cache_bytes(&session.prepared, session.reserved))
+                .saturating_add(theirs.pictures);
+            peak = peak.max(theirs.peak);
+        }
+        let left = limit.bytes.checked_sub(used.saturating_add(peak));
+        self.shrink_caches(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// Lets what is kept for requests to come have so many bytes at most: sequences go before features, which are smaller.
+    fn shrink_caches(&mut self, bytes: usize) {
+        let prefixes = bytes.saturating_sub(self.features.bytes());
+        for sequence in self.prefixes.shrink_to(prefixes) {
+            self.loaded.backend.drop_sequence(sequence);
+        }
+        self.features
+            .shrink_to(bytes.saturating_sub(self.prefixes.bytes()));
+    }
+
+    /// Counts further caches for answers that have grown beyond what was counted. Where there is no room, the newest session gives up its own,
+    /// and is computed again later: no token of it is lost or given twice.
+    fn reserve(&mut self) {
+        let mut index = 0;
+        while index < self.running.len() {
+            let session = &self.running[index];
+            if session.tokens.len() <= session.reserved {
+                index += 1;
+                continue;
+            }
+            let claim = self.claim(session);
+            let more = claim
+                .bytes
+                .saturating_sub(self.loaded.cache_bytes(&session.prepared, session.reserved));
+            // Alone, it fits: that was checked when it came.
+            if self.room_for(more, claim.peak, claim.fixed) || self.running.len() == 1 {
+                self.running[index].reserved = claim.tokens;
+                index += 1;
+                continue;
+            }
+            if let Some(mut newest) = self.running.pop() {
+                self.loaded.drop_sequence(newest.sequence);
+                newest.start_over();
+                self.waiting.push_front(newest);
+            }
+        }
+    }
+
+    /// A running session's answer is over, or it cannot go on.
+    fn finish(&mut self, id: SessionId, reason: FinishReason) {
+        let Some(index) = self.place(id) else { return };
+        let session = self.running.remove(index);
+        self.end(session, reason);
+    }
+
+    fn end(&mut self, mut session: Session, reason: FinishReason) {
+        let id = session.id;
+        self.end_phase(&mut session.progress);
+        self.give_up_sequence(&mut session);
+        session.progress.timings.load = self.loaded.load_time + self.model.open_time;
+        session.progress.memory.weights_bytes = self.loaded.weight_bytes();
+        session.progress.memory.limit_bytes = self.loaded.memory.limit.map(|limit| limit.bytes);
+        session.progress.memory.load = self.loaded.load_memory;
+        session.progress.memory.process_peak_bytes = crate::memory::process::peak_resident();
+        let host = self.host_report();
+        let finished = session.finish(reason, &self.model, host);
+        self.loaded.settle_memory();
+        match finished {
+            Ok((delta, mut report)) => {
+                let network = &self.model.network_plugin().stamp.name;
+                report.add_log(network, self.recordings.take_log());
+                if !delta.text.is_empty() || !delta.reasoning.is_empty() {
+                    self.events.push((id, Event::Text(delta)));
+                }
+                self.events.push((id, Event::Done(Box::new(report))));
+            }
+            Err(error) => self.events.push((id, Event::Failed(error))),
+        }
+    }
+
+    /// A running session cannot go on.
+    fn fail(&mut self, id: SessionId, error: RequestError) {
+        let Some(index) = self.place(id) else { return };
+        let session = self.running.remove(index);
+        // What it computed may be what was wrong: nothing of it is kept.
+        self.loaded.drop_sequence(session.sequence);
+        drop(session);
+        self.loaded.settle_memory();
+        self.events.push((id, Event::Failed(error)));
+    }
+
+    fn place(&self, id: SessionId) -> Option<usize> {
+        self.running.iter().position(|session| session.id == id)
+    }
+
+    /// Keeps what a session has computed for those to come, or drops it.
+    fn give_up_sequence(&mut self, session: &mut Session) {
+        let Some(sequence) = session.sequence.take() else {
+            return;
+        };
+        let computed = session.computed.min(session.tokens.len());
+        let tokens = &session.tokens[..computed];
+        // What cross attention read is part of the state, and no key says what that was.
+        let keys = match self.prefixes.is_off() || session.prepared.has_context() {
+            true => None,
+            false => prefixes::token_keys(&session.prepared.prompt, tokens, &session.picture_keys),
+        };
+        let Some(keys) = keys else {
+            self.loaded.backend.drop_sequence(sequence);
+            return;
+        };
+        // A row that was asked for ahead of its token is not kept.
+        let kept = match session.computed > computed {
+            true => matches!(self.loaded.backend.truncate(sequence, computed), Ok(true)),
+            false => true,
+        };
+        if !kept {
+            self.loaded.backend.drop_sequence(sequence);
+            return;
+        }
+        let bytes = self.loaded.cache_bytes(&session.prepared, computed);
+        for gone in self.prefixes.insert(sequence, keys, bytes) {
+            self.loaded.backend.drop_sequence(gone);
+        }
+    }
+
+    /// What the phase took; what is left of it is given back if need be. The next one begins.
+    fn end_phase(&mut self, progress: &mut Progress) {
+        let memory = PhaseMemory::now(self.loaded.backend.as_ref());
+        let place = match progress.phase {
+            Phase::Encode => &mut progress.memory.encode,
+            Phase::Prefill(_) => &mut progress.memory.prefill,
+            Phase::Decode => &mut progress.memory.decode,
+        };
+        *place = memory;
+        self.loaded.relieve_memory();
+        // Beside others, theirs is in it.
+        if self.running.len() <= 1 {
+            self.loaded.backend.reset_peak();
+        }
+    }
+
+    fn host_report(&self) -> HostReport {
+        HostReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            contract: CONTRACT.to_owned(),
+            engine: self.loaded.backend.name().to_owned(),
+            device: self.loaded.backend.device(),
+            plugins: self.model.plugins().map(PluginReport::of).collect(),
+        }
+    }
+}

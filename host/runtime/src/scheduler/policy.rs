@@ -1,0 +1,147 @@
+//! Which rows the next step computes: a function of plain numbers, without a clock, so that the same arrivals give the same schedule.
+
+use std::ops::Range;
+
+/// What there is to know of a session that may have rows computed.
+pub struct Candidate<'a> {
+    /// Tokens that are computed.
+    pub computed: usize,
+    /// Tokens that are known.
+    pub known: usize,
+    /// The most rows of one step.
+    pub chunk: usize,
+    /// Where rows that begin here, and should be so many, must end: tokens that see each other stay together.
+    pub end: &'a dyn Fn(usize, usize) -> usize,
+}
+
+/// The rows of the next step: for each session that has any, its place in `candidates` and which of its tokens. Candidates come in the order
+/// of their arrival.
+///
+/// Sessions that wait for one token's row come first, all of them: their answers go on. What is left of `budget` rows goes to prompts, the
+/// oldest first; that one always gets a row at least, and tokens that must stay together may exceed the budget for it.
+pub fn schedule(candidates: &[Candidate<'_>], budget: usize) -> Vec<(usize, Range<usize>)> {
+    let mut rows = Vec::new();
+    let mut left = budget;
+    for (index, candidate) in candidates.iter().enumerate() {
+        if candidate.known - candidate.computed == 1 {
+            rows.push((index, candidate.computed..candidate.known));
+            left = left.saturating_sub(1);
+        }
+    }
+    let mut first = true;
+    for (index, candidate) in candidates.iter().enumerate() {
+        if candidate.known - candidate.computed < 2 {
+            continue;
+        }
+        let size = match first {
+            true => left.max(1),
+            false => left,
+        };
+        if size == 0 {
+            break;
+        }
+        let end = (candidate.end)(candidate.computed, size.min(candidate.chunk));
+        let count = end - candidate.computed;
+        // What must stay together is not begun beside others if it does not fit.
+        if !first && count > left {
+            break;
+        }
+        rows.push((index, candidate.computed..end));
+        left = left.saturating_sub(count);
+        first = false;
+    }
+    rows.sort_by_key(|(index, _)| *index);
+    rows
+}
+
+/// So many rows or a few more: steps of several sessions come in few sizes, so that few programs are recorded.
+pub fn rounded(rows: usize) -> usize {
+    match rows {
+        0..=4 => rows.next_power_of_two(),
+        5..=64 => rows.next_multiple_of(8),
+        _ => rows.next_multiple_of(32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn anywhere(known: usize) -> impl Fn(usize, usize) -> usize {
+        move |start, size| (start + size).min(known)
+    }
+
+    fn schedule_of(sessions: &[(usize, usize)], budget: usize) -> Vec<(usize, Range<usize>)> {
+        let ends: Vec<_> = sessions.iter().map(|(_, known)| anywhere(*known)).collect();
+        let candidates: Vec<_> = sessions
+            .iter()
+            .zip(&ends)
+            .map(|((computed, known), end)| Candidate {
+                computed: *computed,
+                known: *known,
+                chunk: 512,
+                end,
+            })
+            .collect();
+        schedule(&candidates, budget)
+    }
+
+    #[test]
+    fn answers_go_on_beside_a_long_prompt() {
+        let rows = schedule_of(&[(0, 4000), (30, 31), (7, 8)], 512);
+        assert_eq!(rows, [(0, 0..510), (1, 30..31), (2, 7..8)]);
+    }
+
+    #[test]
+    fn what_is_left_goes_to_the_next_prompt() {
+        let rows = schedule_of(&[(100, 110), (0, 700), (0, 5)], 512);
+        assert_eq!(rows, [(0, 100..110), (1, 0..502)]);
+    }
+
+    #[test]
+    fn what_must_stay_together_may_exceed_the_budget_once() {
+        let together = |_: usize, _: usize| 900;
+        let candidate = || Candidate {
+            computed: 0,
+            known: 1000,
+            chunk: 512,
+            end: &together,
+        };
+        assert_eq!(schedule(&[candidate(), candidate()], 512), [(0, 0..900)]);
+    }
+
+    #[test]
+    fn sizes_are_few() {
+        let sizes: Vec<_> = [1, 2, 3, 4, 5, 8, 9, 33, 64, 65, 512].map(rounded).into();
+        assert_eq!(sizes, [1, 2, 4, 4, 8, 8, 16, 40, 64, 96, 512]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_session_with_one_token_goes_on_and_somebody_does(
+            sessions in prop::collection::vec((0_usize..50, 1_usize..600), 1..20),
+            budget in 1_usize..600,
+        ) {
+            let sessions: Vec<_> = sessions.into_iter().map(|(computed, more)| (computed, computed + more)).collect();
+            let rows = schedule_of(&sessions, budget);
+            prop_assert!(!rows.is_empty());
+            let mut total = 0;
+            for (index, range) in &rows {
+                prop_assert_eq!(range.start, sessions[*index].0);
+                prop_assert!(range.end <= sessions[*index].1 && !range.is_empty());
+                total += range.len();
+            }
+            let single = sessions.iter().filter(|(computed, known)| known - computed == 1).count();
+            for (index, (computed, known)) in sessions.iter().enumerate() {
+                prop_assert!(known - computed > 1 || rows.iter().any(|(scheduled, _)| *scheduled == index));
+            }
+            prop_assert!(total <= budget.max(single + 1));
+            // The oldest prompt is not passed over.
+            if let Some(oldest) = sessions.iter().position(|(computed, known)| known - computed > 1) {
+                prop_assert!(rows.iter().any(|(index, _)| *index == oldest));
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Requests side by side.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use monocle_runtime::scheduler::SchedulerOptions;
+use monocle_tests::observed::{Event, Observed};
+use monocle_tests::oracle::Oracle;
+use monocle_tests::project;
+
+use super::{Ends, FAMILIES, alone, open, options, run, submit};
+
+/// Batches of these sizes; odd ones leave rows that belong to nobody.
+const SIZES: [usize; 4] = [2, 3, 5, 8];
+
+/// Some end early, some late, whatever they are.
+fn lengths(number: usize) -> usize {
+    [12, 3, 7, 1, 16, 5, 9, 2][number % 8]
+}
+
+#[test]
+fn a_batch_answers_what_each_answers_alone() {
+    for folder in FAMILIES {
+        let (mut scheduler, requests) = open(folder, SchedulerOptions::default());
+        for size in SIZES {
+            let asked: Vec<_> = (0..size)
+                .map(|number| (&requests[number % requests.len()], options(lengths(number))))
+                .collect();
+            let expected: Vec<_> = asked
+                .iter()
+                .map(|(request, options)| alone(&mut scheduler, request, options))
+                .collect();
+            let held = scheduler.backend().memory().active;
+            let ids: Vec<_> = asked
+                .iter()
+                .map(|(request, options)| submit(&mut scheduler, request, options))
+                .collect();
+            let mut ends = Ends::default();
+            run(&mut scheduler, &mut ends);
+            for (id, expected) in ids.iter().zip(&expected) {
+                let report = ends
+                    .done
+                    .get(id)
+                    .unwrap_or_else(|| panic!("{folder}, {size} together: {:?}", ends.failed));
+                assert_eq!(report.token_ids, *expected, "{folder}, {size} together");
+            }
+            // Programs of further sizes keep their constants, a few kilobytes; no cache of a request is left.
+            let after = scheduler.backend().memory().active;
+            assert!(
+                after <= held + (64 << 10),
+                "{folder}, {size} together: {held} bytes before, {after} after"
+            );
+        }
+    }
+}
+
+/// What arrives while others' answers come takes its place beside them.
+#[test]
+fn later_ones_join_in() {
+    let (mut scheduler, requests) = open("smolvlm", SchedulerOptions::default());
+    let long = options(16);
+    let expected: Vec<_> = requests
+        .iter()
+        .map(|request| alone(&mut scheduler, request, &long))
+        .collect();
+    let mut ends = Ends::default();
+    let mut ids = Vec::new();
+    for request in &requests {
+        ids.push(submit(&mut scheduler, request, &long));
+        for _ in 0..3 {
+            ends.take(scheduler.step());
+        }
+    }
+    run(&mut scheduler, &mut ends);
+    for (id, expected) in ids.iter().zip(&expected) {
+        assert_eq!(ends.done[id].token_ids, *expected);
+    }
+}
+
+/// Eight answers take one run of one program a step, whoever comes and goes, and no plugin code.
+#[test]
+fn one_run_a_step_for_all() {
+    let rows: Rc<RefCell<Vec<usize>>> = Rc::default();
+    let written = Rc::clone(&rows);
+    let engine = Observed {
+        engine: project::engine(),
+        ahead: false,
+        refuses: |_| false,
+        observer: move |event: Event<'_>| {
+            if let Event::Run(step) = event {
+                written.borrow_mut().push(step.tokens.len());
+            }
+        },
+    };
+    let folder = project::oracle("smolvlm");
+    let mut scheduler = project::open_folder_with(&folder, Box::new(engine), SchedulerOptions::default());
+    let request = Oracle::open(&folder).request("text");
+    // The sizes that come: once each.
+    for count in [1, 2, 4, 8] {
+        for _ in 0..count {
+            submit(&mut scheduler, &request, &options(4));
+        }
+        run(&mut scheduler, &mut Ends::default());
+    }
+
+    for number in 0..8 {
+        submit(&mut scheduler, &request, &options(6 + number));
+    }
+    // Prompts first: as many steps as they need.
+    let mut ends = Ends::default();
+    let calls = loop {
+        rows.borrow_mut().clear();
+        ends.take(scheduler.step());
+        if rows.borrow()[..] == [8] {
+            break scheduler.recordings().calls();
+        }
+    };
+    let mut steps = 0;
+    while !scheduler.is_idle() {
+        rows.borrow_mut().clear();
+        ends.take(scheduler.step());
+        steps += 1;
+        let rows = rows.borrow();
+        assert!(rows.len() <= 1, "{rows:?}");
+        assert!(rows.iter().all(|rows| [1, 2, 4, 8].contains(rows)), "{rows:?}");
+    }
+    assert!(steps >= 8, "{steps} steps");
+    assert_eq!(scheduler.recordings().calls(), calls, "plugin code ran");
+    assert_eq!(ends.done.len(), 8);
+    assert!(
+        ends.done
+            .values()
+            .all(|report| report.plugin_calls.during_decode == 0)
+    );
+}
+
+/// A prompt that comes in takes no more than its chunk of each step: others' answers go on, a token a step.
+#[test]
+fn a_long_prompt_does_not_stop_others() {
+    let (mut scheduler, requests) = open("smolvlm", SchedulerOptions::default());
+    let answering = submit(&mut scheduler, &requests[0], &options(16));
+    let mut ends = Ends::default();
+    // Until its first token is there.
+    while ends.text.is_empty() {
+        ends.take(scheduler.step());
+    }
+    let words = "word ".repeat(600);
+    let long = monocle_runtime::request::Request::single(None, Vec::new(), &words);
+    let late = submit(&mut scheduler, &long, &options(1));
+    let mut steps = 0;
+    while !ends.done.contains_key(&answering) {
+        ends.take(scheduler.step());
+        steps += 1;
+    }
+    assert!(steps <= 16, "{steps} steps for what is left of 16 tokens");
+    assert!(!ends.done.contains_key(&late));
+    run(&mut scheduler, &mut ends);
+    assert!(ends.done.contains_key(&late));
+}

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::hub::{Hub, HubError};
-use crate::shards::read_index;
+use crate::shards::missing_weights;
 
 /// A repository in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,25 +84,6 @@ fn missing_files(folder: &Path) -> Vec<String> {
     {
         missing.push("tokenizer.json".to_owned());
     }
-    // A broken index is reported when the weights are opened; here it only lists nothing.
-    let mut shards: Vec<String> = read_index(folder).unwrap_or_default().into_values().collect();
-    shards.sort_unstable();
-    shards.dedup();
-    if shards.is_empty() {
-        let any = std::fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|entry| {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                name.ends_with(".safetensors") && has(&name)
-            });
-        if !any {
-            missing.push("model.safetensors".to_owned());
-        }
-    } else if !shards.iter().all(|shard| has(shard)) && !has("model.safetensors") {
-        missing.extend(shards.into_iter().filter(|shard| !has(shard)));
-    }
+    missing.extend(missing_weights(folder));
     missing
 }

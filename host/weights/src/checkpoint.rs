@@ -5,7 +5,7 @@ use std::path::Path;
 
 use monocle_tensor::stored::{Matrix, StoredTensor, StoredType, Weight};
 
-use crate::error::{WeightsError, list};
+use crate::error::{WeightsError, cut};
 use crate::folder::ModelFolder;
 use crate::foreign;
 use crate::names::{NameRules, hint};
@@ -121,15 +121,24 @@ impl Checkpoint {
             .filter_map(|layer| {
                 let sizes = quantisation.sizes(layer.stored, layer.packed, layer.scales, layer.biases);
                 let Sizes { bits, group_size, .. } = sizes.ok().filter(|sizes| sizes.is_otherwise)?;
-                Some(format!("{} ({bits} bits, groups of {group_size})", layer.stored))
+                Some(format!(
+                    "`{}` ({bits} bits, groups of {group_size})",
+                    cut(layer.stored)
+                ))
             })
             .collect();
         self.quantisation = quantisation;
         if !otherwise.is_empty() {
+            const SHOWN: usize = 8;
+            let more = match otherwise.len().saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let shown = &otherwise[..otherwise.len().min(SHOWN)];
             self.notes.push(format!(
-                "`config.json` says other bits or groups of {} quantised layers than their shapes, which count: {}",
+                "`config.json` says other bits or groups of {} quantised layers than their shapes, which count: {}{more}",
                 otherwise.len(),
-                list(&otherwise)
+                shown.join(", ")
             ));
         }
     }

@@ -226,6 +226,6 @@ mod tests {
         let long = "x".repeat(1 << 20);
         assert_eq!(hint(&long, many.iter().map(String::as_str)), "");
         assert_eq!(hint("x.y", [long.as_str()].into_iter()), "");
-        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     }
 }

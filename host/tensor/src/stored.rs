@@ -18,6 +18,10 @@ pub enum StoredType {
     BF16,
     /// 8-bit float, 4 exponent and 3 mantissa bits, no infinities.
     F8E4M3,
+    /// 8-bit float, 5 exponent and 2 mantissa bits: the upper half of a binary16.
+    F8E5M2,
+    /// A power of two, 8 exponent bits: the scale of a block.
+    F8E8M0,
     /// Signed 64-bit integer.
     I64,
     /// Signed 32-bit integer.
@@ -45,7 +49,7 @@ impl StoredType {
             Self::F64 | Self::I64 | Self::U64 => 8,
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
-            Self::F8E4M3 | Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::F8E4M3 | Self::F8E5M2 | Self::F8E8M0 | Self::I8 | Self::U8 | Self::Bool => 1,
         }
     }
 
@@ -62,6 +66,8 @@ impl StoredType {
             Self::F16 => "F16",
             Self::BF16 => "BF16",
             Self::F8E4M3 => "F8_E4M3",
+            Self::F8E5M2 => "F8_E5M2",
+            Self::F8E8M0 => "F8_E8M0",
             Self::I64 => "I64",
             Self::I32 => "I32",
             Self::I16 => "I16",
@@ -346,6 +352,8 @@ fn decode(kind: StoredType, bytes: &[u8]) -> f32 {
         StoredType::F16 => half::f16::from_bits(word as u16).to_f32(),
         StoredType::BF16 => half::bf16::from_bits(word as u16).to_f32(),
         StoredType::F8E4M3 => f8e4m3(word as u8),
+        StoredType::F8E5M2 => half::f16::from_bits((word as u16) << 8).to_f32(),
+        StoredType::F8E8M0 => f8e8m0(word as u8),
         StoredType::I64 => word as i64 as f32,
         StoredType::I32 => word as i32 as f32,
         StoredType::I16 => f32::from(word as i16),
@@ -366,6 +374,14 @@ fn f8e4m3(byte: u8) -> f32 {
     if byte & 0x80 == 0 { magnitude } else { -magnitude }
 }
 
+/// 8-bit power of two (Open Compute Project, Microscaling Formats 1.0, section 5.4.1): 2^-127 to 2^127, and one NaN.
+fn f8e8m0(byte: u8) -> f32 {
+    match byte {
+        255 => f32::NAN,
+        _ => 2.0_f32.powi(i32::from(byte) - 127),
+    }
+}
+
 /// Checks that a tensor has so many elements, and the bytes for them.
 fn holds(tensor: &StoredTensor, elements: usize) -> Result<(), String> {
     let expected = elements * tensor.kind.size();
@@ -377,4 +393,35 @@ fn holds(tensor: &StoredTensor, elements: usize) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values that the OCP 8-bit Floating Point Specification 1.0 (table 1) and Microscaling Formats 1.0 name.
+    #[test]
+    fn small_floats_are_what_their_specifications_say() {
+        for (kind, byte, expected) in [
+            (StoredType::F8E4M3, 0x7e, 448.0),
+            (StoredType::F8E4M3, 0x01, 2.0_f32.powi(-9)),
+            (StoredType::F8E5M2, 0x3c, 1.0),
+            (StoredType::F8E5M2, 0xfb, -57344.0),
+            (StoredType::F8E5M2, 0x01, 2.0_f32.powi(-16)),
+            (StoredType::F8E5M2, 0x7c, f32::INFINITY),
+            (StoredType::F8E8M0, 127, 1.0),
+            (StoredType::F8E8M0, 130, 8.0),
+            (StoredType::F8E8M0, 254, 2.0_f32.powi(127)),
+            (StoredType::F8E8M0, 0, 2.0_f32.powi(-126) / 2.0),
+        ] {
+            assert_eq!(decode(kind, &[byte]), expected, "{} {byte}", kind.name());
+        }
+        for (kind, byte) in [
+            (StoredType::F8E4M3, 0x7f),
+            (StoredType::F8E5M2, 0x7e),
+            (StoredType::F8E8M0, 255),
+        ] {
+            assert!(decode(kind, &[byte]).is_nan(), "{}", kind.name());
+        }
+    }
 }

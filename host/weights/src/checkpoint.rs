@@ -5,10 +5,11 @@ use std::path::Path;
 
 use monocle_tensor::stored::{Matrix, StoredTensor, StoredType, Weight};
 
-use crate::error::WeightsError;
+use crate::error::{WeightsError, cut};
 use crate::folder::ModelFolder;
+use crate::foreign;
 use crate::names::{NameRules, hint};
-use crate::quantisation::{Quantisation, is_float};
+use crate::quantisation::{Quantisation, Sizes, is_float};
 use crate::shards::Shards;
 use crate::summary::Summary;
 
@@ -18,7 +19,17 @@ pub struct Checkpoint {
     entries: BTreeMap<String, Entry>,
     quantisation: Quantisation,
     notes: Vec<String>,
-    files: usize,
+    /// Their names.
+    files: Vec<String>,
+    /// What the index names and no file holds, by the name that a plugin would ask for.
+    promised: BTreeMap<String, Promise>,
+}
+
+/// The file that an index names for a tensor that it does not hold.
+#[derive(Debug, Clone)]
+struct Promise {
+    file: String,
+    is_there: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -29,10 +40,26 @@ struct Entry {
     tensor: StoredTensor,
 }
 
+impl Entry {
+    /// The layer's name in the checkpoint.
+    fn layer(&self) -> &str {
+        self.stored.strip_suffix(".weight").unwrap_or(&self.stored)
+    }
+}
+
+/// A quantised layer.
+struct Layer<'a> {
+    stored: &'a str,
+    packed: &'a StoredTensor,
+    scales: &'a StoredTensor,
+    biases: Option<&'a StoredTensor>,
+}
+
 impl Checkpoint {
-    /// Opens a folder's weights: one safetensors file, or the shards that an index lists.
+    /// Opens a folder's weights: one safetensors file, or the shards that an index lists, or what is there in full where the index does not
+    /// fit. What `config.json` says to be quantised in another program's way is refused before any file is looked at.
     pub fn open(folder: &ModelFolder, rules: &NameRules) -> Result<Self, WeightsError> {
-        let quantisation = Quantisation::of_config(folder.config());
+        let quantisation = Quantisation::of_config(folder.config())?;
         Self::open_with(folder.path(), rules, quantisation)
     }
 
@@ -40,8 +67,10 @@ impl Checkpoint {
         let mut shards = Shards::open(folder)?;
         let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
         let mut ignored = 0;
-        for (stored, mut tensor) in shards.tensors(folder)? {
-            let Some(name) = rules.apply(&stored) else {
+        let mut promises = shards.index.clone();
+        for (stored, mut tensor) in shards.tensors()? {
+            promises.remove(&stored);
+            let Some(name) = rules.apply(&stored)? else {
                 ignored += 1;
                 continue;
             };
@@ -56,15 +85,76 @@ impl Checkpoint {
             }
             entries.insert(name, Entry { stored, tensor });
         }
+        let mut promised = BTreeMap::new();
+        for (stored, file) in promises {
+            if let Some(name) = rules.apply(&stored)? {
+                let is_there = folder.join(&file).is_file();
+                promised.insert(name, Promise { file, is_there });
+            }
+        }
         let mut notes = shards.notes;
         if ignored > 0 {
             notes.push(format!("{ignored} tensors are left out by `weights.ignore`"));
         }
-        Ok(Self {
+        let mut checkpoint = Self {
             entries,
             quantisation,
             notes,
-            files: shards.files.len(),
+            files: shards.files.iter().map(|file| file.name()).collect(),
+            promised,
+        };
+        checkpoint.look_at_quantised();
+        Ok(checkpoint)
+    }
+
+    /// Learns what all quantised layers together tell of `config.json`, and notes where it is wrong.
+    fn look_at_quantised(&mut self) {
+        let layers: Vec<Layer> = self.quantised_layers().collect();
+        let mut quantisation = self.quantisation.clone();
+        quantisation.look_at(
+            layers
+                .iter()
+                .map(|layer| (layer.stored, layer.packed, layer.scales)),
+        );
+        let otherwise: Vec<String> = layers
+            .iter()
+            .filter_map(|layer| {
+                let sizes = quantisation.sizes(layer.stored, layer.packed, layer.scales, layer.biases);
+                let Sizes { bits, group_size, .. } = sizes.ok().filter(|sizes| sizes.is_otherwise)?;
+                Some(format!(
+                    "`{}` ({bits} bits, groups of {group_size})",
+                    cut(layer.stored)
+                ))
+            })
+            .collect();
+        self.quantisation = quantisation;
+        if !otherwise.is_empty() {
+            const SHOWN: usize = 8;
+            let more = match otherwise.len().saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let shown = &otherwise[..otherwise.len().min(SHOWN)];
+            self.notes.push(format!(
+                "`config.json` says other bits or groups of {} quantised layers than their shapes, which count: {}{more}",
+                otherwise.len(),
+                shown.join(", ")
+            ));
+        }
+    }
+
+    fn quantised_layers(&self) -> impl Iterator<Item = Layer<'_>> {
+        self.entries.iter().filter_map(|(name, scales)| {
+            let layer = name.strip_suffix(".scales")?;
+            let weight = self.entries.get(&format!("{layer}.weight"));
+            let weight = weight.or_else(|| self.entries.get(layer))?;
+            let biases = self.entries.get(&format!("{layer}.biases"));
+            Some(Layer {
+                stored: weight.layer(),
+                packed: &weight.tensor,
+                scales: &scales.tensor,
+                biases: biases.map(|entry| &entry.tensor),
+            })
         })
     }
 
@@ -87,7 +177,7 @@ impl Checkpoint {
     pub fn summary(&self) -> Summary {
         let tensors = self.entries.values();
         Summary::of(
-            self.files,
+            self.files.len(),
             tensors.map(|entry| (&entry.tensor, self.parameters(entry))),
         )
     }
@@ -108,7 +198,7 @@ impl Checkpoint {
             .filter(|layer| quantised(layer))
             .map(|layer| {
                 let rank = entry.tensor.shape.len();
-                self.matrix(layer, "a quantised matrix", rank)
+                self.stored_matrix(layer, "a quantised matrix", rank)
             });
         match matrix {
             Some(Ok(matrix)) => matrix.shape().iter().product::<usize>() as u64,
@@ -142,14 +232,44 @@ impl Checkpoint {
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, WeightsError> {
-        self.entries.get(name).ok_or_else(|| WeightsError::Missing {
-            name: name.to_owned(),
-            hint: hint(name, self.names()),
-            total: self.entries.len(),
+        if let Some(entry) = self.entries.get(name) {
+            return Ok(entry);
+        }
+        let layer = name.strip_suffix(".weight").unwrap_or(name);
+        let get = |name: &str| self.entries.get(name).map(|entry| &entry.tensor);
+        let foreign = foreign::of_layer(layer, &get).or_else(|| foreign::of_any_layer(self.names(), &get));
+        if let Some((method, told_by)) = foreign {
+            return Err(WeightsError::ForeignQuantisation { method, told_by });
+        }
+        let (name, total) = (name.to_owned(), self.entries.len());
+        Err(match self.promised.get(&name) {
+            Some(promise) => WeightsError::Promised {
+                file: promise.file.clone(),
+                is_there: promise.is_there,
+                files: self.files.clone(),
+                name,
+                total,
+            },
+            None => WeightsError::Missing {
+                hint: hint(&name, self.names()),
+                name,
+                total,
+            },
         })
     }
 
+    /// The matrix of a layer; where it is none, because another program quantised it, that is said.
     fn matrix(&self, name: &str, role: &'static str, rank: usize) -> Result<Matrix, WeightsError> {
+        self.stored_matrix(name, role, rank).map_err(|error| {
+            let get = |name: &str| self.entries.get(name).map(|entry| &entry.tensor);
+            match foreign::of_layer(name, &get) {
+                Some((method, told_by)) => WeightsError::ForeignQuantisation { method, told_by },
+                None => error,
+            }
+        })
+    }
+
+    fn stored_matrix(&self, name: &str, role: &'static str, rank: usize) -> Result<Matrix, WeightsError> {
         let full = format!("{name}.weight");
         // Stacked experts are often a bare parameter.
         let bare = self.entries.get(name).filter(|_| rank == 3 && !self.has(&full));
@@ -171,14 +291,13 @@ impl Checkpoint {
             ));
         }
         if let Some(scales) = self.entries.get(&format!("{name}.scales")) {
-            let layer = entry.stored.strip_suffix(".weight").unwrap_or(&entry.stored);
             let biases = self
                 .entries
                 .get(&format!("{name}.biases"))
                 .map(|entry| entry.tensor.clone());
             return self
                 .quantisation
-                .matrix(layer, weight, scales.tensor.clone(), biases);
+                .matrix(entry.layer(), weight, scales.tensor.clone(), biases);
         }
         if weight.kind == StoredType::U32 {
             return Err(unfit(

@@ -1,5 +1,6 @@
 //! What can be wrong with a model's files, and what to do about it.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -17,8 +18,24 @@ pub enum WeightsError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Something else stands where a file should be.
+    #[error("`{}` is {found}, and not a file; put the model's own file there", path.display())]
+    NotAFile {
+        /// What was to be opened.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A repository was cloned without its large files.
+    #[error("`{}` is a Git LFS pointer, and not the file itself{}; run `git lfs pull` in the model's folder, or download the model again without git", file.display(), promised(*size))]
+    LfsPointer {
+        /// The file.
+        file: PathBuf,
+        /// How many bytes the file itself has, as the pointer says.
+        size: Option<u64>,
+    },
     /// A safetensors file is broken.
-    #[error("`{}` is not a sound safetensors file: {problem}; download it again", file.display())]
+    #[error("`{}` is not a sound safetensors file: {}; download it again", file.display(), cut(problem))]
     BrokenFile {
         /// The file.
         file: PathBuf,
@@ -32,7 +49,7 @@ pub enum WeightsError {
         folder: PathBuf,
     },
     /// Part of a checkpoint is not there.
-    #[error("`{}` lacks {} of its {total} weight files: {}; download them again", folder.display(), missing.len(), list(missing))]
+    #[error("`{}` lacks {} of its {total} weight files: {}; download them again{}", folder.display(), missing.len(), list(missing), cut(lost))]
     MissingShards {
         /// The folder.
         folder: PathBuf,
@@ -40,9 +57,11 @@ pub enum WeightsError {
         missing: Vec<String>,
         /// How many there should be.
         total: usize,
+        /// A tensor that went with them, and what files there are; empty where nobody knows.
+        lost: String,
     },
     /// The index and the shards disagree.
-    #[error("`{}` does not fit its weight files: {problem}; download both again", index.display())]
+    #[error("`{}` does not fit its weight files: {}; download both again", index.display(), cut(problem))]
     BrokenIndex {
         /// The index.
         index: PathBuf,
@@ -51,7 +70,8 @@ pub enum WeightsError {
     },
     /// One name, two tensors.
     #[error(
-        "tensor `{name}` is both in `{first}` and in `{second}`, and no index says which one counts; download the model again"
+        "tensor `{}` is both in `{first}` and in `{second}`, and no index says which one counts; download the model again",
+        cut(name)
     )]
     Twice {
         /// The tensor.
@@ -62,7 +82,12 @@ pub enum WeightsError {
         second: String,
     },
     /// Two names became one by renaming.
-    #[error("`weights.rename` makes both `{first}` and `{second}` into `{name}`; make its patterns narrower")]
+    #[error(
+        "`weights.rename` makes both `{}` and `{}` into `{}`; make its patterns narrower",
+        cut(first),
+        cut(second),
+        cut(name)
+    )]
     Collision {
         /// The new name.
         name: String,
@@ -72,7 +97,7 @@ pub enum WeightsError {
         second: String,
     },
     /// A broken regular expression.
-    #[error("`{pattern}` in `{key}` is not a regular expression: {reason}")]
+    #[error("`{}` in `{key}` is not a regular expression: {}", cut(pattern), cut(reason))]
     BadPattern {
         /// The manifest's key.
         key: &'static str,
@@ -81,9 +106,24 @@ pub enum WeightsError {
         /// Why.
         reason: String,
     },
+    /// A rule that makes names too long.
+    #[error(
+        "`{}` in `weights.rename` makes {}; names may have {limit} bytes: make its pattern or its replacement narrower",
+        cut(pattern),
+        cut(made)
+    )]
+    LongName {
+        /// The rule's pattern.
+        pattern: String,
+        /// What it makes of what.
+        made: String,
+        /// The most bytes of a name.
+        limit: usize,
+    },
     /// A weight that the plugin asks for is not there.
     #[error(
-        "the checkpoint has no weight `{name}`{hint} ({total} weights are there; `weights.rename` in the manifest can change their names)"
+        "the checkpoint has no weight `{}`{hint} ({total} weights are there; `weights.rename` in the manifest can change their names)",
+        cut(name)
     )]
     Missing {
         /// The name asked for.
@@ -93,8 +133,44 @@ pub enum WeightsError {
         /// How many weights there are.
         total: usize,
     },
+    /// A weight that the plugin asks for, and that the index promises, is not there.
+    #[error(
+        "the checkpoint has no weight `{}`: `model.safetensors.index.json` promises it in `{}`, which {}; there are {total} weights in {}; \
+         download both again",
+        cut(name), cut(file), if *is_there { "does not hold it" } else { "is not there" }, list(files)
+    )]
+    Promised {
+        /// The name asked for.
+        name: String,
+        /// The file that the index names.
+        file: String,
+        /// Whether there is such a file.
+        is_there: bool,
+        /// The files that are used.
+        files: Vec<String>,
+        /// How many weights they hold.
+        total: usize,
+    },
+    /// Weights in a form that the engines do not compute with.
+    #[error(
+        "the model is quantised with {} ({}), which cannot be run; take the original in bf16, f16 or f32 instead, or a conversion of it \
+         to MLX's affine quantisation (2 to 8 bits; `mlx_vlm.convert -q` makes one)",
+        cut(method),
+        cut(told_by)
+    )]
+    ForeignQuantisation {
+        /// What it is called.
+        method: String,
+        /// What says so.
+        told_by: String,
+    },
     /// A weight that cannot serve as what it was asked for.
-    #[error("weight `{name}` cannot be used as {role}: expected {expected}, found {found}")]
+    #[error(
+        "weight `{}` cannot be used as {role}: expected {}, found {}",
+        cut(name),
+        cut(expected),
+        cut(found)
+    )]
     Unfit {
         /// The name.
         name: String,
@@ -106,7 +182,7 @@ pub enum WeightsError {
         found: String,
     },
     /// A quantisation that is inconsistent or not supported.
-    #[error("quantised weight `{name}`: {problem}")]
+    #[error("quantised weight `{}`: {}", cut(name), cut(problem))]
     Quantisation {
         /// The layer.
         name: String,
@@ -120,7 +196,7 @@ pub enum WeightsError {
         folder: PathBuf,
     },
     /// A file that should hold JSON, or text, does not.
-    #[error("`{}` is not {expected}: {reason}; download it again", file.display())]
+    #[error("`{}` is not {expected}: {}; download it again", file.display(), cut(reason))]
     BadText {
         /// The file.
         file: PathBuf,
@@ -144,10 +220,33 @@ impl WeightsError {
     }
 }
 
+/// Text for a message: cut in its middle when it is long. Names and reasons come from files and plugins, and may have megabytes.
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 480;
+    if text.len() <= MOST {
+        return Cow::Borrowed(text);
+    }
+    let start = text.floor_char_boundary(MOST / 2);
+    let end = text.ceil_char_boundary(text.len() - MOST / 2);
+    let left = end - start;
+    Cow::Owned(format!("{}[… {left} bytes …]{}", &text[..start], &text[end..]))
+}
+
+/// What a pointer says of the file's size.
+fn promised(size: Option<u64>) -> String {
+    size.map_or(String::new(), |size| format!(", which has {size} bytes"))
+}
+
 /// Names for a message: some of them, when there are many.
 pub(crate) fn list(names: &[String]) -> String {
     const SHOWN: usize = 8;
-    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    // Together with what is cut elsewhere, a message stays below 4 KiB.
+    const LONGEST: usize = 160;
+    let name = |name: &String| match name.len() {
+        0..=LONGEST => format!("`{name}`"),
+        _ => format!("`{}…`", &name[..name.floor_char_boundary(LONGEST)]),
+    };
+    let shown: Vec<String> = names.iter().take(SHOWN).map(name).collect();
     let more = names.len().saturating_sub(SHOWN);
     let tail = if more > 0 {
         format!(" and {more} more")

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::WeightsError;
+use crate::files::{POINTER_BYTES, refuse_pointer};
 use crate::json::{read_json, read_text};
 
 /// A model's folder, laid out as Hugging Face repositories are.
@@ -24,6 +25,7 @@ impl ModelFolder {
         if let Err(error) = std::fs::read_dir(path) {
             return Err(WeightsError::io("open the model folder", path, error));
         }
+        refuse_pointers(path)?;
         let read = |name: &str| read_json(&path.join(name));
         let config = read("config.json")?.ok_or_else(|| WeightsError::NoConfig {
             folder: path.to_owned(),
@@ -80,9 +82,35 @@ impl ModelFolder {
         self.tokenizer_config.as_ref()
     }
 
-    /// Any file of the folder as text, for instance `tokenizer.json` or `chat_template.jinja`; `None` when there is
+    /// Any file of the folder itself as text, for instance `tokenizer.json` or `chat_template.jinja`; `None` when there is
     /// none. It is read anew each time.
     pub fn text(&self, name: &str) -> Result<Option<String>, WeightsError> {
+        // A name that leads elsewhere is no file of the folder.
+        if Path::new(name).file_name() != Some(name.as_ref()) {
+            return Ok(None);
+        }
         read_text(&self.path.join(name))
     }
+}
+
+/// Refuses Git LFS pointers in place of files that are read elsewhere.
+fn refuse_pointers(folder: &Path) -> Result<(), WeightsError> {
+    const USUAL: &str = "tokenizer.json";
+    // Where there is no `tokenizer.json`, it would be made of one of these.
+    const OTHERS: [&str; 4] = ["tokenizer.model", "tiktoken.model", "vocab.json", "merges.txt"];
+    const ALWAYS: [&str; 3] = [
+        "chat_template.jinja",
+        "chat_template.json",
+        "special_tokens_map.json",
+    ];
+    let others = OTHERS.iter().filter(|_| !folder.join(USUAL).exists());
+    for name in [USUAL].iter().chain(ALWAYS.iter()).chain(others) {
+        let path = folder.join(name);
+        let found = std::fs::metadata(&path);
+        if found.is_ok_and(|found| found.is_file() && found.len() < POINTER_BYTES) {
+            let contents = std::fs::read(&path).map_err(|error| WeightsError::io("read", &path, error))?;
+            refuse_pointer(&path, &contents)?;
+        }
+    }
+    Ok(())
 }

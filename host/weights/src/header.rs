@@ -152,7 +152,7 @@ impl Entry {
 fn kind(dtype: &str) -> Option<StoredType> {
     use StoredType::*;
     [
-        F64, F32, F16, BF16, F8E4M3, I64, I32, I16, I8, U64, U32, U16, U8, Bool,
+        F64, F32, F16, BF16, F8E4M3, F8E5M2, F8E8M0, I64, I32, I16, I8, U64, U32, U16, U8, Bool,
     ]
     .into_iter()
     .find(|kind| kind.name() == dtype)

@@ -1,12 +1,12 @@
 //! Reading the JSON and text files of a model's folder.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::error::WeightsError;
+use crate::files;
 use crate::hub::distrust;
 
 /// The largest text file that is read: tokenizers reach some 40 MB.
@@ -14,10 +14,8 @@ const MAX_TEXT_BYTES: u64 = 512 << 20;
 
 /// Reads a text file; `None` when there is none.
 pub(crate) fn read_text(path: &Path) -> Result<Option<String>, WeightsError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(WeightsError::io("open", path, error)),
+    let Some((file, metadata)) = files::open(path)? else {
+        return Ok(None);
     };
     let bad = |reason: String| {
         distrust(path);
@@ -27,12 +25,18 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>, WeightsError> {
             reason,
         }
     };
+    let too_long = || bad(format!("it has more than {MAX_TEXT_BYTES} bytes"));
+    if metadata.len() > MAX_TEXT_BYTES {
+        return Err(too_long());
+    }
     let mut bytes = Vec::new();
+    // Some files of the system say that they are empty, and are not.
     let read = file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| WeightsError::io("read", path, error))?;
     if bytes.len() as u64 > MAX_TEXT_BYTES {
-        return Err(bad(format!("it has more than {MAX_TEXT_BYTES} bytes")));
+        return Err(too_long());
     }
+    files::refuse_pointer(path, &bytes)?;
     let text = String::from_utf8(bytes).map_err(|error| bad(error.utf8_error().to_string()))?;
     Ok(Some(text))
 }

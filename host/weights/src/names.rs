@@ -1,10 +1,12 @@
 //! Names of weights: the manifest's rules for them, and the nearest ones when one is missing.
 
-use std::borrow::Cow;
-
 use regex::Regex;
 
 use crate::error::{WeightsError, list};
+
+/// The most bytes of a name that a rule makes, and of a rule's replacement: together with the names that there are, no rule can make
+/// more than half a MiB in one step.
+const MAX_NAME_BYTES: usize = 1024;
 
 /// How names in a checkpoint become the names that a plugin asks for.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +23,17 @@ impl NameRules {
     ) -> Result<Self, WeightsError> {
         let rename = rename
             .into_iter()
-            .map(|(pattern, new)| Ok((regex("weights.rename", pattern)?, new.to_owned())))
+            .map(|(pattern, new)| {
+                let pattern = regex("weights.rename", pattern)?;
+                if new.len() > MAX_NAME_BYTES {
+                    return Err(WeightsError::LongName {
+                        pattern: pattern.as_str().to_owned(),
+                        made: format!("names with a replacement of {} bytes", new.len()),
+                        limit: MAX_NAME_BYTES,
+                    });
+                }
+                Ok((pattern, new.to_owned()))
+            })
             .collect::<Result<_, WeightsError>>()?;
         let ignore = ignore
             .into_iter()
@@ -30,19 +42,60 @@ impl NameRules {
         Ok(Self { rename, ignore })
     }
 
-    /// The name for `stored`: every rule applied, one after another; `None` when it is to be left out.
-    pub fn apply(&self, stored: &str) -> Option<String> {
+    /// The name for `stored`: every rule applied, one after another; `None` when it is to be left out. What a rule makes may have
+    /// 1 KiB.
+    pub fn apply(&self, stored: &str) -> Result<Option<String>, WeightsError> {
         if self.ignore.iter().any(|pattern| pattern.is_match(stored)) {
-            return None;
+            return Ok(None);
         }
-        let mut name = Cow::Borrowed(stored);
+        let mut name = stored.to_owned();
         for (pattern, new) in &self.rename {
-            if let Cow::Owned(renamed) = pattern.replace_all(&name, new) {
-                name = Cow::Owned(renamed);
+            if let Some(renamed) = replace(pattern, new, &name)? {
+                name = renamed;
             }
         }
-        Some(name.into_owned())
+        Ok(Some(name))
     }
+}
+
+/// A name with every match replaced; `None` where there is no match. The length is looked at after each match, as one rule may have
+/// many.
+fn replace(pattern: &Regex, new: &str, name: &str) -> Result<Option<String>, WeightsError> {
+    let mut renamed = String::new();
+    let mut at = 0;
+    let mut matched = false;
+    for found in pattern.captures_iter(name) {
+        let whole = found.get_match();
+        renamed.push_str(&name[at..whole.start()]);
+        found.expand(new, &mut renamed);
+        at = whole.end();
+        matched = true;
+        if renamed.len() > MAX_NAME_BYTES {
+            break;
+        }
+    }
+    if !matched {
+        return Ok(None);
+    }
+    renamed.push_str(&name[at..]);
+    if renamed.len() > MAX_NAME_BYTES {
+        return Err(WeightsError::LongName {
+            pattern: pattern.as_str().to_owned(),
+            made: format!(
+                "a name of {} bytes or more of `{}`",
+                MAX_NAME_BYTES + 1,
+                cut_short(name)
+            ),
+            limit: MAX_NAME_BYTES,
+        });
+    }
+    Ok(Some(renamed))
+}
+
+/// The start of a name, for a message.
+fn cut_short(name: &str) -> &str {
+    const SHOWN: usize = 80;
+    &name[..name.floor_char_boundary(SHOWN)]
 }
 
 pub(crate) fn regex(key: &'static str, pattern: &str) -> Result<Regex, WeightsError> {
@@ -59,16 +112,33 @@ pub(crate) fn regex(key: &'static str, pattern: &str) -> Result<Regex, WeightsEr
 }
 
 /// The names nearest to `name`, for an error message: first those that differ only by what stands before, then by the
-/// number of letters that differ.
+/// number of letters that differ. Long names are not compared, and not all where there are very many: a hint is worth no wait.
 pub(crate) fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 3;
+    const LONGEST: usize = 256;
+    // Steps of the comparison, a letter against a letter: tens of milliseconds.
+    const MOST_STEPS: usize = 1 << 25;
+    if name.len() > LONGEST {
+        return String::new();
+    }
+    let tail = format!(".{name}");
+    let mut steps = 0;
     let mut near: Vec<(usize, &str)> = known
+        .filter(|candidate| candidate.len() <= LONGEST)
         .filter_map(|candidate| {
-            if candidate.ends_with(&format!(".{name}")) || name.ends_with(&format!(".{candidate}")) {
+            let is_longer = name
+                .strip_suffix(candidate)
+                .is_some_and(|before| before.ends_with('.'));
+            if candidate.ends_with(&tail) || is_longer {
                 return Some((0, candidate));
             }
+            let most = name.len().max(candidate.len()) / 3;
+            steps += name.len() * candidate.len();
+            if name.len().abs_diff(candidate.len()) > most || steps > MOST_STEPS {
+                return None;
+            }
             let distance = strsim::levenshtein(name, candidate);
-            (distance <= name.len().max(candidate.len()) / 3).then_some((distance, candidate))
+            (distance <= most).then_some((distance, candidate))
         })
         .collect();
     near.sort_unstable();
@@ -81,5 +151,81 @@ pub(crate) fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Stri
         String::new()
     } else {
         format!("; nearest: {}", list(&near))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(rename: &[(&str, &str)]) -> Result<NameRules, WeightsError> {
+        NameRules::new(rename.iter().copied(), [])
+    }
+
+    #[test]
+    fn every_match_is_replaced() {
+        let rules = rules(&[("l(ayer)?s?", "<$1>"), (r"\.$", "")]).unwrap();
+        assert_eq!(
+            rules.apply("a.layers.l.x.").unwrap().as_deref(),
+            Some("a.<ayer>.<>.x")
+        );
+        assert_eq!(rules.apply("a.").unwrap().as_deref(), Some("a"));
+        assert_eq!(rules.apply("").unwrap().as_deref(), Some(""));
+    }
+
+    #[test]
+    fn rules_that_make_names_long_are_refused() {
+        let doubling = [("^(.*)$", "$1$1"); 40];
+        let message = rules(&doubling)
+            .unwrap()
+            .apply("model.norm.weight")
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            message,
+            format!(
+                "`^(.*)$` in `weights.rename` makes a name of 1025 bytes or more of `{}`; names may have 1024 bytes: make its \
+                 pattern or its replacement narrower",
+                &"model.norm.weight".repeat(32)[..80]
+            )
+        );
+        // 17 bytes, doubled five times, are 544; six times, 1088.
+        assert_eq!(
+            rules(&doubling[..5]).unwrap().apply("model.norm.weight").unwrap(),
+            Some("model.norm.weight".repeat(32))
+        );
+        assert!(rules(&doubling[..6]).unwrap().apply("model.norm.weight").is_err());
+        let long = "x".repeat(1025);
+        let message = rules(&[("a", &long)]).unwrap_err().to_string();
+        assert!(
+            message.contains("`a` in `weights.rename` makes names with a replacement of 1025 bytes"),
+            "{message}"
+        );
+        // Many matches in one name.
+        let message = rules(&[("", &long[..1024])])
+            .unwrap()
+            .apply(&"n".repeat(1 << 20))
+            .unwrap_err();
+        assert!(message.to_string().len() < 1000, "{message}");
+    }
+
+    #[test]
+    fn hints_cost_little() {
+        let start = std::time::Instant::now();
+        let many: Vec<String> = (0..200_000)
+            .map(|at| format!("model.layers.{at}.mlp.experts.down_proj.weight"))
+            .collect();
+        let near = hint(
+            "model.layers.7.mlp.expert.down_proj.weight",
+            many.iter().map(String::as_str),
+        );
+        assert!(
+            near.contains("`model.layers.7.mlp.experts.down_proj.weight`"),
+            "{near}"
+        );
+        let long = "x".repeat(1 << 20);
+        assert_eq!(hint(&long, many.iter().map(String::as_str)), "");
+        assert_eq!(hint("x.y", [long.as_str()].into_iter()), "");
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     }
 }

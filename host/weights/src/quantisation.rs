@@ -1,9 +1,14 @@
-//! MLX's affine quantisation as checkpoints declare it: in `config.json`, and by the shapes of the tensors.
+//! MLX's affine quantisation as checkpoints declare it: by the shapes of the tensors, and in `config.json`.
+//!
+//! A row's words and its groups give the bits of a group: `bits * group_size = 32 * words / groups`. Half of these products can come about
+//! in one way only; for the others (128 is 4 bits for 32 values or 2 for 64) `config.json` says which it is. What shapes allow goes
+//! before what is said.
 
 use monocle_tensor::stored::{Matrix, StoredTensor, StoredType};
 use serde_json::Value;
 
 use crate::error::WeightsError;
+use crate::foreign::{own, refuse_foreign};
 
 /// The numbers of bits that a quantised value may have.
 pub const BITS: [u32; 6] = [2, 3, 4, 5, 6, 8];
@@ -16,28 +21,58 @@ pub const GROUP_SIZES: [usize; 3] = [32, 64, 128];
 pub(crate) struct Quantisation {
     /// `quantization`, or `quantization_config`: settings for all layers, and tables for single ones.
     settings: Value,
+    /// Every layer's shapes allow the group size that it is said to have, and some layer is just as it is said to be: where another layer
+    /// differs, it differs in bits.
+    trusts_groups: bool,
 }
 
-/// What is said of one layer; absent where nothing is.
-#[derive(Debug, Default, PartialEq)]
-struct Layer {
-    bits: Option<u64>,
-    group_size: Option<u64>,
+/// How a matrix is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub bits: u32,
+    pub group_size: usize,
+    /// `config.json` says something else.
+    pub is_otherwise: bool,
 }
+
+/// Bits and group size.
+type Pair = (u64, u64);
 
 impl Quantisation {
-    pub fn of_config(config: &Value) -> Self {
+    /// Refuses what is not MLX's affine quantisation.
+    pub fn of_config(config: &Value) -> Result<Self, WeightsError> {
+        refuse_foreign(config)?;
         let settings = ["quantization", "quantization_config"]
             .into_iter()
-            .map(|key| &config[key])
-            .find(|settings| settings["group_size"].is_u64() && settings["bits"].is_u64());
-        Self {
+            .find_map(|key| own(&config[key]));
+        Ok(Self {
             settings: settings.cloned().unwrap_or_default(),
-        }
+            trusts_groups: false,
+        })
     }
 
-    /// The settings of the layer that the checkpoint calls `stored`, from its own table if it has one.
-    fn layer(&self, stored: &str) -> Result<Layer, String> {
+    /// Looks at all quantised layers of a checkpoint, each with its name there, its packed values and its scales.
+    pub fn look_at<'a>(
+        &mut self,
+        layers: impl Iterator<Item = (&'a str, &'a StoredTensor, &'a StoredTensor)>,
+    ) {
+        let mut fit = true;
+        let mut some_as_said = false;
+        for (stored, packed, scales) in layers {
+            let (Ok(Some((bits, group_size))), Some((words, groups))) =
+                (self.said(stored), last(packed).zip(last(scales)))
+            else {
+                continue;
+            };
+            let possible = possible(words, groups);
+            fit &= possible.iter().any(|(_, possible)| *possible == group_size);
+            some_as_said |= possible.contains(&(bits, group_size));
+        }
+        self.trusts_groups = fit && some_as_said;
+    }
+
+    /// What is said of the layer that the checkpoint calls `stored`, in its own table if it has one.
+    fn said(&self, stored: &str) -> Result<Option<Pair>, String> {
         let own = &self.settings[stored];
         let table = if own.is_object() { own } else { &self.settings };
         let mode = table
@@ -53,10 +88,7 @@ impl Quantisation {
             }
         }
         let number = |key: &str| table[key].as_u64().or(self.settings[key].as_u64());
-        Ok(Layer {
-            bits: number("bits"),
-            group_size: number("group_size"),
-        })
+        Ok(number("bits").zip(number("group_size")))
     }
 
     /// The quantised matrix of a layer. `stored` is the layer's name in the checkpoint, for `config.json`.
@@ -67,31 +99,90 @@ impl Quantisation {
         scales: StoredTensor,
         biases: Option<StoredTensor>,
     ) -> Result<Matrix, WeightsError> {
-        let name = packed.name.clone();
-        let check = || {
-            let layer = self.layer(stored)?;
-            let biases =
-                biases.ok_or("it has `scales` but no `biases`; only affine quantisation is supported")?;
-            let (bits, group_size) = sizes(&packed, &scales, &biases, &layer)?;
-            Ok(Matrix::Affine {
+        let sizes = self.sizes(stored, &packed, &scales, biases.as_ref());
+        match (sizes, biases) {
+            (Ok(sizes), Some(biases)) => Ok(Matrix::Affine {
                 packed,
                 scales,
                 biases,
-                bits,
-                group_size,
+                bits: sizes.bits,
+                group_size: sizes.group_size,
+            }),
+            (sizes, _) => Err(WeightsError::Quantisation {
+                name: packed.name,
+                problem: sizes.err().unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// How a layer is stored: as its shapes say, and where they allow several ways, as `config.json` says.
+    pub fn sizes(
+        &self,
+        stored: &str,
+        packed: &StoredTensor,
+        scales: &StoredTensor,
+        biases: Option<&StoredTensor>,
+    ) -> Result<Sizes, String> {
+        let said = self.said(stored)?;
+        let biases =
+            biases.ok_or("it has `scales` but no `biases`; only affine quantisation is supported")?;
+        let (words, groups) = row(packed, scales, biases)?;
+        if let Some((_, size)) = said
+            && !GROUP_SIZES.iter().any(|known| *known as u64 == size)
+        {
+            return Err(format!(
+                "`config.json` says group size {size}; supported are 32, 64 and 128"
+            ));
+        }
+        let possible = possible(words, groups);
+        let (bits, group_size) = choose(&possible, said, self.trusts_groups).map_err(|problem| {
+            problem.unwrap_or_else(|| {
+                format!(
+                    "packed {:?} and scales {:?} fit no supported bits and group size",
+                    packed.shape, scales.shape
+                )
             })
-        };
-        check().map_err(|problem: String| WeightsError::Quantisation { name, problem })
+        })?;
+        Ok(Sizes {
+            bits: bits as u32,
+            group_size: group_size as usize,
+            is_otherwise: said.is_some_and(|said| said != (bits, group_size)),
+        })
     }
 }
 
-/// Bits and group size: what the shapes allow, and `config.json` says.
-fn sizes(
+/// Chooses from what the shapes allow. `trusts_groups`: what is said of the group size is right, for all that other layers tell. The error
+/// is empty where nothing fits.
+fn choose(possible: &[Pair], said: Option<Pair>, trusts_groups: bool) -> Result<Pair, Option<String>> {
+    let several = "its shapes fit several group sizes; `config.json` must say one in `quantization`";
+    match (possible, said) {
+        ([], _) => Err(None),
+        ([only], _) => Ok(*only),
+        (_, None) => Err(Some(several.to_owned())),
+        (_, Some(said)) if possible.contains(&said) => Ok(said),
+        (_, Some((said_bits, said_size))) => {
+            let by_size = possible.iter().find(|(_, size)| *size == said_size);
+            let by_bits = possible.iter().find(|(bits, _)| *bits == said_bits);
+            match (by_size, by_bits) {
+                (Some(by_size), None) => Ok(*by_size),
+                (Some(by_size), Some(_)) if trusts_groups => Ok(*by_size),
+                // Either what is said of bits is wrong, or what is said of groups.
+                (Some((bits, size)), Some((_, other))) => Err(Some(format!(
+                    "`config.json` says {said_bits} bits, but with groups of {size} its shapes say {bits}, and with groups of {other} \
+                     they say {said_bits}; `config.json` must say which in `quantization`"
+                ))),
+                (None, _) => Err(Some(several.to_owned())),
+            }
+        }
+    }
+}
+
+/// Words and groups of a row, once the tensors are known to belong together.
+fn row(
     packed: &StoredTensor,
     scales: &StoredTensor,
     biases: &StoredTensor,
-    layer: &Layer,
-) -> Result<(u32, usize), String> {
+) -> Result<(usize, usize), String> {
     if packed.kind != StoredType::U32 {
         return Err(format!(
             "expected packed values in U32, found {}",
@@ -118,52 +209,23 @@ fn sizes(
             packed.shape, scales.shape
         ));
     }
-    let group_sizes: Vec<usize> = match layer.group_size {
-        Some(size) => GROUP_SIZES
-            .into_iter()
-            .filter(|known| *known as u64 == size)
-            .collect(),
-        None => GROUP_SIZES.to_vec(),
-    };
-    if group_sizes.is_empty() {
-        let size = layer.group_size.unwrap_or_default();
-        return Err(format!(
-            "`config.json` says group size {size}; supported are 32, 64 and 128"
-        ));
-    }
-    // A row of `groups * group_size` values of `bits` bits fills `words` words of 32 bits.
-    let fits = |bits: u32, group_size: usize| {
-        let row = groups
-            .checked_mul(group_size)
-            .and_then(|values| values.checked_mul(bits as usize));
-        row.is_some() && row == words.checked_mul(32)
-    };
-    let possible: Vec<(u32, usize)> = group_sizes
-        .iter()
-        .flat_map(|&group_size| BITS.into_iter().map(move |bits| (bits, group_size)))
-        .filter(|&(bits, group_size)| fits(bits, group_size))
-        .collect();
-    let chosen: Vec<(u32, usize)> = match layer.bits {
-        Some(bits) => possible
-            .iter()
-            .copied()
-            .filter(|(possible, _)| u64::from(*possible) == bits)
-            .collect(),
-        None => possible.clone(),
-    };
-    match (chosen.as_slice(), possible.as_slice(), layer.bits) {
-        ([one], _, _) => Ok(*one),
-        ([], [(bits, group_size)], Some(said)) => Err(format!(
-            "`config.json` says {said} bits, but with groups of {group_size} its shapes say {bits}"
-        )),
-        ([], _, _) => Err(format!(
-            "packed {:?} and scales {:?} fit no supported bits and group size",
-            packed.shape, scales.shape
-        )),
-        _ => {
-            Err("its shapes fit several group sizes; `config.json` must say one in `quantization`".to_owned())
-        }
-    }
+    Ok((*words, *groups))
+}
+
+fn last(tensor: &StoredTensor) -> Option<usize> {
+    tensor.shape.last().copied()
+}
+
+/// The ways in which `words` words of 32 bits may hold `groups` groups.
+fn possible(words: usize, groups: usize) -> Vec<Pair> {
+    let sizes = GROUP_SIZES.into_iter().map(|size| size as u64);
+    sizes
+        .flat_map(|size| BITS.into_iter().map(move |bits| (u64::from(bits), size)))
+        .filter(|(bits, size)| {
+            let filled = (groups as u64).checked_mul(bits * size);
+            groups > 0 && filled.is_some() && filled == (words as u64).checked_mul(32)
+        })
+        .collect()
 }
 
 /// Whether the engines compute with weights of this type.

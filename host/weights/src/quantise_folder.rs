@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::dequantise::to_f32;
 use crate::error::WeightsError;
 use crate::folder::ModelFolder;
+use crate::foreign::refuse_foreign;
 use crate::hub::is_wanted;
 use crate::names::regex;
 use crate::quantise::quantise;
@@ -47,6 +48,7 @@ pub fn quantise_folder(
     target: &Path,
     options: &QuantiseOptions,
 ) -> Result<Vec<String>, WeightsError> {
+    refuse_foreign(source.config())?;
     let create = |error| WeightsError::io("create", target, error);
     std::fs::create_dir_all(target).map_err(create)?;
     if std::fs::read_dir(target).map_err(create)?.next().is_some() {
@@ -60,7 +62,7 @@ pub fn quantise_folder(
         .map(|pattern| regex("keep", pattern))
         .collect::<Result<Vec<_>, _>>()?;
     let mut shards = Shards::open(source.path())?;
-    let mut tensors = shards.tensors(source.path())?;
+    let mut tensors = shards.tensors()?;
     let mut layers = Vec::new();
     let mut weight_map = Map::new();
     for file in &shards.files {

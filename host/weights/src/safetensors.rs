@@ -1,12 +1,12 @@
 //! One safetensors file, mapped into memory.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use monocle_tensor::stored::{Bytes, StoredTensor};
 
 use crate::error::WeightsError;
+use crate::files::{self, POINTER_BYTES};
 use crate::header::{Header, TensorHeader};
 use crate::hub::distrust;
 
@@ -28,12 +28,10 @@ impl SafetensorsFile {
                 problem,
             }
         };
-        let io = |source| WeightsError::io("open", path, source);
-        let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
-            return Err(broken("it is not a file".to_owned()));
-        }
+        let Some((file, metadata)) = files::open(path)? else {
+            let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(WeightsError::io("open", path, absent));
+        };
         if metadata.len() == 0 {
             return Err(broken("it is empty".to_owned()));
         }
@@ -41,6 +39,9 @@ impl SafetensorsFile {
         // the file meanwhile could change values under us; model files are not written to in place, and every offset
         // used below comes from a copy made once, so no access can leave the mapping.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| WeightsError::io("map", path, source))?;
+        if metadata.len() < POINTER_BYTES {
+            files::refuse_pointer(path, &map)?;
+        }
         let header = Header::parse(&map).map_err(broken)?;
         Ok(Self {
             path: path.to_owned(),

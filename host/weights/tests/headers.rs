@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn any_entry_is_read(dtype in prop::sample::select(vec!["F32", "U8", "BOOL", "F8_E4M3", "X"]),
+    fn any_entry_is_read(dtype in prop::sample::select(vec!["F32", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0", "X"]),
             shape in prop::collection::vec(prop_oneof![0u64..4, any::<u64>()], 0..4),
             begin in prop_oneof![0u64..20, any::<u64>()], end in prop_oneof![0u64..20, any::<u64>()], data in 0usize..20) {
         check(&file(&format!(r#"{{"a":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{begin},{end}]}}}}"#), data));

@@ -128,6 +128,35 @@ fn weights_that_are_damaged() {
 }
 
 #[test]
+fn weights_of_other_programs_and_pointers() {
+    let scratch = Scratch::checkpoint("smolvlm");
+    let config = std::fs::read_to_string(scratch.file("config.json")).expect("the configuration is there");
+    let said = config.replacen(
+        '{',
+        r#"{"quantization_config": {"quant_method": "awq", "bits": 4},"#,
+        1,
+    );
+    scratch.write("config.json", said);
+    refused(
+        &scratch,
+        &[
+            "quantised with AWQ in 4 bits",
+            "config.json",
+            "take the original in bf16",
+        ],
+    );
+    scratch.write("config.json", config);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4418050848\n";
+    for name in ["model.safetensors", "tokenizer.json", "config.json"] {
+        let scratch = Scratch::checkpoint("smolvlm");
+        scratch.write(name, pointer);
+        let words =
+            format!("{name}` is a Git LFS pointer, and not the file itself, which has 4418050848 bytes");
+        refused(&scratch, &[&words, "git lfs pull"]);
+    }
+}
+
+#[test]
 fn shards_that_are_missing_or_disagree() {
     let scratch = Scratch::checkpoint("smolvlm");
     let whole = std::fs::read(scratch.file("model.safetensors")).unwrap();
@@ -140,6 +169,7 @@ fn shards_that_are_missing_or_disagree() {
         &[
             "lacks 1 of its 2 weight files: `model-2.safetensors`",
             "download them again",
+            "tensor `b`, for one, is promised in `model-2.safetensors`, and no file has it; there: `model-1.safetensors`",
         ],
     );
     scratch.write("model-2.safetensors", &whole);
@@ -150,13 +180,38 @@ fn shards_that_are_missing_or_disagree() {
             "download the model again",
         ],
     );
-    // The index says where a tensor is, and it is not there.
+    // A tensor is really missing: the index says where it should be, and it is not there.
+    let name = "model.text_model.norm.weight";
+    let at = whole.windows(name.len()).position(|part| part == name.as_bytes());
+    let mut without = whole.clone();
+    without[at.expect("the model has this tensor")] = b'x';
+    scratch.write("model-1.safetensors", without);
     scratch.write("model-2.safetensors", [&2_u64.to_le_bytes()[..], b"{}"].concat());
     scratch.write(
         "model.safetensors.index.json",
-        index.replace("\"b\"", "\"lm_head.weight\""),
+        index.replace("\"b\"", &format!("\"{name}\"")),
     );
-    refused(&scratch, &["model.safetensors.index.json", "download both again"]);
+    refused(
+        &scratch,
+        &[
+            &format!(
+                "has no weight `{name}`: `model.safetensors.index.json` promises it in `model-2.safetensors`"
+            ),
+            "which does not hold it",
+            "in `model-1.safetensors`, `model-2.safetensors`",
+            "download both again",
+        ],
+    );
+    // In another file than the index says, it will do, and a note tells. So will a tensor that nobody has and nobody asks for.
+    scratch.write("model-1.safetensors", &whole);
+    let run = Monocle::new(["run"]).args([scratch.path()]);
+    let outcome = run.args(["-p", "hi", "--max-tokens", "2", "--stats"]).succeeds();
+    for note in [
+        format!("1 tensors are in other files than `model.safetensors.index.json` says: `{name}`"),
+        "`model.safetensors.index.json` names 1 tensors that no file has: `a`".to_owned(),
+    ] {
+        assert!(outcome.stderr.contains(&note), "{}", outcome.stderr);
+    }
     scratch.write("model.safetensors.index.json", "{");
     refused(&scratch, &["model.safetensors.index.json"]);
     // Nothing in an index may point out of the folder.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::hub::checked::{Checked, blob_of, is_sound};
 use crate::hub::names::is_commit;
 use crate::hub::{Hub, HubError, Progress, is_wanted};
-use crate::shards::{SINGLE, read_index};
+use crate::shards::{files_to_fetch, missing_weights, read_index};
 
 /// A repository in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,12 +113,12 @@ fn needed_files(folder: &Path) -> Vec<String> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     // A broken index is reported when the weights are opened; here it only lists nothing.
-    let listed: Vec<String> = read_index(folder).unwrap_or_default().into_values().collect();
-    let is_single = listed.is_empty() && present.iter().any(|name| name == SINGLE);
-    let is_weights = |name: &String| match (listed.is_empty(), is_single) {
-        (false, _) => listed.contains(name) || name == SINGLE,
-        (true, true) => name == SINGLE,
-        (true, false) => name.ends_with(".safetensors"),
+    let index = read_index(folder).unwrap_or_default();
+    let weights = files_to_fetch(&index, present.iter().map(String::as_str));
+    // Where names do not tell, whatever is there may be needed.
+    let is_weights = |name: &String| match &weights {
+        Ok(weights) => weights.contains(name),
+        Err(_) => name.ends_with(".safetensors"),
     };
     let mut needed: Vec<String> = present
         .iter()
@@ -136,31 +136,21 @@ fn missing_files(folder: &Path) -> Vec<String> {
     if !has("config.json") {
         missing.push("config.json".to_owned());
     }
-    if !["tokenizer.json", "tokenizer.model", "vocab.json"]
-        .into_iter()
-        .any(has)
-    {
+    if !has("tokenizer.json") && !has_older_tokenizer(folder) {
         missing.push("tokenizer.json".to_owned());
     }
-    // A broken index is reported when the weights are opened; here it only lists nothing.
-    let mut shards: Vec<String> = read_index(folder).unwrap_or_default().into_values().collect();
-    shards.sort_unstable();
-    shards.dedup();
-    if shards.is_empty() {
-        let any = std::fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|entry| {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                name.ends_with(".safetensors") && has(&name)
-            });
-        if !any {
-            missing.push("model.safetensors".to_owned());
-        }
-    } else if !shards.iter().all(|shard| has(shard)) && !has("model.safetensors") {
-        missing.extend(shards.into_iter().filter(|shard| !has(shard)));
-    }
+    missing.extend(missing_weights(folder));
     missing
+}
+
+/// Whether a folder has a tokenizer in one of the older layouts: SentencePiece models, ranks, a vocabulary with its merges.
+fn has_older_tokenizer(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names: Vec<String> = entries
+        .filter(|entry| entry.path().is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let has = |name: &str| names.iter().any(|other| other == name);
+    let one_of = |ending: &str| names.iter().any(|name| name.ends_with(ending));
+    one_of(".model") || one_of(".tiktoken") || (has("vocab.json") && has("merges.txt"))
 }

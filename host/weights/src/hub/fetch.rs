@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
+use crate::foreign::refuse_foreign;
 use crate::http::{Answer, Client, HttpError, Limits, Request, is_private, stay_encrypted};
 use crate::hub::checked::{Checked, blob_of, hash, is_sound};
 use crate::hub::listing::{LONGEST, Listed, Listing, MOST_PAGES, commit, next_page};
@@ -15,13 +16,15 @@ use crate::hub::names::{Oid, is_commit, is_file_name};
 use crate::hub::store::{Claim, Store};
 use crate::hub::{Hub, HubError};
 use crate::json::read_json;
-use crate::shards::{INDEX, SINGLE, weight_map};
+use crate::shards::{INDEX, files_to_fetch, weight_map};
 
 /// The longest time for an answer that is no file.
 const LISTING_TIME: Duration = Duration::from_secs(600);
 /// How long a server is waited for when there is a complete model to go on with.
 const SHORT_PATIENCE: Duration = Duration::from_secs(10);
 const REDIRECTS: usize = 10;
+/// What says what a model is.
+const CONFIG: &str = "config.json";
 
 /// How far a download is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,19 +255,23 @@ impl<'a> Fetch<'a> {
     }
 
     fn files(&mut self, commit: &str, listing: &Listing) -> Result<PathBuf, HubError> {
-        if listing.get("config.json").is_none() {
+        let Some(config) = listing.get(CONFIG) else {
             return Err(self.not_a_model("`config.json`", listing));
-        }
+        };
         let store =
             Store::open(&self.hub.cache, &self.folder_name()).map_err(|error| self.disk_error(&error))?;
         let folder = self.home.join("snapshots").join(commit);
+        // What no engine computes with is refused before its weights come.
+        self.file(&store, commit, CONFIG, config)?;
+        let config = read_json(&folder.join(CONFIG)).map_err(|error| self.failed(error.to_string()))?;
+        refuse_foreign(&config.unwrap_or_default()).map_err(|error| self.failed(error.to_string()))?;
         if let Some(index) = listing.get(INDEX) {
             self.file(&store, commit, INDEX, index)?;
         }
         let weights = self.weights(&folder, listing)?;
         let small = listing
             .names()
-            .filter(|name| is_wanted(name) && *name != INDEX)
+            .filter(|name| is_wanted(name) && ![CONFIG, INDEX].contains(name))
             .map(str::to_owned);
         let names: Vec<String> = small.chain(weights).collect();
         let files: Vec<(&str, &Listed)> = names
@@ -288,29 +295,27 @@ impl<'a> Fetch<'a> {
         name.to_string_lossy().into_owned()
     }
 
-    /// The weight files: those that the index lists, or the single one, or all.
+    /// The weight files, by the rule by which they are opened.
     fn weights(&self, folder: &Path, listing: &Listing) -> Result<Vec<String>, HubError> {
-        let mut names: Vec<String> = if listing.get(INDEX).is_some() {
-            let index = read_json(&folder.join(INDEX)).map_err(|error| self.failed(error.to_string()))?;
-            let map = weight_map(&index.unwrap_or_default());
-            map.map_err(|problem| self.failed(format!("`{INDEX}`: {problem}")))?
-                .into_values()
-                .collect()
-        } else if listing.get(SINGLE).is_some() {
-            vec![SINGLE.to_owned()]
-        } else {
-            let names = listing.names().filter(|name| name.ends_with(".safetensors"));
-            names.map(str::to_owned).collect()
+        let index = match listing.get(INDEX) {
+            Some(_) => read_json(&folder.join(INDEX)).map_err(|error| self.failed(error.to_string()))?,
+            None => None,
         };
-        names.sort_unstable();
-        names.dedup();
-        match names.iter().find(|name| listing.get(name).is_none()) {
-            Some(absent) => Err(self.failed(format!(
-                "`{INDEX}` lists `{}`, which the repository does not have",
-                crate::http::shown(absent)
-            ))),
-            None if names.is_empty() => Err(self.not_a_model("safetensors weights", listing)),
-            None => Ok(names),
+        let map = index.as_ref().map(weight_map).transpose();
+        let map = map.map_err(|problem| self.failed(format!("`{INDEX}`: {problem}")))?;
+        match files_to_fetch(&map.unwrap_or_default(), listing.names()) {
+            Ok(names) => Ok(names),
+            Err(absent) => Err(match absent.first() {
+                None => self.not_a_model("safetensors weights", listing),
+                Some(absent) if listing.get(INDEX).is_some() => self.failed(format!(
+                    "`{INDEX}` lists `{}`, which the repository does not have",
+                    crate::http::shown(absent)
+                )),
+                Some(absent) => self.failed(format!(
+                    "its weights lack `{}`, which the names of the others promise",
+                    crate::http::shown(absent)
+                )),
+            }),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hub::names::{Oid, is_commit, is_file_name};
 
@@ -71,7 +72,7 @@ impl Store {
         };
         let ending = match alone {
             true => "incomplete".to_owned(),
-            false => format!("{}.incomplete", std::process::id()),
+            false => format!("{}.incomplete", unique()),
         };
         Ok(Some(Claim {
             partial: blob.with_extension(ending),
@@ -96,7 +97,7 @@ impl Store {
         let blob = self.blob(oid)?;
         let folder = self.folder(&[&self.repo, "snapshots", commit])?;
         let path = folder.join(name);
-        let temporary = folder.join(format!(".{name}.{}", std::process::id()));
+        let temporary = folder.join(format!(".{name}.{}", unique()));
         let _ = std::fs::remove_file(&temporary);
         let target: PathBuf = ["..", "..", "blobs", oid.digits()].iter().collect();
         symlink(&target, &temporary)
@@ -117,7 +118,7 @@ impl Store {
         if std::fs::read_to_string(&path).is_ok_and(|known| known.trim() == commit) {
             return Ok(());
         }
-        let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+        let temporary = path.with_file_name(format!(".{name}.{}", unique()));
         let _ = std::fs::remove_file(&temporary);
         std::fs::write(&temporary, commit)?;
         std::fs::rename(&temporary, &path)
@@ -156,6 +157,12 @@ impl Claim {
     pub fn discard(&self) {
         let _ = std::fs::remove_file(&self.partial);
     }
+}
+
+/// Tells this writer's files from those of other processes, and of other threads.
+pub fn unique() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Takes away what is no file of its own: writing would go through a link.

@@ -1,192 +1,23 @@
 //! Checkpoints: which files count, how weights are found, and what is said when they are not.
 
-use std::path::{Path, PathBuf};
+mod files;
+mod folder;
+mod foreign;
+mod index;
+mod mutations;
+mod rule;
 
+use std::path::Path;
+
+use folder::Folder;
 use monocle_tensor::stored::{StoredType, Weight};
-use monocle_weights::{Checkpoint, ModelFolder, NameRules, WeightsError};
+use monocle_weights::{ModelFolder, NameRules};
 use serde_json::{Value, json};
-
-/// A model folder that goes away with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("monocle-checkpoints-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join("config.json"), "{}").unwrap();
-        Self(path)
-    }
-
-    /// Writes a safetensors file; each tensor is filled with `fill`.
-    fn file(&self, name: &str, tensors: &[(&str, StoredType, &[usize])], fill: u8) -> &Self {
-        let mut header = json!({});
-        let mut at = 0;
-        for (name, kind, shape) in tensors {
-            let end = at + shape.iter().product::<usize>() * kind.size();
-            header[*name] = json!({ "dtype": kind.name(), "shape": shape, "data_offsets": [at, end] });
-            at = end;
-        }
-        let header = header.to_string();
-        let file = [
-            &(header.len() as u64).to_le_bytes(),
-            header.as_bytes(),
-            &vec![fill; at],
-        ]
-        .concat();
-        std::fs::write(self.0.join(name), file).unwrap();
-        self
-    }
-
-    fn json(&self, name: &str, value: Value) -> &Self {
-        std::fs::write(self.0.join(name), value.to_string()).unwrap();
-        self
-    }
-
-    fn index(&self, map: Value) -> &Self {
-        self.json("model.safetensors.index.json", json!({ "weight_map": map }))
-    }
-
-    fn open(&self) -> Result<Checkpoint, WeightsError> {
-        self.open_with(&NameRules::default())
-    }
-
-    fn open_with(&self, rules: &NameRules) -> Result<Checkpoint, WeightsError> {
-        Checkpoint::open(&ModelFolder::open(&self.0)?, rules)
-    }
-
-    /// The error, the folder's own path left out.
-    fn refusal(&self) -> String {
-        self.open()
-            .unwrap_err()
-            .to_string()
-            .replace(&self.0.display().to_string(), "FOLDER")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 use StoredType::{BF16, F8E4M3, F32, U32};
 
 const ONE: &[(&str, StoredType, &[usize])] = &[("a.weight", F32, &[2, 2])];
 const TWO: &[(&str, StoredType, &[usize])] = &[("b.weight", F32, &[2, 2])];
-const FIRST: &str = "model-00001-of-00002.safetensors";
-const SECOND: &str = "model-00002-of-00002.safetensors";
-
-#[test]
-fn shards_are_joined() {
-    let folder = Folder::new("joined");
-    folder
-        .file(FIRST, ONE, 0)
-        .file(SECOND, TWO, 0)
-        .index(json!({ "a.weight": FIRST, "b.weight": SECOND }));
-    let checkpoint = folder.open().unwrap();
-    assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a.weight", "b.weight"]);
-    assert_eq!(checkpoint.notes(), [] as [String; 0]);
-    let summary = checkpoint.summary();
-    assert_eq!(
-        (summary.files, summary.tensors, summary.parameters, summary.bytes),
-        (2, 2, 8, 32)
-    );
-    assert_eq!(
-        (summary.by_kind[&F32].tensors, summary.by_kind[&F32].bytes),
-        (2, 32)
-    );
-}
-
-#[test]
-fn missing_files_are_named() {
-    let folder = Folder::new("missing");
-    assert_eq!(
-        folder.refusal(),
-        "`FOLDER` has no weights: expected `model.safetensors` or `model.safetensors.index.json`"
-    );
-    folder.file(FIRST, ONE, 0);
-    let expected = format!("`FOLDER` lacks 1 of its 2 weight files: `{SECOND}`; download them again");
-    assert_eq!(folder.refusal(), expected, "by the shard's own name");
-    folder.index(json!({ "a.weight": FIRST, "b.weight": SECOND }));
-    assert_eq!(folder.refusal(), expected, "by the index");
-}
-
-#[test]
-fn an_index_that_lies_is_refused() {
-    let folder = Folder::new("lying-index");
-    folder
-        .file(FIRST, ONE, 0)
-        .file(SECOND, TWO, 0)
-        .index(json!({ "a.weight": FIRST, "c.weight": SECOND }));
-    let problem = format!("tensor `c.weight` should be in `{SECOND}`, and is not");
-    let place = "`FOLDER/model.safetensors.index.json` does not fit its weight files: ";
-    assert_eq!(folder.refusal(), format!("{place}{problem}; download both again"));
-    folder.index(json!({ "a.weight": "../other.safetensors" }));
-    assert!(
-        folder
-            .refusal()
-            .contains("tensor `a.weight` should name a `.safetensors` file"),
-        "{}",
-        folder.refusal()
-    );
-    folder.json("model.safetensors.index.json", json!([]));
-    assert!(
-        folder.refusal().contains("it has no `weight_map`"),
-        "{}",
-        folder.refusal()
-    );
-    std::fs::write(folder.0.join("model.safetensors.index.json"), "{").unwrap();
-    assert!(
-        folder.refusal().contains("is not JSON: EOF"),
-        "{}",
-        folder.refusal()
-    );
-}
-
-#[test]
-fn odd_folders_are_used_and_noted() {
-    let both = Folder::new("both");
-    both.file(FIRST, ONE, 1)
-        .file(SECOND, TWO, 1)
-        .file("model.safetensors", ONE, 2);
-    both.index(json!({ "a.weight": FIRST, "b.weight": SECOND }));
-    let checkpoint = both.open().unwrap();
-    assert_eq!(
-        checkpoint.notes(),
-        ["`model.safetensors` is not used: `model.safetensors.index.json` lists other files"]
-    );
-    assert_eq!(checkpoint.tensor("a.weight").unwrap().bytes.as_slice(), [1; 16]);
-
-    std::fs::remove_file(both.0.join(SECOND)).unwrap();
-    let checkpoint = both.open().unwrap();
-    assert_eq!(checkpoint.notes().len(), 2, "{:?}", checkpoint.notes());
-    assert!(checkpoint.notes()[0].contains("lists files that are missing, and `model.safetensors` is there"));
-    assert_eq!(checkpoint.tensor("a.weight").unwrap().bytes.as_slice(), [2; 16]);
-
-    let twice = Folder::new("twice");
-    let all = [ONE, TWO].concat();
-    twice
-        .file(FIRST, ONE, 1)
-        .file(SECOND, &all, 2)
-        .file("other.safetensors", ONE, 3);
-    twice.index(json!({ "a.weight": FIRST, "b.weight": SECOND }));
-    let checkpoint = twice.open().unwrap();
-    let expected = [
-        "not used: `other.safetensors`".to_owned(),
-        format!("`a.weight` is in `{SECOND}` too, which is not used"),
-    ];
-    assert_eq!(checkpoint.notes(), expected);
-    assert_eq!(checkpoint.tensor("a.weight").unwrap().bytes.as_slice(), [1; 16]);
-
-    std::fs::remove_file(twice.0.join("model.safetensors.index.json")).unwrap();
-    std::fs::remove_file(twice.0.join("other.safetensors")).unwrap();
-    let expected = format!(
-        "tensor `a.weight` is both in `{FIRST}` and in `{SECOND}`, and no index says which one counts; \
-         download the model again"
-    );
-    assert_eq!(twice.refusal(), expected);
-}
 
 #[test]
 fn names_are_changed_and_left_out() {
@@ -296,7 +127,7 @@ fn weights_serve_only_as_what_they_are() {
         ),
         (
             "eight",
-            "weight `eight.weight` cannot be used as a linear layer: expected F64, F32, F16 or BF16, found F8_E4M3",
+            "the model is quantised with 8-bit floats (fp8) (told by the tensor `eight.weight`, F8_E4M3), which cannot be run; take the original in bf16, f16 or f32 instead, or a conversion of it to MLX's affine quantisation (2 to 8 bits; `mlx_vlm.convert -q` makes one)",
         ),
     ] {
         assert_eq!(checkpoint.linear(name).unwrap_err().to_string(), expected);
@@ -337,12 +168,23 @@ fn quantised_layers_must_be_consistent() {
     quantised(&folder, json!({ "group_size": 64, "bits": 8 }));
     assert_eq!(
         refusal(&folder),
-        "quantised weight `q.weight`: `config.json` says 8 bits, but with groups of 64 its shapes say 4"
+        "quantised weight `q.weight`: `config.json` says 8 bits, but with groups of 64 its shapes say 4, and with groups of 32 they \
+         say 8; `config.json` must say which in `quantization`"
     );
     quantised(&folder, json!({ "group_size": 16, "bits": 4 }));
     assert!(refusal(&folder).ends_with("`config.json` says group size 16; supported are 32, 64 and 128"));
     quantised(&folder, json!({ "group_size": 64, "bits": 4, "mode": "mxfp4" }));
-    assert!(refusal(&folder).ends_with("`config.json` says mode `mxfp4`; only `affine` is supported"));
+    assert_eq!(
+        folder.refusal(),
+        "the model is quantised with MLX's mxfp4 (`config.json` says mode `mxfp4`; only `affine` is supported), which cannot be run; \
+         take the original in bf16, f16 or f32 instead, or a conversion of it to MLX's affine quantisation (2 to 8 bits; \
+         `mlx_vlm.convert -q` makes one)"
+    );
+    quantised(
+        &folder,
+        json!({ "group_size": 64, "bits": 4, "q": { "group_size": 64, "bits": 4, "mode": "mxfp8" } }),
+    );
+    assert!(refusal(&folder).ends_with("`config.json` says mode `mxfp8`; only `affine` is supported"));
     folder.json("config.json", json!({}));
     assert!(
         refusal(&folder)

@@ -1,0 +1,204 @@
+//! Quantisations that other programs write, told by `config.json` or by the names and types of tensors, so that they are refused by
+//! their own name. Sources: the quantisation configurations of transformers 5 (`transformers/utils/quantization_config.py`), the
+//! formats of compressed-tensors (`compressed_tensors/config/base.py`), and files that each of these programs has written.
+
+use monocle_tensor::stored::{StoredTensor, StoredType};
+use serde_json::Value;
+
+use crate::error::WeightsError;
+
+/// Refuses a model whose `config.json` says that its weights are in a form that no engine computes with. It needs nothing else, so it
+/// can be asked before weights are fetched.
+pub fn refuse_foreign(config: &Value) -> Result<(), WeightsError> {
+    // What MLX writes goes first: its conversions may keep what the original said.
+    if let Some(settings) = own(&config["quantization"]) {
+        return refuse_mode(settings);
+    }
+    let parts = config.as_object().into_iter().flatten();
+    let places = [("", config)]
+        .into_iter()
+        .chain(parts.map(|(key, part)| (key.as_str(), part)));
+    for (place, part) in places {
+        for key in ["quantization", "quantization_config", "compression_config"] {
+            let settings = &part[key];
+            if let Some(settings) = own(settings) {
+                refuse_mode(settings)?;
+            } else if let Some((said, method)) = method(settings) {
+                let dot = if place.is_empty() { "" } else { "." };
+                return Err(WeightsError::ForeignQuantisation {
+                    method,
+                    told_by: format!("`config.json` says {said} in `{place}{dot}{key}`"),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The settings, if they are of MLX's kind: bits and a group size, and no other program's name.
+pub(crate) fn own(settings: &Value) -> Option<&Value> {
+    let numbers = settings["group_size"].is_u64() && settings["bits"].is_u64();
+    (numbers && settings["quant_method"].is_null()).then_some(settings)
+}
+
+fn refuse_mode(settings: &Value) -> Result<(), WeightsError> {
+    match settings["mode"].as_str() {
+        None | Some("affine") => Ok(()),
+        Some(mode) => Err(WeightsError::ForeignQuantisation {
+            method: format!("MLX's {mode}"),
+            told_by: format!("`config.json` says mode `{mode}`; only `affine` is supported"),
+        }),
+    }
+}
+
+/// What a `quantization_config` says, in its words and in ours; nothing where it says that nothing is quantised.
+fn method(settings: &Value) -> Option<(String, String)> {
+    let text = |key: &str| settings[key].as_str().map(str::to_lowercase);
+    let said = |key: &str| format!("`{key}` is `{}`", settings[key].as_str().unwrap_or_default());
+    let bits = || {
+        let bits = settings["bits"].as_u64().or(settings["w_bit"].as_u64());
+        bits.map_or(String::new(), |bits| format!(" in {bits} bits"))
+    };
+    let yes = |key: &str| settings[key].as_bool().unwrap_or(false);
+    let Some(method) = text("quant_method") else {
+        if yes("load_in_8bit") || yes("load_in_4bit") {
+            let name = bitsandbytes(yes("load_in_4bit"));
+            return Some(("to load with bitsandbytes".to_owned(), name));
+        }
+        return text("quant_algo").map(|algorithm| (said("quant_algo"), algorithm.to_uppercase()));
+    };
+    let name = match method.as_str() {
+        "awq" => format!("AWQ{}", bits()),
+        "gptq" => format!("GPTQ{}", bits()),
+        "auto-round" | "intel/auto-round" => format!("AutoRound{}", bits()),
+        "bitsandbytes" | "bitsandbytes_4bit" | "bitsandbytes_8bit" => {
+            let eight = yes("load_in_8bit") || method.ends_with("8bit");
+            let four = yes("load_in_4bit") || method.ends_with("4bit");
+            let is_off = settings["load_in_8bit"] == Value::Bool(false)
+                && settings["load_in_4bit"] == Value::Bool(false);
+            match (eight, four) {
+                (false, false) if is_off => return None,
+                (false, false) => "bitsandbytes".to_owned(),
+                _ => bitsandbytes(four),
+            }
+        }
+        "fp8" | "fbgemm_fp8" | "finegrained_fp8" => "8-bit floats (fp8)".to_owned(),
+        "mxfp4" => "MXFP4".to_owned(),
+        "modelopt" | "modelopt_fp4" | "modelopt_fp8" => match text("quant_algo") {
+            Some(algorithm) => format!("ModelOpt's {}", algorithm.to_uppercase()),
+            None => "ModelOpt".to_owned(),
+        },
+        "compressed-tensors" | "compressed_tensors" | "sparseml" => compressed(settings)?,
+        other => format!("`{other}`"),
+    };
+    Some((said("quant_method"), name))
+}
+
+fn bitsandbytes(four: bool) -> String {
+    format!("bitsandbytes in {} bits", if four { 4 } else { 8 })
+}
+
+/// What compressed-tensors' `format` stands for; nothing for plain numbers.
+fn compressed(settings: &Value) -> Option<String> {
+    let groups = settings["config_groups"].as_object();
+    let weights = groups
+        .and_then(|groups| groups.values().next())
+        .map(|group| &group["weights"]);
+    let bits = weights.and_then(|weights| weights["num_bits"].as_u64());
+    let is_float = weights.is_some_and(|weights| weights["type"] == "float");
+    let format = settings["format"].as_str().unwrap_or_default();
+    let name = match format {
+        "dense" => return None,
+        "int-quantized" => format!("{}-bit integers", bits.unwrap_or(8)),
+        "float-quantized" => "8-bit floats (fp8)".to_owned(),
+        "pack-quantized" => format!("packed {}-bit integers", bits.unwrap_or(4)),
+        "nvfp4-pack-quantized" => "NVFP4".to_owned(),
+        "mxfp4-pack-quantized" => "MXFP4".to_owned(),
+        _ => match (is_float, bits) {
+            (true, Some(8)) => "8-bit floats (fp8)".to_owned(),
+            (false, Some(bits)) => format!("{bits}-bit integers"),
+            _ => return Some("compressed-tensors".to_owned()),
+        },
+    };
+    Some(format!("{name} by compressed-tensors"))
+}
+
+/// What the tensors of a layer say, where `config.json` is silent: the quantisation, and the tensor that tells. `get` finds a tensor by
+/// its full name.
+pub(crate) fn of_layer<'a>(
+    layer: &str,
+    get: &dyn Fn(&str) -> Option<&'a StoredTensor>,
+) -> Option<(String, String)> {
+    let part = |ending: &str| get(&format!("{layer}{ending}"));
+    let weight = part(".weight").or_else(|| part(""));
+    let found = |method: &str, told_by: &StoredTensor| {
+        let (name, kind) = (&told_by.name, told_by.kind.name());
+        Some((method.to_owned(), format!("told by the tensor `{name}`, {kind}")))
+    };
+    if let Some(packed) = part(".qweight") {
+        // AWQ packs along the outputs, GPTQ along the inputs: its rows have as many values as its scales.
+        let columns = |tensor: &StoredTensor| tensor.shape.last().copied();
+        let is_gptq = part(".g_idx").is_some()
+            || part(".scales").is_some_and(|scales| columns(scales) == columns(packed));
+        return found(if is_gptq { "GPTQ" } else { "AWQ" }, packed);
+    }
+    if let Some(scales) = part(".weight.absmax") {
+        return found(&bitsandbytes(true), scales);
+    }
+    if let Some(scales) = part(".SCB") {
+        return found(&bitsandbytes(false), scales);
+    }
+    if let Some(packed) = part(".weight_packed") {
+        let scales = part(".weight_scale").map(|scales| scales.kind);
+        let method = match (part(".weight_global_scale"), scales) {
+            (Some(_), _) => "NVFP4 by compressed-tensors",
+            (None, Some(StoredType::U8 | StoredType::F8E8M0)) => "MXFP4 by compressed-tensors",
+            _ => "packed integers by compressed-tensors",
+        };
+        return found(method, packed);
+    }
+    if let Some(blocks) = part("_blocks")
+        && part("_scales").is_some()
+    {
+        return found("MXFP4", blocks);
+    }
+    let weight = weight?;
+    match weight.kind {
+        StoredType::F8E4M3 | StoredType::F8E5M2 => found("8-bit floats (fp8)", weight),
+        StoredType::I8 if part(".weight_scale").is_some() => {
+            found("8-bit integers by compressed-tensors", weight)
+        }
+        StoredType::U8 if part(".weight_scale_2").is_some() => found("ModelOpt's NVFP4", weight),
+        StoredType::U32 if part(".biases").is_none() => {
+            let scales = part(".scales").filter(|scales| scales.kind == StoredType::U8)?;
+            let (words, groups) = (weight.shape.last()?, scales.shape.last()?);
+            // Bits of a group: 16 values of 4 bits, 32 of 4, 32 of 8.
+            let method = match words.checked_mul(32)?.checked_div(*groups)? {
+                64 => "MLX's nvfp4",
+                128 => "MLX's mxfp4",
+                256 => "MLX's mxfp8",
+                _ => return None,
+            };
+            found(method, scales)
+        }
+        _ => None,
+    }
+}
+
+/// As [`of_layer`], for the first of all layers that says anything.
+pub(crate) fn of_any_layer<'a>(
+    names: impl Iterator<Item = &'a str>,
+    get: &dyn Fn(&str) -> Option<&'a StoredTensor>,
+) -> Option<(String, String)> {
+    const TELLING: [&str; 7] = [
+        ".qweight",
+        ".weight.absmax",
+        ".SCB",
+        ".weight_packed",
+        "_blocks",
+        ".weight_scale",
+        ".weight_scale_inv",
+    ];
+    let mut layers = names.filter_map(|name| TELLING.iter().find_map(|ending| name.strip_suffix(ending)));
+    layers.find_map(|layer| of_layer(layer, get))
+}

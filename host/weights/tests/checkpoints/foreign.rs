@@ -1,0 +1,334 @@
+//! Other programs' quantisations: refused by their names, with what to take instead.
+
+use monocle_tensor::stored::StoredType::{self, F8E4M3, F8E5M2, F16, F32, I8, I32, U8, U32};
+use serde_json::{Value, json};
+
+use super::folder::Folder;
+
+/// What is told by `config.json` alone: there are no weights to look at.
+#[test]
+fn config_json_names_the_method() {
+    let folder = Folder::new("foreign-config");
+    let tail = "which cannot be run; take the original in bf16, f16 or f32 instead, or a conversion of it to MLX's affine quantisation \
+                (2 to 8 bits; `mlx_vlm.convert -q` makes one)";
+    for (settings, expected) in [
+        (
+            json!({ "quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm", "zero_point": true }),
+            "AWQ in 4 bits",
+        ),
+        (
+            json!({ "quant_method": "gptq", "bits": 8, "group_size": 128, "desc_act": true }),
+            "GPTQ in 8 bits",
+        ),
+        (
+            json!({ "quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4" }),
+            "bitsandbytes in 4 bits",
+        ),
+        (
+            json!({ "quant_method": "bitsandbytes", "load_in_8bit": true, "load_in_4bit": false }),
+            "bitsandbytes in 8 bits",
+        ),
+        (
+            json!({ "quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128] }),
+            "8-bit floats (fp8)",
+        ),
+        (json!({ "quant_method": "fbgemm_fp8" }), "8-bit floats (fp8)"),
+        (
+            json!({ "quant_method": "mxfp4", "modules_to_not_convert": [] }),
+            "MXFP4",
+        ),
+        (
+            json!({ "quant_method": "modelopt", "quant_algo": "NVFP4" }),
+            "ModelOpt's NVFP4",
+        ),
+        (
+            json!({ "quant_method": "compressed-tensors", "format": "int-quantized" }),
+            "8-bit integers by compressed-tensors",
+        ),
+        (
+            json!({ "quant_method": "compressed-tensors", "format": "float-quantized" }),
+            "8-bit floats (fp8) by compressed-tensors",
+        ),
+        (
+            json!({ "quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized" }),
+            "NVFP4 by compressed-tensors",
+        ),
+        (
+            json!({ "quant_method": "compressed-tensors", "format": "pack-quantized",
+                    "config_groups": { "group_0": { "weights": { "num_bits": 4, "type": "int" } } } }),
+            "packed 4-bit integers by compressed-tensors",
+        ),
+        (json!({ "quant_method": "hqq" }), "`hqq`"),
+    ] {
+        for (config, place) in [
+            (json!({ "quantization_config": settings }), "quantization_config"),
+            (
+                json!({ "text_config": { "quantization_config": settings } }),
+                "text_config.quantization_config",
+            ),
+        ] {
+            folder.json("config.json", config);
+            let method = &settings["quant_method"].as_str().unwrap();
+            assert_eq!(
+                folder.refusal(),
+                format!(
+                    "the model is quantised with {expected} (`config.json` says `quant_method` is `{method}` in `{place}`), {tail}"
+                )
+            );
+        }
+    }
+    // Before there was `quant_method`.
+    folder.json(
+        "config.json",
+        json!({ "quantization_config": { "load_in_8bit": true } }),
+    );
+    assert!(
+        folder
+            .refusal()
+            .starts_with("the model is quantised with bitsandbytes in 8 bits")
+    );
+}
+
+#[test]
+fn what_is_not_quantised_or_mlx_is_let_through() {
+    let folder = Folder::new("not-foreign");
+    folder.file("model.safetensors", &[("a.weight", F32, &[2, 2])], 0);
+    let mlx = json!({ "group_size": 64, "bits": 4 });
+    for config in [
+        json!({ "quantization": mlx, "quantization_config": mlx }),
+        json!({ "quantization": { "group_size": 64, "bits": 4, "mode": "affine" } }),
+        // MLX's conversions of quantised originals keep what those said.
+        json!({ "quantization": mlx, "quantization_config": { "quant_method": "mxfp4" } }),
+        json!({ "quantization_config": { "quant_method": "bitsandbytes", "load_in_8bit": false, "load_in_4bit": false } }),
+        json!({ "quantization_config": { "quant_method": "compressed-tensors", "format": "dense" } }),
+        json!({ "quantization_config": null, "text_config": "x", "vision_config": [{ "quantization_config": 1 }] }),
+        json!({ "quantization_config": "none" }),
+    ] {
+        folder.json("config.json", config.clone());
+        assert!(folder.open().is_ok(), "{config}: {}", folder.refusal());
+    }
+}
+
+/// The tensors of a layer `l` of 64 inputs and 32 outputs, as each program writes it, where `config.json` says nothing.
+#[test]
+fn tensors_name_the_method_where_config_json_is_silent() {
+    type Tensors = &'static [(&'static str, StoredType, &'static [usize])];
+    let cases: [(Tensors, &str, &str); 14] = [
+        (
+            &[
+                ("l.qweight", I32, &[64, 4]),
+                ("l.qzeros", I32, &[2, 4]),
+                ("l.scales", F16, &[2, 32]),
+            ],
+            "AWQ",
+            "`l.qweight`, I32",
+        ),
+        (
+            &[
+                ("l.qweight", I32, &[8, 32]),
+                ("l.qzeros", I32, &[2, 4]),
+                ("l.scales", F16, &[2, 32]),
+                ("l.g_idx", I32, &[64]),
+            ],
+            "GPTQ",
+            "`l.qweight`, I32",
+        ),
+        (
+            &[
+                ("l.qweight", I32, &[8, 32]),
+                ("l.qzeros", I32, &[2, 4]),
+                ("l.scales", F16, &[2, 32]),
+            ],
+            "GPTQ",
+            "`l.qweight`, I32",
+        ),
+        (
+            &[
+                ("l.weight", U8, &[1024, 1]),
+                ("l.weight.absmax", U8, &[32]),
+                ("l.weight.quant_map", F32, &[16]),
+            ],
+            "bitsandbytes in 4 bits",
+            "`l.weight.absmax`, U8",
+        ),
+        (
+            &[("l.weight", I8, &[32, 64]), ("l.SCB", F32, &[32])],
+            "bitsandbytes in 8 bits",
+            "`l.SCB`, F32",
+        ),
+        (
+            &[
+                ("l.weight", F8E4M3, &[32, 64]),
+                ("l.weight_scale_inv", F32, &[1, 1]),
+            ],
+            "8-bit floats (fp8)",
+            "`l.weight`, F8_E4M3",
+        ),
+        (
+            &[("l.weight", F8E5M2, &[32, 64])],
+            "8-bit floats (fp8)",
+            "`l.weight`, F8_E5M2",
+        ),
+        (
+            &[("l.weight", I8, &[32, 64]), ("l.weight_scale", F32, &[32, 1])],
+            "8-bit integers by compressed-tensors",
+            "`l.weight`, I8",
+        ),
+        (
+            &[
+                ("l.weight_packed", I32, &[32, 8]),
+                ("l.weight_scale", F16, &[32, 2]),
+            ],
+            "packed integers by compressed-tensors",
+            "`l.weight_packed`, I32",
+        ),
+        (
+            &[
+                ("l.weight_packed", U8, &[32, 32]),
+                ("l.weight_scale", F8E4M3, &[32, 4]),
+                ("l.weight_global_scale", F32, &[1]),
+            ],
+            "NVFP4 by compressed-tensors",
+            "`l.weight_packed`, U8",
+        ),
+        (
+            &[
+                ("l.weight", U8, &[32, 32]),
+                ("l.weight_scale", F8E4M3, &[32, 4]),
+                ("l.weight_scale_2", F32, &[]),
+            ],
+            "ModelOpt's NVFP4",
+            "`l.weight`, U8",
+        ),
+        (
+            &[("l_blocks", U8, &[2, 32, 2, 16]), ("l_scales", U8, &[2, 32, 2])],
+            "MXFP4",
+            "`l_blocks`, U8",
+        ),
+        // 64 values of 4 bits in 8 words; 2 scales for groups of 32, 4 for groups of 16.
+        (
+            &[("l.weight", U32, &[32, 8]), ("l.scales", U8, &[32, 2])],
+            "MLX's mxfp4",
+            "`l.scales`, U8",
+        ),
+        (
+            &[("l.weight", U32, &[32, 8]), ("l.scales", U8, &[32, 4])],
+            "MLX's nvfp4",
+            "`l.scales`, U8",
+        ),
+    ];
+    for (at, (tensors, method, tensor)) in cases.into_iter().enumerate() {
+        let folder = Folder::new(&format!("foreign-tensors-{at}"));
+        folder.file("model.safetensors", tensors, 0);
+        let checkpoint = folder.open().unwrap();
+        let expected = format!("the model is quantised with {method} (told by the tensor {tensor}), which");
+        let message = checkpoint.linear("l").unwrap_err().to_string();
+        assert!(message.starts_with(&expected), "{message}");
+        // A layer that is missing in a checkpoint of this kind.
+        let is_whole = tensors.iter().any(|(name, ..)| *name == "l.weight");
+        let message = checkpoint.linear("other").unwrap_err().to_string();
+        assert_eq!(
+            message.starts_with(&expected),
+            !is_whole || has_mark(tensors),
+            "{message}"
+        );
+    }
+}
+
+/// Whether a name alone tells the method.
+fn has_mark(tensors: &[(&str, StoredType, &[usize])]) -> bool {
+    let marks = [".absmax", ".SCB", ".weight_scale", ".weight_scale_inv"];
+    tensors
+        .iter()
+        .any(|(name, ..)| marks.iter().any(|mark| name.ends_with(mark)))
+}
+
+#[test]
+fn shapes_decide_the_bits() {
+    let folder = Folder::new("bits-by-shapes");
+    // (the layer, its bits, its group size), each of 2 rows of 384 values.
+    let layers = [
+        ("a", 4, 32),
+        ("b", 4, 32),
+        ("v", 6, 32),
+        ("d", 6, 32),
+        ("w", 5, 64),
+        ("n", 3, 32),
+    ];
+    let names: Vec<[String; 3]> = layers
+        .iter()
+        .map(|(layer, ..)| ["weight", "scales", "biases"].map(|part| format!("m.{layer}.{part}")))
+        .collect();
+    let shapes: Vec<[[usize; 2]; 2]> = layers
+        .iter()
+        .map(|(_, bits, group)| [[2, 384 * bits / 32], [2, 384 / group]])
+        .collect();
+    let mut tensors: Vec<(&str, StoredType, &[usize])> = Vec::new();
+    for ([weight, scales, biases], [packed, groups]) in names.iter().zip(&shapes) {
+        tensors.push((weight, U32, packed));
+        tensors.push((scales, F16, groups));
+        tensors.push((biases, F16, groups));
+    }
+    let quantised = |settings: Value, tensors: &[(&str, StoredType, &[usize])]| {
+        folder.json("config.json", json!({ "quantization": settings }));
+        folder.file("model.safetensors", tensors, 0);
+        folder.open().unwrap()
+    };
+    let bits = |checkpoint: &monocle_weights::Checkpoint, layer: &str| {
+        use monocle_tensor::stored::{Matrix, Weight};
+        match checkpoint.linear(&format!("m.{layer}")) {
+            Ok(Weight::Linear {
+                matrix: Matrix::Affine { bits, group_size, .. },
+                ..
+            }) => Ok((bits as usize, group_size)),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let checkpoint = quantised(json!({ "group_size": 32, "bits": 4 }), &tensors);
+    for (layer, expected, group) in layers {
+        assert_eq!(bits(&checkpoint, layer), Ok((expected, group)), "{layer}");
+    }
+    assert_eq!(
+        checkpoint.notes(),
+        [
+            "`config.json` says other bits or groups of 4 quantised layers than their shapes, which count: `m.d` (6 bits, groups of \
+             32), `m.n` (3 bits, groups of 32), `m.v` (6 bits, groups of 32), `m.w` (5 bits, groups of 64)"
+        ]
+    );
+    // Named as its files name it, a layer is as it is said to be.
+    let said = json!({ "group_size": 32, "bits": 6 });
+    let settings = json!({ "group_size": 32, "bits": 4, "m.v": said, "m.d": said, "m.n": { "bits": 3 },
+                           "m.w": { "group_size": 64, "bits": 5 } });
+    assert_eq!(quantised(settings, &tensors).notes(), [] as [&str; 0]);
+
+    // 8 bits in groups of 64 look like 4 in groups of 128: only the other layers tell that groups are of 64.
+    let eight: [(&str, StoredType, &[usize]); 3] = [
+        ("m.e.weight", U32, &[2, 96]),
+        ("m.e.scales", F16, &[2, 6]),
+        ("m.e.biases", F16, &[2, 6]),
+    ];
+    let four: [(&str, StoredType, &[usize]); 3] = [
+        ("m.f.weight", U32, &[2, 48]),
+        ("m.f.scales", F16, &[2, 6]),
+        ("m.f.biases", F16, &[2, 6]),
+    ];
+    let settings = json!({ "group_size": 64, "bits": 4 });
+    let checkpoint = quantised(settings.clone(), &[eight, four].concat());
+    assert_eq!(bits(&checkpoint, "e"), Ok((8, 64)));
+    assert_eq!(bits(&checkpoint, "f"), Ok((4, 64)));
+    let checkpoint = quantised(settings, &eight);
+    assert_eq!(
+        bits(&checkpoint, "e").unwrap_err(),
+        "quantised weight `m.e.weight`: `config.json` says 4 bits, but with groups of 64 its shapes say 8, and with groups of 128 \
+         they say 4; `config.json` must say which in `quantization`"
+    );
+    assert_eq!(checkpoint.notes(), [] as [&str; 0]);
+    // Neither is right: 512 bits a group are 8 for 64 values or 4 for 128.
+    let checkpoint = quantised(json!({ "group_size": 32, "bits": 3 }), &eight);
+    assert!(
+        bits(&checkpoint, "e")
+            .unwrap_err()
+            .ends_with("its shapes fit several group sizes; `config.json` must say one in `quantization`")
+    );
+}

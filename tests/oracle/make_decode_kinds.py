@@ -25,7 +25,7 @@ PHOTO = Image.open(HERE.parent / "resize" / "image.png").convert("RGB").crop((88
 WIDTH, HEIGHT = PHOTO.size
 RANDOM = np.random.default_rng(11)
 # Monocle names these kinds and refuses them.
-REFUSED = ["scans.jpg", "colour_311.jpg", "progressive_311.jpg", "arithmetic.jpg", "arithmetic_progressive.jpg", "lossless.jpg"]
+REFUSED = ["colour_311.jpg", "progressive_311.jpg", "arithmetic.jpg", "arithmetic_progressive.jpg", "lossless.jpg"]
 
 
 def save(image, kind, **options):
@@ -95,9 +95,15 @@ def without_end(png):
     return png[:-12]
 
 
+def undated(profile):
+    """A profile's bytes, with nothing for the day it was made."""
+    profile = ImageCms.ImageCmsProfile(profile).tobytes()
+    return profile[:24] + bytes(12) + profile[36:]
+
+
 def named_profile(name):
     """A linear profile of no known space, under this name (an ICC profile of version 4 made by LittleCMS, renamed)."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    profile = undated(ImageCms.createProfile("XYZ"))
     count = struct.unpack(">I", profile[128:132])[0]
     for entry in range(count):
         tag, at, size = struct.unpack(">4sII", profile[132 + 12 * entry:144 + 12 * entry])
@@ -155,8 +161,7 @@ def exact():
     yield "profile.png", save(PHOTO, "PNG", icc_profile=named_profile("Odd colours")), [1]
     yield "profile.webp", save(PHOTO, "WEBP", lossless=True, icc_profile=named_profile("Odd colours")), [1]
     yield "profile.tiff", save(PHOTO, "TIFF", icc_profile=named_profile("Odd colours")), [1]
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    yield "srgb_profile.png", save(PHOTO, "PNG", icc_profile=srgb), [1]
+    yield "srgb_profile.png", save(PHOTO, "PNG", icc_profile=undated(ImageCms.createProfile("sRGB"))), [1]
 
 
 def close():
@@ -177,10 +182,15 @@ def close():
     yield "odd_444.jpg", cjpeg("-sample", "1x1", image=PHOTO.crop((0, 0, 13, 11))), [1]
     yield "restarts_411.jpg", cjpeg("-sample", "4x1", "-restart", "1B"), [1]
     yield "progressive_restarts.jpg", cjpeg("-progressive", "-restart", "1"), [1]
-    with tempfile.NamedTemporaryFile("w", suffix=".scans") as scans:
-        scans.write("0;\n1;\n2;\n")
-        scans.flush()
-        yield "scans.jpg", cjpeg("-sample", "2x2", "-scans", scans.name), [1]
+    for name, script, *options in [
+        ("scans", "0;\n1;\n2;\n", "-sample", "2x2"),
+        ("scans_two", "1 2;\n0;\n", "-sample", "2x1", "-restart", "2B"),
+        ("scans_440", "2;\n0 1;\n", "-sample", "1x2", "-optimize"),
+    ]:
+        with tempfile.NamedTemporaryFile("w", suffix=".scans") as scans:
+            scans.write(script)
+            scans.flush()
+            yield f"{name}.jpg", cjpeg(*options, "-scans", scans.name), [1]
     yield "grey_progressive.jpg", cjpeg("-grayscale", "-progressive"), [1]
     grey = cjpeg("-grayscale")
     yield "grey_2x2.jpg", jpeg_with(grey, lambda marker, data: data[:11] + b"\x22" + data[12:] if marker == 0xC0 else data), [1]

@@ -260,6 +260,7 @@ fn files_cut_in_half_are_called_damaged() {
         "colour.jpg",
         "progressive.jpg",
         "restarts.jpg",
+        "scans.jpg",
         "rgb.webp",
         "lossy.webp",
         "palette.gif",
@@ -294,6 +295,8 @@ fn a_jpeg_with_an_end_mark_but_not_all_data_is_read_and_what_lacks_is_told() {
         "restarts.jpg",
         "grey.jpg",
         "cmyk.jpg",
+        "scans.jpg",
+        "scans_two.jpg",
     ] {
         let bytes = file(name);
         assert_eq!(damage(&bytes), None, "{name}");

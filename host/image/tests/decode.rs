@@ -28,8 +28,7 @@ fn with_alpha(alpha: AlphaHandling) -> DecodeOptions {
 }
 
 /// Kinds of JPEG that are refused, and what they are called. PIL reads all but the last.
-const UNREADABLE: [(&str, &str); 7] = [
-    ("scans.jpg", "sequential coding with several scans"),
+const UNREADABLE: [(&str, &str); 6] = [
     ("colour_311.jpg", "colours of a third of the resolution"),
     ("progressive_311.jpg", "colours of a third of the resolution"),
     ("arithmetic.jpg", "arithmetic coding"),

@@ -1,5 +1,6 @@
 //! Reading JPEG files.
 
+mod interleave;
 mod scans;
 mod segments;
 
@@ -32,6 +33,7 @@ pub(super) fn read(bytes: &[u8], options: &DecodeOptions) -> Result<Stored, Imag
     let channels: u64 = if header.colour == ColorSpace::Luma { 1 } else { 3 };
     let pixels = u64::from(width) * u64::from(height);
     let is_progressive = process.is_some_and(|process| process.marker == PROGRESSIVE);
+    let has_several_scans = !is_progressive && process.is_some_and(|process| process.has_several_scans());
     let announced = super::Header {
         format: Format::Jpeg,
         width,
@@ -39,7 +41,7 @@ pub(super) fn read(bytes: &[u8], options: &DecodeOptions) -> Result<Stored, Imag
         stored: pixels * channels,
         is_rgb: channels == 3,
         // All coefficients, of 16 bits each, where they come in several scans.
-        beside: if is_progressive {
+        beside: if is_progressive || has_several_scans {
             pixels * header.components * 2
         } else {
             0
@@ -53,19 +55,9 @@ pub(super) fn read(bytes: &[u8], options: &DecodeOptions) -> Result<Stored, Imag
         _ => ColorSpace::RGB,
     };
     let options = lenient().jpeg_set_out_colorspace(target);
-    let (pixels, damage) = match decode(bytes, options.set_strict_mode(true)) {
-        // What a missing end takes with it then lies within the last row of blocks, and may be nothing at all.
-        Ok(pixels) if is_cut_off(bytes) => (
-            pixels,
-            Some("no end marker, the last rows may be grey".to_owned()),
-        ),
-        Ok(pixels) => (pixels, scans::lack(bytes).map(|lack| lack.to_string())),
-        Err(_) if is_cut_off(bytes) => return Err(damaged(bytes, "it ends too early")),
-        Err(flaw) => {
-            let pixels = decode(bytes, options).map_err(|error| explain(&error, bytes))?;
-            let lack = scans::lack(bytes).map(|lack| lack.to_string());
-            (pixels, Some(lack.unwrap_or_else(|| format!("{flaw:?}"))))
-        }
+    let (pixels, damage) = match has_several_scans {
+        true => decode_several_scans(bytes, options)?,
+        false => decode_one_file(bytes, options)?,
     };
 
     let pixels = if channels == 1 {
@@ -84,6 +76,36 @@ pub(super) fn read(bytes: &[u8], options: &DecodeOptions) -> Result<Stored, Imag
     })
 }
 
+fn decode_one_file(bytes: &[u8], options: DecoderOptions) -> Result<(Vec<u8>, Option<String>), ImageError> {
+    match decode(bytes, options.set_strict_mode(true)) {
+        // What a missing end takes with it then lies within the last row of blocks, and may be nothing at all.
+        Ok(pixels) if is_cut_off(bytes) => Ok((
+            pixels,
+            Some("no end marker, the last rows may be grey".to_owned()),
+        )),
+        Ok(pixels) => Ok((pixels, scans::lack(bytes).map(|lack| lack.to_string()))),
+        Err(_) if is_cut_off(bytes) => Err(damaged(bytes, "it ends too early")),
+        Err(flaw) => {
+            let pixels = decode(bytes, options).map_err(|error| explain(&error, bytes))?;
+            let lack = scans::lack(bytes).map(|lack| lack.to_string());
+            Ok((pixels, Some(lack.unwrap_or_else(|| format!("{flaw:?}")))))
+        }
+    }
+}
+
+fn decode_several_scans(
+    bytes: &[u8],
+    options: DecoderOptions,
+) -> Result<(Vec<u8>, Option<String>), ImageError> {
+    let (file, lack) =
+        interleave::rewritten(bytes).ok_or_else(|| damaged(bytes, "its scans cannot be followed"))?;
+    if lack.is_some() && is_cut_off(bytes) {
+        return Err(damaged(bytes, "it ends too early"));
+    }
+    let pixels = decode(&file, options).map_err(|error| explain(&error, bytes))?;
+    Ok((pixels, lack.map(|lack| lack.to_string())))
+}
+
 /// How the picture is coded: the marker of its frame, the bits of a sample, and whether a component's samples come in threes.
 #[derive(Clone, Copy)]
 struct Process {
@@ -95,6 +117,14 @@ struct Process {
 }
 
 const PROGRESSIVE: u8 = 0xc2;
+
+impl Process {
+    /// Whether the first scan does not hold all components.
+    fn has_several_scans(self) -> bool {
+        let (all, first) = self.components;
+        0 < first && first < all
+    }
+}
 
 fn process(bytes: &[u8]) -> Option<Process> {
     // C4, C8 and CC are no frames (ITU-T T.81, table B.1).
@@ -130,12 +160,6 @@ fn unreadable(process: Process) -> Option<&'static str> {
             marker: 0xcb..=0xcf, ..
         } => Some("arithmetic coding, lossless or hierarchical"),
         Process { has_thirds: true, .. } => Some("colours of a third of the resolution"),
-        // The decoder takes them, and makes a wrong picture of them (zune-jpeg 0.5.15).
-        Process {
-            marker: 0xc0 | 0xc1,
-            components: (all, first @ 1..),
-            ..
-        } if first < all => Some("sequential coding with several scans"),
         Process { bits: 8, .. } => None,
         Process { bits: 12, .. } => Some("samples of 12 bits"),
         _ => Some("samples of other than 8 bits"),

@@ -32,6 +32,15 @@ impl std::fmt::Display for Lack {
 
 /// What the scans of a file lack, as far as it can be known; `None`: nothing.
 pub(super) fn lack(bytes: &[u8]) -> Option<Lack> {
+    walk(bytes, false)?.1
+}
+
+/// The coefficients of a sequential picture, whatever scans they come in, and what the scans lack.
+pub(super) fn coefficients(bytes: &[u8]) -> Option<(Frame, Option<Lack>)> {
+    walk(bytes, true)
+}
+
+fn walk(bytes: &[u8], keeps: bool) -> Option<(Frame, Option<Lack>)> {
     let mut tables = Tables::default();
     let mut frame: Option<Frame> = None;
     let mut worst: Option<Lack> = None;
@@ -39,19 +48,16 @@ pub(super) fn lack(bytes: &[u8]) -> Option<Lack> {
     let mut segments = Segments::new(bytes);
     while let Some(segment) = segments.next() {
         match segment.marker {
-            0xc0..=0xc2 if frame.is_none() => frame = Some(Frame::read(segment.marker, segment.data)?),
+            0xc0..=0xc2 if frame.is_none() => {
+                frame = Some(Frame::read(segment.marker, segment.data, keeps)?);
+            }
             0xc4 => tables.read(segment.data)?,
             0xdd => tables.restart = u64::from(u16::from_be_bytes(*segment.data.first_chunk()?)),
             0xda => {
                 let scan = Scan::read(segment.data, frame.as_mut()?)?;
                 let (lack, used) = Walk::new(segments.rest(), &tables, frame.as_mut()?, &scan).run();
                 segments.pass(used);
-                let share = |lack: Lack| lack.missing as f64 / lack.of as f64;
-                if let Some(lack) = lack
-                    && worst.is_none_or(|worst| share(lack) > share(worst))
-                {
-                    worst = Some(lack);
-                }
+                worst = worse(worst, lack);
                 scans += 1;
                 if scans == MOST_SCANS {
                     break;
@@ -61,33 +67,56 @@ pub(super) fn lack(bytes: &[u8]) -> Option<Lack> {
             _ => {}
         }
     }
-    worst
+    let frame = frame?;
+    let unseen = frame
+        .components
+        .iter()
+        .filter(|component| !component.is_seen)
+        .count() as u64;
+    let absent = (unseen > 0).then_some(Lack {
+        missing: unseen,
+        of: frame.components.len() as u64,
+        row: 0,
+    });
+    Some((frame, worse(worst, absent)))
+}
+
+fn worse(one: Option<Lack>, other: Option<Lack>) -> Option<Lack> {
+    let share = |lack: Lack| lack.missing as f64 / lack.of as f64;
+    match (one, other) {
+        (Some(one), Some(other)) if share(other) > share(one) => Some(other),
+        (one, other) => one.or(other),
+    }
 }
 
 /// A picture's size and components.
-struct Frame {
+pub(super) struct Frame {
     is_progressive: bool,
     height: u32,
-    components: Vec<Component>,
+    pub components: Vec<Component>,
     /// Units of a scan of several components: across and down.
-    units: (u64, u64),
+    pub units: (u64, u64),
 }
 
-struct Component {
-    id: u8,
+pub(super) struct Component {
+    pub id: u8,
     /// Blocks of a unit: across and down.
-    wide: u32,
-    high: u32,
+    pub wide: u32,
+    pub high: u32,
     /// Blocks of the component when it is alone in a scan.
-    blocks: (u64, u64),
+    pub blocks: (u64, u64),
     /// Blocks in a row, with those that fill up the last unit.
-    stride: u64,
+    pub stride: u64,
     /// For each block, which coefficients are not zero; for progressive pictures only.
     known: Vec<u64>,
+    /// For each block its coefficients, in the order of the file, where they are kept.
+    pub values: Vec<[i16; 64]>,
+    /// Whether a scan holds it.
+    is_seen: bool,
 }
 
 impl Frame {
-    fn read(marker: u8, data: &[u8]) -> Option<Frame> {
+    fn read(marker: u8, data: &[u8], keeps: bool) -> Option<Frame> {
         let side = |at: usize| Some(u32::from(u16::from_be_bytes(*data.get(at..)?.first_chunk()?)));
         let (height, width) = (side(1)?, side(3)?);
         let parts = data.get(6..6 + 3 * usize::from(*data.get(5)?))?;
@@ -119,6 +148,8 @@ impl Frame {
                 blocks,
                 stride,
                 known: vec![0; if is_progressive { count as usize } else { 0 }],
+                values: vec![[0; 64]; if keeps { count as usize } else { 0 }],
+                is_seen: false,
             }
         };
         Some(Frame {
@@ -147,6 +178,7 @@ impl Scan {
                 .components
                 .iter()
                 .position(|component| component.id == *id)?;
+            frame.components[place].is_seen = true;
             Some((place, usize::from(tables >> 4) & 3, usize::from(tables & 15) & 3))
         });
         let band = match frame.is_progressive {
@@ -310,6 +342,8 @@ struct Walk<'a> {
     scan: &'a Scan,
     /// Blocks to come that have nothing more in this band.
     empty: u32,
+    /// Each component's first coefficient of the block before.
+    before: [i32; 4],
 }
 
 impl<'a> Walk<'a> {
@@ -320,6 +354,7 @@ impl<'a> Walk<'a> {
             frame,
             scan,
             empty: 0,
+            before: [0; 4],
         }
     }
 
@@ -338,6 +373,7 @@ impl<'a> Walk<'a> {
         while unit < units {
             let end = (unit + interval).min(units);
             self.empty = 0;
+            self.before = [0; 4];
             while unit < end && self.unit(unit, across).is_some() {
                 unit += 1;
             }
@@ -405,9 +441,18 @@ impl<'a> Walk<'a> {
         let bits = &mut self.bits;
         let (start, end) = self.scan.band;
         if !self.frame.is_progressive {
-            let size = dc?.decode(bits)?;
-            bits.pass(u32::from(size & 15))?;
-            return coefficients(bits, ac?, 1, 63, |_| {}).map(|_| ());
+            let size = u32::from(dc?.decode(bits)? & 15);
+            let first = self.before[place].wrapping_add(signed(bits.take(size)?, size));
+            self.before[place] = first;
+            let component = &mut self.frame.components[place];
+            let values = component.values.get_mut((y * component.stride + x) as usize);
+            return match values {
+                None => band(bits, ac?, 1, 63, |_, _| {}).map(|_| ()),
+                Some(values) => {
+                    values[0] = first as i16;
+                    band(bits, ac?, 1, 63, |at, value| values[at as usize] = value as i16).map(|_| ())
+                }
+            };
         }
         match (start, self.scan.is_first) {
             (0, true) => {
@@ -423,7 +468,7 @@ impl<'a> Walk<'a> {
                         self.empty -= 1;
                         return Some(());
                     }
-                    self.empty = coefficients(bits, ac?, start, end, |at| *known |= 1 << at)?;
+                    self.empty = band(bits, ac?, start, end, |at, _| *known |= 1 << at)?;
                     return Some(());
                 }
                 refine(bits, ac?, (start, end), known, &mut self.empty)
@@ -432,13 +477,22 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The coefficients of a block from `start` on; tells which are not zero, and gives how many blocks after it have none.
-fn coefficients(
+/// A number of so many bits: those that begin with a zero stand for negative ones (T.81, F.2.2.1).
+fn signed(bits: u32, size: u32) -> i32 {
+    match size {
+        0 => 0,
+        _ if bits >> (size - 1) == 0 => bits as i32 + 1 - (1 << size),
+        _ => bits as i32,
+    }
+}
+
+/// The coefficients of a block from `start` on; tells those that are not zero, and gives how many blocks after it have none.
+fn band(
     bits: &mut Bits,
     codes: &Codes,
     start: u32,
     end: u32,
-    mut found: impl FnMut(u32),
+    mut found: impl FnMut(u32, i32),
 ) -> Option<u32> {
     let mut at = start;
     while at <= end {
@@ -452,8 +506,7 @@ fn coefficients(
                 if at > end {
                     return None;
                 }
-                found(at);
-                bits.pass(size)?;
+                found(at, signed(bits.take(size)?, size));
                 at += 1;
             }
         }

@@ -140,9 +140,13 @@ fn png_header(width: u32, height: u32, checksum: u32) -> Vec<u8> {
     bytes
 }
 
-/// A PNG chunk; checksums of chunks that are passed over do not matter.
+/// A PNG chunk.
 fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    [&(data.len() as u32).to_be_bytes(), name.as_slice(), data, &[0; 4]].concat()
+    let mut sum = flate2::Crc::new();
+    sum.update(name);
+    sum.update(data);
+    let (length, sum) = ((data.len() as u32).to_be_bytes(), sum.sum().to_be_bytes());
+    [&length, name.as_slice(), data, &sum].concat()
 }
 
 /// A colour profile or a text that unpacks to 1 GiB is not unpacked.

@@ -10,7 +10,7 @@ use monocle::engine::prepare::Request;
 use monocle::engines::{self, EngineName, EngineOptions};
 use monocle::model::locate::Places;
 use monocle::model::{Model, OpenOptions};
-use monocle_image::ImageError;
+use monocle_image::{FilePage, ImageError};
 use monocle_tensor::backend::Backend;
 use monocle_text::template::read_template_argument;
 
@@ -25,7 +25,7 @@ pub struct RequestArguments {
     /// A manifest's name or path, a model's folder, or a Hugging Face repository
     pub model: String,
 
-    /// Picture files
+    /// Picture files; `photo.tif#2` takes the second page or frame
     pub images: Vec<PathBuf>,
 
     /// What to ask; `-` reads it from standard input [default: "Describe this image."; without a picture, standard input if it is
@@ -139,7 +139,8 @@ impl RequestArguments {
                 path: path.clone(),
                 source,
             };
-            if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+            let file = FilePage::of(path).path;
+            if std::fs::metadata(file).map_err(unreadable)?.is_dir() {
                 return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
             }
         }

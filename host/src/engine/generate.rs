@@ -232,6 +232,7 @@ impl Run<'_> {
         timings.decode_tokens_per_s = rate(output.tokens.saturating_sub(1), timings.decode);
 
         let mut notes = self.model.notes();
+        notes.extend(self.prepared.picture_losses());
         if output.text.trim().is_empty() {
             notes.push(format!("the answer is empty: {}", describe(&output.finish)));
         }

@@ -110,12 +110,17 @@ impl Model {
         }
         let started = Instant::now();
         let mut opened = Vec::with_capacity(request.pictures.len());
+        let mut decode = self.settings.decode;
+        if let Some(limit) = self.memory.limit {
+            let bytes = &mut decode.limits.max_memory_bytes;
+            *bytes = (*bytes).min(limit.bytes as u64);
+        }
         for input in &request.pictures {
-            opened.push(pictures::open(
-                input,
-                &self.settings.decode,
-                self.settings.pixel_cap,
-            )?);
+            let next = pictures::open(input, &decode, self.settings.pixel_cap)?;
+            // Each picture is kept beside those that are decoded after it.
+            let bytes = &mut decode.limits.max_memory_bytes;
+            *bytes = bytes.saturating_sub(next.picture.byte_len() as u64);
+            opened.push(next);
         }
         let image_time = started.elapsed();
 
@@ -263,6 +268,13 @@ impl Prepared {
                 steps: opened.steps.clone(),
             });
         each.collect()
+    }
+
+    /// What pictures lost on their way in, for a note each.
+    pub fn picture_losses(&self) -> Vec<String> {
+        let each = self.pictures.iter().filter(|opened| !opened.losses.is_empty());
+        each.map(|opened| format!("picture `{}`: {}", opened.name, opened.losses.join("; ")))
+            .collect()
     }
 
     /// Width of each feature set; the same for all pictures.

@@ -2,7 +2,7 @@
 //!
 //! The decoder makes a wrong picture of the former (zune-jpeg 0.5.15). The coefficients stay as they are; only their codes change.
 
-use super::scans::{self, Component, Frame, Lack};
+use super::scans::{self, Frame, Lack};
 use super::segments::Segments;
 
 /// Sizes of a coefficient: 0 to 10 bits (ITU-T T.81, table F.2), behind 0 to 15 zeros; each pair is a code of eight bits.
@@ -12,7 +12,7 @@ const FIRST_SIZES: u8 = 12;
 
 /// The file with one scan, and what its scans lacked; `None` if the scans cannot be followed.
 pub(super) fn rewritten(bytes: &[u8]) -> Option<(Vec<u8>, Option<Lack>)> {
-    let (mut frame, lack) = scans::coefficients(bytes)?;
+    let (frame, lack) = scans::coefficients(bytes)?;
     let mut file = b"\xff\xd8".to_vec();
     let mut has_scans = false;
     for segment in Segments::new(bytes) {
@@ -47,7 +47,6 @@ pub(super) fn rewritten(bytes: &[u8]) -> Option<(Vec<u8>, Option<Lack>)> {
         0xda,
         &[&[frame.components.len() as u8], &ids, &[0, 63, 0]],
     );
-    frame.components.iter_mut().for_each(fill_up);
     let mut bits = Bits {
         file,
         held: 0,
@@ -65,20 +64,6 @@ fn push_segment(file: &mut Vec<u8>, marker: u8, parts: &[&[u8]]) {
     // It was read with a length of 16 bits, or is one of the short ones made here.
     file.extend((length as u16 + 2).to_be_bytes());
     parts.iter().for_each(|part| file.extend_from_slice(part));
-}
-
-/// Blocks that fill up the last units are in no scan of one component: they go on as flat as their neighbours end.
-fn fill_up(component: &mut Component) {
-    let stride = component.stride as usize;
-    let (across, down) = (component.blocks.0 as usize, component.blocks.1 as usize);
-    for at in 0..component.values.len() {
-        let (x, y) = (at % stride, at / stride);
-        if x >= across || y >= down {
-            let first = component.values[y.min(down - 1) * stride + x.min(across - 1)][0];
-            component.values[at] = [0; 64];
-            component.values[at][0] = first;
-        }
-    }
 }
 
 fn write_scan(frame: &Frame, bits: &mut Bits) {

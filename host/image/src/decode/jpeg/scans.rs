@@ -104,7 +104,7 @@ pub(super) struct Component {
     pub wide: u32,
     pub high: u32,
     /// Blocks of the component when it is alone in a scan.
-    pub blocks: (u64, u64),
+    blocks: (u64, u64),
     /// Blocks in a row, with those that fill up the last unit.
     pub stride: u64,
     /// For each block, which coefficients are not zero; for progressive pictures only.

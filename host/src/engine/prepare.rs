@@ -21,6 +21,10 @@ use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::instance::Instance;
 use crate::plugin::state::PixelTensor;
 
+/// Bytes that decoding may take whatever the limit on memory is: a limit that is too small for the model is better refused with the
+/// estimate, which needs the pictures.
+const SMALL_PICTURES: u64 = 16 << 20;
+
 /// What is asked of a model.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -113,7 +117,7 @@ impl Model {
         let mut decode = self.settings.decode;
         if let Some(limit) = self.memory.limit {
             let bytes = &mut decode.limits.max_memory_bytes;
-            *bytes = (*bytes).min(limit.bytes as u64);
+            *bytes = (*bytes).min((limit.bytes as u64).max(SMALL_PICTURES));
         }
         for input in &request.pictures {
             let next = pictures::open(input, &decode, self.settings.pixel_cap)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use monocle_image::ImageError;
+use monocle_image::{FilePage, ImageError};
 use monocle_runtime::engines::{self, EngineName, EngineOptions};
 use monocle_runtime::model::Model;
 use monocle_runtime::model::locate::Places;
@@ -28,7 +28,7 @@ pub struct RequestArguments {
     /// A manifest's name or path, a model's folder, or a Hugging Face repository
     pub model: String,
 
-    /// Picture files
+    /// Picture files; `photo.tif#2` takes the second page or frame
     pub images: Vec<PathBuf>,
 
     /// What to ask; `-` reads it from standard input [default: "Describe this image."; without a picture, standard input if it is
@@ -151,7 +151,8 @@ impl RequestArguments {
                 path: path.clone(),
                 source,
             };
-            if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+            let file = FilePage::of(path).path;
+            if std::fs::metadata(file).map_err(unreadable)?.is_dir() {
                 return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
             }
         }

@@ -1,9 +1,18 @@
 //! From a file to a picture.
 
 mod colour;
-mod formats;
+mod gif;
+#[cfg(feature = "heif")]
+mod heif;
 mod jpeg;
 mod kind;
+mod page;
+mod png;
+mod profile;
+mod simple;
+mod still;
+mod tiff;
+mod webp;
 
 use std::fs::File;
 use std::io::Read;
@@ -12,9 +21,10 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
+pub use self::page::FilePage;
 use crate::error::ImageError;
 use crate::picture::{MAX_PIXELS, Picture};
-use crate::source::{Format, Source};
+use crate::source::{Format, Narrowed, Source};
 
 /// How large a picture may be. All but the last are checked against the file's header, before anything is allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +33,20 @@ pub struct Limits {
     pub max_pixels: u64,
     /// The most bytes the picture may take when decoded, in the pixel type it is stored in.
     pub max_decoded_bytes: u64,
+    /// The most bytes that decoding may take at its peak: the file, the picture as stored, what the decoder keeps beside it, and
+    /// the 8-bit RGB pixels that come of it.
+    pub max_memory_bytes: u64,
     /// The most bytes [`open`] reads from a file.
     pub max_file_bytes: u64,
 }
 
 impl Default for Limits {
-    /// 178 million pixels (where PIL, too, takes a picture for an attack), 1 GiB decoded, 512 MiB of file.
+    /// 178 million pixels (where PIL, too, takes a picture for an attack), 1 GiB decoded, 4 GiB in all, 512 MiB of file.
     fn default() -> Limits {
         Limits {
             max_pixels: 178_956_970,
             max_decoded_bytes: 1 << 30,
+            max_memory_bytes: 4 << 30,
             max_file_bytes: 512 << 20,
         }
     }
@@ -51,12 +65,12 @@ pub enum AlphaHandling {
 /// What becomes of grey values of 16 bits. (Colours of 16 bits always lose their low byte, as in PIL.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WideGrey {
+    /// The whole range, 0 to 65535, becomes 0 to 255: right for files that use it.
+    #[default]
+    Scale,
     /// Values above 255 become 255, as PIL's `Image.convert("RGB")` does. Right for 8-bit values in 16-bit
     /// files; a file that uses its whole range comes out nearly white.
-    #[default]
     Clip,
-    /// The low byte is dropped: right for files that use their whole range.
-    HighByte,
 }
 
 /// How to decode a picture.
@@ -68,6 +82,8 @@ pub struct DecodeOptions {
     pub alpha: AlphaHandling,
     /// What becomes of grey values of 16 bits.
     pub wide_grey: WideGrey,
+    /// Which page or frame is taken, counted from 1; `None`: the first, and the others are told as lost.
+    pub page: Option<u32>,
 }
 
 /// A decoded picture and its history.
@@ -79,37 +95,63 @@ pub struct Decoded {
     pub source: Source,
 }
 
-/// Reads and decodes a file. Errors name it.
+/// Reads and decodes a file. Errors name it. A path that ends in `#2` takes the second page or frame (see [`FilePage`]).
 pub fn open(path: &Path, options: &DecodeOptions) -> Result<Decoded, ImageError> {
+    let file = FilePage::of(path);
+    let options = DecodeOptions {
+        page: file.page.or(options.page),
+        ..*options
+    };
+    let decoded = read(&file.path, options.limits.max_file_bytes).and_then(|bytes| decode(&bytes, &options));
+    decoded.map_err(|error| match error {
+        error @ ImageError::Read { .. } => error,
+        source => ImageError::InFile {
+            path: path.to_owned(),
+            source: Box::new(source),
+        },
+    })
+}
+
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ImageError> {
     let unreadable = |source| ImageError::Read {
         path: path.to_owned(),
         source,
     };
-    let limit = options.limits.max_file_bytes;
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
     // One byte beyond the limit tells a file that is too long from one that just fits.
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    let decoded = if bytes.len() as u64 > limit {
-        Err(ImageError::FileTooLong { limit })
-    } else {
-        decode(&bytes, options)
-    };
-    decoded.map_err(|source| ImageError::InFile {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })
+    if bytes.len() as u64 > limit {
+        return Err(ImageError::FileTooLong { limit });
+    }
+    Ok(bytes)
 }
 
-/// Decodes a file's bytes. The kind of file is told from its content, never from a name; of an animation or a
-/// document of several pages, the first is taken.
+/// Decodes a file's bytes. The kind of file is told from its content, never from a name.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageError> {
     let format = kind::recognise(bytes)?;
     let stored = match format {
-        Format::Jpeg => jpeg::read(bytes, &options.limits)?,
-        _ => formats::read(bytes, format, &options.limits)?,
+        Format::Jpeg => jpeg::read(bytes, options)?,
+        Format::Png => png::read(bytes, options)?,
+        Format::Gif => gif::read(bytes, options)?,
+        Format::WebP => webp::read(bytes, options)?,
+        Format::Tiff => tiff::read(bytes, options)?,
+        Format::Bmp => simple::read_bmp(bytes, options)?,
+        Format::Pnm => simple::read_pnm(bytes, options)?,
+        #[cfg(feature = "heif")]
+        Format::Heic | Format::Avif => heif::read(bytes, format, options)?,
+        #[cfg(not(feature = "heif"))]
+        Format::Heic | Format::Avif => {
+            return Err(ImageError::NotInThisBuild {
+                found: match format {
+                    Format::Avif => "an AVIF picture",
+                    _ => "a HEIC photo",
+                },
+                feature: "heif",
+            });
+        }
     };
     let (width, height) = (stored.pixels.width(), stored.pixels.height());
     let flat = colour::flatten(stored.pixels, format, options)?;
@@ -132,9 +174,10 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageErr
         orientation: stored.orientation.to_exif(),
         transparent_pixels: flat.transparent_pixels,
         alpha: options.alpha,
-        clipped_pixels: flat.clipped_pixels,
-        wide_grey: options.wide_grey,
-        more_frames: stored.more_frames,
+        narrowed: flat.narrowed.or(stored.narrowed),
+        page: options.page,
+        pages: stored.pages,
+        profile: stored.profile,
         damage: stored.damage,
     };
     Ok(Decoded { picture, source })
@@ -145,38 +188,77 @@ struct Stored {
     pixels: DynamicImage,
     colour: &'static str,
     orientation: Orientation,
-    more_frames: bool,
+    /// How many pages or frames the file has.
+    pages: u32,
+    /// The name of a colour profile that is not sRGB.
+    profile: Option<String>,
+    /// Bits that the decoder dropped.
+    narrowed: Option<Narrowed>,
     damage: Option<String>,
 }
 
-/// Refuses what the header announces if it is beyond the limits.
-fn check_header(
+/// What a header announces.
+#[derive(Clone, Copy)]
+struct Header {
     format: Format,
     width: u32,
     height: u32,
-    bytes: u64,
-    limits: &Limits,
-) -> Result<(), ImageError> {
-    let format = format.name();
-    let pixels = u64::from(width) * u64::from(height);
-    let limit = limits.max_pixels.min(MAX_PIXELS);
-    if pixels > limit {
-        return Err(ImageError::TooManyPixels {
-            format,
-            width,
-            height,
-            pixels,
-            limit,
-        });
+    /// Bytes of the picture in the pixel type it is stored in.
+    stored: u64,
+    /// Whether that is 8-bit RGB already.
+    is_rgb: bool,
+    /// Bytes that the decoder keeps beside it.
+    beside: u64,
+    /// Bytes of the file.
+    file: usize,
+}
+
+impl Header {
+    /// Refuses what the header announces if it is beyond the limits.
+    fn check(&self, limits: &Limits) -> Result<(), ImageError> {
+        let &Header { width, height, .. } = self;
+        let format = self.format.name();
+        let pixels = u64::from(width) * u64::from(height);
+        let limit = limits.max_pixels.min(MAX_PIXELS);
+        if pixels > limit {
+            return Err(ImageError::TooManyPixels {
+                format,
+                width,
+                height,
+                pixels,
+                limit,
+            });
+        }
+        if self.stored > limits.max_decoded_bytes {
+            return Err(ImageError::TooManyBytes {
+                format,
+                width,
+                height,
+                bytes: self.stored,
+                limit: limits.max_decoded_bytes,
+            });
+        }
+        let flat = if self.is_rgb { 0 } else { pixels * 3 };
+        let bytes = (self.file as u64)
+            .saturating_add(self.stored)
+            .saturating_add(self.beside.max(flat));
+        if bytes > limits.max_memory_bytes {
+            return Err(ImageError::TooMuchMemory {
+                format,
+                width,
+                height,
+                bytes,
+                limit: limits.max_memory_bytes,
+            });
+        }
+        Ok(())
     }
-    if bytes > limits.max_decoded_bytes {
-        return Err(ImageError::TooManyBytes {
-            format,
-            width,
-            height,
-            bytes,
-            limit: limits.max_decoded_bytes,
-        });
+
+    /// What a decoder may allocate on its own: the picture once more, and a little.
+    fn decoder_limit(&self) -> u64 {
+        self.stored
+            .saturating_mul(2)
+            .saturating_add(self.beside)
+            .saturating_add(16 << 20)
     }
-    Ok(())
 }

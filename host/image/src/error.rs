@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 /// The kinds of file that can be decoded, as error texts name them.
+#[cfg(not(feature = "heif"))]
 pub(crate) const KINDS: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF or PNM";
+/// The kinds of file that can be decoded, as error texts name them.
+#[cfg(feature = "heif")]
+pub(crate) const KINDS: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, HEIC or AVIF";
 
 /// Why a picture could not be read or prepared.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,26 @@ pub enum ImageError {
     UnknownKind {
         /// What the bytes look like.
         found: String,
+    },
+    /// The kind can be decoded, but not by this build.
+    #[error(
+        "the picture is of a kind that this build cannot read (found {found}): it was made without the feature `{feature}`; expected {KINDS}; convert it first, or take a build with that feature"
+    )]
+    NotInThisBuild {
+        /// What the file is.
+        found: &'static str,
+        /// The cargo feature that reads it.
+        feature: &'static str,
+    },
+    /// The file has no such page or frame.
+    #[error("the {format} file has {}, and number {page} was asked for{}", count(*.pages), counted(*.page))]
+    NoSuchPage {
+        /// The kind of file.
+        format: &'static str,
+        /// The page asked for, counted from 1.
+        page: u32,
+        /// How many there are.
+        pages: u32,
     },
     /// The file is of a known kind but uses a part of it that cannot be decoded.
     #[error(
@@ -85,6 +109,22 @@ pub enum ImageError {
         /// Height the header announces.
         height: u32,
         /// Bytes the decoded picture takes, as stored in the file's own pixel type.
+        bytes: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
+    /// The header announces more than may be held in memory at once.
+    #[error(
+        "decoding the {format} picture of {width} x {height} pixels takes {bytes} bytes of memory, more than the limit of {limit}; shrink the picture, or raise the limit on memory"
+    )]
+    TooMuchMemory {
+        /// The kind of file.
+        format: &'static str,
+        /// Width the header announces.
+        width: u32,
+        /// Height the header announces.
+        height: u32,
+        /// Bytes at the peak.
         bytes: u64,
         /// The most that is allowed.
         limit: u64,
@@ -141,4 +181,18 @@ pub enum ImageError {
         /// Bytes given.
         found: usize,
     },
+}
+
+fn count(pages: u32) -> String {
+    match pages {
+        1 => "1 page or frame".to_owned(),
+        pages => format!("{pages} pages or frames"),
+    }
+}
+
+fn counted(page: u32) -> &'static str {
+    match page {
+        0 => "; they are counted from 1",
+        _ => "",
+    }
 }

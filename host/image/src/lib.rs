@@ -12,9 +12,9 @@ mod resize;
 mod source;
 mod tensor;
 
-pub use decode::{AlphaHandling, DecodeOptions, Decoded, Limits, WideGrey, decode, open};
+pub use decode::{AlphaHandling, DecodeOptions, Decoded, FilePage, Limits, WideGrey, decode, open};
 pub use error::ImageError;
 pub use filter::Filter;
 pub use picture::Picture;
-pub use source::{Format, Source};
+pub use source::{Format, Narrowed, Source};
 pub use tensor::{Layout, Normalise};

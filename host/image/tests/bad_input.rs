@@ -1,6 +1,7 @@
 //! Files that are missing, empty, cut off or lying give an error that says so; nothing panics.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use monocle_image::{DecodeOptions, ImageError, Limits, decode, open};
@@ -25,6 +26,7 @@ fn small() -> DecodeOptions {
         limits: Limits {
             max_pixels: 10_000,
             max_decoded_bytes: 100_000,
+            max_memory_bytes: 1_000_000,
             max_file_bytes: 100_000,
         },
         ..DecodeOptions::default()
@@ -52,7 +54,7 @@ fn a_file_with_something_wrong_is_named() {
         text.contains("index.tsv`: the picture is of a kind that cannot be read"),
         "{text}"
     );
-    assert!(text.contains("PNG, JPEG, WebP, GIF, BMP, TIFF or PNM"), "{text}");
+    assert!(text.contains("PNG, JPEG, WebP, GIF, BMP, TIFF"), "{text}");
 }
 
 #[test]
@@ -74,8 +76,11 @@ fn an_empty_file_is_called_empty() {
 #[test]
 fn unreadable_kinds_are_called_by_their_names() {
     let cases: [(&[u8], &str); 7] = [
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "a HEIC photo"),
-        (b"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00", "an AVIF picture"),
+        (b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom", "a video"),
+        (
+            b"\x00\x00\x00\x18ftypcrx \x00\x00\x00\x01crx isom",
+            "a Canon raw photo",
+        ),
         (b"%PDF-1.7", "a PDF document"),
         (b"  <svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
         (b"<!doctype html><html>", "an HTML or XML text"),
@@ -88,6 +93,43 @@ fn unreadable_kinds_are_called_by_their_names() {
     }
 }
 
+/// Brands of ISO/IEC 23008-12 (HEIF), annex B, and of the AV1 Image File Format, section 6.
+#[cfg(not(feature = "heif"))]
+#[test]
+fn kinds_that_another_build_reads_are_told_apart_and_the_feature_is_named() {
+    let cases: [(&[u8], &str); 6] = [
+        (
+            b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic",
+            "a HEIC photo",
+        ),
+        (
+            b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic",
+            "a HEIC photo",
+        ),
+        (
+            b"\x00\x00\x00\x18ftyphevc\x00\x00\x00\x00msf1hevc",
+            "a HEIC photo",
+        ),
+        (
+            b"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00mif1avif",
+            "an AVIF picture",
+        ),
+        (
+            b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1avif",
+            "an AVIF picture",
+        ),
+        (
+            b"\x00\x00\x00\x18ftypmsf1\x00\x00\x00\x00avismsf1",
+            "an AVIF picture",
+        ),
+    ];
+    for (bytes, expected) in cases {
+        let text = refusal(bytes);
+        assert!(text.contains(expected), "{text}");
+        assert!(text.contains("without the feature `heif`"), "{text}");
+    }
+}
+
 /// The header of a PNG of this size, with a right checksum, and no data.
 fn png_header(width: u32, height: u32, checksum: u32) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR".to_vec();
@@ -96,6 +138,60 @@ fn png_header(width: u32, height: u32, checksum: u32) -> Vec<u8> {
     bytes.extend([8, 2, 0, 0, 0]);
     bytes.extend(checksum.to_be_bytes());
     bytes
+}
+
+/// A PNG chunk.
+fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let mut sum = flate2::Crc::new();
+    sum.update(name);
+    sum.update(data);
+    let (length, sum) = ((data.len() as u32).to_be_bytes(), sum.sum().to_be_bytes());
+    [&length, name.as_slice(), data, &sum].concat()
+}
+
+/// A colour profile or a text that unpacks to 1 GiB is not unpacked.
+#[test]
+fn what_stands_beside_the_pixels_does_not_unpack_to_gigabytes() {
+    let mut packer = flate2::write::ZlibEncoder::new(b"name\0\0".to_vec(), flate2::Compression::fast());
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..1024 {
+        packer.write_all(&zeros).expect("packed");
+    }
+    let bomb = packer.finish().expect("packed");
+    let picture = file("rgb.png");
+    for name in [b"iCCP", b"zTXt"] {
+        let bytes = [&picture[..33], &chunk(name, &bomb), &picture[33..]].concat();
+        let before = peak_memory();
+        let decoded = decode(&bytes, &DecodeOptions::default()).expect("a picture");
+        assert_eq!(decoded.source.steps(), [""; 0]);
+        let taken = peak_memory() - before;
+        assert!(taken < 200 << 20, "{taken} bytes");
+    }
+}
+
+/// The most memory that this process has had, in bytes.
+fn peak_memory() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.map_or(0, |number| number.parse::<usize>().expect("a number") << 10)
+}
+
+/// A GIF of 13000 x 13000 whose only frame is one pixel: RGB with alpha takes 676 MB, RGB of it 507 MB more.
+#[test]
+fn memory_is_counted_before_anything_is_decoded() {
+    let mut bytes = b"GIF89a\xc8\x32\xc8\x32\x80\0\0RGBrgb".to_vec();
+    bytes.extend(b"\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;");
+    let mut options = DecodeOptions::default();
+    options.limits.max_memory_bytes = 1_000_000_000;
+    let error = decode(&bytes, &options).expect_err("too much").to_string();
+    let expected = 13000u64 * 13000 * 7 + bytes.len() as u64;
+    assert!(
+        error.contains(&format!(
+            "takes {expected} bytes of memory, more than the limit of 1000000000"
+        )),
+        "{error}"
+    );
 }
 
 /// 100000 x 100000 RGB is 30 GB, which could not be allocated here; the checksum is Python's
@@ -164,9 +260,11 @@ fn a_picture_that_just_fits_is_decoded() {
 fn files_cut_in_half_are_called_damaged() {
     let names = [
         "rgb.png",
+        "no_end.png",
         "colour.jpg",
         "progressive.jpg",
         "restarts.jpg",
+        "scans.jpg",
         "rgb.webp",
         "lossy.webp",
         "palette.gif",
@@ -184,6 +282,74 @@ fn files_cut_in_half_are_called_damaged() {
             "{name}: {error}"
         );
     }
+}
+
+fn damage(bytes: &[u8]) -> Option<String> {
+    let decoded = decode(bytes, &DecodeOptions::default()).expect("a picture");
+    decoded.source.damage
+}
+
+/// Half of the data, and the end mark: decoders fill in the rest without a word.
+#[test]
+fn a_jpeg_with_an_end_mark_but_not_all_data_is_read_and_what_lacks_is_told() {
+    for name in [
+        "colour_444.jpg",
+        "colour.jpg",
+        "progressive.jpg",
+        "restarts.jpg",
+        "grey.jpg",
+        "cmyk.jpg",
+        "scans.jpg",
+        "scans_two.jpg",
+    ] {
+        let bytes = file(name);
+        assert_eq!(damage(&bytes), None, "{name}");
+        let scan = bytes
+            .windows(2)
+            .rposition(|pair| pair == [0xff, 0xda])
+            .expect("a scan");
+        let half = scan + (bytes.len() - scan) / 2;
+        let told = damage(&[&bytes[..half], b"\xff\xd9"].concat()).expect(name);
+        assert!(
+            told.contains("% of its data are missing or flawed, from row "),
+            "{name}: {told}"
+        );
+    }
+}
+
+/// A grey picture of 4 x 1 blocks, each of a DC code of one bit (`0`: nothing) and an AC code of one bit (`0`: end of block): eight
+/// bits of data. Without the byte, all of it is missing; with a restart after each two blocks, half is.
+#[test]
+fn what_lacks_in_a_jpeg_is_counted_in_blocks() {
+    let jpeg = |interval: &[u8], data: &[u8]| {
+        let table = [&[0xff, 0xdb, 0, 67, 0][..], &[1; 64]].concat();
+        let frame = b"\xff\xc0\0\x0b\x08\0\x08\0\x20\x01\x01\x11\0";
+        let code = |kind: u8| [&[0xff, 0xc4, 0, 20, kind, 1][..], &[0; 15], &[0]].concat();
+        let scan = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0";
+        [
+            b"\xff\xd8",
+            &table[..],
+            frame,
+            &code(0),
+            &code(0x10),
+            interval,
+            scan,
+            data,
+            b"\xff\xd9",
+        ]
+        .concat()
+    };
+    assert_eq!(damage(&jpeg(b"", b"\x00")), None);
+    assert_eq!(
+        damage(&jpeg(b"", b"")).as_deref(),
+        Some("100 % of its data are missing or flawed, from row 0 on")
+    );
+    let restart = b"\xff\xdd\0\x04\0\x02";
+    assert_eq!(damage(&jpeg(restart, b"\x0f\xff\xd0\x0f")), None);
+    assert_eq!(
+        damage(&jpeg(restart, b"\x0f\xff\xd0")).as_deref(),
+        Some("50 % of its data are missing or flawed, from row 0 on")
+    );
 }
 
 /// PIL, too, takes a JPEG without its end marker.
@@ -244,6 +410,7 @@ proptest! {
         which in any::<prop::sample::Index>(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 0..8),
         keep in prop::option::of(any::<prop::sample::Index>()),
+        page in prop::option::of(1u32..4),
     ) {
         thread_local!(static FILES: Vec<Vec<u8>> = files());
         FILES.with(|files| {
@@ -255,7 +422,7 @@ proptest! {
             if let Some(keep) = keep {
                 bytes.truncate(keep.index(bytes.len()));
             }
-            match decode(&bytes, &small()) {
+            match decode(&bytes, &DecodeOptions { page, ..small() }) {
                 Ok(decoded) => {
                     let picture = decoded.picture;
                     let pixels = u64::from(picture.width()) * u64::from(picture.height());
@@ -272,7 +439,8 @@ proptest! {
     fn any_bytes_after_a_signature_never_panic(
         signature in prop::sample::select(vec![
             b"\x89PNG\r\n\x1a\n".to_vec(), b"\xff\xd8\xff".to_vec(), b"RIFF\x40\x00\x00\x00WEBPVP8".to_vec(), b"GIF89a".to_vec(),
-            b"BM".to_vec(), b"II*\x00".to_vec(), b"MM\x00*".to_vec(), b"P6 ".to_vec(), b"P7\n".to_vec(), b"P1\n".to_vec(), Vec::new(),
+            b"BM".to_vec(), b"II*\x00".to_vec(), b"MM\x00*".to_vec(), b"P6 ".to_vec(), b"P7\n".to_vec(), b"P1\n".to_vec(), b"II+\x00\x08\x00\x00\x00".to_vec(),
+            b"MM\x00+\x00\x08\x00\x00".to_vec(), b"\x00\x00\x00\x14ftypavif".to_vec(), Vec::new(),
         ]),
         rest in prop::collection::vec(any::<u8>(), 0..300),
     ) {

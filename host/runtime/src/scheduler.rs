@@ -165,7 +165,14 @@ impl Scheduler {
         max_tokens: usize,
         chunk: usize,
     ) -> Result<PreparedRequest, RequestError> {
-        let mut prepared = PreparedRequest::new(&self.model, &self.recordings, request, max_tokens, chunk)?;
+        let mut prepared = PreparedRequest::new(
+            &self.model,
+            &self.recordings,
+            request,
+            max_tokens,
+            chunk,
+            self.memory_limit(),
+        )?;
         prepared.estimate = self.loaded.estimate(&prepared)?;
         Ok(prepared)
     }

@@ -271,6 +271,7 @@ impl Session {
         timings.decode_tokens_per_s = rate(output.tokens.saturating_sub(1), timings.decode);
 
         let mut notes = model.notes();
+        notes.extend(self.prepared.picture_losses());
         if output.text.trim().is_empty() {
             notes.push(format!("the answer is empty: {}", describe(&output.finish)));
         }

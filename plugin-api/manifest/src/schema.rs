@@ -201,6 +201,9 @@ pub struct ImageRules {
     pub max_pixels: Option<u64>,
     /// What happens to a picture with more pixels than `max_pixels`.
     pub over: Oversize,
+    /// What becomes of grey pictures of 16 bits: their whole range is scaled to 8 bits (`scale`, when absent), or values above 255
+    /// are cut off (`pillow`), as Pillow does, and with it most models' own code.
+    pub wide_grey: WideGrey,
     /// How many pictures one prompt may hold.
     #[schemars(range(min = 1))]
     pub max_images: Option<u32>,
@@ -215,6 +218,17 @@ pub enum Oversize {
     Shrink,
     /// Refuse it, with the numbers.
     Refuse,
+}
+
+/// What becomes of grey pictures of 16 bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WideGrey {
+    /// Scale 0 to 65535 to 0 to 255, and say so.
+    #[default]
+    Scale,
+    /// Cut off what is above 255, and say so.
+    Pillow,
 }
 
 /// How tokens are chosen and when generation ends.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use monocle_manifest::schema::WideGrey;
 use monocle_manifest::{Manifest, Oversize, Pattern, Reasoning, Source, Template};
 use serde_json::json;
 
@@ -31,6 +32,7 @@ fn every_key_arrives() {
         (manifest.image.over, manifest.image.max_images),
         (Oversize::Refuse, Some(3))
     );
+    assert_eq!(manifest.image.wide_grey, WideGrey::Pillow);
     let generation = manifest.generation;
     assert_eq!(
         (generation.max_tokens, generation.top_k, generation.seed),
@@ -77,6 +79,7 @@ fn the_least_manifest_equals_one_made_in_code() {
     );
     assert_eq!(Manifest::from_str(text, "m.toml").unwrap(), made);
     assert_eq!(made.image.over, Oversize::Shrink);
+    assert_eq!(made.image.wide_grey, WideGrey::Scale);
 }
 
 #[test]

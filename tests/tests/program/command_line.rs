@@ -46,6 +46,31 @@ fn manifest(extra: &str) -> String {
     format!("schema = 1\nname = \"tiny\"\nplugin = \"smolvlm\"\n[source]\npath = {folder:?}\n{extra}")
 }
 
+/// A second page is noted until it is asked for; grey of 16 bits is scaled, unless the manifest asks for Pillow's way.
+#[test]
+fn what_a_picture_lost_is_noted_in_a_plain_run() {
+    let notes = |model: &str, picture: &str| {
+        let picture = project::oracle("decode").join(picture).display().to_string();
+        let arguments = ["run", model, &picture, "-p", QUESTION, "--max-tokens", "2"];
+        Monocle::new(arguments).succeeds().stderr
+    };
+    let model = folder().display().to_string();
+    let both = notes(&model, "two_pages.tiff");
+    assert!(
+        both.contains("two_pages.tiff`: only the first of 2 pages or frames used"),
+        "{both}"
+    );
+    let second = notes(&model, "two_pages.tiff#2");
+    assert!(!second.contains("pages"), "{second}");
+    let scaled = notes(&model, "grey16.tiff");
+    assert!(scaled.contains("16-bit grey scaled to 8 bits"), "{scaled}");
+
+    let scratch = Scratch::new("wide-grey");
+    let path = scratch.write("tiny.toml", manifest("[image]\nwide_grey = \"pillow\"\n"));
+    let cut = notes(&path.display().to_string(), "grey16.tiff");
+    assert!(cut.contains("grey values above 255 cut off"), "{cut}");
+}
+
 #[test]
 fn the_answer_goes_to_standard_output_and_notes_to_standard_error() {
     let outcome = golden("run").succeeds();

@@ -2,7 +2,7 @@
 
 use monocle_image::DecodeOptions;
 use monocle_manifest::Manifest;
-use monocle_manifest::schema::Oversize;
+use monocle_manifest::schema::{Oversize, WideGrey};
 use monocle_text::{OutputRules, ReasoningMarkers, SamplingOptions};
 use serde_json::Value;
 
@@ -46,7 +46,13 @@ impl Settings {
         let defaults = SamplingOptions::default();
         let reasoning = manifest.output.reasoning.as_ref();
         Self {
-            decode: DecodeOptions::default(),
+            decode: DecodeOptions {
+                wide_grey: match manifest.image.wide_grey {
+                    WideGrey::Scale => monocle_image::WideGrey::Scale,
+                    WideGrey::Pillow => monocle_image::WideGrey::Clip,
+                },
+                ..DecodeOptions::default()
+            },
             pixel_cap: manifest.image.max_pixels.map(|max_pixels| PixelCap {
                 max_pixels,
                 refuse: manifest.image.over == Oversize::Refuse,

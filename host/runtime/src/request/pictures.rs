@@ -53,6 +53,8 @@ pub struct Opened {
     pub picture: Picture,
     /// What was done to it.
     pub steps: Vec<String>,
+    /// Those of the steps that lost something of it.
+    pub losses: Vec<String>,
 }
 
 /// Decodes a picture and applies the cap.
@@ -75,7 +77,7 @@ pub fn open(
         width: picture.width(),
         height: picture.height(),
     };
-    let mut steps = decoded.source.steps();
+    let (mut steps, losses) = (decoded.source.steps(), decoded.source.losses());
     let pixels = u64::from(given.width) * u64::from(given.height);
     if let Some(cap) = cap.filter(|cap| pixels > cap.max_pixels) {
         if cap.refuse {
@@ -101,6 +103,7 @@ pub fn open(
         given,
         picture,
         steps,
+        losses,
     })
 }
 
@@ -188,6 +191,7 @@ mod tests {
             }
         );
         assert_eq!(opened.steps.len(), 1);
+        assert_eq!(opened.losses, [""; 0]);
         let refused = open(
             &input,
             &options,

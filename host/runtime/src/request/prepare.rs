@@ -13,14 +13,19 @@ use super::Request;
 use super::pictures::{self, Opened};
 use super::prompt::Prompt;
 use crate::error::RequestError;
-use crate::memory::MemoryEstimate;
+use crate::memory::{MemoryEstimate, MemoryLimit};
 use crate::model::Model;
+use crate::model::settings::Settings;
 use crate::plugin::contract::{Plan, Size};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::wasm::instance::Instance;
 use crate::plugin::wasm::recording::PixelTensor;
 use crate::recordings::Recordings;
 use crate::report::{ImageReport, PromptReport};
+
+/// Bytes that decoding may take whatever the limit on memory is: a limit that is too small for the model is better refused with the
+/// estimate, which needs the pictures.
+const SMALL_PICTURES: u64 = 16 << 20;
 
 /// A request, planned and checked.
 pub struct PreparedRequest {
@@ -51,13 +56,15 @@ pub struct PreparedRequest {
 }
 
 impl PreparedRequest {
-    /// Plans a request and checks it, computing nothing. `max_tokens` bounds the answer, `chunk` is the size of a prefill step.
+    /// Plans a request and checks it, computing nothing. `max_tokens` bounds the answer, `chunk` is the size of a prefill step; pictures
+    /// take no more than the limit on memory while they are decoded.
     pub fn new(
         model: &Model,
         recordings: &Recordings,
         request: &Request,
         max_tokens: usize,
         chunk: usize,
+        memory_limit: Option<MemoryLimit>,
     ) -> Result<Self, RequestError> {
         let settings = &model.settings;
         if let Some(limit) = settings
@@ -70,8 +77,7 @@ impl PreparedRequest {
             });
         }
         let started = Instant::now();
-        let open = |input| pictures::open(input, &settings.decode, settings.pixel_cap);
-        let opened = request.pictures.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let opened = open_pictures(settings, request, memory_limit)?;
         let image_time = started.elapsed();
 
         let started = Instant::now();
@@ -200,6 +206,13 @@ impl PreparedRequest {
         }
     }
 
+    /// What pictures lost on their way in, for a note each.
+    pub fn picture_losses(&self) -> Vec<String> {
+        let each = self.pictures.iter().filter(|opened| !opened.losses.is_empty());
+        each.map(|opened| format!("picture `{}`: {}", opened.name, opened.losses.join("; ")))
+            .collect()
+    }
+
     /// What there is to say of the pictures.
     pub fn image_reports(&self) -> Vec<ImageReport> {
         let each = self
@@ -217,6 +230,28 @@ impl PreparedRequest {
             });
         each.collect()
     }
+}
+
+/// Decodes a request's pictures, within what memory there is.
+fn open_pictures(
+    settings: &Settings,
+    request: &Request,
+    memory_limit: Option<MemoryLimit>,
+) -> Result<Vec<Opened>, RequestError> {
+    let mut opened = Vec::with_capacity(request.pictures.len());
+    let mut decode = settings.decode;
+    if let Some(limit) = memory_limit {
+        let bytes = &mut decode.limits.max_memory_bytes;
+        *bytes = (*bytes).min((limit.bytes as u64).max(SMALL_PICTURES));
+    }
+    for input in &request.pictures {
+        let next = pictures::open(input, &decode, settings.pixel_cap)?;
+        // Each picture is kept beside those that are decoded after it.
+        let bytes = &mut decode.limits.max_memory_bytes;
+        *bytes = bytes.saturating_sub(next.picture.byte_len() as u64);
+        opened.push(next);
+    }
+    Ok(opened)
 }
 
 fn widths(program: &Program) -> Vec<usize> {

@@ -1,0 +1,85 @@
+//! Reading a tokenizer's files: only regular ones, only so large, and never a Git LFS pointer in place of one.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::error::TokenizerError;
+
+/// The largest file that is read. The largest tokenizers known have some 40 MB.
+pub const MAX_BYTES: u64 = 256 << 20;
+
+/// How every Git LFS pointer begins (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// The bytes of a file; `None` when there is none.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, TokenizerError> {
+    let unreadable = |source| TokenizerError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    // Asked before the file is opened: to open a pipe waits for its other end.
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if !metadata.is_file() {
+        return Err(TokenizerError::NotAFile {
+            path: path.to_owned(),
+            kind: if metadata.is_dir() {
+                "a folder"
+            } else {
+                "a pipe or a device"
+            },
+        });
+    }
+    let too_large = |bytes| TokenizerError::TooLarge {
+        path: path.to_owned(),
+        bytes,
+        limit: MAX_BYTES,
+    };
+    if metadata.len() > MAX_BYTES {
+        return Err(too_large(metadata.len()));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(too_large(bytes.len() as u64));
+    }
+    if bytes.starts_with(LFS_POINTER) {
+        return Err(TokenizerError::LfsPointer {
+            path: path.to_owned(),
+        });
+    }
+    Ok(Some(bytes))
+}
+
+/// A JSON file that may be absent. One that is not JSON is a note; one that is no file at all, or a pointer, is an
+/// error: what it should say is known to be elsewhere.
+pub fn read_json(path: &Path, notes: &mut Vec<String>) -> Result<Option<Value>, TokenizerError> {
+    let bytes = match read(path) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
+        Err(error @ TokenizerError::Unreadable { .. }) => {
+            notes.push(error.to_string());
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => {
+            notes.push(format!(
+                "`{}` is not valid JSON and is ignored: {error}",
+                path.display()
+            ));
+            Ok(None)
+        }
+    }
+}

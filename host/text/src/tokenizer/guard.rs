@@ -1,0 +1,169 @@
+//! Bounds on what a file can make the library do: `tokenizer.json` comes with a model, and can ask for anything.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use serde_json::Value;
+
+use super::normaliser::{self, TooLarge};
+
+/// Steps in each part of the file; known files have fewer than ten.
+const MAX_STEPS: usize = 64;
+/// Special tokens that are put around a text.
+const MAX_AROUND: usize = 1024;
+/// How much longer the decoder may make the tokens it is given.
+const MAX_DECODED: f64 = 64.0;
+/// The longest token; known ones have some hundred bytes.
+const MAX_TOKEN: usize = 1 << 16;
+/// The longest word that WordPiece looks at, which takes it the square of that; the usual bound is 100.
+const MAX_WORD: u64 = 10_000;
+
+/// Runs the library on so many bytes of text; a panic in it is an error, in words.
+pub fn guarded<T>(bytes: usize, work: impl FnOnce() -> T) -> Result<T, String> {
+    normaliser::begin(bytes);
+    // The library is only read, or thrown away when it fails to be made.
+    std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| words(payload.as_ref()))
+}
+
+fn words(payload: &(dyn Any + Send)) -> String {
+    if payload.is::<TooLarge>() {
+        return format!(
+            "its normaliser makes it more than {} times as long, and {} MiB",
+            normaliser::EACH,
+            normaliser::FREE_BYTES >> 20
+        );
+    }
+    let said = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied());
+    match said {
+        Some(said) => {
+            let said: String = said.chars().take(200).collect();
+            format!("the tokenizer library gave up on it ({said})")
+        }
+        None => "the tokenizer library gave up on it".to_owned(),
+    }
+}
+
+/// What no tokenizer needs, in words.
+pub fn excess(file: &Value) -> Option<String> {
+    for part in ["normalizer", "pre_tokenizer", "post_processor", "decoder"] {
+        let steps = steps(&file[part]);
+        if steps > MAX_STEPS {
+            return Some(format!("its `{part}` has {steps} steps, more than {MAX_STEPS}"));
+        }
+    }
+    around(&file["post_processor"])
+        .or_else(|| {
+            let growth = decoded(&file["decoder"]);
+            (growth > MAX_DECODED).then(|| {
+                format!("its `decoder` can make text {growth:.0} times as long, more than {MAX_DECODED:.0}")
+            })
+        })
+        .or_else(|| {
+            let vocabulary = &file["model"]["vocab"];
+            let longest = match vocabulary {
+                Value::Object(table) => table.keys().map(String::len).max(),
+                Value::Array(list) => list
+                    .iter()
+                    .filter_map(|entry| entry[0].as_str())
+                    .map(str::len)
+                    .max(),
+                _ => None,
+            };
+            longest.filter(|longest| *longest > MAX_TOKEN).map(|longest| {
+                format!("its vocabulary has a token of {longest} bytes, more than {MAX_TOKEN}")
+            })
+        })
+        .or_else(|| {
+            let longest = file["model"]["max_input_chars_per_word"].as_u64();
+            longest
+                .filter(|longest| *longest > MAX_WORD)
+                .map(|longest| format!("its words may have {longest} characters, more than {MAX_WORD}"))
+        })
+}
+
+/// The keys under which parts hold others.
+const PARTS: [&str; 4] = ["normalizers", "pretokenizers", "processors", "decoders"];
+
+fn parts(value: &Value) -> impl Iterator<Item = &Value> {
+    PARTS.iter().filter_map(|key| value[*key].as_array()).flatten()
+}
+
+fn steps(value: &Value) -> usize {
+    1 + parts(value).map(steps).sum::<usize>()
+}
+
+/// A template that repeats the text, or puts very many tokens around it.
+fn around(value: &Value) -> Option<String> {
+    let mut tokens = 0;
+    for template in ["single", "pair"] {
+        let pieces = value[template].as_array().map_or(&[][..], Vec::as_slice);
+        let is_text = |piece: &&Value| {
+            piece["Sequence"].is_object() || piece.as_str().is_some_and(|p| p.starts_with('$'))
+        };
+        let texts = pieces.iter().filter(is_text).count();
+        if texts > 2 {
+            return Some(format!("its `post_processor` repeats a text {texts} times"));
+        }
+        tokens += pieces.len();
+    }
+    if let Some(special) = value["special_tokens"].as_object() {
+        let ids = special.values().filter_map(|token| token["ids"].as_array());
+        tokens += ids.map(Vec::len).sum::<usize>();
+    }
+    if tokens > MAX_AROUND {
+        return Some(format!(
+            "its `post_processor` puts {tokens} tokens around a text, more than {MAX_AROUND}"
+        ));
+    }
+    parts(value).find_map(around)
+}
+
+/// How many times as long a decoder can make text, each replacement taken at its worst.
+fn decoded(value: &Value) -> f64 {
+    let own = match value["content"].as_str().filter(|_| value["type"] == "Replace") {
+        Some(content) => {
+            let length = content.len() as f64;
+            match value["pattern"]["String"].as_str().map(str::len) {
+                Some(pattern) if pattern > 0 => (length / pattern as f64).max(1.0),
+                _ => length + 1.0,
+            }
+        }
+        None => 1.0,
+    };
+    parts(value).map(decoded).fold(own, |all, part| all * part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_panic_is_told_and_not_passed_on() {
+        let told = guarded(0, || -> () { panic!("the regex is {}", "bad") }).unwrap_err();
+        assert!(told.contains("the regex is bad"), "{told}");
+        assert_eq!(guarded(0, || 1), Ok(1));
+    }
+
+    #[test]
+    fn growth_is_refused_and_what_tokenizers_do_is_not() {
+        let replace =
+            |content: &str| json!({"type": "Replace", "pattern": {"String": "i"}, "content": content});
+        let decoder = |count: usize| json!({"decoder": {"decoders": vec![replace("ii"); count]}});
+        assert_eq!(excess(&decoder(6)), None);
+        assert!(excess(&decoder(7)).unwrap().contains("128 times"));
+        let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+        let template =
+            |count: usize| json!({"post_processor": {"processors": [{"single": vec![text.clone(); count]}]}});
+        assert_eq!(excess(&template(2)), None);
+        assert!(excess(&template(3)).unwrap().contains("3 times"));
+        let deep =
+            json!({"normalizer": {"normalizers": vec![json!({"normalizers": vec![replace("a"); 30]}); 3]}});
+        assert!(excess(&deep).unwrap().contains("94 steps"));
+        assert!(excess(&json!({"model": {"vocab": {"x".repeat(70_000): 0}}})).is_some());
+        assert!(excess(&json!({"model": {"max_input_chars_per_word": 1_000_000}})).is_some());
+    }
+}

@@ -58,6 +58,8 @@ pub struct Model {
 pub struct OpenOptions {
     /// A template that goes before all others: its text.
     pub template: Option<String>,
+    /// Variables for the template, besides the manifest's and before them.
+    pub template_variables: serde_json::Map<String, serde_json::Value>,
     /// Bytes that may be used, in place of the default share.
     pub memory_limit: Option<usize>,
 }
@@ -86,6 +88,8 @@ impl Model {
         let checkpoint = Checkpoint::open(&folder, &NameRules::new(rename, ignore)?)?;
         let candidates = candidates(manifest, &path, options.template)?;
         let settings = Settings::new(manifest, folder.config());
+        let mut variables = manifest.prompt.variables.clone();
+        variables.extend(options.template_variables);
         let adapter_files = |choice: &PluginChoice| files(&folder, choice);
         let processor_files = adapter_files(manifest.adapter.as_ref().unwrap_or(&manifest.plugin))?;
         let network_files = adapter_files(&manifest.plugin)?;
@@ -107,7 +111,7 @@ impl Model {
             network,
             processor_files,
             network_files,
-            services: Rc::new(ModelServices::new(tokenizer, checkpoint, candidates)),
+            services: Rc::new(ModelServices::new(tokenizer, checkpoint, candidates, variables)),
             weights: None,
             on_engine: false,
             memory,
@@ -234,6 +238,12 @@ impl Model {
     pub(crate) fn output_rules(&self, plan: &Plan, stop: &[String]) -> OutputRules {
         let mut rules = self.settings.output.clone();
         rules.stop.extend_from_slice(stop);
+        if rules.reasoning.is_none()
+            && let Some((markers, from)) = self.services.reasoning_markers()
+        {
+            (rules.reasoning, rules.reasoning_from) = (Some(markers), Some(from));
+            rules.trim_reasoning = true;
+        }
         let opened = rules
             .reasoning
             .as_ref()
@@ -243,15 +253,15 @@ impl Model {
     }
 
     /// The tokens that close reasoning.
-    pub(crate) fn thinking_end(&self) -> Result<Vec<u32>, EngineError> {
-        match &self.settings.output.reasoning {
+    pub(crate) fn thinking_end(&self, rules: &OutputRules) -> Result<Vec<u32>, EngineError> {
+        match &rules.reasoning {
             Some(markers) => Ok(self.services.tokenizer().encode(&markers.end, false)?),
             None => Ok(Vec::new()),
         }
     }
 
-    /// What the user should know of the model's files.
-    pub(crate) fn notes(&self) -> Vec<String> {
+    /// What the user should know of the model's files, and of what the template of the last prompt was given.
+    pub fn notes(&self) -> Vec<String> {
         let tokenizer = self.services.tokenizer();
         let unknown = self
             .settings
@@ -260,6 +270,10 @@ impl Model {
             .filter(|token| tokenizer.token_id(token).is_none());
         let unknown =
             unknown.map(|token| format!("the manifest's stop token `{token}` is not in the tokenizer"));
+        let unread = self.services.unread_variables();
+        let unread = unread.into_iter().map(|name| {
+            format!("the chat template never reads the variable `{name}`, which was given to it")
+        });
         let checkpoint = self.services.checkpoint().notes().iter().cloned();
         tokenizer
             .notes()
@@ -267,6 +281,7 @@ impl Model {
             .cloned()
             .chain(checkpoint)
             .chain(unknown)
+            .chain(unread)
             .collect()
     }
 

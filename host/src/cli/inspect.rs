@@ -66,6 +66,7 @@ struct Inspection {
     images: Vec<ImageReport>,
     weights: WeightsReport,
     memory: MemoryInspection,
+    notes: Vec<String>,
 }
 
 /// What it would take, what it may take, and whether that fits.
@@ -110,6 +111,7 @@ impl Inspect {
             images: prepared.image_reports(),
             weights: model.checkpoint().summary().into(),
             memory: MemoryInspection::new(prepared.estimate, model.memory_limit()),
+            notes: model.notes(),
         };
         match self.json {
             true => output::print_json(&inspection),
@@ -157,6 +159,9 @@ fn text(inspection: &Inspection, max_tokens: usize) -> String {
         );
     }
     let prompt = &inspection.prompt;
+    for note in &inspection.notes {
+        lines.add("note", note);
+    }
     lines.add("template", format!("from {}", prompt.template));
     lines.add(
         "prompt",

@@ -293,9 +293,10 @@ impl Run<'_> {
     ) -> Result<(Generated, Vec<u32>, Option<Instant>, Instant), EngineError> {
         let rules = self.model.output_rules(&self.prepared.plan, &self.options.stop);
         let end_tokens = self.model.end_tokens(&self.prepared.plan);
+        let thinking_end = self.model.thinking_end(&rules)?;
         let stream = OutputStream::new(self.model.tokenizer(), rules, end_tokens);
         let mut answer = Answer::new(stream, sink);
-        let mut budget = ThinkingBudget::new(self.options.thinking_budget, self.model.thinking_end()?);
+        let mut budget = ThinkingBudget::new(self.options.thinking_budget, thinking_end);
         let mut history = self.prepared.prompt.ids().to_vec();
         let room = self
             .model

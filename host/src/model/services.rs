@@ -1,12 +1,16 @@
 //! What plugin instances ask of a model: its tokenizer, its template, its weights.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use monocle_tensor::stored::Weight;
 use monocle_text::template::{Candidates, choose_template};
-use monocle_text::{ChatTemplate, Conversation, RenderOptions, Tokenizer};
+use monocle_text::{
+    ChatTemplate, Conversation, MarkersFrom, ReasoningMarkers, RenderOptions, Tokenizer, find_markers,
+};
 use monocle_weights::Checkpoint;
+use serde_json::{Map, Value};
 
 use crate::plugin::contract::{Content, Message, Part};
 use crate::plugin::services::{Role, Services};
@@ -16,16 +20,25 @@ pub struct ModelServices {
     tokenizer: Arc<Tokenizer>,
     checkpoint: Checkpoint,
     candidates: Candidates,
-    template: RefCell<Option<ChatTemplate>>,
+    variables: Map<String, Value>,
+    /// The template in force, and the plugin's own that was on offer when it was chosen.
+    template: RefCell<Option<(Option<String>, Rc<ChatTemplate>)>>,
 }
 
 impl ModelServices {
-    /// `candidates` are the templates on offer; the plugin may add one of its own.
-    pub fn new(tokenizer: Arc<Tokenizer>, checkpoint: Checkpoint, candidates: Candidates) -> Self {
+    /// `candidates` are the templates on offer; the plugin may add one of its own. `variables` are what templates are given besides the
+    /// conversation.
+    pub fn new(
+        tokenizer: Arc<Tokenizer>,
+        checkpoint: Checkpoint,
+        candidates: Candidates,
+        variables: Map<String, Value>,
+    ) -> Self {
         Self {
             tokenizer,
             checkpoint,
             candidates,
+            variables,
             template: RefCell::new(None),
         }
     }
@@ -45,7 +58,45 @@ impl ModelServices {
         self.template
             .borrow()
             .as_ref()
-            .map(|template| template.source().to_string())
+            .map(|(_, template)| template.source().to_string())
+    }
+
+    /// The markers of reasoning that the template or the tokenizer has.
+    pub fn reasoning_markers(&self) -> Option<(ReasoningMarkers, MarkersFrom)> {
+        let template = self.template.borrow();
+        let text = template.as_ref().map(|(_, template)| template.text());
+        find_markers(text, |token| self.tokenizer.token_id(token).is_some())
+    }
+
+    /// Variables that the template in force was given and never reads.
+    pub fn unread_variables(&self) -> Vec<&str> {
+        let template = self.template.borrow();
+        let reads = |name: &str| {
+            template
+                .as_ref()
+                .is_some_and(|(_, template)| template.reads(name))
+        };
+        self.variables
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !reads(name))
+            .collect()
+    }
+
+    /// The template in force when the plugin offers this one. It is compiled once, and what it takes is asked once.
+    fn template(&self, fallback: Option<&str>) -> Result<Rc<ChatTemplate>, String> {
+        if let Some((offered, template)) = self.template.borrow().as_ref()
+            && offered.as_deref() == fallback
+        {
+            return Ok(Rc::clone(template));
+        }
+        let candidates = Candidates {
+            plugin: fallback.map(str::to_owned),
+            ..self.candidates.clone()
+        };
+        let template = Rc::new(choose_template(candidates).map_err(|error| error.to_string())?);
+        *self.template.borrow_mut() = Some((fallback.map(str::to_owned), Rc::clone(&template)));
+        Ok(template)
     }
 }
 
@@ -65,18 +116,14 @@ impl Services for ModelServices {
     }
 
     fn render(&self, messages: &[Message], fallback: Option<&str>) -> Result<String, String> {
-        let candidates = Candidates {
-            plugin: fallback.map(str::to_owned),
-            ..self.candidates.clone()
-        };
-        let template = choose_template(candidates).map_err(|error| error.to_string())?;
         let options = RenderOptions {
             add_generation_prompt: true,
+            variables: self.variables.clone(),
             ..RenderOptions::default()
         };
-        let rendered = template.render(&conversation(messages), self.tokenizer.special_tokens(), &options);
-        *self.template.borrow_mut() = Some(template);
-        rendered.map_err(|error| error.to_string())
+        self.template(fallback)?
+            .render(&conversation(messages), self.tokenizer.special_tokens(), &options)
+            .map_err(|error| error.to_string())
     }
 
     fn has_weight(&self, name: &str) -> bool {

@@ -113,7 +113,8 @@ impl Checks<'_> {
         };
         let absent = |part: &Option<Expr<'_>>| if part.is_none() { "none" } else { "" };
         // An item may be asked for right behind it.
-        self.insert(span.start_offset, false, "((");
+        let start = span.start_offset.min(leftmost(&slice.expr));
+        self.insert(start, false, "((");
         self.replace(open, format!(")|{SLICE}({}", absent(&slice.start)));
         self.optional(slice.start.as_ref())?;
         self.replace(first, format!(",{}", absent(&slice.stop)));
@@ -299,6 +300,19 @@ impl Checks<'_> {
     }
 }
 
+/// Where an expression begins. The engine has what follows a first item or attribute begin there.
+fn leftmost(expression: &Expr<'_>) -> u32 {
+    let inner = match expression {
+        Expr::Slice(slice) => Some(&slice.expr),
+        Expr::GetItem(get) => Some(&get.expr),
+        Expr::GetAttr(get) => Some(&get.expr),
+        Expr::Call(call) => Some(&call.expr),
+        _ => None,
+    };
+    let own = expression.span().start_offset;
+    inner.map_or(own, |inner| own.min(leftmost(inner)))
+}
+
 fn is_number(expression: &Expr<'_>) -> bool {
     matches!(expression, Expr::Const(constant) if constant.value.is_number())
 }
@@ -333,6 +347,10 @@ mod tests {
             (
                 "{{ (a ~ b)[c + 1 : d[0] : (2)].e }}",
                 "{{ ((((a ~ b)|__check))|__slice((c + 1)|__check , d[0] , (2))).e }}",
+            ),
+            (
+                "{{ a.b[::-1][0][::-1] }}",
+                "{{ ((((a.b)|__slice(none,none,-1))[0])|__slice(none,none,-1)) }}",
             ),
             ("{{ -a%-b }}", "{{ (-a)|__remainder(-b) }}"),
             ("{{ [1, 'x'] }}{{ [a] }}", "{{ [1, 'x'] }}{{ (([a])|__check) }}"),

@@ -449,13 +449,10 @@ fn a_refusal_is_not_the_end() {
             "hi".to_owned(),
             "picture `empty`: ",
         ),
-        (
-            good(),
-            "one more: <image>".to_owned(),
-            "2 times `<image>` for 1 pictures",
-        ),
         (good(), "word ".repeat(300_000), "the model's context holds"),
     ];
+    // What looks like a second picture's place is a word.
+    answer(&mut model, good(), "one more: <image>").unwrap();
     for (pictures, prompt, words) in refusals {
         let error = answer(&mut model, pictures, &prompt).unwrap_err();
         assert!(error.contains(words), "`{words}` is not in: {error}");

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use monocle_manifest::Manifest;
 use monocle_runtime::engines::{EngineName, EngineOptions};
-use monocle_runtime::model::Model;
 use monocle_runtime::model::error::ModelError;
 use monocle_runtime::model::locate::{Declaration, Places};
+use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::plugin::folders::PluginFolders;
 use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
 use monocle_tensor::backend::Backend;
@@ -88,7 +88,7 @@ pub fn open_folder_with(folder: &Path, engine: Box<dyn Backend>, options: Schedu
     let declaration = places
         .find(&folder.display().to_string(), &mut |_| {})
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let model = Model::open(&places, &declaration, None, &mut |_| {})
+    let model = Model::open(&places, &declaration, OpenOptions::default(), &mut |_| {})
         .unwrap_or_else(|error| panic!("{}: {error}", declaration.declared_by));
     Scheduler::new(Arc::new(model), engine, options)
 }
@@ -143,7 +143,7 @@ fn try_open_in(
         declared_by: "test.toml".to_owned(),
     };
     let places = places_with(plugins);
-    let model = Model::open(&places, &declaration, None, &mut |_| {})?;
+    let model = Model::open(&places, &declaration, OpenOptions::default(), &mut |_| {})?;
     Ok(Scheduler::new(Arc::new(model), engine, options))
 }
 

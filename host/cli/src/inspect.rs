@@ -67,6 +67,7 @@ struct Inspection {
     images: Vec<ImageReport>,
     weights: WeightsReport,
     memory: MemoryInspection,
+    notes: Vec<String>,
 }
 
 /// What it would take, what it may take, and whether that fits.
@@ -106,6 +107,7 @@ impl Inspect {
             images: prepared.image_reports(),
             weights: model.checkpoint().summary().into(),
             memory: MemoryInspection::new(prepared.estimate, scheduler.memory_limit()),
+            notes: model.notes().into_iter().chain(prepared.notes()).collect(),
         };
         match self.json {
             true => output::print_json(&inspection),
@@ -153,6 +155,9 @@ fn text(inspection: &Inspection, max_tokens: usize) -> String {
         );
     }
     let prompt = &inspection.prompt;
+    for note in &inspection.notes {
+        lines.add("note", note);
+    }
     lines.add("template", format!("from {}", prompt.template));
     lines.add(
         "prompt",

@@ -8,13 +8,13 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use monocle_image::{FilePage, ImageError};
 use monocle_runtime::engines::{self, EngineName, EngineOptions};
-use monocle_runtime::model::Model;
 use monocle_runtime::model::locate::Places;
+use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
 use monocle_tensor::backend::Backend;
-use monocle_text::template::read_template_argument;
+use monocle_text::template::{FIXED_VARIABLES, read_template_argument};
 
 use super::Misuse;
 use super::output;
@@ -43,6 +43,10 @@ pub struct RequestArguments {
     /// A chat template in place of the model's own: a .jinja file, or the template itself
     #[arg(long)]
     pub template: Option<String>,
+
+    /// A variable for the chat template, like `enable_thinking=false`: JSON where it is some, else text (may be given several times)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = template_variable)]
+    pub template_var: Vec<(String, serde_json::Value)>,
 
     /// The most tokens of the answer [default: the manifest's, else 512]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
@@ -105,9 +109,13 @@ impl RequestArguments {
         };
         let places = Places::from_env();
         let mut bar = DownloadBar::new(quiet);
+        let options = OpenOptions {
+            template,
+            template_variables: self.template_var.iter().cloned().collect(),
+        };
         let declaration = places.find(&self.model, &mut |progress| bar.update(progress));
         let opened = declaration.and_then(|declaration| {
-            Model::open(&places, &declaration, template, &mut |progress| {
+            Model::open(&places, &declaration, options, &mut |progress| {
                 bar.update(progress)
             })
         });
@@ -178,6 +186,26 @@ impl RequestArguments {
         let started = engine.start(options);
         started.map_err(|error| Misuse(error.to_string()))
     }
+}
+
+/// A name and a value: `enable_thinking=false`.
+fn template_variable(argument: &str) -> Result<(String, serde_json::Value), String> {
+    let expected = "expected a name and a value, like `enable_thinking=false`";
+    let (name, value) = argument.split_once('=').ok_or(expected)?;
+    let letter = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || !name.chars().all(letter)
+    {
+        return Err(format!(
+            "{expected}; names are letters, digits and `_`, found {name:?}"
+        ));
+    }
+    if FIXED_VARIABLES.contains(&name) {
+        return Err(format!(
+            "`{name}` is what Monocle itself gives to templates; choose another name"
+        ));
+    }
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.to_owned(), value))
 }
 
 /// A prompt from standard input, without white space around it.

@@ -42,12 +42,21 @@ pub struct Model {
     services: Arc<ModelServices>,
 }
 
+/// What a caller may ask for besides the model.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// A template that goes before all others: its text.
+    pub template: Option<String>,
+    /// Variables for the template, besides the manifest's and before them.
+    pub template_variables: serde_json::Map<String, serde_json::Value>,
+}
+
 impl Model {
-    /// Opens a model: everything is read and checked, no weight is on an engine. `template` goes before all others: its text.
+    /// Opens a model: everything is read and checked, no weight is on an engine.
     pub fn open(
         places: &Places,
         declaration: &Declaration,
-        template: Option<String>,
+        options: OpenOptions,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self, ModelError> {
         let manifest = &declaration.manifest;
@@ -65,8 +74,10 @@ impl Model {
             .map(|(pattern, new)| (pattern.0.as_str(), new.as_str()));
         let ignore = manifest.weights.ignore.iter().map(|pattern| pattern.0.as_str());
         let checkpoint = Checkpoint::open(&folder, &NameRules::new(rename, ignore)?)?;
-        let candidates = candidates(manifest, &path, template)?;
+        let candidates = candidates(manifest, &path, options.template)?;
         let settings = Settings::new(manifest, folder.config());
+        let mut variables = manifest.prompt.variables.clone();
+        variables.extend(options.template_variables);
         let adapter_files = |choice: &PluginChoice| files(&folder, choice);
         let processor_files = adapter_files(manifest.adapter.as_ref().unwrap_or(&manifest.plugin))?;
         let network_files = adapter_files(&manifest.plugin)?;
@@ -82,7 +93,7 @@ impl Model {
             network,
             processor_files,
             network_files,
-            services: Arc::new(ModelServices::new(tokenizer, checkpoint, candidates)),
+            services: Arc::new(ModelServices::new(tokenizer, checkpoint, candidates, variables)),
         })
     }
 
@@ -146,9 +157,20 @@ impl Model {
     }
 
     /// The output filter's rules for one request.
-    pub(crate) fn output_rules(&self, plan: &Plan, stop: &[String]) -> OutputRules {
+    pub(crate) fn output_rules(
+        &self,
+        plan: &Plan,
+        stop: &[String],
+        services: &RequestServices,
+    ) -> OutputRules {
         let mut rules = self.settings.output.clone();
         rules.stop.extend_from_slice(stop);
+        if rules.reasoning.is_none()
+            && let Some((markers, from)) = services.reasoning_markers()
+        {
+            (rules.reasoning, rules.reasoning_from) = (Some(markers), Some(from));
+            rules.trim_reasoning = true;
+        }
         let opened = rules
             .reasoning
             .as_ref()
@@ -158,15 +180,15 @@ impl Model {
     }
 
     /// The tokens that close reasoning.
-    pub(crate) fn thinking_end(&self) -> Result<Vec<u32>, TokenizerError> {
-        match &self.settings.output.reasoning {
+    pub(crate) fn thinking_end(&self, rules: &OutputRules) -> Result<Vec<u32>, TokenizerError> {
+        match &rules.reasoning {
             Some(markers) => self.services.tokenizer().encode(&markers.end, false),
             None => Ok(Vec::new()),
         }
     }
 
     /// What the user should know of the model's files.
-    pub(crate) fn notes(&self) -> Vec<String> {
+    pub fn notes(&self) -> Vec<String> {
         let tokenizer = self.services.tokenizer();
         let unknown = self
             .settings

@@ -91,9 +91,9 @@ impl Session {
         options: GenerateOptions,
         started: Instant,
     ) -> Result<Self, RequestError> {
-        let end = model.thinking_end()?;
+        let rules = model.output_rules(&prepared.plan, &options.stop, &prepared.services);
+        let end = model.thinking_end(&rules)?;
         let choice = TokenChoice::new(options.sampling.clone(), options.thinking_budget, end)?;
-        let rules = model.output_rules(&prepared.plan, &options.stop);
         let stream = OutputStream::new(model.tokenizer(), rules, model.end_tokens(&prepared.plan));
         let tokens = prepared.prompt.ids().to_vec();
         let context = model.settings.context.unwrap_or(usize::MAX);
@@ -271,7 +271,7 @@ impl Session {
         timings.decode_tokens_per_s = rate(output.tokens.saturating_sub(1), timings.decode);
 
         let mut notes = model.notes();
-        notes.extend(self.prepared.picture_losses());
+        notes.extend(self.prepared.notes());
         if output.text.trim().is_empty() {
             notes.push(format!("the answer is empty: {}", describe(&output.finish)));
         }

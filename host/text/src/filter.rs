@@ -8,16 +8,32 @@ use serde::{Deserialize, Serialize};
 /// What to look for in a model's text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutputRules {
-    /// Strings that end the answer; they are not shown, nor is anything after them.
+    /// Strings that end the answer; they are not shown, nor is anything after them. In the reasoning they are words like others.
     pub stop: Vec<String>,
     /// Strings that are taken out wherever they stand.
     pub strip: Vec<String>,
     /// The markers of reasoning, if the model reasons.
     pub reasoning: Option<ReasoningMarkers>,
+    /// Who said that these are the markers.
+    pub reasoning_from: Option<MarkersFrom>,
     /// The prompt's end has opened the reasoning already (see [`ReasoningMarkers::opened_by`]).
     pub reasoning_opened: bool,
     /// Leave out white space before the first character of the answer and of the reasoning.
     pub trim_start: bool,
+    /// Leave out white space around reasoning: before its first character, and before the answer's where one follows it.
+    pub trim_reasoning: bool,
+}
+
+/// Who knows a model's markers of reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MarkersFrom {
+    /// The manifest names them.
+    Manifest,
+    /// The chat template writes or looks for them.
+    Template,
+    /// They are tokens of their own.
+    Tokenizer,
 }
 
 /// The strings between which a model reasons.
@@ -91,6 +107,11 @@ pub struct OutputFilter {
     state: ReasoningState,
     text_begun: bool,
     reasoning_begun: bool,
+    /// Whether there were words, not only white space.
+    answer_has_words: bool,
+    reasoning_has_words: bool,
+    /// Stop strings that act in the reasoning too.
+    stop_everywhere: Vec<String>,
     stopped: Option<String>,
     removed: Vec<Removed>,
 }
@@ -144,9 +165,18 @@ impl OutputFilter {
             },
             text_begun: false,
             reasoning_begun: false,
+            answer_has_words: false,
+            reasoning_has_words: false,
+            stop_everywhere: Vec::new(),
             stopped: None,
             removed: Vec::new(),
         }
+    }
+
+    /// The filter with stop strings that act in the reasoning too: special tokens, which are never words of it.
+    pub fn stopping_everywhere(mut self, stop: Vec<String>) -> Self {
+        self.stop_everywhere = stop;
+        self
     }
 
     /// Takes more text and gives what is certain. After a stop string, nothing more comes out.
@@ -246,14 +276,25 @@ impl OutputFilter {
         }
     }
 
+    /// The markers that mean something here. One that opens reasoning comes before all words, of the answer or of the reasoning that
+    /// the prompt opened; one that closes it is part of the answer once reasoning was closed.
     fn markers(&self) -> impl Iterator<Item = (Marker, &str)> {
-        let reasoning = self.rules.reasoning.iter().flat_map(|markers| {
-            [
-                (Marker::ReasoningStart, markers.start.as_str()),
-                (Marker::ReasoningEnd, markers.end.as_str()),
-            ]
+        let thinks = self.region == Region::Reasoning;
+        let opens = match self.region {
+            Region::Answer => !self.answer_has_words,
+            Region::Reasoning => !self.reasoning_has_words,
+        };
+        let closes = thinks || self.state != ReasoningState::Closed;
+        let reasoning = self.rules.reasoning.iter().flat_map(move |markers| {
+            let start = opens.then_some((Marker::ReasoningStart, markers.start.as_str()));
+            let end = closes.then_some((Marker::ReasoningEnd, markers.end.as_str()));
+            start.into_iter().chain(end)
         });
-        let stop = self.rules.stop.iter().map(|stop| (Marker::Stop, stop.as_str()));
+        let stop = match thinks {
+            true => &self.stop_everywhere,
+            false => &self.rules.stop,
+        };
+        let stop = stop.iter().map(|stop| (Marker::Stop, stop.as_str()));
         let strip = self
             .rules
             .strip
@@ -286,13 +327,30 @@ impl OutputFilter {
     }
 
     fn emit(&mut self, character: char, delta: &mut Delta) {
-        let (begun, out) = match self.region {
-            Region::Answer => (&mut self.text_begun, &mut delta.text),
-            Region::Reasoning => (&mut self.reasoning_begun, &mut delta.reasoning),
+        let closed = self.state == ReasoningState::Closed;
+        let (begun, has_words, around_reasoning, out) = match self.region {
+            Region::Answer => (
+                &mut self.text_begun,
+                &mut self.answer_has_words,
+                closed,
+                &mut delta.text,
+            ),
+            Region::Reasoning => (
+                &mut self.reasoning_begun,
+                &mut self.reasoning_has_words,
+                true,
+                &mut delta.reasoning,
+            ),
         };
-        if self.rules.trim_start && !*begun && character.is_whitespace() {
-            self.note_removed(RemovedKind::LeadingSpace, "", 1);
-            return;
+        if character.is_whitespace() {
+            let before_all = self.rules.trim_start && !*begun;
+            let before_words = self.rules.trim_reasoning && around_reasoning && !*has_words;
+            if before_all || before_words {
+                self.note_removed(RemovedKind::LeadingSpace, "", 1);
+                return;
+            }
+        } else {
+            *has_words = true;
         }
         *begun = true;
         out.push(character);
@@ -320,6 +378,7 @@ mod tests {
         };
         OutputRules {
             reasoning: Some(markers),
+            reasoning_from: Some(MarkersFrom::Manifest),
             trim_start: true,
             ..OutputRules::default()
         }
@@ -438,6 +497,53 @@ mod tests {
     }
 
     #[test]
+    fn stop_strings_act_on_the_answer_alone() {
+        let mut rules = thinking();
+        rules.stop = vec![":".into(), "</th".into()];
+        let (out, filter) = filter(rules.clone(), &["<think>he sent: a box</think>What dog: it"]);
+        assert_eq!(
+            (out.reasoning.as_str(), out.text.as_str()),
+            ("he sent: a box", "What dog")
+        );
+        assert_eq!(filter.stopped_by(), Some(":"));
+        rules.reasoning_opened = true;
+        let mut filter = OutputFilter::new(rules).stopping_everywhere(vec!["<|end|>".into()]);
+        let out = filter.push("he sent: <|end|>and more");
+        assert_eq!(
+            (out.reasoning.as_str(), filter.stopped_by()),
+            ("he sent: ", Some("<|end|>"))
+        );
+    }
+
+    #[test]
+    fn an_opening_marker_within_an_answer_is_text() {
+        let (out, answered) = filter(thinking(), &["What are<think> dog"]);
+        assert_eq!(out.text, "What are<think> dog");
+        assert_eq!(answered.reasoning_state(), ReasoningState::Absent);
+        let (out, answered) = filter(thinking(), &["<think>hm</think>\nUse <think> and </think>."]);
+        assert_eq!(
+            (out.reasoning.as_str(), out.text.as_str()),
+            ("hm", "Use <think> and </think>.")
+        );
+        assert_eq!(answered.reasoning_state(), ReasoningState::Closed);
+        // Within the reasoning too, but for its own opening where the prompt has one already.
+        let mut rules = thinking();
+        rules.reasoning_opened = true;
+        let (out, _) = filter(rules, &["\n<think>\na <think> b</think>c"]);
+        assert_eq!((out.reasoning.as_str(), out.text.as_str()), ("a <think> b", "c"));
+    }
+
+    #[test]
+    fn white_space_around_reasoning_is_trimmed_where_there_is_reasoning() {
+        let mut rules = thinking();
+        (rules.trim_start, rules.trim_reasoning) = (false, true);
+        let (out, _) = filter(rules.clone(), &["<think>\nhm\n</think>\n\nA disc."]);
+        assert_eq!((out.reasoning.as_str(), out.text.as_str()), ("hm\n", "A disc."));
+        let (out, _) = filter(rules, &[" A disc."]);
+        assert_eq!(out.text, " A disc.");
+    }
+
+    #[test]
     fn empty_rules_change_nothing() {
         let (out, filter) = filter(rules(&[""], &[""]), &[" a", "b "]);
         assert_eq!(out.text, " ab ");
@@ -453,11 +559,12 @@ mod tests {
             strip in prop::collection::vec("[ab<> ]{1,4}", 0..3),
             opened: bool,
             trim_start: bool,
+            trim_reasoning: bool,
             cuts in prop::collection::vec(1usize..5, 1..40),
         ) {
             let markers = ReasoningMarkers { start: "<a>".into(), end: "</a>".into() };
             let rules =
-                OutputRules { stop, strip, reasoning: Some(markers), reasoning_opened: opened, trim_start };
+                OutputRules { stop, strip, reasoning: Some(markers), reasoning_opened: opened, trim_start, trim_reasoning, ..OutputRules::default() };
             let (whole, whole_filter) = filter(rules.clone(), &[&text]);
             let characters: Vec<char> = text.chars().collect();
             let mut pieces = Vec::new();

@@ -8,6 +8,7 @@
 pub mod conversation;
 pub mod filter;
 pub mod flags;
+pub mod marks;
 pub mod output;
 mod request_flags;
 pub mod sample;
@@ -16,9 +17,12 @@ pub mod template;
 pub mod tokenizer;
 
 pub use conversation::{Content, Conversation, Message, Part};
-pub use filter::{Delta, OutputFilter, OutputRules, ReasoningMarkers, ReasoningState, Removed, RemovedKind};
+pub use filter::{
+    Delta, MarkersFrom, OutputFilter, OutputRules, ReasoningMarkers, ReasoningState, Removed, RemovedKind,
+};
 pub use flags::{Flag, find_flags};
-pub use output::{FinishReason, Generated, OutputStream};
+pub use marks::find_markers;
+pub use output::{FinishReason, Generated, OutputStream, ReasoningMarks};
 pub use request_flags::find_request_flags;
 pub use sample::{Sampler, SamplingError, SamplingOptions};
 pub use stream::{StreamDecoder, StreamOptions};

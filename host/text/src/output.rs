@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::filter::{Delta, OutputFilter, OutputRules, ReasoningState, Removed, RemovedKind};
+use crate::filter::{
+    Delta, MarkersFrom, OutputFilter, OutputRules, ReasoningMarkers, ReasoningState, Removed, RemovedKind,
+};
 use crate::flags::{Flag, find_flags};
 use crate::stream::{StreamDecoder, StreamOptions};
 use crate::tokenizer::{Tokenizer, TokenizerError};
@@ -45,6 +47,8 @@ pub struct Generated {
     pub reasoning: String,
     /// How far reasoning went.
     pub reasoning_state: ReasoningState,
+    /// What was looked for to tell reasoning from the answer, if anything.
+    pub reasoning_marks: Option<ReasoningMarks>,
     /// Why it stopped.
     pub finish: FinishReason,
     /// How many tokens were generated, the end token included.
@@ -57,12 +61,23 @@ pub struct Generated {
     pub flags: Vec<Flag>,
 }
 
+/// The markers of reasoning, and who knew them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReasoningMarks {
+    /// The markers.
+    #[serde(flatten)]
+    pub markers: ReasoningMarkers,
+    /// Who knew them.
+    pub from: Option<MarkersFrom>,
+}
+
 /// Decoder and filter of one answer.
 pub struct OutputStream {
     tokenizer: Arc<Tokenizer>,
     decoder: StreamDecoder,
     filter: OutputFilter,
     end_tokens: HashSet<u32>,
+    marks: Option<ReasoningMarks>,
     finish: Option<FinishReason>,
     text: String,
     reasoning: String,
@@ -95,10 +110,22 @@ impl OutputStream {
                 keep,
             },
         );
+        // A special token is never a word of the reasoning: where it stands, the model's turn is over.
+        let special = |stop: &&String| {
+            tokenizer
+                .token_id(stop)
+                .is_some_and(|id| tokenizer.is_special(id))
+        };
+        let special = rules.stop.iter().filter(special).cloned().collect();
+        let marks = rules.reasoning.clone().map(|markers| ReasoningMarks {
+            markers,
+            from: rules.reasoning_from,
+        });
         Self {
             tokenizer,
             decoder,
-            filter: OutputFilter::new(rules),
+            marks,
+            filter: OutputFilter::new(rules).stopping_everywhere(special),
             end_tokens: end_tokens.into_iter().collect(),
             finish: None,
             text: String::new(),
@@ -166,6 +193,7 @@ impl OutputStream {
             text: self.text,
             reasoning: self.reasoning,
             reasoning_state: self.filter.reasoning_state(),
+            reasoning_marks: self.marks,
             finish,
             tokens: self.tokens,
             reasoning_tokens: self.reasoning_tokens,

@@ -4,20 +4,26 @@
 //! `lstrip_blocks`, loop controls, the `generation` tag, `raise_exception`, `strftime_now`, its own `tojson`, and
 //! Python's methods on strings, lists and maps.
 
+mod content;
 mod environment;
+mod filters;
+mod globals;
 mod guard;
 mod json;
 mod python;
 mod source;
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use minijinja::{Environment, ErrorKind, Value};
 use serde_json::Map;
 
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, Message};
 use crate::tokenizer::SpecialTokens;
+use content::{Accepts, Kind};
 use environment::{RaisedByTemplate, to_value};
 
 pub use source::{
@@ -31,12 +37,19 @@ const LONGEST_PROMPT: usize = 16 << 20;
 /// The name the engine knows the template by.
 const NAME: &str = "chat_template";
 
+/// Variables that every template is given, and nobody else can give.
+pub const FIXED_VARIABLES: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
+
 /// A compiled chat template, and where it came from.
 #[derive(Debug)]
 pub struct ChatTemplate {
     source: TemplateSource,
     text: String,
     environment: Environment<'static>,
+    /// In which forms the template takes content, as far as it was asked.
+    accepts: Mutex<HashMap<Kind, Accepts>>,
+    /// Variables that it reads.
+    variables: OnceLock<HashSet<String>>,
 }
 
 /// What a template is given besides the conversation.
@@ -48,7 +61,7 @@ pub struct RenderOptions {
     pub tools: Option<Vec<serde_json::Value>>,
     /// Documents to answer from.
     pub documents: Option<Vec<serde_json::Value>>,
-    /// Further variables (`enable_thinking`, …).
+    /// Further variables (`enable_thinking`, …). Those of [`FIXED_VARIABLES`] have no effect.
     pub variables: Map<String, serde_json::Value>,
 }
 
@@ -119,6 +132,15 @@ pub enum TemplateError {
         /// The limit.
         limit: usize,
     },
+    /// The template prints a list of parts as if it were text.
+    #[error(
+        "the chat template from {origin} prints the parts of a message as a list; it takes neither text nor parts for a \
+         message like this one; give another with `--template`"
+    )]
+    PrintsParts {
+        /// Where the template came from.
+        origin: TemplateSource,
+    },
     /// A template file cannot be read.
     #[error("cannot read the chat template `{path}`: {source}")]
     Unreadable {
@@ -142,6 +164,15 @@ impl ChatTemplate {
     pub fn new(source: TemplateSource, text: impl Into<String>) -> Result<Self, TemplateError> {
         let text = text.into();
         let prepared = environment::prepare(&text);
+        if let Err(guard::TooNested { line, reason }) = guard::check_nesting(&prepared) {
+            let code = code_of(&text, line);
+            return Err(TemplateError::Syntax {
+                origin: source,
+                line,
+                code,
+                reason,
+            });
+        }
         let mut environment = environment::new(guard::fuel(&prepared, FUEL));
         let compiled =
             guard::with_checks(&prepared).and_then(|text| environment.add_template_owned(NAME, text));
@@ -167,6 +198,8 @@ impl ChatTemplate {
             source,
             text,
             environment,
+            accepts: Mutex::default(),
+            variables: OnceLock::new(),
         })
     }
 
@@ -180,25 +213,86 @@ impl ChatTemplate {
         &self.text
     }
 
-    /// The prompt of a conversation.
+    /// Whether the template ever reads a variable of this name.
+    pub fn reads(&self, variable: &str) -> bool {
+        let variables = self.variables.get_or_init(|| {
+            let template = self.environment.get_template(NAME);
+            template.map_or_else(
+                |_| HashSet::new(),
+                |template| template.undeclared_variables(false),
+            )
+        });
+        variables.contains(variable)
+    }
+
+    /// The prompt of a conversation. Each message's content is handed over in a form that the template takes: a list of parts where it
+    /// takes them, else one string. A string has no place for pictures; who wants them in it writes marks of the model's own into the text.
     pub fn render(
         &self,
         conversation: &Conversation,
         special: &SpecialTokens,
         options: &RenderOptions,
     ) -> Result<String, TemplateError> {
-        let messages = serde_json::to_value(conversation).map_err(|error| TemplateError::Render {
-            origin: self.source.clone(),
-            line: 1,
-            code: String::new(),
-            reason: error.to_string(),
-        })?;
+        let fit = |message: &Message| Message {
+            content: self
+                .accepts(content::kind(message), special, options)
+                .fit(&message.content),
+            ..message.clone()
+        };
+        let fitted = Conversation {
+            messages: conversation.messages.iter().map(fit).collect(),
+        };
+        self.render_as_given(&fitted, special, options)
+    }
+
+    /// In which forms the template takes the content of such a message. Asked once.
+    fn accepts(&self, kind: Kind, special: &SpecialTokens, options: &RenderOptions) -> Accepts {
+        let known = |kind: &Kind| {
+            let accepts = self.accepts.lock().unwrap_or_else(PoisonError::into_inner);
+            accepts.get(kind).copied()
+        };
+        if let Some(accepts) = known(&kind) {
+            return accepts;
+        }
+        let user = match kind.0.as_str() {
+            "user" => Accepts::default(),
+            _ => self.accepts(("user".to_owned(), false), special, options),
+        };
+        let takes = |parts: bool| {
+            for probe in content::probes(&kind, parts, user) {
+                match self.render_as_given(&probe, special, options) {
+                    Ok(prompt) if prompt.contains(content::PROBE) => return true,
+                    // What took all its time once would do so again.
+                    Err(TemplateError::OutOfSteps { .. } | TemplateError::TooLarge { .. }) => return false,
+                    _ => {}
+                }
+            }
+            false
+        };
+        let accepts = Accepts {
+            text: takes(false),
+            parts: takes(true),
+        };
+        let mut all = self.accepts.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(kind, accepts);
+        accepts
+    }
+
+    fn render_as_given(
+        &self,
+        conversation: &Conversation,
+        special: &SpecialTokens,
+        options: &RenderOptions,
+    ) -> Result<String, TemplateError> {
         let list = |list: &Option<Vec<serde_json::Value>>| match list {
             Some(list) => list.iter().map(to_value).collect(),
             None => Value::from(()),
         };
         let fixed = [
-            ("messages".to_owned(), to_value(&messages)),
+            (
+                "messages".to_owned(),
+                conversation.messages.iter().map(content::message_value).collect(),
+            ),
             ("tools".to_owned(), list(&options.tools)),
             ("documents".to_owned(), list(&options.documents)),
             (
@@ -225,11 +319,13 @@ impl ChatTemplate {
         // an error of the template like any other.
         let run = std::panic::AssertUnwindSafe(|| {
             guard::start();
+            content::start();
             let template = self.environment.get_template(NAME)?;
             template.render_captured_to(variables, &mut output).map(drop)
         });
         let origin = self.source.clone();
         match std::panic::catch_unwind(run) {
+            Ok(Ok(())) if content::was_printed() => Err(TemplateError::PrintsParts { origin }),
             Ok(Ok(())) => Ok(String::from_utf8_lossy(&output.bytes).into_owned()),
             Ok(Err(_)) if output.full => Err(TemplateError::TooLong {
                 origin,
@@ -398,6 +494,31 @@ mod tests {
             "{{ '%2000000000d'|format(1) }}".to_owned(),
             "{{ '{:2000000000}'.format(1) }}".to_owned(),
             format!("{{% set x = [{}] %}}", "'a' * 16000000, ".repeat(40)),
+            "{{ 'a'|center(2000000000) }}".to_owned(),
+            "{{ 'a'.center(2000000000) }}".to_owned(),
+            "{{ 'a'.ljust(2000000000) }}{{ 'a'.rjust(2000000000) }}".to_owned(),
+            "{{ 'a'.zfill(2000000000) }}".to_owned(),
+            "{{ 'a\t'.expandtabs(2000000000) }}".to_owned(),
+            "{{ '%2000000000d' % 1 }}".to_owned(),
+            "{{ '%*d' % (2000000000, 1) }}".to_owned(),
+            "{{ '%.*f' % (2000000000, 1) }}".to_owned(),
+            "{{ '%.2000000000d' % 1 }}".to_owned(),
+            "{{ 'a,b'.split(',') * 9999999 }}".to_owned(),
+            looped("'aa'", "{% set ns.x = '%s%s' % (ns.x, ns.x) %}"),
+            looped("'aa'", "{% set ns.x = ns.x.join([ns.x, ns.x, ns.x]) %}"),
+            looped("'aa'", "{% set ns.x = ns.x|wordwrap(1, wrapstring=ns.x) %}"),
+            looped("'aa'", "{% set ns.x = ns.x|indent(ns.x, true) %}"),
+            "{{ ('a,' * 8000000).rsplit(',') }}".to_owned(),
+            "{{ ('a ' * 8000000).split() }}".to_owned(),
+            "{{ ('a\n' * 8000000).splitlines() }}".to_owned(),
+            "{{ (1, 2, 3)|tojson(separators=('x' * 16000000, ':')) }}".to_owned(),
+            "{{ [[[1, 2]]]|tojson(indent='x' * 5000000) }}".to_owned(),
+            "{{ [1]|tojson(indent=2000000000) }}".to_owned(),
+            "{{ [1]|slice(2000000000) }}".to_owned(),
+            "{{ [1]|batch(2000000000, 0) }}".to_owned(),
+            "{{ dict.fromkeys(range(99999), 'x' * 16000000) }}".to_owned(),
+            "{% set c = joiner('x' * 16000000) %}{% for i in range(9999) %}{% set x = c() ~ c() %}{% endfor %}"
+                .to_owned(),
         ];
         for template in templates {
             let error = render(&template).unwrap_err();
@@ -418,6 +539,68 @@ mod tests {
             "a".repeat(500_000)
         );
         assert!(matches!(render(&capture), Err(TemplateError::OutOfSteps { .. })));
+    }
+
+    #[test]
+    fn the_guards_own_filters_give_nothing_away() {
+        for template in [
+            "{{ 'aaaa'|__replace('a', 'b') }}",
+            "{{ ['a']|__join('b') }}",
+            "{{ '%9d'|__format(1) }}",
+            "{{ 'a'|__indent(9) }}",
+        ] {
+            let error = render(template).unwrap_err().to_string();
+            assert!(error.contains("unknown filter"), "{template}: {error}");
+        }
+        let bomb = render("{{ '%2000000000d'|__remainder(1) }}");
+        assert!(matches!(bomb, Err(TemplateError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn long_chains_are_refused_before_the_stack_is_gone() {
+        for (begin, piece, end) in [
+            ("{{ a", ".b", " }}"),
+            ("{{ 1", "+1", " }}"),
+            ("{{ ", "not ", "a }}"),
+            ("{{ ", "-", "1 }}"),
+            ("{{ a", "[0]", " }}"),
+            ("{{ a", "|string", " }}"),
+            ("{{ a", " if a else a", " }}"),
+            ("{% if a %}", "{% elif a %}", "{% endif %}"),
+        ] {
+            let template = format!("\n{begin}{}{end}", piece.repeat(100_000));
+            match render(&template) {
+                Err(TemplateError::Syntax { line: 2, code, .. }) => assert!(code.len() < 400),
+                other => panic!("{begin}{piece}{end}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn variables_that_are_read_are_known() {
+        let template = "{% if enable_thinking is defined and enable_thinking %}{{ messages }}{% endif %}{% set x = 1 %}{{ x }}";
+        let template = ChatTemplate::new(TemplateSource::Plain, template).unwrap();
+        assert!(template.reads("enable_thinking"));
+        assert!(!template.reads("enable_thinkin") && !template.reads("x"));
+    }
+
+    #[test]
+    fn a_list_of_parts_is_never_printed() {
+        let conversation = Conversation::single(None, 1, "What?");
+        let render = |template: &str| {
+            let template = ChatTemplate::new(TemplateSource::Flag, template).unwrap();
+            template.render(
+                &conversation,
+                &SpecialTokens::default(),
+                &RenderOptions::default(),
+            )
+        };
+        // The words are taken as a string.
+        assert_eq!(render("{{ messages[0].content }}").unwrap(), "What?");
+        // Neither form is: a list is printed, or the words are lost.
+        let prints = "{{ [messages[0].content] if messages[0].content is not string }}";
+        let error = render(prints).unwrap_err();
+        assert!(matches!(error, TemplateError::PrintsParts { .. }), "{error}");
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //!     }
 //!
 //!     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
-//!         let text = prompt::render(messages, None)?;
+//!         let text = prompt::render_with_pictures(messages, None, &["<image>"], "<image>")?;
 //!         let image = prompt::Placeholder::find("<image>")?;
 //!         let expanded = prompt::expand(&text, &image, sizes, |_, _| "<image>".repeat(self.tokens as usize))?;
 //!         let pictures = sizes.iter().map(|_| ImagePlan {

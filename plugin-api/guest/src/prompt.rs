@@ -1,16 +1,89 @@
 //! From messages to a plan: render the template, put each picture's tokens in place of its placeholder, tokenise, and find
 //! the slots.
 
+mod words;
+
 use crate::bindings::imports::prompts;
 use crate::{
-    AttentionScheme, Error, ExplicitPositions, FeatureUse, ImagePlan, Message, Piece, Plan, PositionScheme,
-    Result, Size, Slot, tokenizer,
+    AttentionScheme, Content, Error, ExplicitPositions, FeatureUse, ImagePlan, Message, Part, Piece, Plan,
+    PositionScheme, Result, Size, Slot, log, tokenizer,
 };
+
+pub use words::{hide_all, shown};
 
 /// Renders the conversation with the template in force; `fallback` is used when neither the user, the manifest nor the
 /// repository has one.
 pub fn render(messages: &[Message], fallback: Option<&str>) -> Result<String> {
     prompts::render(messages, fallback).map_err(Error::new)
+}
+
+/// [`render`] for a model whose pictures stand in the prompt as one of `marks`. Where a template takes each message as one string, or has no
+/// place for pictures, `in_text` is written for each of them into the message's text, as the family's own code does.
+///
+/// The same marks in what people say are words: they are marked with characters that nobody writes, so that [`expand`] passes over them,
+/// and [`plan`] and [`encode`] tokenise them as words. [`shown`] takes the characters out again.
+pub fn render_with_pictures(
+    messages: &[Message],
+    fallback: Option<&str>,
+    marks: &[&str],
+    in_text: &str,
+) -> Result<String> {
+    let hidden = hide_all(messages, marks);
+    let text = render(&hidden, fallback)?;
+    let pictures: usize = messages.iter().map(pictures).sum();
+    if pictures == 0 {
+        return Ok(text);
+    }
+    if words::has_words(&text) {
+        log::warn(
+            "what looks like a picture's place in a message is taken as words; the pictures stand before the text",
+        );
+    }
+    let places = |text: &str| {
+        marks
+            .iter()
+            .map(|mark| text.matches(mark).count())
+            .max()
+            .unwrap_or(0)
+    };
+    if places(&text) > 0 {
+        return Ok(text);
+    }
+    match render(&as_strings(&hidden, |_| in_text.to_owned()), fallback) {
+        Ok(with_marks) if places(&with_marks) == pictures => Ok(with_marks),
+        _ => Ok(text),
+    }
+}
+
+/// How many pictures a message has.
+fn pictures(message: &Message) -> usize {
+    match &message.content {
+        Content::Text(_) => 0,
+        Content::Parts(parts) => parts.iter().filter(|part| matches!(part, Part::Image(_))).count(),
+    }
+}
+
+/// Messages whose content is one string; `mark` gives what is written for the picture of a number, counted from 0.
+pub fn as_strings(messages: &[Message], mark: impl Fn(u32) -> String) -> Vec<Message> {
+    let text = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Image(index) => mark(*index),
+    };
+    let content = |content: &Content| match content {
+        Content::Text(text) => text.clone(),
+        Content::Parts(parts) => parts.iter().map(text).collect(),
+    };
+    let flat = messages.iter().map(|message| Message {
+        role: message.role.clone(),
+        content: Content::Text(content(&message.content)),
+    });
+    flat.collect()
+}
+
+/// Token ids of a text from [`render_with_pictures`], with `tokenize` ([`tokenizer::encode_prompt`], say): words that look like a picture's
+/// place are spelled out in other tokens.
+pub fn encode(text: &str, tokenize: impl Fn(&str) -> Vec<u32>) -> Result<Vec<u32>> {
+    words::encode(text, tokenize, tokenizer::find)
 }
 
 /// The token that stands for a picture's features in a prompt.
@@ -71,7 +144,8 @@ pub fn expand(
 /// order. Positions are sequential, attention causal, features spliced, and there are no further stop tokens: change these
 /// fields where a model differs.
 pub fn plan(text: String, expanded: &str, placeholder: &Placeholder, images: Vec<ImagePlan>) -> Result<Plan> {
-    plan_tokens(text, &tokenizer::encode_prompt(expanded), placeholder, images)
+    let ids = encode(expanded, tokenizer::encode_prompt)?;
+    plan_tokens(text, &ids, placeholder, images)
 }
 
 /// As [`plan`], of a prompt that was tokenised already, for models with rules of their own about that.
@@ -84,7 +158,7 @@ pub fn plan_tokens(
     let features: Vec<u32> = images.iter().map(|image| image.features).collect();
     let pieces = pieces(ids, placeholder.id, &features)?;
     Ok(Plan {
-        text,
+        text: shown(&text).into_owned(),
         pieces,
         images,
         positions: PositionScheme::Sequential,
@@ -216,6 +290,24 @@ mod tests {
             vec![Piece::Tokens(vec![1, 2])]
         );
         assert_eq!(pieces(&[], IMAGE, &[]).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn words_are_not_expanded() {
+        let image = Placeholder {
+            text: "<image>".into(),
+            id: IMAGE,
+        };
+        let said = Message {
+            role: "user".into(),
+            content: Content::Parts(vec![Part::Image(0), Part::Text("An <image>?".into())]),
+        };
+        let flat = as_strings(&hide_all(&[said], &["<image>"]), |_| "<image>\n".into());
+        let Content::Text(text) = &flat[0].content else {
+            panic!("not flat")
+        };
+        let expanded = expand(text, &image, &[Size::square(1)], |_, _| "[0]".into()).unwrap();
+        assert_eq!(shown(&expanded), "[0]\nAn <image>?");
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::schema::{Manifest, Source, Template};
 /// The most bytes of a manifest, or of a template beside one, that are read.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// Variables of templates that nobody but the host gives.
+const GIVEN_VARIABLES: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
+
 impl Manifest {
     /// Reads a manifest from its text. `file_name` is only for errors; no file is touched, and paths stay as written.
     pub fn from_str(text: &str, file_name: &str) -> Result<Self, ManifestError> {
@@ -99,6 +102,18 @@ impl<'a> Document<'a> {
             return Err(invalid((
                 self.span(&["prompt", "plain"]),
                 Problem::Message(problem.to_owned()).into(),
+            )));
+        }
+        if let Some(name) = GIVEN_VARIABLES
+            .iter()
+            .find(|name| manifest.prompt.variables.contains_key(**name))
+        {
+            let problem = format!(
+                "`{name}` is what Monocle itself gives to templates; choose another name for `prompt.variables`"
+            );
+            return Err(invalid((
+                self.span(&["prompt", "variables", name]),
+                Problem::Message(problem).into(),
             )));
         }
         Ok(manifest)

@@ -169,6 +169,9 @@ pub struct Prompt {
     pub system: Option<String>,
     /// For base models without a chat template: the prompt is the pictures, then the user's text, and nothing else.
     pub plain: bool,
+    /// Variables that the chat template reads, besides those that it is always given: `{ enable_thinking = false }`. The command line's
+    /// `--template-var` goes before them.
+    pub variables: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A chat template.
@@ -254,7 +257,7 @@ pub struct Generation {
     pub repetition_penalty: Option<f32>,
     /// Makes sampling repeatable.
     pub seed: Option<u64>,
-    /// Texts that end generation; they are not shown.
+    /// Texts that end the answer; they are not shown. In the reasoning they are words like others.
     #[schemars(inner(length(min = 1)))]
     pub stop: Vec<String>,
     /// Tokens, as the tokenizer writes them, that end generation besides those that the model's folder names.
@@ -269,7 +272,8 @@ pub struct Output {
     /// Texts that are removed wherever they occur.
     #[schemars(inner(length(min = 1)))]
     pub strip: Vec<String>,
-    /// The marks between which the model reasons; that part is reported apart from the answer.
+    /// The marks between which the model reasons; that part is reported apart from the answer. When absent, well-known marks that the chat
+    /// template writes or that are tokens of their own.
     pub reasoning: Option<Reasoning>,
     /// Remove white space before the first word of the answer and of the reasoning.
     pub trim: bool,

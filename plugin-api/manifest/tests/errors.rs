@@ -37,7 +37,15 @@ fn unknown_keys_name_the_nearest_right_one() {
     );
     assert_eq!(
         refusal_of("[prompt]\nzzzzzzzz = 4\n"),
-        "m.toml:7:1: unknown key `zzzzzzzz` in `[prompt]`; known keys: `template`, `system`, `plain`"
+        "m.toml:7:1: unknown key `zzzzzzzz` in `[prompt]`; known keys: `template`, `system`, `plain`, `variables`"
+    );
+}
+
+#[test]
+fn variables_that_the_host_gives_are_refused() {
+    assert_eq!(
+        refusal_of("[prompt]\nvariables = { messages = 1 }\n"),
+        "m.toml:7:26: `messages` is what Monocle itself gives to templates; choose another name for `prompt.variables`"
     );
 }
 

@@ -27,6 +27,8 @@ fn every_key_arrives() {
     );
     assert_eq!(manifest.prompt.system.as_deref(), Some("Be brief."));
     assert!(!manifest.prompt.plain);
+    let variables = json!({"enable_thinking": false, "date": "1 May"});
+    assert_eq!(serde_json::Value::Object(manifest.prompt.variables), variables);
     assert_eq!(manifest.image.max_pixels, Some(4_000_000));
     assert_eq!(
         (manifest.image.over, manifest.image.max_images),

@@ -36,7 +36,8 @@ impl Processor for Gemma3Processor {
     }
 
     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
-        let text = prompt::with_pictures_first(prompt::render(messages, None)?, BEGIN, sizes.len());
+        let text = prompt::render_with_pictures(messages, None, &[BEGIN, FEATURE], BEGIN)?;
+        let text = prompt::with_pictures_first(text, BEGIN, sizes.len());
         let begin = prompt::Placeholder::find(BEGIN)?;
         let features = FEATURE.repeat(self.features as usize);
         let picture = format!("\n\n{BEGIN}{features}{END}\n\n");

@@ -10,6 +10,8 @@ use crate::tiling::grid;
 const CONTEXT: &str = "<IMG_CONTEXT>";
 /// What templates of the original layout write for a picture.
 const IMAGE: &str = "<image>";
+/// A picture in a message that is one string, as the original code writes it.
+const IN_TEXT: &str = "<image>\n";
 /// Ends a turn. The original code stops there, whatever the folder's files say.
 const END: &str = "<|im_end|>";
 /// More tiles than this are a mistake in the config; published models have at most 40.
@@ -71,7 +73,7 @@ impl Processor for InternVlProcessor {
         let grid = |size: &Size| Ok(grid(size.checked()?, self.tile, self.tiles.0, self.tiles.1));
         self.grids = sizes.iter().map(grid).collect::<Result<_>>()?;
         let pictures: Vec<ImagePlan> = self.grids.iter().map(|grid| self.picture(*grid)).collect();
-        let text = prompt::render(messages, Some(TEMPLATE))?;
+        let text = prompt::render_with_pictures(messages, Some(TEMPLATE), &[CONTEXT, IMAGE], IN_TEXT)?;
         let context = prompt::Placeholder::find(CONTEXT)?;
         let mark = if text.contains(CONTEXT) { CONTEXT } else { IMAGE };
         let mark = prompt::Placeholder {

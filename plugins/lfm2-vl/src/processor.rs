@@ -39,7 +39,7 @@ impl Processor for Lfm2VlProcessor {
     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
         let tiling = |size: &Size| Ok(self.rules.tiling(size.checked()?));
         self.tilings = sizes.iter().map(tiling).collect::<Result<_>>()?;
-        let text = prompt::render(messages, Some(TEMPLATE))?;
+        let text = prompt::render_with_pictures(messages, Some(TEMPLATE), &[IMAGE], IMAGE)?;
         let image = prompt::Placeholder::find(IMAGE)?;
         let expansion = |index: usize, _| expansion(&self.rules, &self.tilings[index]);
         let expanded = prompt::expand(&text, &image, sizes, expansion)?;

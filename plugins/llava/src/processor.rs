@@ -7,6 +7,8 @@ use crate::anyres::Anyres;
 use crate::model::Vision;
 
 const IMAGE: &str = "<image>";
+/// A picture in a message that is one string, as the original code writes it.
+const IN_TEXT: &str = "<image>\n";
 
 /// For folders without a chat template: that of LLaVA-1.5, on Vicuna.
 const VICUNA: &str = "{% for message in messages %}{% if message.role != 'system' %}{{ message.role | upper + ': ' }}{% endif %}\
@@ -83,7 +85,7 @@ impl Processor for LlavaProcessor {
     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
         let cut = |size: &Size| self.cut(size.checked()?);
         self.cuts = sizes.iter().map(cut).collect::<Result<_>>()?;
-        let text = prompt::render(messages, Some(self.fallback))?;
+        let text = prompt::render_with_pictures(messages, Some(self.fallback), &[IMAGE], IN_TEXT)?;
         let image = prompt::Placeholder::find(IMAGE)?;
         let pictures: Vec<ImagePlan> = self.cuts.iter().map(|cut| self.picture(cut)).collect();
         let expansion = |index: usize, _| IMAGE.repeat(pictures[index].features as usize);

@@ -41,7 +41,8 @@ impl Processor for Mistral3Processor {
     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
         let used = |size: &Size| Ok(resized(size.checked()?, self.longest, self.unit));
         self.used = sizes.iter().map(used).collect::<Result<_>>()?;
-        let text = prompt::with_pictures_first(prompt::render(messages, None)?, IMAGE, sizes.len());
+        let text = prompt::render_with_pictures(messages, None, &[IMAGE], IMAGE)?;
+        let text = prompt::with_pictures_first(text, IMAGE, sizes.len());
         let image = prompt::Placeholder::find(IMAGE)?;
         let expansion = |index: usize, _| expansion(self.used[index], self.unit);
         let expanded = prompt::expand(&text, &image, sizes, expansion)?;

@@ -58,11 +58,12 @@ impl Processor for MllamaProcessor {
     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
         let fit = |size: &Size| Ok(fit(size.checked()?, self.tile, self.most_tiles));
         self.fitted = sizes.iter().map(fit).collect::<Result<_>>()?;
-        let text = prompt::with_pictures_first(prompt::render(messages, None)?, IMAGE, sizes.len());
+        let text = prompt::render_with_pictures(messages, None, &[IMAGE], IMAGE)?;
+        let text = prompt::with_pictures_first(text, IMAGE, sizes.len());
         let image = prompt::Placeholder::find(IMAGE)?;
         let text = with_beginning(text);
         prompt::expand(&text, &image, sizes, |_, _| IMAGE.to_owned())?;
-        let ids = tokenizer::encode_prompt(&text);
+        let ids = prompt::encode(&text, tokenizer::encode_prompt)?;
         let images = self.fitted.iter().map(|fitted| ImagePlan {
             used: fitted.used,
             tiles: fitted.rows * fitted.columns,

@@ -1,7 +1,7 @@
 //! Prompts and pixels.
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{AttentionScheme, Content, FeatureUse, Part, Piece, PositionScheme, Slot, Squash};
+use monocle_plugin::{AttentionScheme, FeatureUse, Piece, PositionScheme, Slot, Squash};
 
 use crate::model::vision;
 
@@ -38,7 +38,7 @@ impl Processor for NanoLlavaProcessor {
     }
 
     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
-        let messages: Vec<Message> = messages.iter().map(flatten).collect();
+        let messages = prompt::as_strings(&prompt::hide_all(messages, &[IMAGE]), |_| format!("{IMAGE}\n"));
         let text = prompt::render(&messages, Some(TEMPLATE))?;
         let parts: Vec<&str> = text.split(IMAGE).collect();
         if parts.len() - 1 != sizes.len() {
@@ -51,7 +51,7 @@ impl Processor for NanoLlavaProcessor {
         let mut pieces = vec![];
         for (index, part) in (0..).zip(&parts) {
             // Each text is tokenised by itself, as the reference does.
-            let tokens = tokenizer::encode(part);
+            let tokens = prompt::encode(part, tokenizer::encode)?;
             if !tokens.is_empty() {
                 pieces.push(Piece::Tokens(tokens));
             }
@@ -66,7 +66,7 @@ impl Processor for NanoLlavaProcessor {
         }
         Ok(Plan {
             images: vec![self.squash.plan(self.features); sizes.len()],
-            text,
+            text: prompt::shown(&text).into_owned(),
             pieces,
             positions: PositionScheme::Sequential,
             attention: AttentionScheme::Causal,
@@ -85,23 +85,6 @@ impl Processor for NanoLlavaProcessor {
 }
 
 /// A message whose content is one text: this model's own template knows no other.
-fn flatten(message: &Message) -> Message {
-    let text = match &message.content {
-        Content::Text(text) => text.clone(),
-        Content::Parts(parts) => {
-            let text = |part: &Part| match part {
-                Part::Text(text) => text.clone(),
-                Part::Image(_) => format!("{IMAGE}\n"),
-            };
-            parts.iter().map(text).collect()
-        }
-    };
-    Message {
-        role: message.role.clone(),
-        content: Content::Text(text),
-    }
-}
-
 /// The picture in the middle of a grey square.
 fn square(image: &Image) -> Image {
     let Size { width, height } = image.size();

@@ -31,13 +31,14 @@ impl Processor for PaliGemmaProcessor {
         (!sizes.is_empty())
             .then_some(())
             .context("PaliGemma models answer about a picture only; give one")?;
-        let text = prompt::with_pictures_first(prompt::render(messages, None)?, IMAGE, sizes.len());
+        let text = prompt::render_with_pictures(messages, None, &[IMAGE], IMAGE)?;
+        let text = prompt::with_pictures_first(text, IMAGE, sizes.len());
         let image = prompt::Placeholder::find(IMAGE)?;
         let prefix = prefix(&text);
         let expanded = prompt::expand(&prefix, &image, sizes, |_, _| {
             IMAGE.repeat(self.features as usize)
         })?;
-        let ids = tokenizer::encode(&expanded);
+        let ids = prompt::encode(&expanded, tokenizer::encode)?;
         let images = sizes.iter().map(|_| self.squash.plan(self.features)).collect();
         let mut plan = prompt::plan_tokens(text, &ids, &image, images)?;
         plan.attention = AttentionScheme::Prefix(ids.len() as u32);

@@ -56,7 +56,7 @@ impl Processor for Phi3VProcessor {
             features: tiling.features(),
         });
         Ok(Plan {
-            text,
+            text: prompt::shown(&text).into_owned(),
             pieces,
             images: images.collect(),
             positions: long_context::positions(tokens, tokens > self.short_context)?,

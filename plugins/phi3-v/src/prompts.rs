@@ -1,25 +1,15 @@
 //! Prompts: `<|image_1|>` and so on stand for pictures, and texts between them are tokenised one by one.
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{Content, Part, Piece, Slot};
+use monocle_plugin::{Piece, Slot};
 
 const OPEN: &str = "<|image_";
 const CLOSE: &str = "|>";
 
 /// The model's templates know strings alone: each picture becomes a line with its number.
 pub fn as_strings(messages: &[Message]) -> Vec<Message> {
-    let text = |part: &Part| match part {
-        Part::Text(text) => text.clone(),
-        Part::Image(index) => format!("{OPEN}{}{CLOSE}\n", index + 1),
-    };
-    let flat = |message: &Message| Message {
-        role: message.role.clone(),
-        content: Content::Text(match &message.content {
-            Content::Text(text) => text.clone(),
-            Content::Parts(parts) => parts.iter().map(text).collect(),
-        }),
-    };
-    messages.iter().map(flat).collect()
+    let hidden = prompt::hide_all(messages, &[OPEN]);
+    prompt::as_strings(&hidden, |index| format!("{OPEN}{}{CLOSE}\n", index + 1))
 }
 
 /// What a prompt consists of.
@@ -59,10 +49,12 @@ pub fn pieces(text: &str, features: &[u32], placeholder: u32) -> Result<Vec<Piec
     for chunk in chunks(text) {
         match chunk {
             Chunk::Text(text) if pieces.is_empty() => {
-                pieces.push(Piece::Tokens(tokenizer::encode_prompt(text)))
+                pieces.push(Piece::Tokens(tokenizer::encode_prompt(&prompt::shown(text))))
             }
             Chunk::Text("") => {}
-            Chunk::Text(text) => pieces.push(Piece::Tokens(without_space(tokenizer::encode(text)))),
+            Chunk::Text(text) => pieces.push(Piece::Tokens(without_space(tokenizer::encode(
+                &prompt::shown(text),
+            )))),
             Chunk::Picture(number) => {
                 let tokens = number
                     .checked_sub(1)
@@ -101,6 +93,7 @@ fn without_space(mut ids: Vec<u32>) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use monocle_plugin::{Content, Part};
 
     #[test]
     fn pictures_become_numbered_lines() {

@@ -8,6 +8,8 @@ use crate::model::is_glm;
 /// The rules of `preprocessor_config.json`.
 pub struct QwenVlProcessor {
     image: &'static str,
+    /// A picture in a message that is one string, as the templates write it.
+    in_text: &'static str,
     budget: Budget,
     /// Sides are multiples of so many pixels; a square of them is one feature.
     unit: u32,
@@ -41,6 +43,10 @@ impl Processor for QwenVlProcessor {
         );
         Ok(Self {
             image: if glm { "<|image|>" } else { "<|image_pad|>" },
+            in_text: match glm {
+                true => "<|begin_of_image|><|image|><|end_of_image|>",
+                false => "<|vision_start|><|image_pad|><|vision_end|>",
+            },
             budget: Budget::read(&rules, glm)?,
             unit,
             filter: Filter::read(&rules, Filter::Bicubic)?,
@@ -52,7 +58,7 @@ impl Processor for QwenVlProcessor {
     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
         let used = |size: &Size| self.budget.fit(size.checked()?, self.unit);
         self.used = sizes.iter().map(used).collect::<Result<_>>()?;
-        let text = prompt::render(messages, None)?;
+        let text = prompt::render_with_pictures(messages, None, &[self.image], self.in_text)?;
         let image = prompt::Placeholder::find(self.image)?;
         let grids: Vec<[u32; 2]> = self
             .used

@@ -42,7 +42,7 @@ impl Processor for SmolVlmProcessor {
     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
         let tiling = |size: &Size| Ok(Tiling::new(size.checked()?, self.target, self.tile, self.split));
         self.tilings = sizes.iter().map(tiling).collect::<Result<_>>()?;
-        let text = prompt::render(messages, None)?;
+        let text = prompt::render_with_pictures(messages, None, &[IMAGE], IMAGE)?;
         let image = prompt::Placeholder::find(IMAGE)?;
         let expansion = |index: usize, _| expansion(&self.tilings[index], self.tokens_per_tile);
         let expanded = prompt::expand(&text, &image, sizes, expansion)?;

@@ -181,7 +181,7 @@ fn shards_that_are_missing_or_disagree() {
         ],
     );
     // A tensor is really missing: the index says where it should be, and it is not there.
-    let name = "model.text_model.norm.weight";
+    let name = "model.text_model.layers.1.mlp.down_proj.weight";
     let at = whole.windows(name.len()).position(|part| part == name.as_bytes());
     let mut without = whole.clone();
     without[at.expect("the model has this tensor")] = b'x';
@@ -333,8 +333,8 @@ fn chat_templates_that_are_broken_or_endless() {
         &["chat template"],
     );
 
-    // The picture's place is missing: said before anything is computed.
-    scratch.write("chat_template.jinja", "{{ messages[-1].content[-1].text }}");
+    // There is no place for the picture, nor for the words that it could be written into: said before anything is computed.
+    scratch.write("chat_template.jinja", "{{ messages[-1].role }}");
     let picture = project::oracle("smolvlm").join("image.png");
     Monocle::new(["run"])
         .args([scratch.path(), &picture])
@@ -505,13 +505,10 @@ fn a_refusal_is_not_the_end() {
             "hi".to_owned(),
             "picture `empty`: ",
         ),
-        (
-            good(),
-            "one more: <image>".to_owned(),
-            "2 times `<image>` for 1 pictures",
-        ),
         (good(), "word ".repeat(300_000), "the model's context holds"),
     ];
+    // What looks like a second picture's place is a word.
+    answer(&mut model, good(), "one more: <image>").unwrap();
     for (pictures, prompt, words) in refusals {
         let error = answer(&mut model, pictures, &prompt).unwrap_err();
         assert!(error.contains(words), "`{words}` is not in: {error}");

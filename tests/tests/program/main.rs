@@ -3,3 +3,4 @@
 mod bad_input;
 mod command_line;
 mod plugin_guide;
+mod prompts;

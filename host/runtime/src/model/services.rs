@@ -1,11 +1,14 @@
 //! What plugin instances ask of a model: its tokenizer, its template, its weights.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocle_tensor::stored::Weight;
 use monocle_text::template::{Candidates, choose_template};
-use monocle_text::{ChatTemplate, Conversation, RenderOptions, Tokenizer};
+use monocle_text::{
+    ChatTemplate, Conversation, MarkersFrom, ReasoningMarkers, RenderOptions, Tokenizer, find_markers,
+};
 use monocle_weights::Checkpoint;
+use serde_json::{Map, Value};
 
 use crate::plugin::contract::{Content, Message, Part};
 use crate::plugin::services::{Role, Services};
@@ -15,21 +18,32 @@ pub struct ModelServices {
     tokenizer: Arc<Tokenizer>,
     checkpoint: Checkpoint,
     candidates: Candidates,
+    variables: Map<String, Value>,
+    /// The template that was chosen last, and the plugin's own that was on offer then.
+    template: Mutex<Option<(Option<String>, Arc<ChatTemplate>)>>,
 }
 
 /// The services of one request: which template was used belongs to it.
 pub struct RequestServices {
     model: Arc<ModelServices>,
-    template: Mutex<Option<String>>,
+    template: Mutex<Option<Arc<ChatTemplate>>>,
 }
 
 impl ModelServices {
-    /// `candidates` are the templates on offer; the plugin may add one of its own.
-    pub fn new(tokenizer: Arc<Tokenizer>, checkpoint: Checkpoint, candidates: Candidates) -> Self {
+    /// `candidates` are the templates on offer; the plugin may add one of its own. `variables` are what templates are given besides the
+    /// conversation.
+    pub fn new(
+        tokenizer: Arc<Tokenizer>,
+        checkpoint: Checkpoint,
+        candidates: Candidates,
+        variables: Map<String, Value>,
+    ) -> Self {
         Self {
             tokenizer,
             checkpoint,
             candidates,
+            variables,
+            template: Mutex::new(None),
         }
     }
 
@@ -43,12 +57,21 @@ impl ModelServices {
         &self.checkpoint
     }
 
-    fn template(&self, fallback: Option<&str>) -> Result<ChatTemplate, String> {
+    /// The template in force when the plugin offers this one. It is compiled once, and what it takes is asked once.
+    fn template(&self, fallback: Option<&str>) -> Result<Arc<ChatTemplate>, String> {
+        let mut known = locked(&self.template);
+        if let Some((offered, template)) = known.as_ref()
+            && offered.as_deref() == fallback
+        {
+            return Ok(Arc::clone(template));
+        }
         let candidates = Candidates {
             plugin: fallback.map(str::to_owned),
             ..self.candidates.clone()
         };
-        choose_template(candidates).map_err(|error| error.to_string())
+        let template = Arc::new(choose_template(candidates).map_err(|error| error.to_string())?);
+        *known = Some((fallback.map(str::to_owned), Arc::clone(&template)));
+        Ok(template)
     }
 }
 
@@ -63,9 +86,29 @@ impl RequestServices {
 
     /// Where the template in force came from, once one was asked for.
     pub fn template_source(&self) -> Option<String> {
-        let template = self.template.lock().unwrap_or_else(PoisonError::into_inner);
-        template.clone()
+        let template = locked(&self.template);
+        template.as_ref().map(|template| template.source().to_string())
     }
+
+    /// The markers of reasoning that the template or the tokenizer has.
+    pub fn reasoning_markers(&self) -> Option<(ReasoningMarkers, MarkersFrom)> {
+        let template = locked(&self.template);
+        let text = template.as_ref().map(|template| template.text());
+        find_markers(text, |token| self.model.tokenizer.token_id(token).is_some())
+    }
+
+    /// Variables that the template in force was given and never reads.
+    pub fn unread_variables(&self) -> Vec<String> {
+        let template = locked(&self.template);
+        let reads = |name: &str| template.as_ref().is_some_and(|template| template.reads(name));
+        let names = self.model.variables.keys();
+        names.filter(|name| !reads(name)).cloned().collect()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panic may have left is a template, whole or none.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Services for RequestServices {
@@ -86,14 +129,14 @@ impl Services for RequestServices {
 
     fn render(&self, messages: &[Message], fallback: Option<&str>) -> Result<String, String> {
         let template = self.model.template(fallback)?;
+        *locked(&self.template) = Some(Arc::clone(&template));
         let options = RenderOptions {
             add_generation_prompt: true,
+            variables: self.model.variables.clone(),
             ..RenderOptions::default()
         };
         let special_tokens = self.model.tokenizer.special_tokens();
         let rendered = template.render(&conversation(messages), special_tokens, &options);
-        let mut source = self.template.lock().unwrap_or_else(PoisonError::into_inner);
-        *source = Some(template.source().to_string());
         rendered.map_err(|error| error.to_string())
     }
 

@@ -3,7 +3,7 @@
 use monocle_image::DecodeOptions;
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::{Oversize, WideGrey};
-use monocle_text::{OutputRules, ReasoningMarkers, SamplingOptions};
+use monocle_text::{MarkersFrom, OutputRules, ReasoningMarkers, SamplingOptions};
 use serde_json::Value;
 
 use crate::plugin::limits::Limits;
@@ -77,8 +77,10 @@ impl Settings {
                     start: reasoning.start.clone(),
                     end: reasoning.end.clone(),
                 }),
+                reasoning_from: reasoning.map(|_| MarkersFrom::Manifest),
                 reasoning_opened: reasoning.is_some_and(|reasoning| reasoning.opened),
                 trim_start: manifest.output.trim,
+                trim_reasoning: false,
             },
             stop_tokens: generation.stop_tokens.clone(),
             thinking_budget: reasoning

@@ -15,6 +15,7 @@ use super::prompt::Prompt;
 use crate::error::RequestError;
 use crate::memory::{MemoryEstimate, MemoryLimit};
 use crate::model::Model;
+use crate::model::services::RequestServices;
 use crate::model::settings::Settings;
 use crate::plugin::contract::{Plan, Size};
 use crate::plugin::error::{Fault, PluginError};
@@ -51,8 +52,8 @@ pub struct PreparedRequest {
     pub(crate) record_time: Duration,
     /// Calls of the plugin that recorded for it.
     pub(crate) recording_calls: u64,
-    /// Where its template came from.
-    template: Option<String>,
+    /// What the plugin that prepared it had of the model.
+    pub(crate) services: Arc<RequestServices>,
 }
 
 impl PreparedRequest {
@@ -119,7 +120,7 @@ impl PreparedRequest {
             plan_time,
             record_time: Duration::ZERO,
             recording_calls: 0,
-            template: services.template_source(),
+            services,
         };
         // Every signature is recorded here: a mistake shows before the first picture is encoded.
         let mut start = 0;
@@ -195,8 +196,8 @@ impl PreparedRequest {
         PromptReport {
             text: self.plan.text.clone(),
             template: self
-                .template
-                .clone()
+                .services
+                .template_source()
                 .unwrap_or_else(|| "the plugin (no template was rendered)".to_owned()),
             tokens: self.prompt.len(),
             image_tokens: self.prompt.image_tokens(),
@@ -206,11 +207,15 @@ impl PreparedRequest {
         }
     }
 
-    /// What pictures lost on their way in, for a note each.
-    pub fn picture_losses(&self) -> Vec<String> {
-        let each = self.pictures.iter().filter(|opened| !opened.losses.is_empty());
-        each.map(|opened| format!("picture `{}`: {}", opened.name, opened.losses.join("; ")))
-            .collect()
+    /// What the user should know of it: what pictures lost on their way in, and what the template was given in vain.
+    pub fn notes(&self) -> Vec<String> {
+        let lossy = self.pictures.iter().filter(|opened| !opened.losses.is_empty());
+        let losses = lossy.map(|opened| format!("picture `{}`: {}", opened.name, opened.losses.join("; ")));
+        let unread = self.services.unread_variables().into_iter();
+        let unread = unread.map(|name| {
+            format!("the chat template never reads the variable `{name}`, which was given to it")
+        });
+        losses.chain(unread).collect()
     }
 
     /// What there is to say of the pictures.

@@ -1,14 +1,12 @@
 //! The template engine, set up as transformers sets up Jinja2.
 
-use chrono::{Local, NaiveDateTime};
-use minijinja::value::{Kwargs, ValueKind};
+use minijinja::value::ValueKind;
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter,
 };
 
-use super::guard;
-use super::json::{JsonStyle, to_json};
-use super::python::{call_method, float_of, float_text};
+use super::python::{call_method, to_text};
+use super::{filters, globals, guard};
 
 /// A template's own refusal, kept as an error's source so that it can be told from the engine's errors.
 #[derive(Debug, thiserror::Error)]
@@ -31,37 +29,26 @@ pub fn new(fuel: u64) -> Environment<'static> {
     environment.set_fuel(Some(fuel));
     environment.set_formatter(print);
     guard::install(&mut environment);
-    environment.add_filter("tojson", tojson);
-    environment.add_filter("length", length);
-    environment.add_filter("count", length);
+    filters::install(&mut environment);
+    globals::install(&mut environment);
     environment.add_test("sequence", is_sequence);
     environment.add_test("iterable", |value: &Value| {
         !value.is_none() && value.try_iter().is_ok()
     });
+    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
     environment.add_function("raise_exception", raise_exception);
-    environment.add_function("strftime_now", |format: &str| {
-        strftime(Local::now().naive_local(), format)
-    });
-    environment.remove_global("debug");
     environment
 }
 
-/// Prints floats as Python does, the rest as the engine does.
+/// Prints floats and what holds values as Python does, the rest as the engine does.
 fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     guard::made(value)?;
-    match float_of(value) {
-        Some(float) => out.write_str(&float_text(float)).map_err(Error::from),
-        None => escape_formatter(out, state, value),
+    match value.kind() {
+        ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
+            out.write_str(&to_text(value)).map_err(Error::from)
+        }
+        _ => escape_formatter(out, state, value),
     }
-}
-
-/// Jinja2's undefined value has the length 0.
-fn length(value: &Value) -> Result<usize, Error> {
-    if value.is_undefined() {
-        return Ok(0);
-    }
-    let unsized_iterator = || value.try_iter().map(Iterator::count);
-    value.len().map_or_else(unsized_iterator, Ok)
 }
 
 /// In Jinja2 whatever has a length and items is a sequence: text, maps and the undefined value too.
@@ -72,26 +59,6 @@ fn is_sequence(value: &Value) -> bool {
 
 fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(RaisedByTemplate(message)))
-}
-
-fn strftime(now: NaiveDateTime, format: &str) -> Result<String, Error> {
-    use std::fmt::Write;
-    let mut text = String::new();
-    write!(text, "{}", now.format(format)).map_err(|_| {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            format!("`{format}` is not a date format that is known here"),
-        )
-    })?;
-    Ok(text)
-}
-
-/// transformers' `tojson`: Python's `json.dumps` with `ensure_ascii=False`.
-fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
-    guard::size(value)?;
-    let style = JsonStyle::from_options(&options)?;
-    options.assert_all_used()?;
-    to_json(value, &style)
 }
 
 /// A JSON value as the engine's.
@@ -147,20 +114,5 @@ mod tests {
             prepare("a{%- generation -%}b{% endgeneration %}{% if generation %}%}{%"),
             "a{%- with -%}b{% endwith %}{% if generation %}%}{%"
         );
-    }
-
-    #[test]
-    fn dates_are_formatted_as_python_does() {
-        // datetime(2024, 7, 5, 9, 3).strftime(...)
-        let date = chrono::NaiveDate::from_ymd_opt(2024, 7, 5)
-            .unwrap()
-            .and_hms_opt(9, 3, 0)
-            .unwrap();
-        assert_eq!(
-            strftime(date, "%d %b %Y, %A %H:%M").unwrap(),
-            "05 Jul 2024, Friday 09:03"
-        );
-        assert_eq!(strftime(date, "%-d %B %y %%").unwrap(), "5 July 24 %");
-        assert!(strftime(date, "%!").is_err());
     }
 }

@@ -3,15 +3,18 @@
 //!
 //! The engine has no place to ask between an operation and its result, so a template is rewritten before it is compiled: each
 //! operation that can make something large gets the filter [`CHECK`] behind it. Filters and methods whose result is not bounded
-//! by their operands' sizes are asked before they run.
+//! by their operands' sizes ask [`allow`] before they run. Long chains of operations, which the engine follows by recursion, are
+//! refused before it sees them.
 
+mod chains;
 mod checks;
 
 use std::cell::Cell;
 
-use minijinja::value::{Rest, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State, Value};
+use minijinja::value::ValueKind;
+use minijinja::{Environment, Error, ErrorKind, Value};
 
+pub use chains::{TooNested, check_nesting};
 pub use checks::with_checks;
 
 /// Bytes that one value may have, printed.
@@ -25,6 +28,10 @@ const PLACE: usize = 128;
 
 /// The filter that checks what was made.
 const CHECK: &str = "__check";
+/// The filter that stands for the operator `%`, which the engine has for numbers only.
+pub const REMAINDER: &str = "__remainder";
+/// The filter that stands for slices with a step.
+pub const SLICE: &str = "__slice";
 
 thread_local! {
     /// Bytes made in this thread's render.
@@ -47,81 +54,51 @@ pub fn fuel(template: &str, most: u64) -> u64 {
     (ALL / longest.max(1)).try_into().unwrap_or(most).min(most)
 }
 
-/// Adds the check and what is asked beforehand.
+/// Adds the check. Templates can call it by its name too; it only looks.
 pub fn install(environment: &mut Environment<'static>) {
     environment.add_filter(CHECK, |value: &Value| made(value).map(|()| value.clone()));
-    environment.add_function("dict", |start: Option<Value>, further| {
-        let map = minijinja::functions::dict(start, further)?;
-        made(&map)?;
-        Ok::<_, Error>(map)
-    });
-    // The engine's own, under names of ours.
-    environment.add_filter("__replace", minijinja::filters::replace);
-    environment.add_filter("__join", minijinja::filters::join);
-    environment.add_filter("__indent", minijinja::filters::indent);
-    environment.add_filter("__format", minijinja::filters::format);
-    for (name, own) in [
-        ("replace", "__replace"),
-        ("join", "__join"),
-        ("indent", "__indent"),
-        ("format", "__format"),
-    ] {
-        environment.add_filter(name, move |state: &mut State, args: Rest<Value>| {
-            if let Some((value, others)) = args.split_first() {
-                ask(name, value, others)?;
-            }
-            state.apply_filter(own, &args)
-        });
-    }
 }
 
-/// Refuses a call whose result could be too large.
-pub fn ask(name: &str, value: &Value, args: &[Value]) -> Result<(), Error> {
-    let largest = match name {
-        "replace" => {
-            let from = args.first().map_or("", text);
-            let times = match (text(value), from) {
-                (text, "") => text.len() + 1,
-                (text, from) => text.matches(from).count(),
-            };
-            size(value)?.saturating_add(times.saturating_mul(args.get(1).map_or(0, |to| text(to).len())))
-        }
-        // As a filter and as a method: what stands between, or what is joined, may come first.
-        "join" => {
-            let all = [value].into_iter().chain(args);
-            let places = all.clone().filter_map(Value::len).max().unwrap_or(0);
-            let between = all.clone().map(|value| text(value).len()).max().unwrap_or(0);
-            let parts = all.map(size).sum::<Result<usize, Error>>()?;
-            parts.saturating_add(places.saturating_mul(between))
-        }
-        "indent" => {
-            let width = args.iter().filter_map(Value::as_usize).max().unwrap_or(0);
-            text(value).lines().count().saturating_mul(width)
-        }
-        // Widths and precisions stand in the text, or are asked for with `*`.
-        "format" => {
-            let text = text(value);
-            let widths = text.split(|c: char| !c.is_ascii_digit());
-            let widths = widths.map(|digits| {
-                digits
-                    .parse()
-                    .unwrap_or(if digits.is_empty() { 0 } else { usize::MAX })
-            });
-            let asked = args
-                .iter()
-                .filter_map(Value::as_usize)
-                .filter(|_| text.contains('*') || text.contains("{:{"));
-            let widest: usize = widths.chain(asked).max().unwrap_or(0);
-            let places = text.matches(['%', '{']).count();
-            let parts = args.iter().map(size).sum::<Result<usize, Error>>()?;
-            places.saturating_mul(widest.saturating_add(parts))
-        }
-        _ => 0,
-    };
-    if largest > LARGEST {
+/// Refuses what is about to be made, when so many bytes are more than one value may have.
+pub fn allow(bytes: usize) -> Result<(), Error> {
+    if bytes > LARGEST {
         Err(too_large(LARGEST))
     } else {
         Ok(())
+    }
+}
+
+/// Refuses so many values in one, each with so many bytes of its own.
+pub fn allow_places(places: usize, bytes: usize) -> Result<(), Error> {
+    allow(places.saturating_mul(PLACE.saturating_add(bytes)))
+}
+
+/// Bytes that a replacement makes at most.
+pub fn allow_replacement(text: &str, from: &str, to: &str) -> Result<(), Error> {
+    let times = match from {
+        "" => text.len() + 1,
+        from => text.matches(from).count(),
+    };
+    allow(text.len().saturating_add(times.saturating_mul(to.len())))
+}
+
+/// Asks before a method of the engine's companion crate makes a text from others.
+pub fn allow_method(name: &str, value: &Value, args: &[Value]) -> Result<(), Error> {
+    match name {
+        // Widths and precisions stand in the text.
+        "format" => {
+            let text = text(value);
+            let widths = text.split(|c: char| !c.is_ascii_digit());
+            let widest = widths
+                .filter(|digits| !digits.is_empty())
+                .map(|digits| digits.parse().unwrap_or(usize::MAX))
+                .max()
+                .unwrap_or(0);
+            let parts = args.iter().map(size).sum::<Result<usize, Error>>()?;
+            let places = text.matches('{').count();
+            allow(places.saturating_mul(widest.saturating_add(parts)))
+        }
+        _ => Ok(()),
     }
 }
 

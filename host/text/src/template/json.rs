@@ -1,9 +1,10 @@
 //! JSON as Python's `json.dumps` writes it.
 
-use minijinja::value::{Kwargs, ValueKind};
+use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
-use super::python::{float_of, float_text};
+use super::guard;
+use super::python::{Arguments, float_of, float_text, wrong};
 
 /// Values deeper than this are refused, before the stack runs out.
 const DEEPEST: usize = 200;
@@ -19,33 +20,39 @@ pub struct JsonStyle {
 }
 
 impl JsonStyle {
-    /// Reads `ensure_ascii`, `indent`, `separators` and `sort_keys`.
-    pub fn from_options(options: &Kwargs) -> Result<Self, Error> {
-        let indent = match options.get::<Option<Value>>("indent")? {
-            Some(indent) if !indent.is_none() => Some(match indent.as_str() {
+    /// Reads `ensure_ascii`, `indent`, `separators` and `sort_keys`, in this order.
+    pub fn from_arguments(arguments: &Arguments) -> Result<Self, Error> {
+        let indent = match arguments.given(1) {
+            Some(indent) => Some(match indent.as_str() {
                 Some(text) => text.to_owned(),
-                None => " ".repeat(usize::try_from(indent)?.min(64)),
+                None => {
+                    let width = usize::try_from(arguments.integer(1, 0)?).unwrap_or(0);
+                    guard::allow(width)?;
+                    " ".repeat(width)
+                }
             }),
-            _ => None,
+            None => None,
         };
-        let separators = options.get::<Option<Vec<String>>>("separators")?;
-        let (item_separator, key_separator) = match separators.as_deref() {
-            Some([item, key]) => (item.clone(), key.clone()),
-            Some(_) => {
-                return Err(Error::new(
-                    ErrorKind::InvalidOperation,
-                    "`separators` of `tojson` must be two strings",
-                ));
+        let separators = match arguments.given(2) {
+            Some(separators) => {
+                let texts: Vec<Value> = separators.try_iter()?.collect();
+                match texts.iter().map(Value::as_str).collect::<Vec<_>>()[..] {
+                    [Some(item), Some(key)] => Some((item.to_owned(), key.to_owned())),
+                    _ => return Err(wrong("`separators` of `tojson` must be two strings")),
+                }
             }
-            None if indent.is_some() => (",".to_owned(), ": ".to_owned()),
-            None => (", ".to_owned(), ": ".to_owned()),
+            None => None,
         };
+        let (item_separator, key_separator) = separators.unwrap_or_else(|| {
+            let item = if indent.is_some() { "," } else { ", " };
+            (item.to_owned(), ": ".to_owned())
+        });
         Ok(Self {
-            ensure_ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
+            ensure_ascii: arguments.is_true(0, false),
             indent,
             item_separator,
             key_separator,
-            sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
+            sort_keys: arguments.is_true(3, false),
         })
     }
 }
@@ -84,6 +91,7 @@ fn write_value(out: &mut String, value: &Value, style: &JsonStyle, depth: usize)
                 pairs.sort_by(|a, b| a.0.cmp(&b.0));
             }
             write_container(out, ('{', '}'), pairs.len(), style, depth, |out, at| {
+                guard::allow(out.len().saturating_add(style.key_separator.len()))?;
                 write_string(out, &pairs[at].0, style.ensure_ascii);
                 out.push_str(&style.key_separator);
                 write_value(out, &pairs[at].1, style, depth + 1)
@@ -109,20 +117,23 @@ fn write_container(
 ) -> Result<(), Error> {
     let new_line = |out: &mut String, depth: usize| {
         if let Some(indent) = &style.indent {
+            guard::allow(out.len().saturating_add(indent.len().saturating_mul(depth)))?;
             out.push('\n');
             out.push_str(&indent.repeat(depth));
         }
+        Ok::<(), Error>(())
     };
     out.push(open);
     for at in 0..count {
+        guard::allow(out.len().saturating_add(style.item_separator.len()))?;
         if at > 0 {
             out.push_str(&style.item_separator);
         }
-        new_line(out, depth + 1);
+        new_line(out, depth + 1)?;
         write_item(out, at)?;
     }
     if count > 0 {
-        new_line(out, depth);
+        new_line(out, depth)?;
     }
     out.push(close);
     Ok(())

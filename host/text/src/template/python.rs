@@ -1,73 +1,129 @@
-//! What templates expect of Python: methods on values, and how floats are written.
+//! What templates expect of Python: methods on values, `%`, and how values are printed.
 
-use super::guard;
-use minijinja::value::{Tuple, ValueKind, from_args};
+mod arguments;
+pub mod dates;
+mod percent;
+mod repr;
+mod text;
+
+use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Error, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-/// The methods that the engine's companion crate lacks, then its own.
+use super::guard;
+pub use arguments::{Arguments, in_one, wrong};
+pub use percent::{percent, remainder};
+pub use repr::{float_of, float_text, repr, to_text};
+pub use text::{is_space, lines, replaced, stripped, without_end};
+
+/// The methods that the engine's companion crate lacks or has otherwise, then its own.
 pub fn call_method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
-    guard::ask(method, value, args)?;
     let result = bound_method(state, value, method, args)?;
     guard::made(&result)?;
     Ok(result)
 }
 
 fn bound_method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
-    if let (ValueKind::String, Some(text)) = (value.kind(), value.as_str()) {
-        match method {
-            "removeprefix" => {
-                let (prefix,): (&str,) = from_args(args)?;
-                return Ok(Value::from(text.strip_prefix(prefix).unwrap_or(text)));
-            }
-            "removesuffix" => {
-                let (suffix,): (&str,) = from_args(args)?;
-                return Ok(Value::from(text.strip_suffix(suffix).unwrap_or(text)));
-            }
-            "partition" => {
-                let (separator,): (&str,) = from_args(args)?;
-                let parts = text.split_once(separator).map(|(a, b)| [a, separator, b]);
-                return Ok(tuple(parts.unwrap_or([text, "", ""])));
-            }
-            "rpartition" => {
-                let (separator,): (&str,) = from_args(args)?;
-                let parts = text.rsplit_once(separator).map(|(a, b)| [a, separator, b]);
-                return Ok(tuple(parts.unwrap_or(["", "", text])));
-            }
-            _ => {}
+    let own = match (value.kind(), value.as_str()) {
+        (_, Some("{}")) if method == "format_map" => None,
+        (_, Some(text)) if method == "format_map" => Some(format_map(state, text, args)),
+        (_, Some(text)) => text::call(text, method, args),
+        (ValueKind::Seq | ValueKind::Iterable, _) => list_method(value, method, args),
+        (ValueKind::Map, _) => map_method(value, method, args),
+        (ValueKind::Number, _) => number_method(value, method, args),
+        _ => None,
+    };
+    match own {
+        Some(result) => result,
+        None => {
+            guard::allow_method(method, value, args)?;
+            unknown_method_callback(state, value, method, args)
         }
     }
-    unknown_method_callback(state, value, method, args)
 }
 
-fn tuple(parts: [&str; 3]) -> Value {
-    Value::from(Tuple::from(parts.map(Value::from)))
+/// `text.format_map(map)` is `text.format` with the map's keys as names.
+fn format_map(state: &mut State, text: &str, args: &[Value]) -> Result<Value, Error> {
+    let arguments = Arguments::of("format_map", &["mapping"], args)?;
+    let map = arguments.get(0).filter(|map| map.kind() == ValueKind::Map);
+    let map = map.ok_or_else(|| wrong("`format_map` expects a map"))?;
+    let mut pairs = Vec::new();
+    for key in map.try_iter()? {
+        if let Some(name) = key.as_str() {
+            pairs.push((name.to_owned(), map.get_item(&key)?));
+        }
+    }
+    let named = Value::from(pairs.into_iter().collect::<minijinja::value::Kwargs>());
+    let text = Value::from(text);
+    guard::allow_method("format", &text, std::slice::from_ref(&named))?;
+    unknown_method_callback(state, &text, "format", &[named])
 }
 
-/// The value of a number that is no integer.
-pub fn float_of(value: &Value) -> Option<f64> {
-    if value.kind() != ValueKind::Number || value.is_integer() {
-        return None;
+fn list_method(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
+    match method {
+        "index" => Some(index(value, args)),
+        "count" => Some(count(value, args)),
+        "copy" if !value.is_tuple() => Some(
+            Arguments::of("copy", &[], args)
+                .and_then(|_| value.try_iter())
+                .map(|items| Value::from(items.collect::<Vec<_>>())),
+        ),
+        _ => None,
     }
-    f64::try_from(value.clone()).ok()
 }
 
-/// A float as Python's `repr`: the shortest digits that read back the same, in scientific notation below 1e-4 and
-/// from 1e16 on.
-pub fn float_text(float: f64) -> String {
-    if float.is_nan() {
-        return "nan".to_owned();
+fn index(value: &Value, args: &[Value]) -> Result<Value, Error> {
+    let arguments = Arguments::of("index", &["value", "start", "stop"], args)?;
+    let what = arguments.get(0).cloned().unwrap_or_default();
+    let length = value.len().map_or(0, |length| length as i64);
+    let place = |at: i64| if at < 0 { (at + length).max(0) } else { at };
+    let (start, stop) = (
+        place(arguments.integer(1, 0)?),
+        place(arguments.integer(2, i64::MAX)?),
+    );
+    let at = value
+        .try_iter()?
+        .zip(0..)
+        .find(|(item, at)| (start..stop).contains(at) && *item == what);
+    at.map(|(_, at)| Value::from(at))
+        .ok_or_else(|| wrong(format!("the list does not hold {}", repr(&what))))
+}
+
+fn count(value: &Value, args: &[Value]) -> Result<Value, Error> {
+    let arguments = Arguments::of("count", &["value"], args)?;
+    let what = arguments.get(0).cloned().unwrap_or_default();
+    Ok(Value::from(
+        value.try_iter()?.filter(|item| *item == what).count(),
+    ))
+}
+
+fn map_method(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
+    (method == "copy").then(|| {
+        Arguments::of("copy", &[], args)?;
+        let keys: Vec<Value> = value.try_iter()?.collect();
+        let pairs = keys
+            .into_iter()
+            .map(|key| Ok((key.clone(), value.get_item(&key)?)));
+        Ok(Value::from_pairs(pairs.collect::<Result<Vec<_>, Error>>()?))
+    })
+}
+
+fn number_method(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
+    let float = float_of(value);
+    match (method, float) {
+        ("is_integer", Some(float)) => {
+            Some(Arguments::of("is_integer", &[], args).map(|_| Value::from(float.fract() == 0.0)))
+        }
+        ("bit_length", None) => {
+            let bits =
+                i128::try_from(value.clone()).map(|number| 128 - number.unsigned_abs().leading_zeros());
+            Some(Arguments::of("bit_length", &[], args).and_then(|_| Ok(Value::from(bits?))))
+        }
+        _ => None,
     }
-    let size = float.abs();
-    if size.is_infinite() || size == 0.0 || (1e-4..1e16).contains(&size) {
-        return format!("{float:?}");
-    }
-    // Rust writes `1e-7`; Python a sign and at least two digits of exponent.
-    let text = format!("{float:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(exponent) => ('-', exponent),
-        None => ('+', exponent),
-    };
-    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+/// A tuple of values.
+pub fn tuple(values: Vec<Value>) -> Value {
+    Value::from(Tuple::from(values))
 }

@@ -1,48 +1,164 @@
 //! Puts the check into a template's text, behind each operation that can make something large.
 
 use minijinja::Error;
-use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Stmt};
+use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Slice, Stmt};
 use minijinja::machinery::{Span, parse};
 use minijinja::syntax::SyntaxConfig;
 
-use super::{CHECK, LARGEST, size, too_large};
+use super::{CHECK, LARGEST, REMAINDER, SLICE, size, too_large};
+
+/// In a chain of operations each this many are checked once. A check is a pair of brackets more, and the engine's parser takes only so
+/// many within each other.
+const EVERY: usize = 16;
 
 /// The template with checks in it. One that cannot be parsed stays as it is: the compiler says why.
 pub fn with_checks(template: &str) -> Result<String, Error> {
     let Ok(parsed) = parse(template, "", SyntaxConfig::default()) else {
         return Ok(template.to_owned());
     };
-    let mut checks = Checks::default();
+    let mut checks = Checks {
+        template,
+        insertions: Vec::new(),
+        constants: 0,
+    };
     checks.statement(&parsed)?;
     // Of checks that end in one place the inner one comes first: they were found in that order, and sorting keeps it.
     checks
         .insertions
-        .sort_by_key(|(offset, closes, _)| (*offset, !closes));
+        .sort_by_key(|insertion| (insertion.at, !insertion.closes));
     let mut text = String::with_capacity(template.len() + checks.insertions.len() * 12);
     let mut done = 0;
-    for (offset, _, insertion) in checks.insertions {
-        text.push_str(&template[done..offset]);
-        text.push_str(&insertion);
-        done = offset;
+    for insertion in checks.insertions {
+        text.push_str(&template[done..insertion.at]);
+        text.push_str(&insertion.text);
+        done = insertion.at + insertion.instead_of;
     }
     text.push_str(&template[done..]);
     Ok(text)
 }
 
-/// Where checks go: the offset, whether it closes, the text.
-#[derive(Default)]
-struct Checks {
-    insertions: Vec<(usize, bool, String)>,
+/// What goes into the text.
+struct Insertion {
+    at: usize,
+    /// Whether it belongs to what ends there, not to what begins there.
+    closes: bool,
+    text: String,
+    /// Bytes of the template that it takes the place of.
+    instead_of: usize,
+}
+
+/// Where checks go.
+struct Checks<'a> {
+    template: &'a str,
+    insertions: Vec<Insertion>,
     constants: usize,
 }
 
-impl Checks {
-    /// Around an expression.
+impl Checks<'_> {
+    fn insert(&mut self, at: u32, closes: bool, text: impl Into<String>) {
+        self.insertions.push(Insertion {
+            at: at as usize,
+            closes,
+            text: text.into(),
+            instead_of: 0,
+        });
+    }
+
+    /// Around an operation. A filter binds tighter than any operator, so no more brackets are needed.
     fn around(&mut self, span: Span) {
-        self.insertions
-            .push((span.start_offset as usize, false, "((".to_owned()));
-        self.insertions
-            .push((span.end_offset as usize, true, format!(")|{CHECK})")));
+        self.insert(span.start_offset, false, "(");
+        self.insert(span.end_offset, true, format!(")|{CHECK}"));
+    }
+
+    /// Operations one upon the other; `above` counts those since the last check. A chain of sums is checked now and then, since each
+    /// of its values was checked; a product can be large at once.
+    fn operation(&mut self, expression: &Expr<'_>, above: usize) -> Result<(), Error> {
+        let Expr::BinOp(binary) = expression else {
+            return self.expression(expression);
+        };
+        let grows = matches!(binary.op, BinOpKind::Add | BinOpKind::Mul | BinOpKind::Concat);
+        self.operation(&binary.left, if grows { above + 1 } else { 0 })?;
+        let operator = (matches!(binary.op, BinOpKind::Rem) && !is_number(&binary.left))
+            .then(|| self.operator(binary.left.span(), binary.right.span()))
+            .flatten();
+        if let Some(at) = operator {
+            self.insert(binary.span().start_offset, false, "(");
+            self.replace(at, format!(")|{REMAINDER}("));
+        }
+        self.expression(&binary.right)?;
+        if operator.is_some() {
+            self.insert(binary.span().end_offset, true, ")");
+        }
+        if grows {
+            self.constant(expression)?;
+            if above.is_multiple_of(EVERY) || matches!(binary.op, BinOpKind::Mul) {
+                self.around(binary.span());
+            }
+        }
+        Ok(())
+    }
+
+    /// A slice. One with a step other than 1 becomes a filter: the engine's own does not count backwards as Python does.
+    fn slice(&mut self, slice: &Slice<'_>, span: Span) -> Result<(), Error> {
+        self.expression(&slice.expr)?;
+        let places = slice
+            .step
+            .as_ref()
+            .and_then(|step| self.slice_places(slice, step, span));
+        let Some([open, first, second, close]) = places else {
+            for part in [&slice.start, &slice.stop, &slice.step] {
+                self.optional(part.as_ref())?;
+            }
+            return Ok(());
+        };
+        let absent = |part: &Option<Expr<'_>>| if part.is_none() { "none" } else { "" };
+        // An item may be asked for right behind it.
+        let start = span.start_offset.min(leftmost(&slice.expr));
+        self.insert(start, false, "((");
+        self.replace(open, format!(")|{SLICE}({}", absent(&slice.start)));
+        self.optional(slice.start.as_ref())?;
+        self.replace(first, format!(",{}", absent(&slice.stop)));
+        self.optional(slice.stop.as_ref())?;
+        self.replace(second, ",".to_owned());
+        self.optional(slice.step.as_ref())?;
+        self.replace(close, "))".to_owned());
+        Ok(())
+    }
+
+    /// Where the brackets and the colons of a slice are.
+    fn slice_places(&self, slice: &Slice<'_>, step: &Expr<'_>, span: Span) -> Option<[usize; 4]> {
+        let find = |from: usize, to: usize, sign: char| {
+            let between = self.template.get(from..to)?;
+            between.find(sign).map(|at| from + at)
+        };
+        let begin = |part: &Expr<'_>| part.span().start_offset as usize;
+        let end = |part: &Expr<'_>| part.span().end_offset as usize;
+        let first_part = slice.start.as_ref().or(slice.stop.as_ref()).unwrap_or(step);
+        let open = find(end(&slice.expr), begin(first_part), '[')?;
+        let after_start = slice.start.as_ref().map_or(open + 1, end);
+        let first = find(after_start, slice.stop.as_ref().map_or(begin(step), begin), ':')?;
+        let after_stop = slice.stop.as_ref().map_or(first + 1, end);
+        let second = find(after_stop, begin(step), ':')?;
+        let close = find(end(step), span.end_offset as usize, ']')?;
+        Some([open, first, second, close])
+    }
+
+    /// In place of one sign.
+    fn replace(&mut self, at: usize, text: String) {
+        self.insertions.push(Insertion {
+            at,
+            closes: true,
+            text,
+            instead_of: 1,
+        });
+    }
+
+    /// Where between two operands the sign `%` is.
+    fn operator(&self, left: Span, right: Span) -> Option<usize> {
+        let (start, end) = (left.end_offset as usize, right.start_offset as usize);
+        let mut signs = self.template.get(start..end)?.match_indices('%');
+        let (at, _) = signs.next()?;
+        signs.next().is_none().then_some(start + at)
     }
 
     fn statements(&mut self, statements: &[Stmt<'_>]) -> Result<(), Error> {
@@ -109,21 +225,9 @@ impl Checks {
     fn expression(&mut self, expression: &Expr<'_>) -> Result<(), Error> {
         match expression {
             Expr::Var(_) | Expr::Const(_) => {}
-            Expr::Slice(slice) => {
-                self.expression(&slice.expr)?;
-                for part in [&slice.start, &slice.stop, &slice.step] {
-                    self.optional(part.as_ref())?;
-                }
-            }
+            Expr::Slice(slice) => self.slice(slice, slice.span())?,
             Expr::UnaryOp(unary) => self.expression(&unary.expr)?,
-            Expr::BinOp(binary) => {
-                self.expression(&binary.left)?;
-                self.expression(&binary.right)?;
-                if matches!(binary.op, BinOpKind::Add | BinOpKind::Mul | BinOpKind::Concat) {
-                    self.constant(expression)?;
-                    self.around(binary.span());
-                }
-            }
+            Expr::BinOp(_) => self.operation(expression, 0)?,
             Expr::Compare(compare) => {
                 self.expression(&compare.expr)?;
                 compare.ops.iter().try_for_each(|op| self.expression(&op.expr))?;
@@ -136,8 +240,7 @@ impl Checks {
             Expr::Filter(filter) => {
                 self.optional(filter.expr.as_ref())?;
                 self.arguments(&filter.args)?;
-                let end = filter.span().end_offset as usize;
-                self.insertions.push((end, true, format!("|{CHECK}")));
+                self.insert(filter.span().end_offset, true, format!("|{CHECK}"));
             }
             Expr::Test(test) => {
                 self.expression(&test.expr)?;
@@ -163,7 +266,9 @@ impl Checks {
     fn collection(&mut self, expression: &Expr<'_>, span: Span, items: &[Expr<'_>]) -> Result<(), Error> {
         self.expressions(items)?;
         if expression.as_const().is_none() {
-            self.around(span);
+            // An item may be asked for right behind it.
+            self.insert(span.start_offset, false, "((");
+            self.insert(span.end_offset, true, format!(")|{CHECK})"));
         }
         Ok(())
     }
@@ -195,6 +300,23 @@ impl Checks {
     }
 }
 
+/// Where an expression begins. The engine has what follows a first item or attribute begin there.
+fn leftmost(expression: &Expr<'_>) -> u32 {
+    let inner = match expression {
+        Expr::Slice(slice) => Some(&slice.expr),
+        Expr::GetItem(get) => Some(&get.expr),
+        Expr::GetAttr(get) => Some(&get.expr),
+        Expr::Call(call) => Some(&call.expr),
+        _ => None,
+    };
+    let own = expression.span().start_offset;
+    inner.map_or(own, |inner| own.min(leftmost(inner)))
+}
+
+fn is_number(expression: &Expr<'_>) -> bool {
+    matches!(expression, Expr::Const(constant) if constant.value.is_number())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,15 +325,34 @@ mod tests {
     fn checks_stand_around_what_can_grow() {
         for (template, expected) in [
             ("a{{ b }}c", "a{{ b }}c"),
-            ("{{ a ~ b ~ c }}", "{{ ((((a ~ b)|__check) ~ c)|__check) }}"),
-            (
-                "{{ (a + b)[0] * 2 }}",
-                "{{ (((((a + b)|__check))[0] * 2)|__check) }}",
-            ),
+            ("{{ a ~ b ~ c }}", "{{ (a ~ b ~ c)|__check }}"),
+            ("{{ a * 2 * 3 }}", "{{ ((a * 2)|__check * 3)|__check }}"),
+            ("{{ (a + b)[0] * 2 }}", "{{ (((a + b)|__check)[0] * 2)|__check }}"),
             (
                 "{{ a|trim ~ b|join('-') }}",
-                "{{ ((a|trim|__check ~ b|join('-')|__check)|__check) }}",
+                "{{ (a|trim|__check ~ b|join('-')|__check)|__check }}",
             ),
+            (
+                "{{ 7 % 3 }}{% if a % 2 %}{% endif %}",
+                "{{ 7 % 3 }}{% if (a )|__remainder( 2) %}{% endif %}",
+            ),
+            (
+                "{{ '%s' % (a ~ 'b')%c }}",
+                "{{ (('%s' )|__remainder( ((a ~ 'b')|__check)))|__remainder(c) }}",
+            ),
+            (
+                "{{ a[::-1] }}{{ a[1:2] }}",
+                "{{ ((a)|__slice(none,none,-1)) }}{{ a[1:2] }}",
+            ),
+            (
+                "{{ (a ~ b)[c + 1 : d[0] : (2)].e }}",
+                "{{ ((((a ~ b)|__check))|__slice((c + 1)|__check , d[0] , (2))).e }}",
+            ),
+            (
+                "{{ a.b[::-1][0][::-1] }}",
+                "{{ ((((a.b)|__slice(none,none,-1))[0])|__slice(none,none,-1)) }}",
+            ),
+            ("{{ -a%-b }}", "{{ (-a)|__remainder(-b) }}"),
             ("{{ [1, 'x'] }}{{ [a] }}", "{{ [1, 'x'] }}{{ (([a])|__check) }}"),
             (
                 "{% set x = {'k': a - 1} %}",
@@ -223,7 +364,7 @@ mod tests {
             ),
             (
                 "{% for e in 'ü' ~ a %}{{ 'ö' ~ e }}{% endfor %}",
-                "{% for e in (('ü' ~ a)|__check) %}{{ (('ö' ~ e)|__check) }}{% endfor %}",
+                "{% for e in ('ü' ~ a)|__check %}{{ ('ö' ~ e)|__check }}{% endfor %}",
             ),
             ("{{ a ~ }}", "{{ a ~ }}"),
         ] {

@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 3] = [
+const PARTS: [Part; 4] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests, headers of safetensors files",
@@ -33,6 +33,11 @@ const PARTS: [Part; 3] = [
         name: "soak",
         what: "5,000 requests one after another: memory is level at the end",
         run: soak,
+    },
+    Part {
+        name: "schedules",
+        what: "10,000 random schedules of many requests on the engine `cpu`",
+        run: schedules,
     },
     Part {
         name: "shapes-mlx",
@@ -98,6 +103,20 @@ fn soak(_: &Path) -> Result<()> {
     let mut command = cargo_command();
     command.args(["test", "--release", "--workspace", "--test", "soak"]);
     run(command.env("MONOCLE_SOAK_REQUESTS", "5000"))
+}
+
+fn schedules(_: &Path) -> Result<()> {
+    let mut command = cargo_command();
+    command.args([
+        "test",
+        "--release",
+        "--workspace",
+        "--test",
+        "scheduler",
+        "schedules",
+    ]);
+    // For each of six families.
+    run(command.env("MONOCLE_SCHEDULES", "1667"))
 }
 
 fn shapes_on_mlx(target: &Path) -> Result<()> {

@@ -81,10 +81,9 @@ impl Sequence {
 
     /// Goes back to what it was after its first tokens; false where that is gone.
     pub fn truncate(&mut self, tokens: usize) -> bool {
-        let caches = self.caches.values_mut();
-        let caches = caches.map(|cache| cache.truncate(tokens)).all(|cut| cut);
-        let convolutions = self.convolutions.values_mut();
-        caches && convolutions.map(|state| state.truncate(tokens)).all(|cut| cut)
+        let mut convolutions = self.convolutions.values_mut();
+        self.caches.values_mut().all(|cache| cache.truncate(tokens))
+            && convolutions.all(|state| state.truncate(tokens))
     }
 }
 

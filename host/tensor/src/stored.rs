@@ -53,8 +53,13 @@ impl StoredType {
         }
     }
 
-    /// Whether matrices can be stored in it.
+    /// Whether it is a float that engines read; 64 bits are read as 32.
     pub fn is_float(self) -> bool {
+        self == Self::F64 || self.holds_matrices()
+    }
+
+    /// Whether engines compute with matrices that are stored in it.
+    pub fn holds_matrices(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::BF16)
     }
 
@@ -215,7 +220,7 @@ impl Matrix {
         let rows = shape[..shape.len() - 1].iter().product();
         match self {
             Self::Dense(tensor) => {
-                if !tensor.kind.is_float() {
+                if !tensor.kind.holds_matrices() {
                     return Err(format!(
                         "expected a matrix of F32, F16 or BF16, found {}; convert the checkpoint",
                         tensor.kind.name()
@@ -243,7 +248,7 @@ impl Matrix {
                         packed.shape
                     ));
                 }
-                if !scales.kind.is_float() || biases.kind != scales.kind {
+                if !scales.kind.holds_matrices() || biases.kind != scales.kind {
                     return Err(format!(
                         "expected scales and biases of one float type, found {} and {}",
                         scales.kind.name(),

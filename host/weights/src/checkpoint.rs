@@ -9,7 +9,7 @@ use crate::error::{WeightsError, cut};
 use crate::folder::ModelFolder;
 use crate::foreign;
 use crate::names::{NameRules, hint};
-use crate::quantisation::{Quantisation, Sizes, is_float};
+use crate::quantisation::{Quantisation, Sizes};
 use crate::shards::Shards;
 use crate::summary::Summary;
 
@@ -305,7 +305,7 @@ impl Checkpoint {
                 format!("U32 without `{name}.scales`"),
             ));
         }
-        if !is_float(weight.kind) {
+        if !weight.kind.is_float() {
             return Err(unfit(
                 "F64, F32, F16 or BF16".to_owned(),
                 weight.kind.name().to_owned(),
@@ -327,7 +327,7 @@ impl Checkpoint {
         let bias = &entry.tensor;
         let mut shape = matrix.shape();
         shape.pop();
-        if bias.shape != shape || !is_float(bias.kind) {
+        if bias.shape != shape || !bias.kind.is_float() {
             return Err(WeightsError::Unfit {
                 name: bias.name.clone(),
                 role,

@@ -189,7 +189,7 @@ fn row(
             packed.kind.name()
         ));
     }
-    if !is_float(scales.kind) || biases.kind != scales.kind || biases.shape != scales.shape {
+    if !scales.kind.is_float() || biases.kind != scales.kind || biases.shape != scales.shape {
         return Err(format!(
             "expected scales and biases of one float type and shape, found {} {:?} and {} {:?}",
             scales.kind.name(),
@@ -226,12 +226,4 @@ fn possible(words: usize, groups: usize) -> Vec<Pair> {
             groups > 0 && filled.is_some() && filled == (words as u64).checked_mul(32)
         })
         .collect()
-}
-
-/// Whether the engines compute with weights of this type.
-pub(crate) fn is_float(kind: StoredType) -> bool {
-    matches!(
-        kind,
-        StoredType::F64 | StoredType::F32 | StoredType::F16 | StoredType::BF16
-    )
 }

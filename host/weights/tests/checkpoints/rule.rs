@@ -62,7 +62,7 @@ impl Case {
         }
         let counts_itself = |name: &&str| PAIR.contains(name) || TRIPLE.contains(name);
         let mut others = vec![Names::from([SINGLE]), counted];
-        if !there.iter().any(|name| counts_itself(name)) {
+        if !there.iter().any(counts_itself) {
             others.push(there.clone());
         }
         others.retain(|set| !set.is_empty() && set.is_subset(&there) && set.is_disjoint(&listed));

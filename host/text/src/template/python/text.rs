@@ -83,7 +83,7 @@ fn is_raised_digit(character: char) -> bool {
     matches!(character, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹' | '₀'..='₉' | '①'..='⑨')
 }
 
-fn separator<'a>(arguments: &'a Arguments) -> Result<Option<&'a str>, Error> {
+fn separator(arguments: &Arguments) -> Result<Option<&str>, Error> {
     match arguments.text_given(0)? {
         Some("") => Err(wrong("the separator is empty")),
         separator => Ok(separator),

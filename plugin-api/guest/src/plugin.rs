@@ -22,7 +22,7 @@ pub trait Processor: Sized {
     }
 }
 
-/// A model's architecture. One value serves one request.
+/// A model's architecture. One value records programs for all requests, and sees none of them.
 pub trait Network: Sized {
     /// Asks for the weights. Called after [`Processor::configure`], and only here can weights be asked for.
     fn load(files: &ModelFiles) -> Result<Self>;

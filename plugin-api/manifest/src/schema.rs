@@ -36,7 +36,7 @@ pub struct Manifest {
     /// What is done to the generated text.
     #[serde(default)]
     pub output: Output,
-    /// How names in the checkpoint are met with names that the plugin asks for.
+    /// How the checkpoint's names are mapped to the names that the plugin asks for.
     #[serde(default)]
     pub weights: WeightRules,
     /// What the plugin may use. Monocle's own limits hold too: the smaller of the two applies.
@@ -88,7 +88,7 @@ struct PluginTable {
     /// The plugin's name: lower-case letters, digits and `-`.
     #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,63}$"))]
     name: String,
-    /// Versions that will do, as Cargo writes them: `"0.1"` takes 0.1.0 and later 0.1.x. Any, when absent.
+    /// Accepted versions, in Cargo's notation: `"0.1"` takes 0.1.0 and later 0.1.x. When absent: any version.
     #[schemars(with = "Option<String>", extend("format" = "semver-requirement"))]
     version: Option<semver::VersionReq>,
     /// Handed to the plugin, as JSON, when it loads; the plugin's own documentation says what it takes.
@@ -170,7 +170,7 @@ pub struct Prompt {
     /// For base models without a chat template: the prompt is the pictures, then the user's text, and nothing else.
     pub plain: bool,
     /// Variables that the chat template reads, besides those that it is always given: `{ enable_thinking = false }`. The command line's
-    /// `--template-var` goes before them.
+    /// `--template-var` overrides them.
     pub variables: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -204,8 +204,8 @@ pub struct ImageRules {
     pub max_pixels: Option<u64>,
     /// What happens to a picture with more pixels than `max_pixels`.
     pub over: Oversize,
-    /// What becomes of grey pictures of 16 bits: their whole range is scaled to 8 bits (`scale`, when absent), or values above 255
-    /// are cut off (`pillow`), as Pillow does, and with it most models' own code.
+    /// How 16-bit grey pictures become 8-bit: the whole range is scaled (`scale`, when absent), or values above 255 are cut off
+    /// (`pillow`), as Pillow and most models' own code do.
     pub wide_grey: WideGrey,
     /// How many pictures one prompt may hold.
     #[schemars(range(min = 1))]
@@ -257,7 +257,7 @@ pub struct Generation {
     pub repetition_penalty: Option<f32>,
     /// Makes sampling repeatable.
     pub seed: Option<u64>,
-    /// Texts that end the answer; they are not shown. In the reasoning they are words like others.
+    /// Texts that end the answer; they are not shown. In the reasoning they are ordinary text.
     #[schemars(inner(length(min = 1)))]
     pub stop: Vec<String>,
     /// Tokens, as the tokenizer writes them, that end generation besides those that the model's folder names.
@@ -272,8 +272,8 @@ pub struct Output {
     /// Texts that are removed wherever they occur.
     #[schemars(inner(length(min = 1)))]
     pub strip: Vec<String>,
-    /// The marks between which the model reasons; that part is reported apart from the answer. When absent, well-known marks that the chat
-    /// template writes or that are tokens of their own.
+    /// The marks between which the model reasons; that part is reported apart from the answer. When absent: well-known marks that the chat
+    /// template writes, or that are single tokens.
     pub reasoning: Option<Reasoning>,
     /// Remove white space before the first word of the answer and of the reasoning.
     pub trim: bool,
@@ -292,12 +292,12 @@ pub struct Reasoning {
     /// The prompt already opens the reasoning, so the answer begins inside it.
     #[serde(default)]
     pub opened: bool,
-    /// The most tokens of reasoning; then it is closed for the model.
+    /// The most tokens of reasoning; after that many, Monocle closes it.
     #[schemars(range(min = 1))]
     pub budget: Option<u32>,
 }
 
-/// How names in the checkpoint are met with names that the plugin asks for.
+/// How the checkpoint's names are mapped to the names that the plugin asks for.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeightRules {
@@ -317,13 +317,13 @@ pub struct Pattern(#[schemars(extend("format" = "regex"))] pub String);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Memory of the plugin's own, in MiB (weights and activations are the host's, and not counted).
+    /// The plugin's own memory, in MiB (weights and activations are in the host and do not count).
     #[schemars(range(min = 1))]
     pub memory_mib: Option<u32>,
     /// How long one call into the plugin may take, in milliseconds.
     #[schemars(range(min = 1))]
     pub call_timeout_ms: Option<u32>,
-    /// How many tensors the plugin may hold at once.
+    /// How many tensors one recording may make. Each operation makes one, so this is a limit on operations too.
     #[schemars(range(min = 1))]
     pub tensors: Option<u32>,
     /// How many operations one recording may have.

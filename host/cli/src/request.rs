@@ -33,15 +33,15 @@ pub struct RequestArguments {
 
     /// What to ask; `-` reads it from standard input [default: "Describe this image."; without a picture, standard input if it is
     /// piped]
-    #[arg(short, long)]
+    #[arg(short, long, allow_hyphen_values = true)]
     pub prompt: Option<String>,
 
     /// The system message, in place of the manifest's
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub system: Option<String>,
 
     /// A chat template in place of the model's own: a .jinja file, or the template itself
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub template: Option<String>,
 
     /// A variable for the chat template, like `enable_thinking=false`: JSON where it is some, else text (may be given several times)

@@ -1,6 +1,7 @@
 //! A model that was opened: its plugins, its files, its settings. Nothing of it changes, and it is cheap to share; what answers with it is
 //! [`crate::scheduler::Scheduler`].
 
+mod address;
 pub mod error;
 pub mod locate;
 pub mod services;

@@ -48,7 +48,7 @@ pub struct RequestArguments {
     #[arg(long, value_name = "NAME=VALUE", value_parser = template_variable)]
     pub template_var: Vec<(String, serde_json::Value)>,
 
-    /// The most tokens of the answer [default: the manifest's, else 512]
+    /// The most tokens of the answer [default: the manifest's, else the model's, else 512]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
 
@@ -140,7 +140,9 @@ impl RequestArguments {
     /// The most tokens of the answer.
     pub fn max_tokens(&self, model: &Model) -> usize {
         self.max_tokens
-            .map_or(model.settings.max_tokens, |tokens| tokens as usize)
+            .map_or(model.settings.generation.max_tokens.value, |tokens| {
+                tokens as usize
+            })
     }
 
     fn prompt(&self) -> anyhow::Result<String> {

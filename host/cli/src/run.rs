@@ -103,7 +103,7 @@ impl Run {
     fn options(&self, model: &Model) -> GenerateOptions {
         GenerateOptions {
             max_tokens: self.request.max_tokens(model),
-            sampling: self.sampling(&model.settings.sampling),
+            sampling: self.sampling(&model.settings.generation.sampling()),
             stop: self.stop.clone(),
             prefill_chunk: self.request.prefill_chunk as usize,
             thinking_budget: self.thinking_budget.or(model.settings.thinking_budget),
@@ -118,6 +118,7 @@ impl Run {
             min_p: self.min_p.unwrap_or(defaults.min_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(defaults.repetition_penalty),
             seed: self.seed.unwrap_or(defaults.seed),
+            ..defaults.clone()
         }
     }
 }

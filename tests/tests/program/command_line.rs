@@ -380,7 +380,7 @@ fn values_may_begin_with_a_dash() {
     for question in ["- What is this?", "--", "---", "-1", "--verbose"] {
         let text = prompt(&["-p", question]);
         assert!(
-            text.contains(&format!("User:{question}<end_of_utterance>")),
+            text.contains(&format!("User: {question}<end_of_utterance>")),
             "{text}"
         );
         assert_eq!(text, prompt(&[&format!("--prompt={question}")]));

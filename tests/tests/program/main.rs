@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod command_line;
+mod generation;
 mod plugin_guide;
 mod prompts;

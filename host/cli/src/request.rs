@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use monocle_image::{FilePage, ImageError};
 use monocle_runtime::engines::{self, EngineName, EngineOptions};
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::model::{Model, OpenOptions};
@@ -18,6 +17,7 @@ use monocle_text::template::{FIXED_VARIABLES, read_template_argument};
 
 use super::Misuse;
 use super::output;
+use super::pictures;
 use super::progress::DownloadBar;
 
 /// The most bytes of a prompt on standard input.
@@ -28,7 +28,8 @@ pub struct RequestArguments {
     /// A manifest's name or path, a model's folder, or a Hugging Face repository
     pub model: String,
 
-    /// Picture files; `photo.tif#2` takes the second page or frame
+    /// Picture files; `photo.tif#2` takes the second page or frame, a folder stands for its pictures in the order of their names (at
+    /// most 64), `-` for one on standard input
     pub images: Vec<PathBuf>,
 
     /// What to ask; `-` reads it from standard input [default: "Describe this image."; without a picture, standard input if it is
@@ -101,7 +102,7 @@ impl RequestArguments {
     /// anything is fetched or loaded.
     pub fn open(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request)> {
         let prompt = self.prompt()?;
-        self.check_pictures()?;
+        let pictures = self.pictures(quiet)?;
         let backend = self.backend()?;
         let template = match &self.template {
             Some(template) => Some(read_template_argument(template, Path::new("."))?),
@@ -127,7 +128,6 @@ impl RequestArguments {
                 .for_each(|note| output::note(&format!("note: {note}")));
         }
         let model = opened?;
-        let pictures = self.images.iter().cloned().map(PictureInput::File).collect();
         let system = self.system.as_deref().or(model.settings.system.as_deref());
         let request = Request::single(system, pictures, &prompt);
         let options = SchedulerOptions {
@@ -147,6 +147,10 @@ impl RequestArguments {
 
     fn prompt(&self) -> anyhow::Result<String> {
         match self.prompt.as_deref() {
+            Some("-") if self.images.iter().any(|path| pictures::is_standard_input(path)) => Err(Misuse(
+                "standard input is the question or a picture, not both: `-` is given for each".to_owned(),
+            )
+            .into()),
             Some("-") => read_prompt(),
             Some(prompt) => Ok(prompt.to_owned()),
             None if !self.images.is_empty() => Ok("Describe this image.".to_owned()),
@@ -155,18 +159,18 @@ impl RequestArguments {
         }
     }
 
-    fn check_pictures(&self) -> Result<(), ImageError> {
-        for path in &self.images {
-            let unreadable = |source| ImageError::Read {
-                path: path.clone(),
-                source,
-            };
-            let file = FilePage::of(path).path;
-            if std::fs::metadata(file).map_err(unreadable)?.is_dir() {
-                return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
-            }
+    /// The pictures; a folder's are named, as nobody typed them.
+    fn pictures(&self, quiet: bool) -> anyhow::Result<Vec<PictureInput>> {
+        let pictures = pictures::read(&self.images)?;
+        if !quiet && pictures.len() > self.images.len() {
+            let names: Vec<String> = pictures.iter().map(PictureInput::name).collect();
+            output::note(&format!(
+                "note: {} pictures in one question: {}",
+                names.len(),
+                names.join(", ")
+            ));
         }
-        Ok(())
+        Ok(pictures)
     }
 
     fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {

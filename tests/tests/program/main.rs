@@ -3,5 +3,6 @@
 mod bad_input;
 mod command_line;
 mod generation;
+mod pictures;
 mod plugin_guide;
 mod prompts;

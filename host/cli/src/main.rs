@@ -3,6 +3,7 @@
 mod inspect;
 mod models;
 mod output;
+mod pictures;
 mod plugins;
 mod progress;
 mod request;

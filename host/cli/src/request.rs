@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use monocle_image::{FilePage, ImageError};
 use monocle_runtime::engines::{self, EngineName, EngineOptions};
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::model::{Model, OpenOptions};
@@ -18,6 +17,7 @@ use monocle_text::template::{FIXED_VARIABLES, read_template_argument};
 
 use super::Misuse;
 use super::output;
+use super::pictures;
 use super::progress::DownloadBar;
 
 /// The most bytes of a prompt on standard input.
@@ -28,27 +28,28 @@ pub struct RequestArguments {
     /// A manifest's name or path, a model's folder, or a Hugging Face repository
     pub model: String,
 
-    /// Picture files; `photo.tif#2` takes the second page or frame
+    /// Picture files; `photo.tif#2` takes the second page or frame, a folder stands for its pictures in the order of their names (at
+    /// most 64), `-` for one on standard input
     pub images: Vec<PathBuf>,
 
     /// What to ask; `-` reads it from standard input [default: "Describe this image."; without a picture, standard input if it is
     /// piped]
-    #[arg(short, long)]
+    #[arg(short, long, allow_hyphen_values = true)]
     pub prompt: Option<String>,
 
     /// The system message, in place of the manifest's
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub system: Option<String>,
 
     /// A chat template in place of the model's own: a .jinja file, or the template itself
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub template: Option<String>,
 
     /// A variable for the chat template, like `enable_thinking=false`: JSON where it is some, else text (may be given several times)
     #[arg(long, value_name = "NAME=VALUE", value_parser = template_variable)]
     pub template_var: Vec<(String, serde_json::Value)>,
 
-    /// The most tokens of the answer [default: the manifest's, else 512]
+    /// The most tokens of the answer [default: the manifest's, else the model's, else 512]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
 
@@ -101,7 +102,7 @@ impl RequestArguments {
     /// anything is fetched or loaded.
     pub fn open(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request)> {
         let prompt = self.prompt()?;
-        self.check_pictures()?;
+        let pictures = self.pictures(quiet)?;
         let backend = self.backend()?;
         let template = match &self.template {
             Some(template) => Some(read_template_argument(template, Path::new("."))?),
@@ -127,7 +128,6 @@ impl RequestArguments {
                 .for_each(|note| output::note(&format!("note: {note}")));
         }
         let model = opened?;
-        let pictures = self.images.iter().cloned().map(PictureInput::File).collect();
         let system = self.system.as_deref().or(model.settings.system.as_deref());
         let request = Request::single(system, pictures, &prompt);
         let options = SchedulerOptions {
@@ -140,11 +140,17 @@ impl RequestArguments {
     /// The most tokens of the answer.
     pub fn max_tokens(&self, model: &Model) -> usize {
         self.max_tokens
-            .map_or(model.settings.max_tokens, |tokens| tokens as usize)
+            .map_or(model.settings.generation.max_tokens.value, |tokens| {
+                tokens as usize
+            })
     }
 
     fn prompt(&self) -> anyhow::Result<String> {
         match self.prompt.as_deref() {
+            Some("-") if self.images.iter().any(|path| pictures::is_standard_input(path)) => Err(Misuse(
+                "standard input is the question or a picture, not both: `-` is given for each".to_owned(),
+            )
+            .into()),
             Some("-") => read_prompt(),
             Some(prompt) => Ok(prompt.to_owned()),
             None if !self.images.is_empty() => Ok("Describe this image.".to_owned()),
@@ -153,18 +159,18 @@ impl RequestArguments {
         }
     }
 
-    fn check_pictures(&self) -> Result<(), ImageError> {
-        for path in &self.images {
-            let unreadable = |source| ImageError::Read {
-                path: path.clone(),
-                source,
-            };
-            let file = FilePage::of(path).path;
-            if std::fs::metadata(file).map_err(unreadable)?.is_dir() {
-                return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
-            }
+    /// The pictures; a folder's are named, as nobody typed them.
+    fn pictures(&self, quiet: bool) -> anyhow::Result<Vec<PictureInput>> {
+        let pictures = pictures::read(&self.images)?;
+        if !quiet && pictures.len() > self.images.len() {
+            let names: Vec<String> = pictures.iter().map(PictureInput::name).collect();
+            output::note(&format!(
+                "note: {} pictures in one question: {}",
+                names.len(),
+                names.join(", ")
+            ));
         }
-        Ok(())
+        Ok(pictures)
     }
 
     fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {

@@ -19,31 +19,31 @@ pub struct Run {
     request: RequestArguments,
 
     /// 0 takes the likeliest token always; higher is more varied
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     temperature: Option<f32>,
 
     /// Choose among this many of the likeliest tokens; 0: among all
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     top_k: Option<usize>,
 
     /// Choose among the likeliest tokens that together reach this probability
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     top_p: Option<f32>,
 
     /// Choose among tokens with at least this share of the likeliest one's probability
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     min_p: Option<f32>,
 
     /// Above 1: make tokens that occurred already less likely
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     repetition_penalty: Option<f32>,
 
     /// Where random numbers start
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
 
     /// End the answer at this text (may be given several times)
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     stop: Vec<String>,
 
     /// Close reasoning after so many tokens
@@ -103,7 +103,7 @@ impl Run {
     fn options(&self, model: &Model) -> GenerateOptions {
         GenerateOptions {
             max_tokens: self.request.max_tokens(model),
-            sampling: self.sampling(&model.settings.sampling),
+            sampling: self.sampling(&model.settings.generation.sampling()),
             stop: self.stop.clone(),
             prefill_chunk: self.request.prefill_chunk as usize,
             thinking_budget: self.thinking_budget.or(model.settings.thinking_budget),
@@ -118,6 +118,7 @@ impl Run {
             min_p: self.min_p.unwrap_or(defaults.min_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(defaults.repetition_penalty),
             seed: self.seed.unwrap_or(defaults.seed),
+            ..defaults.clone()
         }
     }
 }

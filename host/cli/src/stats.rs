@@ -41,6 +41,7 @@ pub fn text(report: &Report) -> String {
             report.prompt.image_tokens
         ),
     );
+    lines.add("settings", report.generation.words());
     lines.add(
         "answer",
         format!(

@@ -1,7 +1,9 @@
 //! A model that was opened: its plugins, its files, its settings. Nothing of it changes, and it is cheap to share; what answers with it is
 //! [`crate::scheduler::Scheduler`].
 
+mod address;
 pub mod error;
+pub mod generation;
 pub mod locate;
 pub mod services;
 pub mod settings;
@@ -75,7 +77,7 @@ impl Model {
         let ignore = manifest.weights.ignore.iter().map(|pattern| pattern.0.as_str());
         let checkpoint = Checkpoint::open(&folder, &NameRules::new(rename, ignore)?)?;
         let candidates = candidates(manifest, &path, options.template)?;
-        let settings = Settings::new(manifest, folder.config());
+        let settings = Settings::new(manifest, folder.config(), folder.generation_config());
         let mut variables = manifest.prompt.variables.clone();
         variables.extend(options.template_variables);
         let adapter_files = |choice: &PluginChoice| files(&folder, choice);
@@ -204,6 +206,7 @@ impl Model {
             .cloned()
             .chain(checkpoint)
             .chain(unknown)
+            .chain(self.settings.generation_notes.iter().cloned())
             .collect()
     }
 

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::memory::MemoryEstimate;
 use crate::memory::process;
+use crate::model::generation::GenerationSettings;
 use crate::plugin::contract::{AttentionScheme, Size};
 use crate::plugin::stamp::PluginKind;
 use crate::plugin::wasm::component::Plugin;
@@ -24,6 +25,8 @@ pub struct Report {
     pub prompt: PromptReport,
     /// Each picture: as given, as used.
     pub images: Vec<ImageReport>,
+    /// How tokens were chosen, and who said so.
+    pub generation: GenerationSettings,
     /// The answer, why it ended and what was taken out of it.
     pub output: Generated,
     /// Ids of the tokens that were generated, the end token included.

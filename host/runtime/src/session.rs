@@ -287,6 +287,10 @@ impl Session {
             host,
             prompt,
             images: self.prepared.image_reports(),
+            generation: model
+                .settings
+                .generation
+                .asked(self.options.max_tokens, &self.options.sampling),
             output,
             token_ids,
             timings,

@@ -1,7 +1,7 @@
 //! The next token from logits.
 //!
-//! The steps and their order are those of transformers' `generate`: repetition penalty, then temperature, top-k,
-//! top-p, min-p, each on what the one before left, then a draw. The same seed gives the same tokens on every
+//! The steps and their order are those of transformers' `generate`: repetition penalty, what must not come, then temperature,
+//! top-k, top-p, min-p, each on what the one before left, then a draw. The same seed gives the same tokens on every
 //! platform: the generator is PCG64, and the exponential is computed in software.
 
 use rand_pcg::Pcg64;
@@ -22,6 +22,12 @@ pub struct SamplingOptions {
     pub min_p: f32,
     /// Above 1 makes tokens of the history less likely (arXiv:1909.05858); 1 changes nothing.
     pub repetition_penalty: f32,
+    /// No run of so many tokens comes twice, the prompt counted in; 0 lets them.
+    pub no_repeat_ngram_size: usize,
+    /// Sequences of tokens that do not come.
+    pub bad_words_ids: Vec<Vec<u32>>,
+    /// Tokens that do not come.
+    pub suppress_tokens: Vec<u32>,
     /// Where the random numbers start.
     pub seed: u64,
 }
@@ -34,6 +40,9 @@ impl Default for SamplingOptions {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            no_repeat_ngram_size: 0,
+            bad_words_ids: Vec::new(),
+            suppress_tokens: Vec::new(),
             seed: 0,
         }
     }
@@ -85,6 +94,11 @@ pub struct Sampler {
 const RANDOM_STREAM: u128 = 0x006d_6f6e_6f63_6c65;
 
 impl SamplingOptions {
+    /// Whether some tokens must not come.
+    fn forbids(&self) -> bool {
+        self.no_repeat_ngram_size > 0 || !self.bad_words_ids.is_empty() || !self.suppress_tokens.is_empty()
+    }
+
     /// Checks every range.
     pub fn validate(&self) -> Result<(), SamplingError> {
         let check = |option, value: f32, good: bool, expected| {
@@ -141,11 +155,12 @@ impl Sampler {
 
     /// Whether the likeliest token is always taken, so that nothing but the logits matters.
     pub fn takes_the_likeliest(&self) -> bool {
-        self.options.temperature == 0.0 && self.options.repetition_penalty == 1.0
+        let options = &self.options;
+        options.temperature == 0.0 && options.repetition_penalty == 1.0 && !options.forbids()
     }
 
     /// The token number `number` of an answer. What is drawn depends on the seed and this number alone, whatever was drawn before.
-    /// `history` is prompt and answer so far; the penalty is applied to `logits` in place.
+    /// `history` is prompt and answer so far; the penalty and what must not come are applied to `logits` in place.
     pub fn next(&self, number: usize, logits: &mut [f32], history: &[u32]) -> Result<u32, SamplingError> {
         let candidates = self.candidates(logits, history)?;
         if let [only] = candidates.as_slice() {
@@ -167,6 +182,7 @@ impl Sampler {
     /// The tokens that may be drawn and their probabilities, by id; never empty. Greedy gives one.
     pub fn candidates(&self, logits: &mut [f32], history: &[u32]) -> Result<Vec<Candidate>, SamplingError> {
         self.penalise(logits, history);
+        self.forbid(logits, history);
         let best = first_maximum(logits)?;
         let greedy = vec![Candidate {
             id: best,
@@ -213,6 +229,30 @@ impl Sampler {
                 } else {
                     *logit / penalty
                 };
+            }
+        }
+    }
+
+    /// What must not come: ends of runs that were there, ends of bad words, suppressed tokens.
+    fn forbid(&self, logits: &mut [f32], history: &[u32]) {
+        let options = &self.options;
+        let mut forbidden = options.suppress_tokens.clone();
+        for word in &options.bad_words_ids {
+            if let Some((last, before)) = word.split_last()
+                && history.ends_with(before)
+            {
+                forbidden.push(*last);
+            }
+        }
+        let size = options.no_repeat_ngram_size;
+        if size > 0 && history.len() >= size {
+            let begun = &history[history.len() + 1 - size..];
+            let runs = history.windows(size).filter(|run| run[..size - 1] == *begun);
+            forbidden.extend(runs.map(|run| run[size - 1]));
+        }
+        for id in forbidden {
+            if let Some(logit) = logits.get_mut(id as usize) {
+                *logit = f32::NEG_INFINITY;
             }
         }
     }
@@ -348,6 +388,56 @@ mod tests {
         sampler(options).penalise(&mut logits, &[2, 900, 1, 2]);
         // Tokens 1 and 2, however often they occurred.
         assert_eq!(logits, [4.0, 1.5, -2.0, 1.0]);
+    }
+
+    /// Which of six tokens are left after `history`.
+    fn left(options: SamplingOptions, history: &[u32]) -> Vec<u32> {
+        let sampler = sampler(SamplingOptions {
+            temperature: 1.0,
+            ..options
+        });
+        assert!(!sampler.takes_the_likeliest());
+        let candidates = sampler.candidates(&mut [0.5; 6], history).unwrap();
+        candidates.iter().map(|candidate| candidate.id).collect()
+    }
+
+    /// As `NoRepeatNGramLogitsProcessor` of transformers has it: the prompt counts, and a history that is too short forbids nothing.
+    #[test]
+    fn no_run_comes_twice() {
+        let left = |size: usize, history: &[u32]| {
+            let options = SamplingOptions {
+                no_repeat_ngram_size: size,
+                ..Default::default()
+            };
+            left(options, history)
+        };
+        // (1, 2), (2, 1) and (1, 3) were there: after 1 neither 2 nor 3.
+        assert_eq!(left(2, &[1, 2, 1, 3, 1]), [0, 1, 4, 5]);
+        // (2, 1, 3) was there, and (2, 1) is begun.
+        assert_eq!(left(3, &[2, 1, 3, 2, 1]), [0, 1, 2, 4, 5]);
+        assert_eq!(left(3, &[2, 1, 3, 3, 1]), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(left(1, &[4, 900]), [0, 1, 2, 3, 5]);
+        // A run that is being written overlaps the one before: (5, 5) was there.
+        assert_eq!(left(2, &[5, 5]), [0, 1, 2, 3, 4]);
+        assert_eq!(left(4, &[1, 1]), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(left(2, &[]), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn bad_words_and_suppressed_tokens_do_not_come() {
+        let options = |words: &[&[u32]], tokens: &[u32]| SamplingOptions {
+            bad_words_ids: words.iter().map(|word| word.to_vec()).collect(),
+            suppress_tokens: tokens.to_vec(),
+            ..Default::default()
+        };
+        let words: &[&[u32]] = &[&[4], &[1, 2], &[0, 1, 3], &[900], &[]];
+        assert_eq!(left(options(words, &[]), &[0, 1]), [0, 1, 5]);
+        assert_eq!(left(options(words, &[]), &[1, 0]), [0, 1, 2, 3, 5]);
+        assert_eq!(left(options(&[], &[0, 5, 900]), &[1]), [1, 2, 3, 4]);
+        // Greedy, too.
+        let greedy = sampler(options(&[], &[2]));
+        assert!(!greedy.takes_the_likeliest());
+        assert_eq!(greedy.next(0, &mut [0.0, 1.0, 3.0], &[]), Ok(1));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod cache;
 mod checked;
+mod environment;
 mod error;
 mod fetch;
 mod listing;
@@ -38,35 +39,40 @@ pub struct Hub {
 
 impl Hub {
     /// As the environment says, in the variables that all Hugging Face tools share: `HF_ENDPOINT`, `HF_HOME`,
-    /// `HF_HUB_CACHE`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
+    /// `HF_HUB_CACHE`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`, and the older `HUGGINGFACE_HUB_CACHE` and `TRANSFORMERS_OFFLINE`.
+    /// Paths in them may begin with `~` and hold `$NAME` or `${NAME}`.
     pub fn from_env() -> Self {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
     /// As [`Hub::from_env`], with the environment given.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let home = variable("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
-            let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
-            let home = || {
-                Path::new(&variable("HOME").or(variable("USERPROFILE")).unwrap_or_default()).join(".cache")
-            };
-            cache.unwrap_or_else(home).join("huggingface")
+        let set = variable;
+        let variable = |name: &str| set(name).filter(|value| !value.is_empty());
+        let user = variable("HOME").or(variable("USERPROFILE"));
+        let path = |name: &str| -> Option<PathBuf> {
+            Some(environment::expand(&variable(name)?, user.as_deref(), &set).into())
+        };
+        let home = path("HF_HOME").unwrap_or_else(|| {
+            let home = || Path::new(user.as_deref().unwrap_or_default()).join(".cache");
+            path("XDG_CACHE_HOME").unwrap_or_else(home).join("huggingface")
         });
-        let cache = variable("HF_HUB_CACHE").or(variable("HUGGINGFACE_HUB_CACHE"));
+        let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
         let token = || {
-            let file = variable("HF_TOKEN_PATH").map_or(home.join("token"), PathBuf::from);
+            let file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
             let text = std::fs::read_to_string(file).ok()?;
             Some(text.trim().to_owned()).filter(|token| !token.is_empty())
         };
         let yes = |value: String| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str());
         Self {
             endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned()),
-            cache: cache.map_or(home.join("hub"), PathBuf::from),
+            cache: cache.unwrap_or_else(|| home.join("hub")),
             token: variable("HF_TOKEN")
                 .map(|token| token.trim().to_owned())
                 .or_else(token),
-            offline: variable("HF_HUB_OFFLINE").is_some_and(yes),
+            offline: variable("HF_HUB_OFFLINE")
+                .or(variable("TRANSFORMERS_OFFLINE"))
+                .is_some_and(yes),
             patience: Duration::from_secs(120),
             notes: Arc::default(),
         }

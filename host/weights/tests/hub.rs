@@ -1201,6 +1201,66 @@ fn the_environment_is_honoured() {
         ("", false),
     ] {
         assert_eq!(hub(&[("HF_HUB_OFFLINE", value)]).offline, offline, "{value}");
+        assert_eq!(
+            hub(&[("TRANSFORMERS_OFFLINE", value)]).offline,
+            offline,
+            "{value}"
+        );
     }
+    // As in huggingface_hub, the first that says anything decides.
+    assert!(!hub(&[("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")]).offline);
+    assert!(hub(&[("HF_HUB_OFFLINE", ""), ("TRANSFORMERS_OFFLINE", "1")]).offline);
     assert!(!format!("{:?}", hub(&[("HF_TOKEN", "hf_secret")])).contains("hf_secret"));
+}
+
+/// The right paths are what Python's `os.path.expandvars(os.path.expanduser(path))` gives in such an environment; `huggingface_hub.constants`
+/// reads its paths so.
+#[test]
+fn paths_in_the_environment_are_expanded() {
+    let cache = |name: &str, value: &str| {
+        let hub = Hub::from_variables(|asked| match asked {
+            "HOME" => Some("/home/u/".to_owned()),
+            "DISK" => Some("/disk".to_owned()),
+            "AGAIN" => Some("$DISK".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => (asked == name).then(|| value.to_owned()),
+        });
+        hub.cache.display().to_string()
+    };
+    for (value, expected) in [
+        ("~", "/home/u"),
+        ("~/hf", "/home/u/hf"),
+        ("/x/~/hf", "/x/~/hf"),
+        ("~nobody-of-that-name/hf", "~nobody-of-that-name/hf"),
+        ("$HOME/hf", "/home/u//hf"),
+        ("${DISK}s/hf", "/disks/hf"),
+        ("$DISKS/hf", "$DISKS/hf"),
+        ("$DISK/$UNSET/${UNSET}/hf", "/disk/$UNSET/${UNSET}/hf"),
+        ("/a$EMPTY/hf", "/a/hf"),
+        ("$AGAIN/hf", "$DISK/hf"),
+        ("/a$/${/$", "/a$/${/$"),
+        ("/a${}$-x", "/a${}$-x"),
+        ("~/$DISK", "/home/u//disk"),
+    ] {
+        assert_eq!(cache("HF_HUB_CACHE", value), expected, "{value}");
+        assert_eq!(cache("HUGGINGFACE_HUB_CACHE", value), expected, "{value}");
+    }
+    assert_eq!(cache("HF_HOME", "~/hf"), "/home/u/hf/hub");
+    assert_eq!(cache("XDG_CACHE_HOME", "$DISK"), "/disk/huggingface/hub");
+}
+
+#[test]
+fn the_tokens_path_is_expanded() {
+    let folder = std::env::temp_dir().join(format!("monocle-hub-{}-token-path", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("token"), "hf_from_file\n").unwrap();
+    for value in ["~/token", "$HOME/token", "${HOME}/token"] {
+        let hub = Hub::from_variables(|name| match name {
+            "HOME" => Some(folder.display().to_string()),
+            "HF_TOKEN_PATH" => Some(value.to_owned()),
+            _ => None,
+        });
+        assert_eq!(hub.token.as_deref(), Some("hf_from_file"), "{value}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }

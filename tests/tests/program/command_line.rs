@@ -366,6 +366,47 @@ fn a_question_may_come_from_standard_input() {
     assert!(ask(&[&picture()]).contains("<image>Describe this image.<end_of_utterance>"));
 }
 
+/// Texts may begin with a dash, as those of a list or of a rule do.
+#[test]
+fn values_may_begin_with_a_dash() {
+    let folder = folder().display().to_string();
+    let prompt = |flags: &[&str]| {
+        let inspected = Monocle::new(["inspect", &folder, "--json"]).args(flags).json();
+        inspected["prompt"]["text"]
+            .as_str()
+            .expect("it has a text")
+            .to_owned()
+    };
+    for question in ["- What is this?", "--", "---", "-1", "--verbose"] {
+        let text = prompt(&["-p", question]);
+        assert!(
+            text.contains(&format!("User: {question}<end_of_utterance>")),
+            "{text}"
+        );
+        assert_eq!(text, prompt(&[&format!("--prompt={question}")]));
+    }
+    let system = prompt(&["-p", "x", "--system", "-- rules: be brief"]);
+    assert!(system.contains("-- rules: be brief"), "{system}");
+    let template = prompt(&["-p", "x", "--template", "--- {{ messages[-1].content[-1].text }}"]);
+    assert_eq!(template, "--- x");
+    let run = [
+        "run",
+        &folder,
+        "-p",
+        "x",
+        "--max-tokens",
+        "1",
+        "--stop",
+        "---",
+        "--stop",
+        "--end",
+    ];
+    Monocle::new(run).succeeds();
+    Monocle::new(["run", &folder, "-p", "x", "--temperature", "-1"])
+        .fails(2, &["`temperature` is -1; expected 0"]);
+    Monocle::new(["run", &folder, "-p", "x", "--seed", "-1"]).fails(2, &["--seed"]);
+}
+
 #[test]
 fn misuse_ends_with_2() {
     let folder = folder().display().to_string();
@@ -619,6 +660,25 @@ fn a_repository_is_fetched_once_and_matched_to_a_plugin() {
     let fetched = hub.requests();
     assert_eq!(ask("1").json()["output"]["text"], words());
     assert_eq!(hub.requests(), fetched);
+
+    // The same as people paste it.
+    let by_address = |address: &str| {
+        Monocle::new(["inspect", address, "-p", "x", "--json"])
+            .env("HF_ENDPOINT", &hub.endpoint)
+            .env("HF_HOME", cache.path())
+    };
+    let name = by_address("org/model").json()["prompt"].clone();
+    for address in [
+        "https://huggingface.co/org/model",
+        "hf.co/org/model/",
+        "https://huggingface.co/org/model/tree/main?x=y",
+        &format!("{}/org/model", hub.endpoint),
+    ] {
+        assert_eq!(by_address(address).json()["prompt"], name, "{address}");
+    }
+    by_address("https://huggingface.co/org/model/tree/v2").fails(1, &["`org/model` is not complete"]);
+    by_address("https://huggingface.co/datasets/model")
+        .fails(1, &["is no model's address", "/tree/REVISION"]);
 
     Monocle::new(["run", "org/other", "-p", "x"])
         .env("HF_ENDPOINT", &hub.endpoint)

@@ -2,5 +2,7 @@
 
 mod bad_input;
 mod command_line;
+mod generation;
+mod pictures;
 mod plugin_guide;
 mod prompts;

@@ -21,6 +21,14 @@ pub enum ModelError {
         /// Manifests of similar names.
         near: Vec<String>,
     },
+    /// An address that is no model's.
+    #[error(
+        "`{asked}` is no model's address; expected `https://huggingface.co/ORGANISATION/NAME`, with `/tree/REVISION` for a branch, tag or commit\n\nhint: a mirror's addresses are known when HF_ENDPOINT names it"
+    )]
+    Address {
+        /// What was asked for.
+        asked: String,
+    },
     /// A folder or repository whose architecture no plugin knows.
     #[error(
         "`{}` is of type `{model_type}`, which no installed plugin understands (known: {known})\n\nhint: install a plugin \

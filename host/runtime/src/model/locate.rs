@@ -1,4 +1,4 @@
-//! From what a user types to a manifest and a folder: a manifest's name or path, a model's folder, a repository.
+//! From what a user types to a manifest and a folder: a manifest's name or path, a model's folder, a repository or its address.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use monocle_manifest::schema::{Plugin, Source};
 use monocle_weights::ModelFolder;
 use monocle_weights::hub::{Hub, Progress};
 
+use super::address::Address;
 use super::error::ModelError;
 use crate::plugin::folders::PluginFolders;
 
@@ -116,6 +117,20 @@ impl Places {
         if path.is_dir() {
             return self.by_folder(path, format!("the folder's config.json, `{asked}`"));
         }
+        if let Some(address) = Address::parse(asked, &self.hub.endpoint) {
+            let Address { repo, revision } = address?;
+            return self.by_name(&repo, revision.as_deref(), progress);
+        }
+        self.by_name(asked, None, progress)
+    }
+
+    /// A manifest's model, or a repository; another revision than the manifest's where one is given.
+    fn by_name(
+        &self,
+        asked: &str,
+        revision: Option<&str>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Declaration, ModelError> {
         let mut near = Vec::new();
         for listed in self.list() {
             let file = listed.path.file_stem().is_some_and(|stem| stem == asked);
@@ -126,8 +141,13 @@ impl Places {
                         declared_by: listed.path.display().to_string(),
                     });
                 }
-                Ok(manifest) => {
-                    if matches!(&manifest.source, Source::Repo { repo, .. } if repo == asked) {
+                Ok(mut manifest) => {
+                    if let Source::Repo { repo, revision: own } = &mut manifest.source
+                        && repo == asked
+                    {
+                        if let Some(revision) = revision {
+                            revision.clone_into(own);
+                        }
                         return Ok(Declaration {
                             manifest,
                             declared_by: listed.path.display().to_string(),
@@ -141,7 +161,7 @@ impl Places {
             }
         }
         if is_repository(asked) {
-            let folder = self.hub.fetch(asked, "main", progress)?;
+            let folder = self.hub.fetch(asked, revision.unwrap_or("main"), progress)?;
             return self.by_folder(&folder, format!("the repository's config.json, `{asked}`"));
         }
         near.retain(|name| similar(name, asked));
@@ -219,7 +239,7 @@ fn by_manifest(path: &Path) -> Result<Declaration, ModelError> {
 }
 
 /// `organisation/name`, and nothing that could be a path.
-fn is_repository(asked: &str) -> bool {
+pub(super) fn is_repository(asked: &str) -> bool {
     let word = |word: &str| {
         !word.is_empty()
             && !word.starts_with('.')

@@ -3,14 +3,12 @@
 use monocle_image::DecodeOptions;
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::{Oversize, WideGrey};
-use monocle_text::{MarkersFrom, OutputRules, ReasoningMarkers, SamplingOptions};
+use monocle_text::{MarkersFrom, OutputRules, ReasoningMarkers};
 use serde_json::Value;
 
+use super::generation::GenerationSettings;
 use crate::plugin::limits::Limits;
 use crate::request::pictures::PixelCap;
-
-/// Tokens of an answer when nobody says how many.
-const MAX_TOKENS: usize = 512;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -23,10 +21,10 @@ pub struct Settings {
     pub max_images: Option<usize>,
     /// Tokens that the model's context holds, where its configuration says so.
     pub context: Option<usize>,
-    /// The most tokens of an answer.
-    pub max_tokens: usize,
-    /// How tokens are chosen.
-    pub sampling: SamplingOptions,
+    /// How tokens are chosen and how many, and who said so.
+    pub generation: GenerationSettings,
+    /// What of the model's `generation_config.json` is passed over.
+    pub generation_notes: Vec<String>,
     /// The output filter's rules.
     pub output: OutputRules,
     /// Tokens that end an answer, by their text.
@@ -40,10 +38,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The rules of a manifest for a model of this configuration.
-    pub fn new(manifest: &Manifest, config: &Value) -> Self {
+    /// The rules of a manifest for a model of this `config.json` and, where it has one, `generation_config.json`.
+    pub fn new(manifest: &Manifest, config: &Value, generation_config: Option<&Value>) -> Self {
         let generation = &manifest.generation;
-        let defaults = SamplingOptions::default();
+        let (chosen, generation_notes) = GenerationSettings::new(generation, generation_config);
         let reasoning = manifest.output.reasoning.as_ref();
         Self {
             decode: DecodeOptions {
@@ -59,17 +57,8 @@ impl Settings {
             }),
             max_images: manifest.image.max_images.map(|images| images as usize),
             context: context(config),
-            max_tokens: generation.max_tokens.map_or(MAX_TOKENS, |tokens| tokens as usize),
-            sampling: SamplingOptions {
-                temperature: generation.temperature.unwrap_or(defaults.temperature),
-                top_k: generation.top_k.map_or(defaults.top_k, |k| k as usize),
-                top_p: generation.top_p.unwrap_or(defaults.top_p),
-                min_p: generation.min_p.unwrap_or(defaults.min_p),
-                repetition_penalty: generation
-                    .repetition_penalty
-                    .unwrap_or(defaults.repetition_penalty),
-                seed: generation.seed.unwrap_or(defaults.seed),
-            },
+            generation: chosen,
+            generation_notes,
             output: OutputRules {
                 stop: generation.stop.clone(),
                 strip: manifest.output.strip.clone(),

@@ -18,7 +18,7 @@ pub enum HubError {
         expected: &'static str,
     },
     /// The network is not to be used.
-    #[error("`{repo}` is not complete in the cache `{}`, and HF_HUB_OFFLINE forbids to fetch it; unset HF_HUB_OFFLINE, or point HF_HOME at a cache that has it", cache.display())]
+    #[error("`{repo}` is not complete in the cache `{}`, and HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids to fetch it; unset it, or point HF_HOME at a cache that has it", cache.display())]
     Offline {
         /// The repository.
         repo: String,
@@ -26,7 +26,7 @@ pub enum HubError {
         cache: PathBuf,
     },
     /// The network is not to be used, and what is there is not what it should be.
-    #[error("{damaged} of `{repo}` in the cache `{}` changed or was damaged, and HF_HUB_OFFLINE forbids to fetch it again; unset HF_HUB_OFFLINE", cache.display())]
+    #[error("{damaged} of `{repo}` in the cache `{}` changed or was damaged, and HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids to fetch it again; unset it", cache.display())]
     DamagedOffline {
         /// The repository.
         repo: String,

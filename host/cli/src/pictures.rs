@@ -1,0 +1,133 @@
+//! The pictures that a command line names: files, folders, `-` for standard input.
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use monocle_image::{FilePage, ImageError, Limits};
+use monocle_runtime::request::pictures::PictureInput;
+
+use super::Misuse;
+
+/// The most pictures that a folder may stand for: all of them are one question.
+const MOST_IN_A_FOLDER: usize = 64;
+
+/// How files end that are taken from a folder.
+const ENDINGS: [&str; 18] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "dib", "tif", "tiff", "pbm", "pgm", "ppm",
+    "pnm", "heic", "heif", "avif",
+];
+
+/// The pictures that arguments stand for, and what was read from standard input.
+pub fn read(arguments: &[PathBuf]) -> anyhow::Result<Vec<PictureInput>> {
+    let from_input = arguments.iter().filter(|path| is_standard_input(path));
+    if from_input.count() > 1 {
+        return Err(misuse("standard input is one picture; give `-` only once"));
+    }
+    let mut pictures = Vec::new();
+    // Names first: nobody types a picture into a terminal for a list with a typing error.
+    for path in arguments {
+        match is_standard_input(path) {
+            true => pictures.push(None),
+            false => pictures.extend(files(path)?.into_iter().map(PictureInput::File).map(Some)),
+        }
+    }
+    pictures
+        .into_iter()
+        .map(|picture| picture.map_or_else(standard_input, Ok))
+        .collect()
+}
+
+/// Whether an argument means standard input; a file of that name is `./-`.
+pub fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// The file, or the files of a folder.
+fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let file = FilePage::of(path).path;
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_dir() => folder(path),
+        Ok(_) => Ok(vec![path.to_owned()]),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound && is_pattern(path) => {
+            anyhow::bail!(
+                "no file matches `{}`: a pattern that matches nothing comes as it stands\n\nhint: check the folder and the \
+                 ending, or give the folder itself for all its pictures",
+                path.display()
+            )
+        }
+        Err(source) => Err(unreadable(path, source)),
+    }
+}
+
+/// The pictures of a folder, not of folders in it, in the order of their names.
+fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|source| unreadable(path, source))? {
+        let file = entry.map_err(|source| unreadable(path, source))?.path();
+        let hidden = file
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let ending = file.extension().map(|ending| ending.to_ascii_lowercase());
+        let picture = ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
+        if picture && !hidden && file.is_file() {
+            found.push(file);
+        }
+    }
+    found.sort();
+    match found.len() {
+        0 => anyhow::bail!(
+            "the folder `{}` has no picture files; expected names that end in {}",
+            path.display(),
+            ENDINGS.map(|ending| format!(".{ending}")).join(", ")
+        ),
+        many if many > MOST_IN_A_FOLDER => anyhow::bail!(
+            "the folder `{}` has {many} pictures, and one question takes at most {MOST_IN_A_FOLDER} of a folder\n\nhint: to ask \
+             about each picture alone, run `monocle` once for each file",
+            path.display()
+        ),
+        _ => Ok(found),
+    }
+}
+
+/// What shells replace by names.
+fn is_pattern(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '['])
+}
+
+fn standard_input() -> anyhow::Result<PictureInput> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        return Err(misuse(
+            "`-` takes a picture from standard input, and nothing is piped into it\n\nhint: monocle run MODEL - < photo.jpg",
+        ));
+    }
+    let limit = Limits::default().max_file_bytes;
+    let mut bytes = Vec::new();
+    input
+        .lock()
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| unreadable(Path::new("-"), source))?;
+    anyhow::ensure!(
+        !bytes.is_empty(),
+        "standard input is empty; `-` expects a picture's bytes there"
+    );
+    anyhow::ensure!(
+        bytes.len() as u64 <= limit,
+        "the picture on standard input is longer than {} MiB",
+        limit >> 20
+    );
+    Ok(PictureInput::Bytes {
+        name: "standard input".to_owned(),
+        bytes,
+    })
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> anyhow::Error {
+    let path = path.to_owned();
+    ImageError::Read { path, source }.into()
+}
+
+fn misuse(text: &str) -> anyhow::Error {
+    Misuse(text.to_owned()).into()
+}

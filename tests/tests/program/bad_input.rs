@@ -71,9 +71,9 @@ fn pictures_that_are_none() {
     picture_refused("stub.png", &whole[..20], &["PNG"]);
     let smolvlm = project::oracle("smolvlm");
     Monocle::new(["run"])
-        .args([&smolvlm, &smolvlm])
+        .args([&smolvlm, &project::oracle("sampling")])
         .args(["-p", "hi"])
-        .fails(1, &["cannot read picture", "directory", "check the path"]);
+        .fails(1, &["the folder", "has no picture files", ".png"]);
     Monocle::new(["run"])
         .args([&smolvlm, &smolvlm.join("none.png")])
         .fails(1, &["cannot read picture", "none.png", "No such file"]);

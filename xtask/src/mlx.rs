@@ -17,7 +17,16 @@ const OVERLAY: &str = "host/mlx/linux";
 const PACKAGES: &str = "cmake clang libclang-dev libfmt-dev python3-pip";
 
 /// The tests that run on this engine: its own, those of every family, of the loop, of batches and of memory, and those of both engines side by side.
-const TESTS: [&str; 8] = ["mlx", "parity", "families", "engines", "ahead", "memory", "scheduler", "soak"];
+const TESTS: [&str; 8] = [
+    "mlx",
+    "parity",
+    "families",
+    "engines",
+    "ahead",
+    "memory",
+    "scheduler",
+    "soak",
+];
 
 /// Runs them.
 pub fn test(target: &Path) -> Result<()> {

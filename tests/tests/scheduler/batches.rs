@@ -54,6 +54,37 @@ fn a_batch_answers_what_each_answers_alone() {
     }
 }
 
+/// On an engine that works ahead too, also where a step has several passes: positions of other axes, contexts.
+#[test]
+fn working_ahead_changes_no_answer() {
+    for folder in FAMILIES {
+        let (mut plain, requests) = open(folder, SchedulerOptions::default());
+        let engine = Observed {
+            engine: project::engine(),
+            ahead: true,
+            refuses: |_| false,
+            observer: |_: Event<'_>| {},
+        };
+        let path = project::oracle(folder);
+        let mut ahead = project::open_folder_with(&path, Box::new(engine), SchedulerOptions::default());
+        for size in SIZES {
+            let asked: Vec<_> = (0..size)
+                .map(|number| (&requests[number % requests.len()], options(lengths(number))))
+                .collect();
+            let mut ends = Ends::default();
+            let ids: Vec<_> = asked
+                .iter()
+                .map(|(request, options)| submit(&mut ahead, request, options))
+                .collect();
+            run(&mut ahead, &mut ends);
+            for (id, (request, options)) in ids.iter().zip(&asked) {
+                let expected = alone(&mut plain, request, options);
+                assert_eq!(ends.done[id].token_ids, expected, "{folder}, {size} together");
+            }
+        }
+    }
+}
+
 /// What arrives while others' answers come takes its place beside them.
 #[test]
 fn later_ones_join_in() {

@@ -22,7 +22,8 @@ pub struct Ahead {
 impl Scheduler {
     /// Has the device choose these sessions' tokens, if it may choose all of them; gives the logits back where the host must.
     pub(super) fn choose_ahead(&mut self, members: &[SessionId], logits: Logits) -> Result<(), Logits> {
-        if !self.loaded.backend.is_ahead() {
+        // Of the passes of one step, one goes ahead: the others' tokens would be forgotten over it.
+        if !self.loaded.backend.is_ahead() || self.ahead.is_some() {
             return Err(logits);
         }
         let may = |id: &SessionId| {

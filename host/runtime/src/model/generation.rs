@@ -252,7 +252,7 @@ impl File<'_> {
         let end = &self.content["eos_token_id"];
         let is_end = |id: u32| match end {
             Value::Array(ends) => ends.contains(&id.into()),
-            one => *one == Value::from(id),
+            one => one.as_u64() == Some(u64::from(id)),
         };
         words.retain(|word| !word.is_empty() && !matches!(word[..], [id] if is_end(id)));
         Some(words).filter(|words| !words.is_empty())

@@ -115,17 +115,7 @@ impl Scheduler {
     fn read(&mut self, ahead: Ahead) {
         let tokens = match ahead.picked.read(self.loaded.backend.as_mut()) {
             Ok(tokens) => tokens,
-            Err(error) => {
-                let reason = error.to_string();
-                for id in ahead.members {
-                    let error = monocle_tensor::backend::BackendError::Device {
-                        engine: self.loaded.backend.name(),
-                        reason: reason.clone(),
-                    };
-                    self.fail(id, error.into());
-                }
-                return;
-            }
+            Err(error) => return self.fail_all(&ahead.members, &error),
         };
         for (id, row) in ahead.members.iter().zip(&ahead.logits.rows) {
             let Some(index) = self.place(*id) else { continue };

@@ -316,24 +316,25 @@ impl Scheduler {
         let vocabulary = logits.values.value_type().shape[1];
         match self.loaded.backend.download(&logits.values) {
             Ok(mut values) => {
-                for (id, row) in wanting.into_iter().zip(&logits.rows) {
+                for (&id, row) in wanting.iter().zip(&logits.rows) {
                     let Some(index) = self.place(id) else { continue };
                     let row = &mut values[row * vocabulary..][..vocabulary];
                     let taken = self.running[index].take_logits(row);
                     self.took(id, taken);
                 }
             }
-            Err(error) => {
-                // Nobody's logits can be read; which rows are at fault nobody knows.
-                let reason = error.to_string();
-                for id in wanting {
-                    let error = BackendError::Device {
-                        engine: self.loaded.backend.name(),
-                        reason: reason.clone(),
-                    };
-                    self.fail(id, error.into());
-                }
-            }
+            Err(error) => self.fail_all(&wanting, &error),
+        }
+    }
+
+    /// Nobody's results can be read; which rows are at fault nobody knows.
+    pub(super) fn fail_all(&mut self, ids: &[SessionId], error: &BackendError) {
+        for id in ids {
+            let error = BackendError::Device {
+                engine: self.loaded.backend.name(),
+                reason: error.to_string(),
+            };
+            self.fail(*id, error.into());
         }
     }
 

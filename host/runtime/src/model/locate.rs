@@ -11,6 +11,9 @@ use super::address::Address;
 use super::error::ModelError;
 use crate::plugin::folders::PluginFolders;
 
+/// The manifests of the project that this program was built from.
+const OF_THE_PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests");
+
 /// Where manifests, plugins and repositories are looked for.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -61,7 +64,7 @@ impl Places {
             plugins.extend([folder.join("../share/monocle/plugins"), folder.join("../plugins")]);
         }
         // Built into a folder outside the project (`CARGO_TARGET_DIR`).
-        manifests.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests"));
+        manifests.push(PathBuf::from(OF_THE_PROJECT));
         if let Some(home) = std::env::var_os("HOME").map(PathBuf::from) {
             manifests.push(home.join(".config/monocle/manifests"));
             plugins.push(home.join(".local/share/monocle/plugins"));
@@ -271,6 +274,11 @@ mod tests {
         for path in ["./models/x", "models", "/models/x", "a/b/c", "../x", "a/", "a/.b"] {
             assert!(!is_repository(path), "{path}");
         }
+    }
+
+    #[test]
+    fn the_projects_manifests_are_found_from_a_build_outside_it() {
+        assert!(Path::new(OF_THE_PROJECT).join("shapes.toml").is_file());
     }
 
     #[test]

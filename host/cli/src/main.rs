@@ -1,5 +1,6 @@
 //! The `monocle` program: one file a command.
 
+mod chat;
 mod inspect;
 mod models;
 mod output;
@@ -7,9 +8,11 @@ mod plugins;
 mod progress;
 mod request;
 mod run;
+mod sampling;
 mod size;
 mod stats;
 mod wrap;
+mod writer;
 
 use std::process::ExitCode;
 
@@ -27,6 +30,8 @@ struct Cli {
 enum Command {
     /// Answer a question about pictures (or without any)
     Run(Box<run::Run>),
+    /// Talk with a model about pictures (or without any)
+    Chat(Box<chat::Chat>),
     /// Show what a request would come to, without running it
     Inspect(Box<inspect::Inspect>),
     /// List the models that manifests declare, and whether their weights are here
@@ -53,6 +58,7 @@ impl Cli {
     fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Run(run) => run.run(),
+            Command::Chat(chat) => chat.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
             Command::Plugins(plugins) => plugins.run(),

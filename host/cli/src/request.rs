@@ -1,4 +1,4 @@
-//! What `run` and `inspect` have in common: a model, pictures, a prompt.
+//! What commands that run a model have in common: the model, pictures, and how it is opened; for `run` and `inspect` a prompt, too.
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -23,19 +23,34 @@ use super::progress::DownloadBar;
 /// The most bytes of a prompt on standard input.
 const LONGEST_PROMPT: u64 = 16 << 20;
 
+// What is asked about. (No doc comment: it would be the help of the command that has this in it.)
 #[derive(Debug, Args)]
-pub struct RequestArguments {
+pub struct ModelAndPictures {
     /// A manifest's name or path, a model's folder, or a Hugging Face repository
     pub model: String,
 
     /// Picture files; `photo.tif#2` takes the second page or frame
     pub images: Vec<PathBuf>,
+}
+
+// One question.
+#[derive(Debug, Args)]
+pub struct RequestArguments {
+    #[command(flatten)]
+    about: ModelAndPictures,
 
     /// What to ask; `-` reads it from standard input [default: "Describe this image."; without a picture, standard input if it is
     /// piped]
     #[arg(short, long)]
-    pub prompt: Option<String>,
+    prompt: Option<String>,
 
+    #[command(flatten)]
+    pub options: ModelOptions,
+}
+
+// How the model is opened, and what it may take.
+#[derive(Debug, Args)]
+pub struct ModelOptions {
     /// The system message, in place of the manifest's
     #[arg(long)]
     pub system: Option<String>,
@@ -101,7 +116,29 @@ impl RequestArguments {
     /// anything is fetched or loaded.
     pub fn open(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request)> {
         let prompt = self.prompt()?;
-        self.check_pictures()?;
+        let images = &self.about.images;
+        images.iter().try_for_each(|path| check_picture(path))?;
+        let scheduler = self.options.open(&self.about.model, 0, quiet)?;
+        let pictures = images.iter().cloned().map(PictureInput::File).collect();
+        let system = self.options.system(scheduler.model());
+        let request = Request::single(system, pictures, &prompt);
+        Ok((scheduler, request))
+    }
+
+    fn prompt(&self) -> anyhow::Result<String> {
+        match self.prompt.as_deref() {
+            Some("-") => read_prompt(),
+            Some(prompt) => Ok(prompt.to_owned()),
+            None if !self.about.images.is_empty() => Ok("Describe this image.".to_owned()),
+            None if !std::io::stdin().is_terminal() => read_prompt(),
+            None => Err(nothing_asked()),
+        }
+    }
+}
+
+impl ModelOptions {
+    /// The model, opened, with so many bytes to keep for requests to come; `quiet` shows no progress.
+    pub fn open(&self, model: &str, cache_limit: usize, quiet: bool) -> anyhow::Result<Scheduler> {
         let backend = self.backend()?;
         let template = match &self.template {
             Some(template) => Some(read_template_argument(template, Path::new("."))?),
@@ -113,7 +150,7 @@ impl RequestArguments {
             template,
             template_variables: self.template_var.iter().cloned().collect(),
         };
-        let declaration = places.find(&self.model, &mut |progress| bar.update(progress));
+        let declaration = places.find(model, &mut |progress| bar.update(progress));
         let opened = declaration.and_then(|declaration| {
             Model::open(&places, &declaration, options, &mut |progress| {
                 bar.update(progress)
@@ -127,44 +164,23 @@ impl RequestArguments {
                 .for_each(|note| output::note(&format!("note: {note}")));
         }
         let model = opened?;
-        let pictures = self.images.iter().cloned().map(PictureInput::File).collect();
-        let system = self.system.as_deref().or(model.settings.system.as_deref());
-        let request = Request::single(system, pictures, &prompt);
         let options = SchedulerOptions {
             memory_limit: self.memory_limit,
+            cache_limit,
             ..SchedulerOptions::default()
         };
-        Ok((Scheduler::new(Arc::new(model), backend, options), request))
+        Ok(Scheduler::new(Arc::new(model), backend, options))
+    }
+
+    /// The system message.
+    pub fn system<'a>(&'a self, model: &'a Model) -> Option<&'a str> {
+        self.system.as_deref().or(model.settings.system.as_deref())
     }
 
     /// The most tokens of the answer.
     pub fn max_tokens(&self, model: &Model) -> usize {
         self.max_tokens
             .map_or(model.settings.max_tokens, |tokens| tokens as usize)
-    }
-
-    fn prompt(&self) -> anyhow::Result<String> {
-        match self.prompt.as_deref() {
-            Some("-") => read_prompt(),
-            Some(prompt) => Ok(prompt.to_owned()),
-            None if !self.images.is_empty() => Ok("Describe this image.".to_owned()),
-            None if !std::io::stdin().is_terminal() => read_prompt(),
-            None => Err(nothing_asked()),
-        }
-    }
-
-    fn check_pictures(&self) -> Result<(), ImageError> {
-        for path in &self.images {
-            let unreadable = |source| ImageError::Read {
-                path: path.clone(),
-                source,
-            };
-            let file = FilePage::of(path).path;
-            if std::fs::metadata(file).map_err(unreadable)?.is_dir() {
-                return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
-            }
-        }
-        Ok(())
     }
 
     fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {
@@ -185,6 +201,19 @@ impl RequestArguments {
         };
         let started = engine.start(options);
         started.map_err(|error| Misuse(error.to_string()))
+    }
+}
+
+/// Whether a picture's file can be read, before anything is fetched or loaded for it.
+pub fn check_picture(path: &Path) -> Result<(), ImageError> {
+    let unreadable = |source| ImageError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = FilePage::of(path).path;
+    match std::fs::metadata(file).map_err(unreadable)?.is_dir() {
+        true => Err(unreadable(std::io::ErrorKind::IsADirectory.into())),
+        false => Ok(()),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -82,6 +83,46 @@ impl Monocle {
         self
     }
 
+    /// Starts it on a terminal, as the `script` of util-linux has one; `None` where there is no such program.
+    pub fn on_terminal(self) -> Option<Terminal> {
+        let quoted = |word: &OsStr| format!("'{}'", word.display());
+        let words = [self.command.get_program()]
+            .into_iter()
+            .chain(self.command.get_args());
+        let line = words.map(quoted).collect::<Vec<_>>().join(" ");
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm");
+        for (name, value) in self.command.get_envs() {
+            script.envs(value.map(|value| (name, value)));
+        }
+        let started = script
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut child = match started {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            started => started.expect("`script` can be started"),
+        };
+        let keys = child.stdin.take().expect("it has an input");
+        let mut screen = child.stdout.take().expect("it has an output");
+        let shown = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&shown);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = screen.read(&mut bytes) {
+                let mut shown = written.lock().expect("nobody panics with it");
+                shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        });
+        Some(Terminal {
+            child,
+            keys,
+            shown,
+            seen: 0,
+        })
+    }
+
     /// Runs it to its end.
     pub fn run(mut self) -> Outcome {
         let mut child = self
@@ -149,6 +190,58 @@ impl Monocle {
         let errors = outcome.stderr.lines().filter(|line| line.starts_with("error:"));
         assert_eq!(errors.count(), 1, "{}", outcome.stderr);
         outcome
+    }
+}
+
+/// A program on a terminal.
+pub struct Terminal {
+    child: Child,
+    keys: ChildStdin,
+    shown: Arc<Mutex<String>>,
+    seen: usize,
+}
+
+impl Terminal {
+    /// Types; `\x03` is Ctrl-C, `\x04` is Ctrl-D.
+    pub fn types(&mut self, keys: &str) {
+        self.keys
+            .write_all(keys.as_bytes())
+            .and_then(|()| self.keys.flush())
+            .expect("the program reads");
+    }
+
+    /// Waits until this is shown, after what was waited for before; gives what was shown up to it.
+    pub fn waits_for(&mut self, text: &str) -> String {
+        let started = Instant::now();
+        loop {
+            let shown = self.shown.lock().expect("nobody panics with it").clone();
+            let new = &shown[self.seen..];
+            if let Some(at) = new.find(text) {
+                self.seen += at + text.len();
+                return new[..at + text.len()].to_owned();
+            }
+            assert!(started.elapsed() < PATIENCE, "`{text}` was not shown: {new:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits for its end; gives the exit code.
+    pub fn ends(mut self) -> i32 {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(started.elapsed() < PATIENCE, "it did not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

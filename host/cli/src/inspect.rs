@@ -97,8 +97,9 @@ impl Inspect {
         let quiet = self.json || !std::io::stderr().is_terminal();
         let (mut scheduler, request) = self.request.open(quiet)?;
         let model = Arc::clone(scheduler.model());
-        let max_tokens = self.request.max_tokens(&model);
-        let prepared = scheduler.prepare(&request, max_tokens, self.request.prefill_chunk as usize)?;
+        let max_tokens = self.request.options.max_tokens(&model);
+        let chunk = self.request.options.prefill_chunk as usize;
+        let prepared = scheduler.prepare(&request, max_tokens, chunk)?;
         let inspection = Inspection {
             model: model.report.clone(),
             plugins: model.plugins().map(PluginReport::of).collect(),

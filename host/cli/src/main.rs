@@ -1,5 +1,6 @@
 //! The `monocle` program: one file a command.
 
+mod chat;
 mod inspect;
 mod models;
 mod output;
@@ -8,9 +9,11 @@ mod plugins;
 mod progress;
 mod request;
 mod run;
+mod sampling;
 mod size;
 mod stats;
 mod wrap;
+mod writer;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,8 @@ struct Cli {
 enum Command {
     /// Answer a question about pictures (or without any)
     Run(Box<run::Run>),
+    /// Talk with a model about pictures (or without any)
+    Chat(Box<chat::Chat>),
     /// Show what a request would come to, without running it
     Inspect(Box<inspect::Inspect>),
     /// List the models that manifests declare, and whether their weights are here
@@ -54,6 +59,7 @@ impl Cli {
     fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Run(run) => run.run(),
+            Command::Chat(chat) => chat.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
             Command::Plugins(plugins) => plugins.run(),

@@ -1,4 +1,4 @@
-//! What `run` and `inspect` have in common: a model, pictures, a prompt.
+//! What commands that run a model have in common: the model, pictures, and how it is opened; for `run` and `inspect` a prompt, too.
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -23,20 +23,35 @@ use super::progress::DownloadBar;
 /// The most bytes of a prompt on standard input.
 const LONGEST_PROMPT: u64 = 16 << 20;
 
+// What is asked about. (No doc comment: it would be the help of the command that has this in it.)
 #[derive(Debug, Args)]
-pub struct RequestArguments {
+pub struct ModelAndPictures {
     /// A manifest's name or path, a model's folder, or a Hugging Face repository
     pub model: String,
 
     /// Picture files; `photo.tif#2` takes the second page or frame, a folder stands for its pictures in the order of their names (at
     /// most 64), `-` for one on standard input
     pub images: Vec<PathBuf>,
+}
+
+// One question.
+#[derive(Debug, Args)]
+pub struct RequestArguments {
+    #[command(flatten)]
+    about: ModelAndPictures,
 
     /// What to ask; `-` reads it from standard input [default: "Describe this image."; without a picture, standard input if it is
     /// piped]
     #[arg(short, long, allow_hyphen_values = true)]
-    pub prompt: Option<String>,
+    prompt: Option<String>,
 
+    #[command(flatten)]
+    pub options: ModelOptions,
+}
+
+// How the model is opened, and what it may take.
+#[derive(Debug, Args)]
+pub struct ModelOptions {
     /// The system message, in place of the manifest's
     #[arg(long, allow_hyphen_values = true)]
     pub system: Option<String>,
@@ -102,7 +117,48 @@ impl RequestArguments {
     /// anything is fetched or loaded.
     pub fn open(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request)> {
         let prompt = self.prompt()?;
-        let pictures = self.pictures(quiet)?;
+        let pictures = self.about.pictures(quiet)?;
+        let scheduler = self.options.open(&self.about.model, 0, quiet)?;
+        let system = self.options.system(scheduler.model());
+        let request = Request::single(system, pictures, &prompt);
+        Ok((scheduler, request))
+    }
+
+    fn prompt(&self) -> anyhow::Result<String> {
+        let images = &self.about.images;
+        match self.prompt.as_deref() {
+            Some("-") if images.iter().any(|path| pictures::is_standard_input(path)) => Err(Misuse(
+                "standard input is the question or a picture, not both: `-` is given for each".to_owned(),
+            )
+            .into()),
+            Some("-") => read_prompt(),
+            Some(prompt) => Ok(prompt.to_owned()),
+            None if !images.is_empty() => Ok("Describe this image.".to_owned()),
+            None if !std::io::stdin().is_terminal() => read_prompt(),
+            None => Err(nothing_asked()),
+        }
+    }
+}
+
+impl ModelAndPictures {
+    /// The pictures; a folder's are named, as nobody typed them.
+    pub fn pictures(&self, quiet: bool) -> anyhow::Result<Vec<PictureInput>> {
+        let pictures = pictures::read(&self.images)?;
+        if !quiet && pictures.len() > self.images.len() {
+            let names: Vec<String> = pictures.iter().map(PictureInput::name).collect();
+            output::note(&format!(
+                "note: {} pictures in one question: {}",
+                names.len(),
+                names.join(", ")
+            ));
+        }
+        Ok(pictures)
+    }
+}
+
+impl ModelOptions {
+    /// The model, opened, with so many bytes to keep for later requests; `quiet` shows no progress.
+    pub fn open(&self, model: &str, cache_limit: usize, quiet: bool) -> anyhow::Result<Scheduler> {
         let backend = self.backend()?;
         let template = match &self.template {
             Some(template) => Some(read_template_argument(template, Path::new("."))?),
@@ -114,7 +170,7 @@ impl RequestArguments {
             template,
             template_variables: self.template_var.iter().cloned().collect(),
         };
-        let declaration = places.find(&self.model, &mut |progress| bar.update(progress));
+        let declaration = places.find(model, &mut |progress| bar.update(progress));
         let opened = declaration.and_then(|declaration| {
             Model::open(&places, &declaration, options, &mut |progress| {
                 bar.update(progress)
@@ -128,13 +184,17 @@ impl RequestArguments {
                 .for_each(|note| output::note(&format!("note: {note}")));
         }
         let model = opened?;
-        let system = self.system.as_deref().or(model.settings.system.as_deref());
-        let request = Request::single(system, pictures, &prompt);
         let options = SchedulerOptions {
             memory_limit: self.memory_limit,
+            cache_limit,
             ..SchedulerOptions::default()
         };
-        Ok((Scheduler::new(Arc::new(model), backend, options), request))
+        Ok(Scheduler::new(Arc::new(model), backend, options))
+    }
+
+    /// The system message.
+    pub fn system<'a>(&'a self, model: &'a Model) -> Option<&'a str> {
+        self.system.as_deref().or(model.settings.system.as_deref())
     }
 
     /// The most tokens of the answer.
@@ -143,34 +203,6 @@ impl RequestArguments {
             .map_or(model.settings.generation.max_tokens.value, |tokens| {
                 tokens as usize
             })
-    }
-
-    fn prompt(&self) -> anyhow::Result<String> {
-        match self.prompt.as_deref() {
-            Some("-") if self.images.iter().any(|path| pictures::is_standard_input(path)) => Err(Misuse(
-                "standard input is the question or a picture, not both: `-` is given for each".to_owned(),
-            )
-            .into()),
-            Some("-") => read_prompt(),
-            Some(prompt) => Ok(prompt.to_owned()),
-            None if !self.images.is_empty() => Ok("Describe this image.".to_owned()),
-            None if !std::io::stdin().is_terminal() => read_prompt(),
-            None => Err(nothing_asked()),
-        }
-    }
-
-    /// The pictures; a folder's are named, as nobody typed them.
-    fn pictures(&self, quiet: bool) -> anyhow::Result<Vec<PictureInput>> {
-        let pictures = pictures::read(&self.images)?;
-        if !quiet && pictures.len() > self.images.len() {
-            let names: Vec<String> = pictures.iter().map(PictureInput::name).collect();
-            output::note(&format!(
-                "note: {} pictures in one question: {}",
-                names.len(),
-                names.join(", ")
-            ));
-        }
-        Ok(pictures)
     }
 
     fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {

@@ -33,6 +33,14 @@ pub fn parse(text: &str) -> Result<usize, String> {
     Ok(bytes as usize)
 }
 
+/// The same, or nothing at all.
+pub fn parse_or_zero(text: &str) -> Result<usize, String> {
+    match text.trim() {
+        "0" => Ok(0),
+        text => parse(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::parse;

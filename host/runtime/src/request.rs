@@ -36,23 +36,40 @@ pub struct GenerateOptions {
 impl Request {
     /// One user turn: pictures, then words.
     pub fn single(system: Option<&str>, pictures: Vec<PictureInput>, prompt: &str) -> Self {
-        let text = |text: &str| Part::Text(text.to_owned());
-        let mut messages = Vec::new();
+        let mut request = Self::default();
         if let Some(system) = system {
-            messages.push(Message {
-                role: "system".to_owned(),
-                content: Content::Parts(vec![text(system)]),
-            });
+            request.add_system(system);
         }
-        let parts = (0..pictures.len() as u32)
+        request.add_user(pictures, prompt);
+        request
+    }
+
+    /// What goes for the whole conversation; the first message.
+    pub fn add_system(&mut self, text: &str) {
+        self.add("system", Content::Parts(vec![Part::Text(text.to_owned())]));
+    }
+
+    /// The user's turn: pictures, then words.
+    pub fn add_user(&mut self, pictures: impl IntoIterator<Item = PictureInput>, words: &str) {
+        let first = self.pictures.len() as u32;
+        self.pictures.extend(pictures);
+        let parts = (first..self.pictures.len() as u32)
             .map(Part::Image)
-            .chain([text(prompt)])
+            .chain([Part::Text(words.to_owned())])
             .collect();
-        messages.push(Message {
-            role: "user".to_owned(),
-            content: Content::Parts(parts),
+        self.add("user", Content::Parts(parts));
+    }
+
+    /// What the model answered, without its reasoning.
+    pub fn add_answer(&mut self, text: &str) {
+        self.add("assistant", Content::Text(text.to_owned()));
+    }
+
+    fn add(&mut self, role: &str, content: Content) {
+        self.messages.push(Message {
+            role: role.to_owned(),
+            content,
         });
-        Self { messages, pictures }
     }
 
     /// What the user said last.

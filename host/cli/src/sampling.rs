@@ -1,0 +1,76 @@
+//! How answers are generated, as the command line says it.
+
+use clap::Args;
+use monocle_runtime::model::Model;
+use monocle_runtime::request::GenerateOptions;
+use monocle_text::SamplingOptions;
+
+use super::Misuse;
+use super::request::ModelOptions;
+
+#[derive(Debug, Args)]
+pub struct SamplingArguments {
+    /// 0 takes the likeliest token always; higher is more varied
+    #[arg(long, allow_negative_numbers = true)]
+    temperature: Option<f32>,
+
+    /// Choose among this many of the likeliest tokens; 0: among all
+    #[arg(long, allow_negative_numbers = true)]
+    top_k: Option<usize>,
+
+    /// Choose among the likeliest tokens that together reach this probability
+    #[arg(long, allow_negative_numbers = true)]
+    top_p: Option<f32>,
+
+    /// Choose among tokens with at least this share of the likeliest one's probability
+    #[arg(long, allow_negative_numbers = true)]
+    min_p: Option<f32>,
+
+    /// Above 1: make tokens that occurred already less likely
+    #[arg(long, allow_negative_numbers = true)]
+    repetition_penalty: Option<f32>,
+
+    /// Where random numbers start
+    #[arg(long, allow_negative_numbers = true)]
+    seed: Option<u64>,
+
+    /// End the answer at this text (may be given several times)
+    #[arg(long, allow_hyphen_values = true)]
+    stop: Vec<String>,
+
+    /// Close reasoning after so many tokens
+    #[arg(long)]
+    thinking_budget: Option<usize>,
+}
+
+impl SamplingArguments {
+    /// Manifests are checked where they are read, so what is wrong here is a flag; it should not wait for a download.
+    pub fn check(&self) -> Result<(), Misuse> {
+        self.sampling(&SamplingOptions::default())
+            .validate()
+            .map_err(|error| Misuse(error.to_string()))
+    }
+
+    /// What was asked for; the rest is the model's.
+    pub fn options(&self, options: &ModelOptions, model: &Model) -> GenerateOptions {
+        GenerateOptions {
+            max_tokens: options.max_tokens(model),
+            sampling: self.sampling(&model.settings.generation.sampling()),
+            stop: self.stop.clone(),
+            prefill_chunk: options.prefill_chunk as usize,
+            thinking_budget: self.thinking_budget.or(model.settings.thinking_budget),
+        }
+    }
+
+    fn sampling(&self, defaults: &SamplingOptions) -> SamplingOptions {
+        SamplingOptions {
+            temperature: self.temperature.unwrap_or(defaults.temperature),
+            top_k: self.top_k.unwrap_or(defaults.top_k),
+            top_p: self.top_p.unwrap_or(defaults.top_p),
+            min_p: self.min_p.unwrap_or(defaults.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(defaults.repetition_penalty),
+            seed: self.seed.unwrap_or(defaults.seed),
+            ..defaults.clone()
+        }
+    }
+}

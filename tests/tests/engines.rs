@@ -24,10 +24,8 @@ fn answer(engine: EngineName, precision: Precision, picture: &str) -> Report {
     let request = Request::single(None, vec![PictureInput::File(picture)], "Describe this picture.");
     let options = GenerateOptions {
         max_tokens: 48,
-        sampling: Default::default(),
-        stop: Vec::new(),
         prefill_chunk: 64,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     model.answer(&request, &options, &mut |_| Flow::Continue).unwrap()
 }

@@ -97,7 +97,7 @@ impl Inspect {
         let quiet = self.json || !std::io::stderr().is_terminal();
         let (mut scheduler, request) = self.request.open(quiet)?;
         let model = Arc::clone(scheduler.model());
-        let max_tokens = self.request.options.max_tokens(&model);
+        let max_tokens = self.request.length.max_tokens(&model);
         let chunk = self.request.options.prefill_chunk as usize;
         let prepared = scheduler.prepare(&request, max_tokens, chunk)?;
         let inspection = Inspection {

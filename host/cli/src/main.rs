@@ -1,5 +1,6 @@
 //! The `monocle` program: one file a command.
 
+mod bench;
 mod chat;
 mod inspect;
 mod models;
@@ -33,6 +34,8 @@ enum Command {
     Run(Box<run::Run>),
     /// Talk with a model about pictures (or without any)
     Chat(Box<chat::Chat>),
+    /// Measure how fast a model is on this machine
+    Bench(Box<bench::Bench>),
     /// Show what a request would come to, without running it
     Inspect(Box<inspect::Inspect>),
     /// List the models that manifests declare, and whether their weights are here
@@ -60,6 +63,7 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run(),
             Command::Chat(chat) => chat.run(),
+            Command::Bench(bench) => bench.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
             Command::Plugins(plugins) => plugins.run(),

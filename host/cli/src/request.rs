@@ -46,7 +46,18 @@ pub struct RequestArguments {
     prompt: Option<String>,
 
     #[command(flatten)]
+    pub length: AnswerLength,
+
+    #[command(flatten)]
     pub options: ModelOptions,
+}
+
+// How long an answer may be.
+#[derive(Debug, Args)]
+pub struct AnswerLength {
+    /// The most tokens of the answer [default: the manifest's, else the model's, else 512]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: Option<u32>,
 }
 
 // How the model is opened, and what it may take.
@@ -63,10 +74,6 @@ pub struct ModelOptions {
     /// A variable for the chat template, like `enable_thinking=false`: JSON where it is some, else text (may be given several times)
     #[arg(long, value_name = "NAME=VALUE", value_parser = template_variable)]
     pub template_var: Vec<(String, serde_json::Value)>,
-
-    /// The most tokens of the answer [default: the manifest's, else the model's, else 512]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_tokens: Option<u32>,
 
     /// Tokens of one prefill step
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
@@ -156,6 +163,16 @@ impl ModelAndPictures {
     }
 }
 
+impl AnswerLength {
+    /// The most tokens of the answer.
+    pub fn max_tokens(&self, model: &Model) -> usize {
+        self.max_tokens
+            .map_or(model.settings.generation.max_tokens.value, |tokens| {
+                tokens as usize
+            })
+    }
+}
+
 impl ModelOptions {
     /// The model, opened, with so many bytes to keep for later requests; `quiet` shows no progress.
     pub fn open(&self, model: &str, cache_limit: usize, quiet: bool) -> anyhow::Result<Scheduler> {
@@ -195,14 +212,6 @@ impl ModelOptions {
     /// The system message.
     pub fn system<'a>(&'a self, model: &'a Model) -> Option<&'a str> {
         self.system.as_deref().or(model.settings.system.as_deref())
-    }
-
-    /// The most tokens of the answer.
-    pub fn max_tokens(&self, model: &Model) -> usize {
-        self.max_tokens
-            .map_or(model.settings.generation.max_tokens.value, |tokens| {
-                tokens as usize
-            })
     }
 
     fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {

@@ -40,10 +40,7 @@ impl Good {
 fn generate(model: &mut Scheduler, request: &Request, max_tokens: usize) -> Result<Report, RequestError> {
     let options = GenerateOptions {
         max_tokens,
-        sampling: Default::default(),
-        stop: Vec::new(),
-        prefill_chunk: 512,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     model.answer(request, &options, &mut |_| Flow::Continue)
 }

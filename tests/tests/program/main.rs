@@ -1,6 +1,7 @@
 //! The program as its users meet it, what they can get wrong, and the guide for plugin authors followed to the letter.
 
 mod bad_input;
+mod bench;
 mod chat;
 mod command_line;
 mod generation;

@@ -3,11 +3,11 @@
 use super::convolution;
 use super::few_rows::MOST_ROWS;
 use super::memory::rounded;
-use super::movement::moves_nothing;
 use super::prepared_program::rope_tables;
 use super::product::packed_elements;
 use super::sequence_state::BLOCK_TOKENS;
-use monocle_tensor::operation::{Kind, Op};
+use monocle_tensor::operation::Op;
+use monocle_tensor::operations::{Kept, Placement};
 use monocle_tensor::program::{Node, Program, ValueId};
 
 const ELEMENT: usize = size_of::<f32>();
@@ -26,13 +26,14 @@ pub fn program_bytes(program: &Program) -> usize {
             let tokens = program.value(node.inputs[1]).shape[1];
             values.keep(tokens * 2 * rope.frequencies.len());
         }
-        match storage(program, node) {
-            Storage::Kept => {}
-            Storage::Shared(input) => values.share(index, node.inputs[input]),
-            Storage::Reused if dies(0) && values.is_alone(node.inputs[0]) => {
+        let placement = node.op.facts().placement(&program.operands(node), &node.output);
+        match placement {
+            Placement::Given => {}
+            Placement::Shared => values.share(index, node.inputs[0]),
+            Placement::InPlace if dies(0) && values.is_alone(node.inputs[0]) => {
                 values.share(index, node.inputs[0]);
             }
-            Storage::Reused | Storage::New => values.allocate(index, node.output.len()),
+            Placement::InPlace | Placement::New => values.allocate(index, node.output.len()),
         }
         values.borrow(scratch(program, node));
         for value in &dying[index] {
@@ -44,61 +45,13 @@ pub fn program_bytes(program: &Program) -> usize {
 
 /// Bytes of a sequence's caches once they hold so many tokens, and of the context that this program brings.
 pub fn cache_bytes(program: &Program, tokens: usize) -> usize {
-    let attends = program
-        .nodes
-        .iter()
-        .filter(|node| matches!(node.op, Op::Attend(_)));
-    let widths = attends.flat_map(|node| &node.inputs[1..]).map(|id| {
-        let shape = &program.value(*id).shape;
-        shape[1..].iter().product::<usize>()
-    });
+    let kept = program.kept(Kept::EachToken);
+    let widths = kept.map(|kept| kept.shape[1..].iter().product::<usize>());
     let block: usize = widths
         .map(|width| rounded(BLOCK_TOKENS.saturating_mul(width)))
         .sum();
     let context: usize = program.kept_context().map(rounded).sum();
     (tokens.div_ceil(BLOCK_TOKENS).saturating_mul(block)).saturating_add(context) * ELEMENT
-}
-
-/// Where a result lies.
-enum Storage {
-    /// It was there before the run: inputs, weights.
-    Kept,
-    /// In an operand's buffer, whoever else uses that.
-    Shared(usize),
-    /// In the first operand's buffer, when nobody else uses that.
-    Reused,
-    /// In a new buffer.
-    New,
-}
-
-fn storage(program: &Program, node: &Node) -> Storage {
-    let input = || &program.value(node.inputs[0]).shape;
-    let same_kind = || program.value(node.inputs[0]).kind == node.output.kind;
-    let shared = match &node.op {
-        Op::Input(_) | Op::Weight(_) => return Storage::Kept,
-        Op::Unary(_) if node.output.kind == Kind::Int => false,
-        Op::Unary(_)
-        | Op::ScaleShift { .. }
-        | Op::Clamp { .. }
-        | Op::Softmax
-        | Op::Rope(_)
-        | Op::PutRows
-        | Op::SpliceFeatures { .. }
-        | Op::AddFeatures { .. } => return Storage::Reused,
-        Op::Reshape => true,
-        Op::Broadcast => *input() == node.output.shape,
-        Op::ToFloat | Op::ToInt => same_kind(),
-        Op::Permute(axes) => moves_nothing(input(), axes),
-        Op::Slice { axis, step, .. } => {
-            let leading: usize = input()[..*axis].iter().product();
-            leading == 1 && (*step == 1 || node.output.shape[*axis] == 1)
-        }
-        Op::Concat { .. } => node.inputs.len() == 1,
-        // One row is a part of what it is taken from.
-        Op::SelectLogits => node.output.shape[0] == 1 || *input() == node.output.shape,
-        _ => false,
-    };
-    if shared { Storage::Shared(0) } else { Storage::New }
 }
 
 /// Elements that an operation needs while it runs, besides its result.
@@ -150,7 +103,45 @@ fn scratch(program: &Program, node: &Node) -> usize {
             let (x, taps) = (shape(0), last(shape(1)));
             rounded((x[0] + taps - 1) * x[1])
         }
-        _ => 0,
+        Op::Input(_)
+        | Op::Tokens
+        | Op::Positions
+        | Op::ImageMask
+        | Op::Context
+        | Op::ContextMask
+        | Op::Floats(_)
+        | Op::Ints(_)
+        | Op::Full(_)
+        | Op::Weight(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::ScaleShift { .. }
+        | Op::Clamp { .. }
+        | Op::Select
+        | Op::ToFloat
+        | Op::ToInt
+        | Op::Embed(_)
+        | Op::RmsNorm { .. }
+        | Op::LayerNorm { .. }
+        | Op::Softmax
+        | Op::TopK { .. }
+        | Op::GatherLast
+        | Op::Reshape
+        | Op::Permute(_)
+        | Op::Slice { .. }
+        | Op::Concat { .. }
+        | Op::Broadcast
+        | Op::Pad { .. }
+        | Op::TakeRows
+        | Op::PutRows
+        | Op::Pool2d { .. }
+        | Op::Attention(_)
+        | Op::Rope(_)
+        | Op::SpliceFeatures { .. }
+        | Op::AddFeatures { .. }
+        | Op::SelectLogits
+        | Op::Attend(_)
+        | Op::CrossAttend(_) => 0,
     }
 }
 
@@ -183,7 +174,7 @@ impl Values {
         let constants = program
             .nodes
             .iter()
-            .filter(|node| matches!(node.op, Op::Floats(_) | Op::Ints(_)));
+            .filter(|node| node.op.facts().constant.is_some());
         let live = constants.map(|node| rounded(node.output.len())).sum();
         Self {
             owner: (0..count).collect(),

@@ -80,7 +80,7 @@ pub struct ModelOptions {
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub precision: Precision,
 
-    /// What the keys and values of earlier tokens are stored in: f32 loses nothing, q8 takes the least memory [default: f32 on `cpu`; on
+    /// What the keys and values of earlier tokens are stored in: f32 loses nothing, q8 takes the least memory [default: f16 on `cpu`; on
     /// `mlx` what it computes in]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub kv_type: Option<KeyValues>,

@@ -89,7 +89,7 @@ impl CpuBackend {
         }
     }
 
-    /// Stores keys and values so, in sequences that are new from here on.
+    /// Stores keys and values so, in sequences that are new from here on; in f32 if nothing is said.
     pub fn storing(mut self, key_values: KeyValueType) -> Self {
         self.key_values = key_values;
         self

@@ -20,7 +20,7 @@ pub struct EngineOptions {
     pub threads: Option<usize>,
     /// Of the `mlx` engine; the other one computes in 32 bits, whatever is stored.
     pub precision: Precision,
-    /// How the keys and values of sequences are stored; by default as the engine likes.
+    /// How the keys and values of sequences are stored; by default in f16 by the engine `cpu`, and by the engine `mlx` in what it computes in.
     pub key_values: Option<KeyValueType>,
     /// Of the `mlx` engine: whether operations element by element run as one where they can. By default they do on a graphics
     /// processor.
@@ -70,11 +70,9 @@ impl EngineName {
         match self {
             Self::Cpu => match options.precision {
                 Precision::Stored | Precision::F32 => {
-                    let engine = CpuBackend::new(options.threads);
-                    Ok(Box::new(match options.key_values {
-                        Some(kind) => engine.storing(kind),
-                        None => engine,
-                    }))
+                    // f16 by default: what it loses is not noticed (docs/performance.md).
+                    let key_values = options.key_values.unwrap_or(KeyValueType::F16);
+                    Ok(Box::new(CpuBackend::new(options.threads).storing(key_values)))
                 }
                 Precision::Bf16 | Precision::F16 => Err(EngineUnavailable::Precision),
             },

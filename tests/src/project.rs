@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use monocle_manifest::Manifest;
-use monocle_runtime::engines::{EngineName, EngineOptions};
+use monocle_runtime::engines::{EngineName, EngineOptions, KeyValueType};
 use monocle_runtime::model::error::ModelError;
 use monocle_runtime::model::locate::{Declaration, Places};
 use monocle_runtime::model::{Model, OpenOptions};
@@ -160,6 +160,8 @@ pub fn engine() -> Box<dyn Backend> {
     let options = EngineOptions {
         threads: Some(2),
         fuses: Some(true),
+        // Nothing is rounded that the reference does not round. The other engine stores what it computes in.
+        key_values: (engine == EngineName::Cpu).then_some(KeyValueType::F32),
         ..EngineOptions::default()
     };
     engine.start(options).unwrap_or_else(|error| panic!("{error}"))

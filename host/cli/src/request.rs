@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use monocle_runtime::engines::{self, EngineName, EngineOptions};
+use monocle_runtime::engines::{self, EngineName, EngineOptions, KeyValueType};
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::request::Request;
@@ -87,6 +87,11 @@ pub struct ModelOptions {
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub precision: Precision,
 
+    /// What the keys and values of earlier tokens are stored in: f32 loses nothing, q8 takes the least memory [default: f16 on `cpu`; on
+    /// `mlx` what it computes in]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub kv_type: Option<KeyValues>,
+
     /// Memory that weights, pictures and the engine may take, like `4GB`; what needs more is refused before it is computed
     /// [default: what the device recommends, else three quarters of the machine's memory]
     #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
@@ -117,6 +122,19 @@ pub enum Precision {
     Bf16,
     /// 16 bits, finer than bf16, but nothing beyond 65504
     F16,
+}
+
+/// What keys and values are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyValues {
+    /// 32 bits
+    F32,
+    /// The upper 16 of 32 bits
+    Bf16,
+    /// 16 bits, finer than bf16, but nothing beyond 65504
+    F16,
+    /// 8 bits, with a scale for each 32 elements
+    Q8,
 }
 
 impl RequestArguments {
@@ -229,6 +247,12 @@ impl ModelOptions {
                 Precision::F32 => engines::Precision::F32,
                 Precision::Bf16 => engines::Precision::Bf16,
             },
+            key_values: self.kv_type.map(|kind| match kind {
+                KeyValues::F32 => KeyValueType::F32,
+                KeyValues::Bf16 => KeyValueType::Bf16,
+                KeyValues::F16 => KeyValueType::F16,
+                KeyValues::Q8 => KeyValueType::Q8,
+            }),
         };
         let started = engine.start(options);
         started.map_err(|error| Misuse(error.to_string()))

@@ -25,6 +25,7 @@ mod run;
 mod sequence_operations;
 mod sequence_state;
 mod shape;
+mod stored_heads;
 pub mod threads;
 mod value;
 
@@ -37,7 +38,9 @@ pub use lanes::Instructions;
 use lanes::Processor;
 use load::Loaded;
 use memory::Memory;
-use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor, guarded};
+use monocle_tensor::backend::{
+    Backend, BackendError, KeyValueType, MemoryUse, SequenceId, Step, Tensor, guarded,
+};
 use monocle_tensor::check::check;
 use monocle_tensor::program::{Program, ProgramId, ValueType};
 use monocle_tensor::sequences::Sequences;
@@ -55,6 +58,7 @@ const MOST_PREPARED: usize = 64;
 pub struct CpuBackend {
     threads: Threads,
     processor: Processor,
+    key_values: KeyValueType,
     memory: Memory,
     weights: Vec<Loaded>,
     sequences: Sequences<Sequence>,
@@ -77,11 +81,18 @@ impl CpuBackend {
         Self {
             threads: Threads::new(threads.unwrap_or(available).clamp(1, 256)),
             processor,
+            key_values: KeyValueType::F32,
             memory: Memory::default(),
             weights: Vec::new(),
             sequences: Sequences::default(),
             prepared: HashMap::new(),
         }
+    }
+
+    /// Stores keys and values so, in sequences that are new from here on; in f32 if nothing is said.
+    pub fn storing(mut self, key_values: KeyValueType) -> Self {
+        self.key_values = key_values;
+        self
     }
 
     fn prepare(&mut self, program: &Program) -> Rc<PreparedProgram> {
@@ -104,10 +115,11 @@ impl Backend for CpuBackend {
 
     fn device(&self) -> String {
         format!(
-            "{} processor, {} instructions, {} threads",
+            "{} processor, {} instructions, {} threads, keys and values in {}",
             std::env::consts::ARCH,
             self.processor.instructions().name(),
-            self.threads.count()
+            self.threads.count(),
+            self.key_values.name()
         )
     }
 
@@ -184,6 +196,7 @@ impl Backend for CpuBackend {
             memory: &self.memory,
             threads: &self.threads,
             processor: self.processor,
+            key_values: self.key_values,
             values: Vec::new(),
             tables: Vec::new(),
             index: 0,
@@ -217,6 +230,6 @@ impl Backend for CpuBackend {
     }
 
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
-        estimate::cache_bytes(program, tokens)
+        estimate::cache_bytes(program, tokens, self.key_values)
     }
 }

@@ -8,7 +8,7 @@ use super::prepared_program::PreparedProgram;
 use super::sequence_state::Sequence;
 use super::threads::Threads;
 use super::value::Value;
-use monocle_tensor::backend::{BackendError, Step, Tensor};
+use monocle_tensor::backend::{BackendError, KeyValueType, Step, Tensor};
 use monocle_tensor::interpolation::Sampling;
 use monocle_tensor::operation::{Op, Unary, WeightId};
 use monocle_tensor::program::{Node, Program, ValueId};
@@ -37,6 +37,8 @@ pub struct ProgramRun<'a> {
     pub threads: &'a Threads,
     /// On what.
     pub processor: Processor,
+    /// How caches store keys and values.
+    pub key_values: KeyValueType,
     /// Results that are alive.
     pub values: Vec<Option<Value>>,
     /// Rotary tables made so far.

@@ -2,7 +2,7 @@
 
 use monocle_cpu::CpuBackend;
 use monocle_tensor::backend::Backend;
-pub use monocle_tensor::backend::Precision;
+pub use monocle_tensor::backend::{KeyValueType, Precision};
 
 /// What computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct EngineOptions {
     pub threads: Option<usize>,
     /// Of the `mlx` engine; the other one computes in 32 bits, whatever is stored.
     pub precision: Precision,
+    /// How the keys and values of sequences are stored; by default in f16 by the engine `cpu`, and by the engine `mlx` in what it computes in.
+    pub key_values: Option<KeyValueType>,
     /// Of the `mlx` engine: whether operations element by element run as one where they can. By default they do on a graphics
     /// processor.
     pub fuses: Option<bool>,
@@ -37,6 +39,13 @@ pub enum EngineUnavailable {
     /// The engine has one precision only.
     #[error("the engine `cpu` computes in 32 bits\n\nhint: leave out `--precision`, or use `--engine mlx`")]
     Precision,
+    /// The engine has no choice here.
+    #[error(
+        "the engine `mlx` stores keys and values in what it computes in, not in {}\n\nhint: leave out `--kv-type`, and let \
+         `--precision` say what that is (f32, bf16, f16)",
+        .0.name()
+    )]
+    KeyValues(KeyValueType),
 }
 
 impl EngineName {
@@ -60,7 +69,11 @@ impl EngineName {
     pub fn start(self, options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
         match self {
             Self::Cpu => match options.precision {
-                Precision::Stored | Precision::F32 => Ok(Box::new(CpuBackend::new(options.threads))),
+                Precision::Stored | Precision::F32 => {
+                    // f16 by default: what it loses is not noticed (docs/performance.md).
+                    let key_values = options.key_values.unwrap_or(KeyValueType::F16);
+                    Ok(Box::new(CpuBackend::new(options.threads).storing(key_values)))
+                }
                 Precision::Bf16 | Precision::F16 => Err(EngineUnavailable::Precision),
             },
             Self::Mlx => mlx(options),
@@ -70,6 +83,13 @@ impl EngineName {
 
 #[cfg(any(target_os = "macos", feature = "mlx"))]
 fn mlx(options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
+    match (options.key_values, options.precision) {
+        (None, _)
+        | (Some(KeyValueType::F32), Precision::F32)
+        | (Some(KeyValueType::Bf16), Precision::Bf16)
+        | (Some(KeyValueType::F16), Precision::F16) => {}
+        (Some(kind), _) => return Err(EngineUnavailable::KeyValues(kind)),
+    }
     let engine = monocle_mlx::MlxBackend::new(options.precision);
     Ok(Box::new(match options.fuses {
         Some(fuses) => engine.fusing(fuses),

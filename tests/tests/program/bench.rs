@@ -95,6 +95,8 @@ fn what_cannot_be_measured_is_refused_first() {
         (&["--max-tokens", "1"], "1"),
     ];
     for (arguments, expected) in cases {
-        Monocle::new(["bench", "shapes"]).args(arguments).fails(2, &[expected]);
+        Monocle::new(["bench", "shapes"])
+            .args(arguments)
+            .fails(2, &[expected]);
     }
 }

@@ -537,6 +537,7 @@ fn inspect_says_what_a_request_would_come_to() {
     assert_eq!(report["memory"]["cache_bytes"], per_token * tokens);
 
     let text = golden("inspect").succeeds().stdout;
+    assert!(text.contains("16-bit integers for quantised weights"), "{text}");
     assert!(
         text.contains("52 of them for pictures") && text.contains("<|im_start|>User:<image>"),
         "{text}"

@@ -166,7 +166,6 @@ pub fn engine() -> Box<dyn Backend> {
             EngineName::Cpu => Precision::F32,
             EngineName::Mlx => Precision::Stored,
         },
-        ..EngineOptions::default()
     };
     engine.start(options).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -83,7 +83,8 @@ pub struct ModelOptions {
     #[arg(long, value_enum)]
     pub engine: Option<Engine>,
 
-    /// What the engine `mlx` computes in
+    /// What the engine `mlx` computes in; on `cpu`, `f32` keeps the numbers that quantised weights are multiplied with from being rounded
+    /// to 16-bit integers
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub precision: Precision,
 

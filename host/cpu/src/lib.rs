@@ -8,6 +8,7 @@ mod elementwise;
 mod estimate;
 mod few_rows;
 mod indexing;
+mod integers;
 mod interpolation;
 mod lanes;
 mod load;
@@ -34,6 +35,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use lanes::Instructions;
+pub use run::Activations;
 
 use lanes::Processor;
 use load::Loaded;
@@ -59,6 +61,7 @@ pub struct CpuBackend {
     threads: Threads,
     processor: Processor,
     key_values: KeyValueType,
+    activations: Activations,
     memory: Memory,
     weights: Vec<Loaded>,
     sequences: Sequences<Sequence>,
@@ -82,6 +85,7 @@ impl CpuBackend {
             threads: Threads::new(threads.unwrap_or(available).clamp(1, 256)),
             processor,
             key_values: KeyValueType::F32,
+            activations: Activations::Floats,
             memory: Memory::default(),
             weights: Vec::new(),
             sequences: Sequences::default(),
@@ -92,6 +96,12 @@ impl CpuBackend {
     /// Stores keys and values so, in sequences that are new from here on; in f32 if nothing is said.
     pub fn storing(mut self, key_values: KeyValueType) -> Self {
         self.key_values = key_values;
+        self
+    }
+
+    /// Multiplies quantised matrices with these; with floats if nothing is said.
+    pub fn multiplying(mut self, activations: Activations) -> Self {
+        self.activations = activations;
         self
     }
 
@@ -115,10 +125,14 @@ impl Backend for CpuBackend {
 
     fn device(&self) -> String {
         format!(
-            "{} processor, {} instructions, {} threads, keys and values in {}",
+            "{} processor, {} instructions, {} threads, {} for quantised weights, keys and values in {}",
             std::env::consts::ARCH,
             self.processor.instructions().name(),
             self.threads.count(),
+            match self.activations {
+                Activations::Floats => "floats",
+                Activations::Integers => "16-bit integers",
+            },
             self.key_values.name()
         )
     }
@@ -197,6 +211,7 @@ impl Backend for CpuBackend {
             threads: &self.threads,
             processor: self.processor,
             key_values: self.key_values,
+            activations: self.activations,
             values: Vec::new(),
             tables: Vec::new(),
             index: 0,

@@ -17,6 +17,16 @@ use monocle_tensor::sequences::Sequences;
 use super::elementwise::{self, Function};
 use super::{batch_operations, dense, indexing, movement, sequence_operations};
 
+/// What quantised matrices are multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activations {
+    /// Floats, as they are.
+    #[default]
+    Floats,
+    /// 16-bit integers with a scale for each group of a matrix.
+    Integers,
+}
+
 /// One run of a program.
 pub struct ProgramRun<'a> {
     /// What is run.
@@ -37,6 +47,8 @@ pub struct ProgramRun<'a> {
     pub threads: &'a Threads,
     /// On what.
     pub processor: Processor,
+    /// What quantised matrices are multiplied with.
+    pub activations: Activations,
     /// How caches store keys and values.
     pub key_values: KeyValueType,
     /// Results that are alive.

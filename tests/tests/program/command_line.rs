@@ -112,6 +112,26 @@ fn keys_and_values_are_stored_as_asked() {
 }
 
 #[test]
+fn the_instruction_set_can_be_chosen() {
+    let portable = golden("run")
+        .args(["--json"])
+        .env("MONOCLE_CPU", "portable")
+        .json();
+    let device = portable["host"]["device"].as_str().unwrap();
+    assert!(
+        device.contains("portable instructions") && device.contains("16-bit integers for quantised weights"),
+        "{device}"
+    );
+    assert_eq!(portable["output"]["text"], words());
+    let exact = golden("run").args(["--json", "--precision", "f32"]).json();
+    let device = exact["host"]["device"].as_str().unwrap();
+    assert!(device.contains("floats for quantised weights"), "{device}");
+    golden("run")
+        .env("MONOCLE_CPU", "avx1024")
+        .fails(2, &["`MONOCLE_CPU` is `avx1024`", "portable"]);
+}
+
+#[test]
 fn json_carries_everything_that_was_done() {
     let report = golden("run").args(["--json"]).json();
     let oracle = Oracle::open(&folder());
@@ -517,6 +537,7 @@ fn inspect_says_what_a_request_would_come_to() {
     assert_eq!(report["memory"]["cache_bytes"], per_token * tokens);
 
     let text = golden("inspect").succeeds().stdout;
+    assert!(text.contains("16-bit integers for quantised weights"), "{text}");
     assert!(
         text.contains("52 of them for pictures") && text.contains("<|im_start|>User:<image>"),
         "{text}"

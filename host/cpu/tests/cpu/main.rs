@@ -2,6 +2,7 @@
 
 #[path = "../../../engine-tests/batches.rs"]
 mod batches;
+mod integers;
 mod key_values;
 #[path = "../../../engine-tests/matrices.rs"]
 mod matrices;

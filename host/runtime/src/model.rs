@@ -2,6 +2,7 @@
 //! [`crate::scheduler::Scheduler`].
 
 mod address;
+pub mod cached;
 pub mod error;
 pub mod generation;
 pub mod locate;

@@ -24,11 +24,15 @@ impl Cache {
     }
 
     fn hub(&self) -> Hub {
-        Hub::from_variables(|name| (name == "HF_HUB_CACHE").then(|| self.folder.join("hub").display().to_string()))
+        Hub::from_variables(|name| {
+            (name == "HF_HUB_CACHE").then(|| self.folder.join("hub").display().to_string())
+        })
     }
 
     fn home(&self, repo: &str) -> PathBuf {
-        self.folder.join("hub").join(format!("models--{}", repo.replace('/', "--")))
+        self.folder
+            .join("hub")
+            .join(format!("models--{}", repo.replace('/', "--")))
     }
 
     fn write(&self, path: &str, bytes: usize) -> PathBuf {
@@ -57,7 +61,11 @@ impl Cache {
     fn of_two(name: &str) -> Self {
         let cache = Self::new(name);
         let files = |config, size| {
-            [("config.json", config, size), ("tokenizer.json", "t", 30), ("model.safetensors", "w", 1000)]
+            [
+                ("config.json", config, size),
+                ("tokenizer.json", "t", 30),
+                ("model.safetensors", "w", 1000),
+            ]
         };
         cache.snapshot("org/model", "v1", OLD, &files("c1", 10));
         cache.snapshot("org/model", "main", NEW, &files("c2", 20));
@@ -86,15 +94,28 @@ fn the_cache_is_counted_each_blob_once() {
     let names: Vec<&str> = found.iter().map(|cached| cached.repo.as_str()).collect();
     assert_eq!(names, ["org/model", "org/other"]);
     let model = &found[0];
-    assert_eq!((model.bytes(), model.left_over()), (10 + 20 + 30 + 1000 + 5 + 400, 400));
+    assert_eq!(
+        (model.bytes(), model.left_over()),
+        (10 + 20 + 30 + 1000 + 5 + 400, 400)
+    );
     let told: Vec<_> = model
         .snapshots
         .iter()
         .map(|snapshot| (snapshot.name(), snapshot.is_complete, model.bytes_of(snapshot)))
         .collect();
-    assert_eq!(told, [("v1".to_owned(), true, 1040), ("main, refs/pr/1".to_owned(), true, 1055)]);
+    assert_eq!(
+        told,
+        [
+            ("v1".to_owned(), true, 1040),
+            ("main, refs/pr/1".to_owned(), true, 1055)
+        ]
+    );
     assert!(!found[1].snapshots[0].is_complete);
-    assert!(Hub::from_variables(|_| Some("/nowhere".to_owned())).cached().is_empty());
+    assert!(
+        Hub::from_variables(|_| Some("/nowhere".to_owned()))
+            .cached()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -102,10 +123,19 @@ fn one_revision_goes_and_what_others_need_stays() {
     let cache = Cache::of_two("revision");
     let hub = cache.hub();
     let removal = hub.removal("org/model", Some("main")).unwrap().unwrap();
-    assert_eq!((removal.goes.clone(), removal.stays.clone()), (vec!["main, refs/pr/1".to_owned()], vec![("v1".to_owned(), 1030)]));
+    assert_eq!(
+        (removal.goes.clone(), removal.stays.clone()),
+        (vec!["main, refs/pr/1".to_owned()], vec![("v1".to_owned(), 1030)])
+    );
     assert_eq!(removal.bytes, 25);
     hub.remove(&removal).unwrap();
-    for gone in ["refs/main", "refs/refs/pr/1", &format!("snapshots/{NEW}"), "blobs/c2", "blobs/deep"] {
+    for gone in [
+        "refs/main",
+        "refs/refs/pr/1",
+        &format!("snapshots/{NEW}"),
+        "blobs/c2",
+        "blobs/deep",
+    ] {
         assert!(!cache.has(&format!("models--org--model/{gone}")), "{gone}");
     }
     assert!(hub.locate("org/model", "v1").unwrap().unwrap().is_complete());
@@ -127,7 +157,10 @@ fn a_whole_repository_goes_with_what_is_left_of_downloads() {
     let cache = Cache::of_two("whole");
     let hub = cache.hub();
     let removal = hub.removal("org/model", None).unwrap().unwrap();
-    assert_eq!((removal.goes.len(), removal.stays.len(), removal.bytes), (2, 0, 1065));
+    assert_eq!(
+        (removal.goes.len(), removal.stays.len(), removal.bytes),
+        (2, 0, 1065)
+    );
     hub.remove(&removal).unwrap();
     assert!(!cache.has("models--org--model") && cache.has("models--org--other"));
     for revision in [None, Some("main"), Some(OLD)] {
@@ -174,7 +207,10 @@ fn nothing_outside_of_the_cache_is_removed() {
         let removal = hub.removal("org/model", None).unwrap().unwrap();
         let message = hub.remove(&removal).unwrap_err().to_string();
         assert!(message.contains("outside of the cache"), "{part}: {message}");
-        assert!(moved.join("precious").exists() && cache.has("models--org--model/refs/main"), "{part}");
+        assert!(
+            moved.join("precious").exists() && cache.has("models--org--model/refs/main"),
+            "{part}"
+        );
     }
 }
 

@@ -198,7 +198,8 @@ fn nothing_outside_of_the_cache_is_removed() {
     // A folder of the cache that lies elsewhere is left alone, whole.
     for part in ["", "blobs", "snapshots", "refs"] {
         let cache = Cache::of_two("outside-part");
-        let inner = cache.home("org/model").join(part);
+        let home = cache.home("org/model");
+        let inner = if part.is_empty() { home } else { home.join(part) };
         let moved = cache.folder.join("moved");
         std::fs::rename(&inner, &moved).unwrap();
         symlink(&moved, &inner).unwrap();

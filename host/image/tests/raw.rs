@@ -222,7 +222,8 @@ fn read(bytes: &[u8]) -> Decoded {
 
 #[test]
 fn the_preview_is_what_its_jpeg_is() {
-    let (large, small) = (jpeg("rgb.jpg"), jpeg("odd_9_1.jpg"));
+    // 27 x 19 and 9 x 1; what stands for the sensor's data in `adobe` has 47 x 35.
+    let (large, small) = (jpeg("oriented_1.jpg"), jpeg("odd_9_1.jpg"));
     let alone = read(&large);
     let size = format!("{} x {}", alone.picture.width(), alone.picture.height());
     for (name, file, sensor) in [

@@ -111,6 +111,15 @@ fn the_cache_is_counted_each_blob_once() {
         ]
     );
     assert!(!found[1].snapshots[0].is_complete);
+    // A file elsewhere that is called as a blob is not that blob.
+    cache.write("models--org--other/blobs/left", 50);
+    let elsewhere = cache.write("elsewhere/left", 1);
+    symlink(
+        elsewhere,
+        cache.home("org/other").join("snapshots").join(NEW).join("link"),
+    )
+    .unwrap();
+    assert_eq!(cache.hub().cached()[1].left_over(), 50);
     assert!(
         Hub::from_variables(|_| Some("/nowhere".to_owned()))
             .cached()

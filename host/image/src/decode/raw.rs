@@ -72,7 +72,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Raw<'_>> {
         .take(MOST_PAGES)
         .collect();
     let mut next = 0;
-    while next < pages.len() && pages.len() < MOST_PAGES {
+    while next < pages.len() {
         let below = pages[next].below(PAGES_BELOW);
         pages.extend(below.into_iter().take(MOST_PAGES - pages.len()));
         next += 1;

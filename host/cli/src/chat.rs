@@ -87,6 +87,7 @@ impl Chat {
             interrupted,
             show_stats: self.stats || (typed && !quiet),
             typed,
+            private: self.about.allow_private_addresses,
             told: HashSet::new(),
         };
         talk.go_on(&mut lines)
@@ -102,6 +103,8 @@ struct Talk {
     interrupted: Arc<AtomicBool>,
     show_stats: bool,
     typed: bool,
+    /// Pictures may come from this machine and its local network.
+    private: bool,
     /// Notes that need not be told again.
     told: HashSet<String>,
 }
@@ -186,7 +189,9 @@ impl Talk {
         let path = from_home(path);
         let path = [path];
         refuse_standard_input(&path)?;
-        self.conversation.attached.extend(pictures::read(&path)?);
+        self.conversation
+            .attached
+            .extend(pictures::read(&path, self.private)?);
         let count = stats::count(self.conversation.attached.len(), "picture");
         self.remark(&format!("{count} for the next message"));
         Ok(())

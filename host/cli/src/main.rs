@@ -8,7 +8,9 @@ mod output;
 mod pictures;
 mod plugins;
 mod progress;
+mod pull;
 mod request;
+mod rm;
 mod run;
 mod sampling;
 mod size;
@@ -40,6 +42,10 @@ enum Command {
     Inspect(Box<inspect::Inspect>),
     /// List the models that manifests declare, and whether their weights are here
     Models(models::Models),
+    /// Fetch models before they are used
+    Pull(pull::Pull),
+    /// Remove models from the cache
+    Rm(rm::Rm),
     /// List the installed plugins
     Plugins(plugins::Plugins),
 }
@@ -66,6 +72,8 @@ impl Cli {
             Command::Bench(bench) => bench.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
+            Command::Pull(pull) => pull.run(),
+            Command::Rm(rm) => rm.run(),
             Command::Plugins(plugins) => plugins.run(),
         }
     }

@@ -30,8 +30,12 @@ pub struct ModelAndPictures {
     pub model: String,
 
     /// Picture files; `photo.tif#2` takes the second page or frame, a folder stands for its pictures in the order of their names (at
-    /// most 64), `-` for one on standard input
+    /// most 64), `-` for one on standard input; addresses that begin with https:, http:, data: or file: work too
     pub images: Vec<PathBuf>,
+
+    /// Fetch pictures from this machine and its local network too (127.0.0.1, 192.168.…), not only from public addresses
+    #[arg(long)]
+    pub allow_private_addresses: bool,
 }
 
 // One question.
@@ -169,7 +173,7 @@ impl RequestArguments {
 impl ModelAndPictures {
     /// The pictures; a folder's are named, as nobody typed them.
     pub fn pictures(&self, quiet: bool) -> anyhow::Result<Vec<PictureInput>> {
-        let pictures = pictures::read(&self.images)?;
+        let pictures = pictures::read(&self.images, self.allow_private_addresses)?;
         if !quiet && pictures.len() > self.images.len() {
             let names: Vec<String> = pictures.iter().map(PictureInput::name).collect();
             output::note(&format!(

@@ -90,6 +90,20 @@ fn without_a_deed_it_answers() {
     good.check("a good answer");
 }
 
+/// Not an error: the network of a model may have no use for a picture. But nobody should take the answer for one about it.
+#[test]
+fn pictures_that_the_network_does_not_read_are_noted() {
+    let good = Good::open();
+    let note =
+        "the network of the plugin `hostile` reads nothing of the pictures: the answer is not about them";
+    let noted = |told: &str| {
+        let report = misbehave(told, &good.request).expect("it answers");
+        report.notes.iter().any(|found| found == note)
+    };
+    assert!(noted("forward: pictures passed over"));
+    assert!(!noted(""));
+}
+
 const LOOP: (&str, &[&str]) = (
     "loop for ever",
     &["still running after 300 ms", "limits.call_timeout_ms"],

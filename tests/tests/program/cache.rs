@@ -5,6 +5,9 @@ use monocle_tests::program::Monocle;
 use monocle_tests::scratch::Scratch;
 use serde_json::Value;
 
+/// What is done to a folder.
+type Deed<'a> = &'a dyn Fn(&Scratch);
+
 struct Place {
     hub: FakeHub,
     cache: Scratch,
@@ -154,7 +157,7 @@ fn what_cannot_be_run_is_refused_before_its_weights_are_fetched() {
                 .replace("\"smolvlm\"", "\"unheard-of\"")
         })
     };
-    let cases: [(&str, &dyn Fn(&Scratch), &str); 2] = [
+    let cases: [(&str, Deed, &str); 2] = [
         ("tokenizer", &no_tokenizer, "is not a valid tokenizer"),
         ("architecture", &no_plugin, "no installed plugin understands"),
     ];

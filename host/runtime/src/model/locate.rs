@@ -38,7 +38,7 @@ pub struct Declaration {
 /// What a user means by a word.
 pub(super) enum Meant {
     /// A manifest's model.
-    Declared(Declaration),
+    Declared(Box<Declaration>),
     /// A folder without a manifest.
     Folder(PathBuf),
     /// A repository without a manifest.
@@ -130,7 +130,7 @@ impl Places {
     /// The model that a user means.
     pub fn find(&self, asked: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Declaration, ModelError> {
         match self.meant(asked)? {
-            Meant::Declared(declaration) => Ok(declaration),
+            Meant::Declared(declaration) => Ok(*declaration),
             Meant::Folder(folder) => {
                 let declared_by = format!("the folder's config.json, `{}`", folder.display());
                 self.by_folder(&folder, declared_by)
@@ -147,7 +147,7 @@ impl Places {
     pub(super) fn meant(&self, asked: &str) -> Result<Meant, ModelError> {
         let path = Path::new(asked);
         if asked.ends_with(".toml") {
-            return by_manifest(path).map(Meant::Declared);
+            return by_manifest(path).map(Box::new).map(Meant::Declared);
         }
         if path.is_dir() {
             return Ok(Meant::Folder(path.to_owned()));
@@ -167,10 +167,10 @@ impl Places {
             let declared_by = listed.path.display().to_string();
             match listed.manifest {
                 Ok(manifest) if file || manifest.name == asked => {
-                    return Ok(Meant::Declared(Declaration {
+                    return Ok(Meant::Declared(Box::new(Declaration {
                         manifest,
                         declared_by,
-                    }));
+                    })));
                 }
                 Ok(mut manifest) => {
                     if let Source::Repo { repo, revision: own } = &mut manifest.source
@@ -179,10 +179,10 @@ impl Places {
                         if let Some(revision) = revision {
                             revision.clone_into(own);
                         }
-                        return Ok(Meant::Declared(Declaration {
+                        return Ok(Meant::Declared(Box::new(Declaration {
                             manifest,
                             declared_by,
-                        }));
+                        })));
                     }
                     near.push(manifest.name);
                 }

@@ -5,7 +5,6 @@ mod measure;
 mod table;
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -61,9 +60,8 @@ pub struct Bench {
 struct BenchReport {
     model: String,
     host: HostReport,
-    /// Opening the model: plugin, tokenizer, weights.
-    #[serde(rename = "load_s", serialize_with = "seconds")]
-    load: Duration,
+    /// Opening the model: plugin, tokenizer, weights; in seconds.
+    load_s: f64,
     generated_tokens: usize,
     prefill_chunk: usize,
     warm_up_runs: u32,
@@ -118,7 +116,7 @@ impl Bench {
         let report = BenchReport {
             model: scheduler.model().report.name.clone(),
             host: scheduler.host_report(),
-            load: scheduler.load_time(),
+            load_s: scheduler.load_time().as_secs_f64(),
             generated_tokens: options.max_tokens,
             prefill_chunk: options.prefill_chunk,
             warm_up_runs: self.warm_up,
@@ -129,8 +127,4 @@ impl Bench {
             false => output::print(&table::text(&report)),
         }
     }
-}
-
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_secs_f64())
 }

@@ -18,11 +18,11 @@ const ZERO: f32 = 128.0;
 
 /// 32-bit words of one head's tokens in a block.
 pub fn head_words(kind: KeyValueType, dim: usize) -> usize {
-    BLOCK_TOKENS * dim / bytes_apart(kind) + BLOCK_TOKENS * scales(kind, dim)
+    BLOCK_TOKENS * dim / elements_of_a_word(kind) + BLOCK_TOKENS * scales(kind, dim)
 }
 
-/// How many elements lie in a word.
-fn bytes_apart(kind: KeyValueType) -> usize {
+/// How many elements lie in a 32-bit word.
+fn elements_of_a_word(kind: KeyValueType) -> usize {
     match kind {
         KeyValueType::F32 => 1,
         KeyValueType::Bf16 | KeyValueType::F16 => 2,
@@ -34,7 +34,7 @@ fn bytes_apart(kind: KeyValueType) -> usize {
 fn scales(kind: KeyValueType, dim: usize) -> usize {
     match kind {
         KeyValueType::Q8 => dim.div_ceil(GROUP),
-        _ => 0,
+        KeyValueType::F32 | KeyValueType::Bf16 | KeyValueType::F16 => 0,
     }
 }
 

@@ -74,8 +74,10 @@ impl Case {
         options: &GenerateOptions,
     ) -> anyhow::Result<Vec<Self>> {
         let mut cases = Vec::new();
+        let mut first_words = None;
         for tokens in prompt_tokens {
             let words = words_for(scheduler, system, *tokens, options)?;
+            first_words.get_or_insert(words);
             cases.push(Self::of_words(system, words, 1));
         }
         for size in sizes {
@@ -86,9 +88,8 @@ impl Case {
                 picture: Some(*size),
             });
         }
-        // One alone is there already, unless no length was given.
-        if let Some(tokens) = prompt_tokens.first() {
-            let words = words_for(scheduler, system, *tokens, options)?;
+        // One alone is there already.
+        if let Some(words) = first_words {
             let together = concurrent.iter().filter(|count| **count > 1);
             cases.extend(together.map(|count| Self::of_words(system, words, *count as usize)));
         }

@@ -28,7 +28,7 @@ pub fn text(report: &BenchReport) -> String {
         report.model,
         report.host.engine,
         report.host.device,
-        report.load.as_secs_f64(),
+        report.load_s,
         stats::count(report.generated_tokens, "token"),
         stats::count(runs, "run"),
         stats::count(report.warm_up_runs as usize, "warm-up run"),

@@ -244,6 +244,7 @@ fn kind(kind: RemovedKind) -> &'static str {
     match kind {
         RemovedKind::EndToken => "end token",
         RemovedKind::SpecialToken => "special token",
+        RemovedKind::UnknownToken => "token that the tokenizer does not have",
         RemovedKind::StopString => "stop string",
         RemovedKind::Strip => "stripped text",
         RemovedKind::ReasoningMarker => "reasoning marker",

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::Plugin as PluginChoice;
 use monocle_text::template::{Candidates, plain_template, repository_template};
-use monocle_text::{OutputRules, Tokenizer, TokenizerError};
+use monocle_text::{OutputRules, Tokenizer, TokenizerError, TokenizerRules};
 use monocle_weights::hub::{Progress, distrust};
 use monocle_weights::{Checkpoint, ModelFolder, NameRules};
 
@@ -70,7 +70,7 @@ impl Model {
         let folder = ModelFolder::open(&path)?;
         let (processor, network) = plugins(places, manifest)?;
         let tokenizer =
-            Tokenizer::from_folder(&path).inspect_err(|_| distrust(&path.join("tokenizer.json")))?;
+            Tokenizer::with_rules(&path, &tokenizer_rules(manifest)).inspect_err(|_| distrust(&path.join("tokenizer.json")))?;
         let tokenizer = Arc::new(tokenizer);
         let rename = manifest
             .weights
@@ -228,6 +228,13 @@ impl Model {
         services: Arc<RequestServices>,
     ) -> Result<Instance, PluginError> {
         Instance::new(plugin, services, self.settings.limits, files)
+    }
+}
+
+/// What a manifest says of the tokenizer.
+pub(super) fn tokenizer_rules(manifest: &Manifest) -> TokenizerRules {
+    TokenizerRules {
+        pattern: manifest.tokenizer.pattern.clone(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{SequenceId, Tensor};
-use monocle_text::{Delta, FinishReason, OutputStream, find_request_flags};
+use monocle_text::{Delta, FinishReason, OutputStream, Removed, RemovedKind, find_request_flags};
 
 use crate::answer::Answer;
 use crate::error::RequestError;
@@ -280,6 +280,7 @@ impl Session {
         if output.text.trim().is_empty() {
             notes.push(format!("the answer is empty: {}", describe(&output.finish)));
         }
+        notes.extend(unknown_tokens(&output.removed));
         output
             .flags
             .extend(find_request_flags(&self.prepared.question, &output.text));
@@ -312,6 +313,20 @@ impl Session {
         report.add_log(&self.prepared.processor.plugin().stamp.name, lines);
         Ok((delta, report))
     }
+}
+
+/// Tokens that cannot be text are no part of the answer; that they were there is said.
+fn unknown_tokens(removed: &[Removed]) -> Option<String> {
+    let unknown: Vec<&Removed> = removed
+        .iter()
+        .filter(|removed| removed.kind == RemovedKind::UnknownToken)
+        .collect();
+    let first = unknown.first()?;
+    let count: usize = unknown.iter().map(|removed| removed.count).sum();
+    Some(format!(
+        "the model chose tokens that the tokenizer lacks, {count} in all, first {}; they add no text",
+        first.what
+    ))
 }
 
 fn rate(tokens: usize, time: Duration) -> Option<f64> {

@@ -73,6 +73,8 @@ pub enum RemovedKind {
     EndToken,
     /// Another special token.
     SpecialToken,
+    /// An id that the tokenizer does not have; embedding tables often have more rows than there are tokens.
+    UnknownToken,
     /// The string that ended the answer.
     StopString,
     /// A string the rules strip.

@@ -27,4 +27,4 @@ pub use request_flags::find_request_flags;
 pub use sample::{Sampler, SamplingError, SamplingOptions};
 pub use stream::{StreamDecoder, StreamOptions};
 pub use template::{ChatTemplate, RenderOptions, TemplateError, TemplateSource};
-pub use tokenizer::{EndToken, SpecialTokens, Tokenizer, TokenizerError};
+pub use tokenizer::{EndToken, SpecialTokens, Tokenizer, TokenizerError, TokenizerRules};

@@ -153,6 +153,11 @@ impl OutputStream {
             self.filter.note_removed(RemovedKind::SpecialToken, &token(), 1);
             return Ok(Delta::default());
         }
+        if self.tokenizer.token(id).is_none() {
+            self.filter
+                .note_removed(RemovedKind::UnknownToken, &format!("id {id}"), 1);
+            return Ok(Delta::default());
+        }
         let text = self.decoder.push(id)?;
         let delta = self.filter.push(&text);
         Ok(self.took(delta))

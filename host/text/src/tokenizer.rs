@@ -40,6 +40,13 @@ use normaliser::Normaliser;
 type Inner =
     TokenizerImpl<ModelWrapper, Normaliser, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
+/// What the user knows of a tokenizer that its files do not say.
+#[derive(Debug, Clone, Default)]
+pub struct TokenizerRules {
+    /// The regular expression that cuts text, for files of ranks.
+    pub pattern: Option<String>,
+}
+
 /// Text to ids and back.
 pub struct Tokenizer {
     inner: Inner,
@@ -56,9 +63,14 @@ impl Tokenizer {
     /// `config.json` are read for added, special and end tokens when they are there; what cannot be used in them
     /// becomes a note, not an error.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TokenizerError> {
+        Self::with_rules(folder, &TokenizerRules::default())
+    }
+
+    /// As [`Self::from_folder`], with what the user knows better.
+    pub fn with_rules(folder: impl AsRef<Path>, rules: &TokenizerRules) -> Result<Self, TokenizerError> {
         let folder = folder.as_ref();
         let mut notes = Vec::new();
-        let open::Opened { mut inner, special } = open::open(folder, &mut notes)?;
+        let open::Opened { mut inner, special } = open::open(folder, rules, &mut notes)?;
         // A prompt is never cut or padded behind the caller's back, whatever the file was saved with.
         inner.with_padding(None);
         inner

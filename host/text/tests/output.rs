@@ -56,6 +56,26 @@ fn other_special_tokens_are_left_out_and_counted() {
 }
 
 #[test]
+fn ids_without_a_text_are_counted() {
+    let tokenizer = tokenizer("smolvlm");
+    let beyond = tokenizer.vocabulary_size() as u32 + 3;
+    let mut stream = OutputStream::new(tokenizer.clone(), OutputRules::default(), []);
+    let ids = tokenizer.encode("A disc", false).unwrap();
+    let shown: String = [beyond, ids[0], beyond]
+        .into_iter()
+        .chain(ids[1..].iter().copied())
+        .map(|id| stream.push(id).unwrap().text)
+        .collect();
+    let (rest, generated) = stream.finish(FinishReason::MaxTokens);
+    assert_eq!(shown + &rest.text, "A disc");
+    let removed = &generated.removed[0];
+    assert_eq!(
+        (removed.kind, removed.what.as_str(), removed.count),
+        (RemovedKind::UnknownToken, format!("id {beyond}").as_str(), 2)
+    );
+}
+
+#[test]
 fn a_stop_string_that_is_a_special_token_is_seen() {
     let rules = OutputRules {
         stop: vec!["<|im_end|>".into()],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use monocle_text::{StreamDecoder, StreamOptions, Tokenizer, TokenizerError};
+use monocle_text::{StreamDecoder, StreamOptions, Tokenizer, TokenizerError, TokenizerRules};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -397,6 +397,45 @@ fn layouts_that_say_too_little_are_refused_in_words() {
     }
     says(&folder, &["2 files of ranks"]);
     says(&Folder(folder.0.join("nowhere")), &["there is no such folder"]);
+}
+
+#[test]
+fn the_users_pattern_cuts_text_for_a_file_of_ranks() {
+    let rules = |pattern: &str| TokenizerRules {
+        pattern: Some(pattern.to_owned()),
+    };
+    let case = cases()
+        .iter()
+        .find(|case| case["name"] == "ranks-with-pattern")
+        .unwrap();
+    let folder = Folder::of(case);
+    let by_file = folder.open().unwrap();
+    let mut pattern = String::new();
+    folder.edit("tokenizer_config.json", |config| {
+        let there = config.as_object_mut().unwrap().remove("pat_str").unwrap();
+        pattern = there.as_str().unwrap().to_owned();
+        config["tokenizer_class"] = "Unheard".into();
+    });
+    assert!(folder.refused().contains("`tokenizer.pattern`"));
+    let by_rule = Tokenizer::with_rules(&folder.0, &rules(&pattern)).unwrap();
+    for probe in case["probes"].as_array().unwrap() {
+        let text = probe["text"].as_str().unwrap();
+        assert_eq!(
+            by_rule.encode(text, true).unwrap(),
+            by_file.encode(text, true).unwrap(),
+            "{text:?}"
+        );
+    }
+    // It is really this pattern that cuts: where every character is a piece, no token is longer.
+    let single = Tokenizer::with_rules(&folder.0, &rules(r"[\s\S]")).unwrap();
+    assert_eq!(single.encode("abcabc", false).unwrap().len(), 6);
+    let error = Tokenizer::with_rules(&folder.0, &rules("(")).err().unwrap();
+    assert!(error.to_string().contains("the manifest's `tokenizer.pattern`"), "{error}");
+    // Where nothing asks for it, that is said.
+    let folder = Folder::named("pieces-unigram");
+    let unused = Tokenizer::with_rules(&folder.0, &rules("x")).unwrap();
+    let notes = unused.notes();
+    assert!(notes.iter().any(|note| note.contains("`tokenizer.pattern` was not used")), "{notes:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub use load::MAX_FILE_BYTES;
 pub use reference::{json_schema, reference_page};
 pub use schema::{
     Generation, ImageRules, Limits, Manifest, Output, Oversize, Pattern, Plugin, Prompt, Reasoning, Source,
-    Template, WeightRules,
+    Template, TokenizerRules, WeightRules,
 };
 
 /// The manifest format that this crate reads: the value of the key `schema`.

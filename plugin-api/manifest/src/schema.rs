@@ -23,6 +23,9 @@ pub struct Manifest {
     pub adapter: Option<Plugin>,
     /// Where the model's folder is: exactly one of `repo` and `path`.
     pub source: Source,
+    /// How text becomes tokens, where the model's files do not say.
+    #[serde(default)]
+    pub tokenizer: TokenizerRules,
     /// How messages become a prompt. What the model's folder ships is used unless overridden here.
     #[serde(default)]
     pub prompt: Prompt,
@@ -157,6 +160,16 @@ impl TryFrom<SourceTable> for Source {
             (None, None, _) => Err("`[source]` needs one of `repo` and `path`; it has neither".into()),
         }
     }
+}
+
+/// How text becomes tokens, where the model's files do not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenizerRules {
+    /// The regular expression that cuts text before tokens are looked up, for tokenizers that are files of ranks (tiktoken): what the model's
+    /// Python code calls `pat_str`. Look-ahead is understood.
+    #[schemars(length(min = 1))]
+    pub pattern: Option<String>,
 }
 
 /// How messages become a prompt.
@@ -341,6 +354,7 @@ impl Manifest {
             plugin,
             adapter: None,
             source,
+            tokenizer: TokenizerRules::default(),
             prompt: Prompt::default(),
             image: ImageRules::default(),
             generation: Generation::default(),

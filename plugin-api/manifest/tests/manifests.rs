@@ -21,6 +21,7 @@ fn every_key_arrives() {
     assert_eq!(manifest.adapter.unwrap().name, "captions");
     let (repo, revision) = ("HuggingFaceTB/SmolVLM-500M-Instruct".to_owned(), "v1".to_owned());
     assert_eq!(manifest.source, Source::Repo { repo, revision });
+    assert_eq!(manifest.tokenizer.pattern.as_deref(), Some(r"\s+(?!\S)|\S+"));
     assert_eq!(
         manifest.prompt.template,
         Some(Template::File(PathBuf::from("chatml.jinja")))

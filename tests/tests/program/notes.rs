@@ -53,3 +53,26 @@ fn forbidden_tokens_that_there_are_not_are_noted() {
         ["generation_config.json: `suppress_tokens` names tokens that the tokenizer lacks: 123456"]
     );
 }
+
+/// The table of embeddings has 512 rows, the tokenizer 490 tokens: where all of those are forbidden, only ids without a text are left.
+#[test]
+fn chosen_tokens_that_the_tokenizer_lacks_are_noted() {
+    let folder = Scratch::checkpoint("qwen2_vl");
+    folder.edit("generation_config.json", |text| {
+        let mut file: Value = serde_json::from_str(&text).expect("it is JSON");
+        file["suppress_tokens"] = json!((0..490).collect::<Vec<_>>());
+        file.to_string()
+    });
+    let model = folder.path().display().to_string();
+    let report = Monocle::new(["run", &model, "-p", "x", "--max-tokens", "3", "--json"]).json();
+    let ids = report["token_ids"].as_array().expect("a list");
+    let least = ids.iter().map(|id| id.as_u64().expect("an id")).min();
+    assert!(ids.len() == 3 && least >= Some(490), "{ids:?}");
+    assert_eq!(report["output"]["text"], "");
+    let expected = format!(
+        "the model chose tokens that the tokenizer lacks, 3 in all, first id {}; they add no text",
+        ids[0]
+    );
+    let notes = report["notes"].as_array().expect("a list");
+    assert!(notes.contains(&Value::from(expected)), "{notes:?}");
+}

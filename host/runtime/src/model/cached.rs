@@ -8,6 +8,7 @@ use monocle_weights::hub::{Progress, Removal};
 use super::address::Address;
 use super::error::ModelError;
 use super::locate::{Meant, Places, has_tokenizer};
+use super::tokenizer_rules;
 
 /// A model that is here now.
 #[derive(Debug, Clone)]
@@ -32,12 +33,12 @@ pub struct Removed {
 impl Places {
     /// Fetches what is missing of a model's newest state, and nothing of what is here.
     pub fn pull(&self, asked: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Pulled, ModelError> {
-        let (repo, revision, declared) = match self.meant(asked)? {
+        let (repo, revision, rules) = match self.meant(asked)? {
             Meant::Folder(folder) => return Ok(own(folder)),
             Meant::Repository { repo, revision } => {
-                (repo, revision.unwrap_or_else(|| "main".to_owned()), false)
+                (repo, revision.unwrap_or_else(|| "main".to_owned()), None)
             }
-            Meant::Declared(declaration) => match declaration.manifest.source {
+            Meant::Declared(declaration) => match declaration.manifest.source.clone() {
                 Source::Path(path) if !path.is_dir() => {
                     return Err(ModelError::NoFolder {
                         asked: asked.to_owned(),
@@ -45,13 +46,18 @@ impl Places {
                     });
                 }
                 Source::Path(path) => return Ok(own(path)),
-                Source::Repo { repo, revision } => (repo, revision, true),
+                Source::Repo { repo, revision } => {
+                    (repo, revision, Some(tokenizer_rules(&declaration.manifest)))
+                }
             },
         };
         let before = self.bytes(&repo);
-        let folder = match declared {
-            true => self.hub.fetch(&repo, &revision, &has_tokenizer, &mut *progress)?,
-            false => self.fetch(&repo, &revision, progress)?,
+        let folder = match rules {
+            Some(rules) => {
+                let suits = |folder: &Path| has_tokenizer(folder, &rules);
+                self.hub.fetch(&repo, &revision, &suits, &mut *progress)?
+            }
+            None => self.fetch(&repo, &revision, progress)?,
         };
         Ok(Pulled {
             fetched: Some(self.bytes(&repo).saturating_sub(before)),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::{Plugin, Source};
-use monocle_text::Tokenizer;
+use monocle_text::{Tokenizer, TokenizerRules};
 use monocle_weights::ModelFolder;
 use monocle_weights::hub::{Hub, Progress};
 
@@ -216,7 +216,7 @@ impl Places {
         let suits = |folder: &Path| {
             let known = self.by_folder(folder, String::new());
             known.map_err(|error| error.to_string())?;
-            has_tokenizer(folder)
+            has_tokenizer(folder, &TokenizerRules::default())
         };
         Ok(self.hub.fetch(repo, revision, &suits, progress)?)
     }
@@ -231,7 +231,9 @@ impl Places {
             // Without `..`, so that messages and reports are easy to read.
             Source::Path(path) => Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
             Source::Repo { repo, revision } => {
-                Ok(self.hub.obtain(repo, revision, &has_tokenizer, progress)?)
+                let rules = tokenizer_rules(manifest);
+                let suits = |folder: &Path| has_tokenizer(folder, &rules);
+                Ok(self.hub.obtain(repo, revision, &suits, progress)?)
             }
         }
     }
@@ -281,8 +283,8 @@ impl Places {
 }
 
 /// Whether a tokenizer can be made of a folder's files; else why not.
-pub(super) fn has_tokenizer(folder: &Path) -> Result<(), String> {
-    let tokenizer = Tokenizer::from_folder(folder);
+pub(super) fn has_tokenizer(folder: &Path, rules: &TokenizerRules) -> Result<(), String> {
+    let tokenizer = Tokenizer::with_rules(folder, rules);
     tokenizer.map(drop).map_err(|error| error.to_string())
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::Inner;
+use super::{Inner, TokenizerRules};
 use super::added_tokens::{self, Declared};
 use super::classes::{BytePairs, classes, named_class};
 use super::error::TokenizerError;
@@ -82,8 +82,14 @@ impl Beside {
 }
 
 /// Makes the tokenizer of a folder.
-pub fn open(folder: &Path, notes: &mut Vec<String>) -> Result<Opened, TokenizerError> {
+pub fn open(folder: &Path, rules: &TokenizerRules, notes: &mut Vec<String>) -> Result<Opened, TokenizerError> {
     let layout = layout(folder)?;
+    if rules.pattern.is_some() && !matches!(layout, Layout::Ranks(_)) {
+        notes.push(
+            "the manifest's `tokenizer.pattern` was not used: it is for tokenizers that are files of ranks, and this one is not"
+                .to_owned(),
+        );
+    }
     let beside = Beside::read(folder, notes)?;
     let mut special = beside.special(notes);
     let (inner, path) = match layout {
@@ -123,8 +129,17 @@ pub fn open(folder: &Path, notes: &mut Vec<String>) -> Result<Opened, TokenizerE
             (inner, path)
         }
         Layout::Ranks(path) => {
-            let (file, pattern) = ranks(folder, &path, &beside)?;
-            let mut inner = parse(file.to_string().as_bytes(), &path)?;
+            let (tokens, pattern) = (rank_file(&path)?, pattern(folder, &path, rules, &beside)?);
+            let file = tiktoken::tokenizer_json(&tokens, &pattern.text);
+            let pattern = pattern.from;
+            // The tokens are in order here: what the library still refuses is the pattern.
+            let mut inner = parse(file.to_string().as_bytes(), &path).map_err(|error| match error {
+                TokenizerError::Invalid { path, reason } => TokenizerError::Invalid {
+                    path,
+                    reason: format!("{reason} (text is cut by {pattern})"),
+                },
+                error => error,
+            })?;
             let declared = beside.declared(&special, notes);
             add(&mut inner, declared, notes, &path)?;
             surround(
@@ -287,8 +302,33 @@ fn vocabulary_and_merges(folder: &Path, class: &BytePairs, beside: &Beside) -> R
     parse(file.to_string().as_bytes(), &folder.join("merges.txt"))
 }
 
-/// A file of ranks in the form of `tokenizer.json`, and where its pattern comes from.
-fn ranks(folder: &Path, path: &Path, beside: &Beside) -> Result<(Value, String), TokenizerError> {
+fn rank_file(path: &Path) -> Result<Vec<Vec<u8>>, TokenizerError> {
+    let bytes = read(path)?.unwrap_or_default();
+    tiktoken::read(&bytes).map_err(|reason| TokenizerError::Invalid {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+/// What cuts text for a file of ranks.
+struct CutPattern {
+    text: String,
+    /// Who says so.
+    from: String,
+}
+
+fn pattern(
+    folder: &Path,
+    path: &Path,
+    rules: &TokenizerRules,
+    beside: &Beside,
+) -> Result<CutPattern, TokenizerError> {
+    if let Some(pattern) = &rules.pattern {
+        return Ok(CutPattern {
+            text: pattern.clone(),
+            from: "the manifest's `tokenizer.pattern`".to_owned(),
+        });
+    }
     let (pattern, from) = match (beside.tokenizer_config["pat_str"].as_str(), beside.class()) {
         (Some(pattern), _) => (pattern, "`pat_str` of `tokenizer_config.json`".to_owned()),
         (None, Some(class)) if classes().ranks.contains_key(class) => (
@@ -307,18 +347,16 @@ fn ranks(folder: &Path, path: &Path, beside: &Beside) -> Result<(Value, String),
                     listed(classes().ranks.keys())
                 ),
                 other: Some(
-                    "write the pattern into `tokenizer_config.json` as `pat_str`, the name that it has in that code"
+                    "write the pattern into a manifest as `tokenizer.pattern`, or into `tokenizer_config.json` as `pat_str`, the name that it has in that code"
                         .to_owned(),
                 ),
             });
         }
     };
-    let bytes = read(path)?.unwrap_or_default();
-    let tokens = tiktoken::read(&bytes).map_err(|reason| TokenizerError::Invalid {
-        path: path.to_owned(),
-        reason,
-    })?;
-    Ok((tiktoken::tokenizer_json(&tokens, pattern), from))
+    Ok(CutPattern {
+        text: pattern.to_owned(),
+        from,
+    })
 }
 
 fn sentencepiece(

@@ -2,7 +2,7 @@
 //!
 //! The file says neither how text is cut before it is looked up nor which special tokens there are. The latter stand
 //! in `tokenizer_config.json`. The former is code in Python; it is known for some classes (`classes`), or can be given
-//! in `tokenizer_config.json` as `pat_str`, the name it has in tiktoken.
+//! by the manifest, or in `tokenizer_config.json` as `pat_str`, the name it has in tiktoken.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

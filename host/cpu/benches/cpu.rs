@@ -1,4 +1,5 @@
-//! Speed of the CPU engine's parts: `cargo bench -p monocle-tensor`. Prints gigabytes a second for one row times a
+//! Speed of the CPU engine's parts: `cargo bench -p monocle-cpu --bench cpu -- [PART...]`, parts being `pool`, `dense`, `quantised`, `small`,
+//! `attention` and `decode`; all without one. Prints gigabytes a second for one row times a
 //! stored matrix, gigaflops for many rows, microseconds for a call of the thread pool.
 
 use std::sync::Arc;
@@ -190,8 +191,31 @@ fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize, kind: KeyValue
     );
 }
 
+/// The parts, by name.
+const PARTS: [(&str, fn()); 6] = [
+    ("pool", pool),
+    ("dense", dense),
+    ("quantised", quantised),
+    ("small", small),
+    ("attention", towers),
+    ("decode", caches),
+];
+
 fn main() {
     println!("{}", CpuBackend::new(None).device());
+    // Cargo adds `--bench`.
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    for (name, part) in PARTS {
+        if asked.is_empty() || asked.iter().any(|word| word == name) {
+            part();
+        }
+    }
+}
+
+fn pool() {
     let threads = Threads::new(std::thread::available_parallelism().map_or(1, usize::from));
     let calls = 10_000;
     let time = seconds(3, || {
@@ -202,7 +226,9 @@ fn main() {
         }
     });
     println!("pool: {:.2} us a call", time / f64::from(calls) * 1e6);
-    drop(threads);
+}
+
+fn dense() {
     for (what, kind) in [
         ("f32", StoredType::F32),
         ("f16", StoredType::F16),
@@ -213,6 +239,11 @@ fn main() {
             linear(what, &matrix, tokens, Activations::Floats);
         }
     }
+    let small = Matrix::Dense(tensor(StoredType::BF16, vec![576, 576]));
+    linear("bf16", &small, 1, Activations::Floats);
+}
+
+fn quantised() {
     for activations in [Activations::Floats, Activations::Integers] {
         for bits in [2, 3, 4, 5, 6, 8] {
             linear(&format!("q{bits}"), &affine(2048, 2048, bits), 1, activations);
@@ -221,10 +252,23 @@ fn main() {
             linear("q4", &affine(2048, 2048, 4), tokens, activations);
         }
     }
-    let small = Matrix::Dense(tensor(StoredType::BF16, vec![576, 576]));
-    linear("bf16", &small, 1, Activations::Floats);
+}
+
+/// The matrices of a model of 135 million parameters: a width of 576, 1,536 between, 49,152 tokens.
+fn small() {
+    for tokens in [1, 8, 512] {
+        for [rows, columns] in [[576, 576], [192, 576], [1536, 576], [576, 1536], [49152, 576]] {
+            linear("q4", &affine(rows, columns, 4), tokens, Activations::Integers);
+        }
+    }
+}
+
+fn towers() {
     attention(1024, 12, 64);
     attention(729, 16, 72);
+}
+
+fn caches() {
     for kind in [
         KeyValueType::F32,
         KeyValueType::F16,

@@ -8,6 +8,8 @@
 // Rows of registers are indexed by rows of operands: counting them is the clearer way.
 #![allow(clippy::needless_range_loop)]
 
+use std::ops::Range;
+
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::lanes::{Kernel, Lanes, Processor};
@@ -28,6 +30,8 @@ const MOST_ROW_BY_ROW: usize = 2;
 const PANEL: usize = 16;
 /// Outputs whose floats are worked on together.
 const EIGHT: usize = 8;
+/// How many bytes ahead stored numbers are asked for: the processor's own guesses end at each page.
+const AHEAD: usize = 2048;
 /// Bytes that a kernel may read beyond the last element.
 const BEYOND: usize = 16;
 
@@ -75,7 +79,7 @@ impl<'a> IntegerProduct<'a> {
             let (integers, rest) = buffer.floats_mut().split_at_mut(m * k / 2);
             let (scales, sums) = rest.split_at_mut(m * groups);
             let sums = &mut sums[..m * groups];
-            let way = Way::of(self.affine, m);
+            let way = Way::of(m);
             let shared_integers = Shared::new(cast_slice_mut::<f32, i16>(integers));
             let (shared_scales, shared_sums) = (Shared::new(scales), Shared::new(sums));
             let chunk = (32 * 1024 / k.max(1)).max(1);
@@ -92,6 +96,7 @@ impl<'a> IntegerProduct<'a> {
                     processor.run(Round {
                         x: &self.x[(first + row) * k..][..k],
                         group,
+                        bits: self.affine.bits,
                         way,
                         integers,
                         scales,
@@ -109,7 +114,7 @@ impl<'a> IntegerProduct<'a> {
                 n
             } else {
                 let least = match way {
-                    Way::RowByRow { .. } => 16 * 1024 / k.max(1),
+                    Way::RowByRow => 16 * 1024 / k.max(1),
                     Way::Panels => 4 * PANEL,
                 };
                 n.div_ceil(threads.count() * 8).min(512).max(least)
@@ -135,15 +140,20 @@ impl<'a> IntegerProduct<'a> {
     /// Floats of scratch that a task needs.
     fn scratch_len(&self, way: Way, m: usize) -> usize {
         let k = self.matrix.columns();
-        let groups = (k / self.affine.group).next_multiple_of(EIGHT);
-        let row = self.row_bytes() + BEYOND;
-        let parameters = 2 * EIGHT * groups + 2 * PANEL * groups;
+        let groups = k / self.affine.group;
+        let padded = groups.next_multiple_of(EIGHT);
+        let parameters = 2 * eight_rows(groups) + 2 * PANEL * padded;
         parameters
-            + row.div_ceil(4)
+            + self.copy_len()
             + match way {
-                Way::RowByRow { .. } => (m + 1) * EIGHT * groups,
+                Way::RowByRow => m * eight_rows(groups) + EIGHT * padded,
                 Way::Panels => (PANEL + EIGHT) * k / 2,
             }
+    }
+
+    /// Floats that hold eight stored rows, and what may be read after them.
+    fn copy_len(&self) -> usize {
+        (EIGHT * self.row_bytes() + BEYOND).div_ceil(4)
     }
 
     fn row_bytes(&self) -> usize {
@@ -155,28 +165,30 @@ impl<'a> IntegerProduct<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Stored rows as they lie, one after another: the memory's speed is the limit.
-    RowByRow {
-        /// Whether a group of 4 bits fills whole vectors, so that numbers may be taken from 16-bit words in the order in which these hold them.
-        words: bool,
-    },
+    RowByRow,
     /// Sixteen rows unpacked side by side, for many rows of activations.
     Panels,
 }
 
 impl Way {
-    fn of(affine: Affine<'_>, m: usize) -> Self {
+    fn of(m: usize) -> Self {
         match m {
-            ..=MOST_ROW_BY_ROW => Self::RowByRow {
-                words: affine.bits == 4 && affine.group.is_multiple_of(64),
-            },
+            ..=MOST_ROW_BY_ROW => Self::RowByRow,
             _ => Self::Panels,
         }
     }
+}
 
-    /// Whether activations are put in the order of words: of each 64, first every fourth from the first on, then from the second on.
-    fn takes_words<V: Lanes>(self) -> bool {
-        V::HAS_WORDS && self == Self::RowByRow { words: true }
-    }
+/// Whether a group of 4 bits fills whole vectors, so that numbers may be taken from 16-bit words in the order in which these hold them.
+/// Activations are put into the order of words then: of each 64, first every fourth from the first on, then from the second on.
+#[inline(always)]
+fn takes_words<V: Lanes>(bits: usize, group: usize) -> bool {
+    V::HAS_WORDS && bits == 4 && group.is_multiple_of(64)
+}
+
+/// Numbers of eight rows of so many, with as many more as a vector may read beyond them.
+fn eight_rows(length: usize) -> usize {
+    EIGHT * length + EIGHT
 }
 
 /// Rounded activations.
@@ -194,6 +206,7 @@ struct Rounded<'a> {
 struct Round<'a> {
     x: &'a [f32],
     group: usize,
+    bits: usize,
     way: Way,
     integers: &'a mut [i16],
     scales: &'a mut [f32],
@@ -205,7 +218,7 @@ impl Kernel for Round<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let words = self.way.takes_words::<V>();
+        let words = self.way == Way::RowByRow && takes_words::<V>(self.bits, self.group);
         for (index, (x, out)) in self
             .x
             .chunks_exact(self.group)
@@ -286,7 +299,7 @@ impl Kernel for Multiply<'_> {
 
 /// Scales and biases of stored rows.
 struct Parameters<'a> {
-    /// `[8][groups, rounded up to 8]`: as they are stored.
+    /// `[8][groups]`, and some more: as they are stored.
     scales: &'a mut [f32],
     /// The same.
     biases: &'a mut [f32],
@@ -297,43 +310,55 @@ struct Parameters<'a> {
 }
 
 impl Parameters<'_> {
-    /// Reads those of row `row`, which is the `index`th of eight.
+    /// Reads those of eight rows at most.
     #[inline(always)]
-    fn read<V: Lanes>(&mut self, affine: Affine<'_>, groups: usize, row: usize, index: usize) {
-        let size = affine.parameters.size() * groups;
-        let at = index * groups.next_multiple_of(EIGHT);
-        let range = at..at + groups;
-        decode_dense::<V>(
-            affine.parameters,
-            &affine.scales[row * size..][..size],
-            &mut self.scales[range.clone()],
+    fn read<V: Lanes>(&mut self, affine: Affine<'_>, groups: usize, rows: Range<usize>) {
+        let size = affine.parameters.size();
+        let (bytes, count) = (
+            rows.start * groups * size..rows.end * groups * size,
+            rows.len() * groups,
         );
         decode_dense::<V>(
             affine.parameters,
-            &affine.biases[row * size..][..size],
-            &mut self.biases[range],
+            &affine.scales[bytes.clone()],
+            &mut self.scales[..count],
+        );
+        decode_dense::<V>(
+            affine.parameters,
+            &affine.biases[bytes],
+            &mut self.biases[..count],
         );
     }
 
     /// Turns those of eight rows, which are the first or the second half of a panel.
     #[inline(always)]
-    fn turn<V: Lanes>(&mut self, half: usize) {
-        turn::<V>(self.scales, &mut self.turned_scales[half * EIGHT..], PANEL);
-        turn::<V>(self.biases, &mut self.turned_biases[half * EIGHT..], PANEL);
+    fn turn<V: Lanes>(&mut self, groups: usize, half: usize) {
+        turn::<V>(
+            self.scales,
+            groups,
+            &mut self.turned_scales[half * EIGHT..],
+            PANEL,
+        );
+        turn::<V>(
+            self.biases,
+            groups,
+            &mut self.turned_biases[half * EIGHT..],
+            PANEL,
+        );
     }
 }
 
-/// Turns eight rows of a multiple of eight floats into rows of eight, `stride` apart.
+/// Turns eight rows of `length` floats into rows of eight, `stride` apart; some more come after them.
 #[inline(always)]
-fn turn<V: Lanes>(rows: &[f32], out: &mut [f32], stride: usize) {
-    let columns = rows.len() / EIGHT;
-    assert!(columns.is_multiple_of(EIGHT) && out.len() + stride >= columns * stride + EIGHT);
+fn turn<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32], stride: usize) {
+    let columns = length.next_multiple_of(EIGHT);
+    assert!(rows.len() >= (EIGHT - 1) * length + columns && out.len() + stride >= columns * stride + EIGHT);
     for column in (0..columns).step_by(EIGHT) {
-        // SAFETY: eight rows of `columns` are there to read, and `columns` rows of eight to write.
+        // SAFETY: eight rows of `columns` are there to read, if the last ones overlap, and `columns` rows of eight to write.
         unsafe {
             V::transpose(
                 rows.as_ptr().add(column),
-                columns,
+                length,
                 out.as_mut_ptr().add(column * stride),
                 stride,
             );
@@ -344,73 +369,73 @@ fn turn<V: Lanes>(rows: &[f32], out: &mut [f32], stride: usize) {
 impl<'a> Multiply<'a> {
     #[inline(always)]
     fn bits<V: Lanes, const BITS: usize>(mut self) {
-        match self.way {
-            Way::RowByRow { .. } => self.row_by_row::<V, BITS>(),
-            Way::Panels => self.panels::<V, BITS>(),
+        match (self.way, self.product.affine.group) {
+            (Way::RowByRow, 32) => self.row_by_row::<V, BITS, 32>(),
+            (Way::RowByRow, 64) => self.row_by_row::<V, BITS, 64>(),
+            (Way::RowByRow, 128) => self.row_by_row::<V, BITS, 128>(),
+            (Way::RowByRow, _) => self.row_by_row::<V, BITS, 0>(),
+            (Way::Panels, _) => self.panels::<V, BITS>(),
         }
     }
 
     /// The scratch of both ways, and what is left of it.
     fn split(&mut self) -> (Parameters<'a>, &'a mut [u8], &'a mut [f32]) {
-        let groups = (self.product.matrix.columns() / self.product.affine.group).next_multiple_of(EIGHT);
-        let row = (self.product.row_bytes() + BEYOND).div_ceil(4);
-        let (scales, rest) = std::mem::take(&mut self.scratch).split_at_mut(EIGHT * groups);
-        let (biases, rest) = rest.split_at_mut(EIGHT * groups);
-        let (turned_scales, rest) = rest.split_at_mut(PANEL * groups);
-        let (turned_biases, rest) = rest.split_at_mut(PANEL * groups);
-        let (row, rest) = rest.split_at_mut(row);
+        let groups = self.product.matrix.columns() / self.product.affine.group;
+        let padded = groups.next_multiple_of(EIGHT);
+        let (scales, rest) = std::mem::take(&mut self.scratch).split_at_mut(eight_rows(groups));
+        let (biases, rest) = rest.split_at_mut(eight_rows(groups));
+        let (turned_scales, rest) = rest.split_at_mut(PANEL * padded);
+        let (turned_biases, rest) = rest.split_at_mut(PANEL * padded);
+        let (copy, rest) = rest.split_at_mut(self.product.copy_len());
         let parameters = Parameters {
             scales,
             biases,
             turned_scales,
             turned_biases,
         };
-        (parameters, cast_slice_mut(row), rest)
+        (parameters, cast_slice_mut(copy), rest)
     }
 
-    /// The bytes of a stored row, with as many after them as a kernel may read.
+    /// The bytes of stored rows, eight at most, with as many after them as a kernel may read.
     #[inline(always)]
-    fn stored<'b>(&self, row: usize, copy: &'b mut [u8]) -> &'b [u8]
+    fn stored<'b>(&self, rows: Range<usize>, copy: &'b mut [u8]) -> &'b [u8]
     where
         'a: 'b,
     {
         let (packed, bytes) = (self.product.affine.packed, self.product.row_bytes());
-        let start = row * bytes;
-        match packed.get(start..start + bytes + BEYOND) {
+        let (start, length) = (rows.start * bytes, rows.len() * bytes);
+        match packed.get(start..start + length + BEYOND) {
             Some(stored) => stored,
             None => {
-                copy[..bytes].copy_from_slice(&packed[start..start + bytes]);
-                &copy[..bytes + BEYOND]
+                copy[..length].copy_from_slice(&packed[start..start + length]);
+                &copy[..length + BEYOND]
             }
         }
     }
 
+    /// Eight rows at a time; `GROUP` is the group's size where that is known beforehand, else 0.
     #[inline(always)]
-    fn row_by_row<V: Lanes, const BITS: usize>(&mut self) {
-        let Affine { group, .. } = self.product.affine;
-        let (n, k) = (self.product.matrix.rows(), self.product.matrix.columns());
-        let (m, words) = (self.m, self.way.takes_words::<V>());
+    fn row_by_row<V: Lanes, const BITS: usize, const GROUP: usize>(&mut self) {
+        let group = if GROUP == 0 {
+            self.product.affine.group
+        } else {
+            GROUP
+        };
+        let (n, k, m) = (self.product.matrix.rows(), self.product.matrix.columns(), self.m);
         let groups = k / group;
-        let padded = groups.next_multiple_of(EIGHT);
         let [first, end] = self.outputs;
         let (mut parameters, copy, rest) = self.split();
-        // `[m][8][padded]`, then `[padded][8]`.
-        let (dots, turned) = rest.split_at_mut(m * EIGHT * padded);
+        // `[m][8][groups]` and some more each, then `[groups, rounded up][8]`.
+        let (dots, turned) = rest.split_at_mut(m * eight_rows(groups));
         for start in (first..end).step_by(EIGHT) {
             let count = EIGHT.min(end - start);
-            for index in 0..count {
-                let row = start + index;
-                parameters.read::<V>(self.product.affine, groups, row, index);
-                let stored = self.stored(row, copy);
-                for x_row in 0..m {
-                    let x = &self.rounded.integers[x_row * k..][..k];
-                    let dots = &mut dots[(x_row * EIGHT + index) * padded..][..padded];
-                    group_dots::<V, BITS>(stored, x, group, words, dots);
-                }
-            }
-            parameters.turn::<V>(0);
-            for x_row in 0..m {
-                turn::<V>(&dots[x_row * EIGHT * padded..][..EIGHT * padded], turned, EIGHT);
+            parameters.read::<V>(self.product.affine, groups, start..start + count);
+            parameters.turn::<V>(groups, 0);
+            let stored = self.stored(start..start + count, copy);
+            for (x_row, dots) in dots.chunks_exact_mut(eight_rows(groups)).enumerate() {
+                let x = &self.rounded.integers[x_row * k..][..k];
+                group_dots::<V, BITS>(stored, x, group, count * groups, dots);
+                turn::<V>(dots, groups, turned, EIGHT);
                 let mut sum = V::splat(0.0);
                 for index in 0..groups {
                     let at = x_row * groups + index;
@@ -437,13 +462,12 @@ impl<'a> Multiply<'a> {
         let rows = &mut rows[..EIGHT * k / 2];
         for start in (first..end).step_by(PANEL) {
             for half in 0..2 {
-                for index in 0..EIGHT {
-                    let row = start + half * EIGHT + index;
-                    if row >= end {
-                        continue; // what is there is not written anywhere
-                    }
-                    parameters.read::<V>(self.product.affine, groups, row, index);
-                    let stored = self.stored(row, copy);
+                let first = (start + half * EIGHT).min(end);
+                let these = first..(first + EIGHT).min(end);
+                parameters.read::<V>(self.product.affine, groups, these.clone());
+                // Of rows that are not there, what is left is not written anywhere.
+                for (index, row) in these.enumerate() {
+                    let stored = self.stored(row..row + 1, copy);
                     let out = cast_slice_mut::<f32, i16>(&mut rows[index * k / 2..][..k / 2]);
                     for (step, out) in out.chunks_exact_mut(PANEL).enumerate() {
                         // SAFETY: the row has these 16 numbers and enough bytes after them; `out` holds 16.
@@ -453,8 +477,8 @@ impl<'a> Multiply<'a> {
                         }
                     }
                 }
-                parameters.turn::<V>(half);
-                turn::<V>(rows, &mut panel[half * EIGHT..], PANEL);
+                parameters.turn::<V>(groups, half);
+                turn::<V>(rows, k / 2, &mut panel[half * EIGHT..], PANEL);
             }
             let count = PANEL.min(end - start);
             let mut row = 0;
@@ -569,44 +593,73 @@ unsafe fn with_group<V: Lanes>(
     bias.fused(V::splat(rounded.sums[at]), sum)
 }
 
-/// The dot product of each group of a stored row, as floats.
+/// The dot products of `count` groups, of rows that lie one after another, as floats.
 #[inline(always)]
 fn group_dots<V: Lanes, const BITS: usize>(
     stored: &[u8],
     x: &[i16],
     group: usize,
-    words: bool,
+    count: usize,
     out: &mut [f32],
 ) {
-    assert!(stored.len() >= x.len() * BITS / 8 + BEYOND);
     let groups = x.len() / group;
+    assert!(stored.len() >= count * group * BITS / 8 + BEYOND && out.len() >= count.next_multiple_of(EIGHT));
+    let bytes = group * BITS / 8;
+    let [mut from, mut index] = [0, 0];
     for (block, out) in out.chunks_exact_mut(EIGHT).enumerate() {
+        let left = count.saturating_sub(block * EIGHT);
+        if left == 0 {
+            break;
+        }
         let mut sums = [V::no_sums(); EIGHT];
-        for (lane, sums) in sums.iter_mut().enumerate() {
-            let index = block * EIGHT + lane;
-            if index >= groups {
-                break;
+        // Not in one loop with a condition: this is the hot one, and is unrolled.
+        if left >= EIGHT {
+            for sums in &mut sums {
+                // SAFETY: `index < groups`, and the group's numbers are there, with enough bytes after them.
+                *sums = unsafe {
+                    V::prefetch(stored.as_ptr().wrapping_add(from + AHEAD));
+                    group_dot::<V, BITS>(stored.as_ptr().add(from), x.as_ptr().add(index * group), group)
+                };
+                from += bytes;
+                index = if index + 1 == groups { 0 } else { index + 1 };
             }
-            let start = index * group;
-            // SAFETY: the group's numbers and integers are there, with enough bytes after them.
-            unsafe {
-                let (from, x) = (stored.as_ptr().add(start * BITS / 8), x.as_ptr().add(start));
-                if words {
-                    for at in (0..group).step_by(64) {
-                        let numbers = V::unpack_words(from.add(at / 2));
-                        for (part, numbers) in numbers.into_iter().enumerate() {
-                            *sums = V::add_products(*sums, numbers, V::load_integers(x.add(at + part * 16)));
-                        }
-                    }
-                } else {
-                    for at in (0..group).step_by(16) {
-                        let numbers = V::unpack_integers::<BITS>(from.add(at * BITS / 8));
-                        *sums = V::add_products(*sums, numbers, V::load_integers(x.add(at)));
-                    }
-                }
+        } else {
+            for sums in &mut sums[..left] {
+                // SAFETY: as above.
+                *sums = unsafe {
+                    group_dot::<V, BITS>(stored.as_ptr().add(from), x.as_ptr().add(index * group), group)
+                };
+                from += bytes;
+                index = if index + 1 == groups { 0 } else { index + 1 };
             }
         }
         // SAFETY: there is room for eight.
         unsafe { V::totals(sums).store(out.as_mut_ptr()) };
     }
+}
+
+/// The eight sums whose total is a group's dot product.
+///
+/// # Safety
+/// A group of integers must be at `x`, and of stored numbers at `from`, with [`BEYOND`] bytes after them.
+#[inline(always)]
+unsafe fn group_dot<V: Lanes, const BITS: usize>(from: *const u8, x: *const i16, group: usize) -> V::Sums {
+    let mut sums = V::no_sums();
+    // SAFETY: the caller vouches for it.
+    unsafe {
+        if takes_words::<V>(BITS, group) {
+            for at in (0..group).step_by(64) {
+                let numbers = V::unpack_words(from.add(at / 2));
+                for (part, numbers) in numbers.into_iter().enumerate() {
+                    sums = V::add_products(sums, numbers, V::load_integers(x.add(at + part * 16)));
+                }
+            }
+        } else {
+            for at in (0..group).step_by(16) {
+                let numbers = V::unpack_integers::<BITS>(from.add(at * BITS / 8));
+                sums = V::add_products(sums, numbers, V::load_integers(x.add(at)));
+            }
+        }
+    }
+    sums
 }

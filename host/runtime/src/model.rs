@@ -69,8 +69,8 @@ impl Model {
         let started = Instant::now();
         let folder = ModelFolder::open(&path)?;
         let (processor, network) = plugins(places, manifest)?;
-        let tokenizer =
-            Tokenizer::with_rules(&path, &tokenizer_rules(manifest)).inspect_err(|_| distrust(&path.join("tokenizer.json")))?;
+        let tokenizer = Tokenizer::with_rules(&path, &tokenizer_rules(manifest))
+            .inspect_err(|_| distrust(&path.join("tokenizer.json")))?;
         let tokenizer = Arc::new(tokenizer);
         let rename = manifest
             .weights

@@ -430,12 +430,20 @@ fn the_users_pattern_cuts_text_for_a_file_of_ranks() {
     let single = Tokenizer::with_rules(&folder.0, &rules(r"[\s\S]")).unwrap();
     assert_eq!(single.encode("abcabc", false).unwrap().len(), 6);
     let error = Tokenizer::with_rules(&folder.0, &rules("(")).err().unwrap();
-    assert!(error.to_string().contains("the manifest's `tokenizer.pattern`"), "{error}");
+    assert!(
+        error.to_string().contains("the manifest's `tokenizer.pattern`"),
+        "{error}"
+    );
     // Where nothing asks for it, that is said.
     let folder = Folder::named("pieces-unigram");
     let unused = Tokenizer::with_rules(&folder.0, &rules("x")).unwrap();
     let notes = unused.notes();
-    assert!(notes.iter().any(|note| note.contains("`tokenizer.pattern` was not used")), "{notes:?}");
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.contains("`tokenizer.pattern` was not used")),
+        "{notes:?}"
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use monocle_weights::hub::{Hub, Progress};
 
 use super::address::Address;
 use super::error::ModelError;
+use super::tokenizer_rules;
 use crate::plugin::folders::PluginFolders;
 
 /// The manifests of the project that this program was built from.

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Inner, TokenizerRules};
 use super::added_tokens::{self, Declared};
 use super::classes::{BytePairs, classes, named_class};
 use super::error::TokenizerError;
 use super::files::{read, read_json};
 use super::guard::{excess, guarded};
 use super::special::{SpecialTokens, named_tokens};
+use super::{Inner, TokenizerRules};
 use super::{legacy, sentencepiece, tiktoken};
 
 /// What was read.
@@ -82,7 +82,11 @@ impl Beside {
 }
 
 /// Makes the tokenizer of a folder.
-pub fn open(folder: &Path, rules: &TokenizerRules, notes: &mut Vec<String>) -> Result<Opened, TokenizerError> {
+pub fn open(
+    folder: &Path,
+    rules: &TokenizerRules,
+    notes: &mut Vec<String>,
+) -> Result<Opened, TokenizerError> {
     let layout = layout(folder)?;
     if rules.pattern.is_some() && !matches!(layout, Layout::Ranks(_)) {
         notes.push(

@@ -23,11 +23,13 @@ const LARGEST: f32 = 32639.0;
 /// What is smaller counts as nothing: its scale could not be inverted.
 const SMALLEST: f32 = 1e-30;
 /// Rows of activations that are rounded at a time.
-const BLOCK_ROWS: usize = 768;
+const BLOCK_ROWS: usize = 384;
 /// Up to how many rows of activations stored rows are read as they lie; beyond it, they are unpacked once for all rows.
 const MOST_ROW_BY_ROW: usize = 2;
 /// Outputs of a panel of unpacked rows.
 const PANEL: usize = 16;
+/// Columns that are unpacked at a time, where a group is not larger: a panel of them stays in the nearest cache.
+const PANEL_COLUMNS: usize = 256;
 /// Outputs whose floats are worked on together.
 const EIGHT: usize = 8;
 /// How many bytes ahead stored numbers are asked for: the processor's own guesses end at each page.
@@ -147,8 +149,16 @@ impl<'a> IntegerProduct<'a> {
             + self.copy_len()
             + match way {
                 Way::RowByRow => m * eight_rows(groups) + EIGHT * padded,
-                Way::Panels => (PANEL + EIGHT) * k / 2,
+                Way::Panels => (PANEL + EIGHT) * self.panel_columns() / 2 + m * PANEL,
             }
+    }
+
+    /// Whole groups, at most as many columns as there are.
+    fn panel_columns(&self) -> usize {
+        let group = self.affine.group;
+        (PANEL_COLUMNS / group * group)
+            .max(group)
+            .min(self.matrix.columns())
     }
 
     /// Floats that hold eight stored rows, and what may be read after them.
@@ -450,98 +460,120 @@ impl<'a> Multiply<'a> {
         }
     }
 
+    /// Sixteen outputs at a time, of some columns after the other.
     #[inline(always)]
     fn panels<V: Lanes, const BITS: usize>(&mut self) {
         let Affine { group, .. } = self.product.affine;
-        let k = self.product.matrix.columns();
-        let groups = k / group;
+        let (n, k, m) = (self.product.matrix.rows(), self.product.matrix.columns(), self.m);
+        let (groups, columns) = (k / group, self.product.panel_columns());
         let [first, end] = self.outputs;
         let (mut parameters, copy, rest) = self.split();
-        // Pairs of integers: `[k / 2][16]` and `[8][k / 2]`.
-        let (panel, rows) = rest.split_at_mut(PANEL * k / 2);
-        let rows = &mut rows[..EIGHT * k / 2];
+        // Pairs of integers: `[columns / 2][16]` and `[8][columns / 2]`; then sums, `[m][16]`.
+        let (panel, rest) = rest.split_at_mut(PANEL * columns / 2);
+        let (rows, rest) = rest.split_at_mut(EIGHT * columns / 2);
+        let totals = &mut rest[..m * PANEL];
         for start in (first..end).step_by(PANEL) {
-            for half in 0..2 {
-                let first = (start + half * EIGHT).min(end);
-                let these = first..(first + EIGHT).min(end);
+            let halves = [start, start + EIGHT].map(|first| first.min(end)..(first + EIGHT).min(end));
+            for (half, these) in halves.iter().enumerate() {
                 parameters.read::<V>(self.product.affine, groups, these.clone());
-                // Of rows that are not there, what is left is not written anywhere.
-                for (index, row) in these.enumerate() {
-                    let stored = self.stored(row..row + 1, copy);
-                    let out = cast_slice_mut::<f32, i16>(&mut rows[index * k / 2..][..k / 2]);
-                    for (step, out) in out.chunks_exact_mut(PANEL).enumerate() {
-                        // SAFETY: the row has these 16 numbers and enough bytes after them; `out` holds 16.
-                        unsafe {
-                            let numbers = V::unpack_integers::<BITS>(stored.as_ptr().add(step * 2 * BITS));
-                            V::store_integers(numbers, out.as_mut_ptr());
+                parameters.turn::<V>(groups, half);
+            }
+            totals.fill(0.0);
+            for column in (0..k).step_by(columns) {
+                let width = columns.min(k - column);
+                for (half, these) in halves.iter().enumerate() {
+                    // Of rows that are not there, what is left is not written anywhere.
+                    for (index, row) in these.clone().enumerate() {
+                        let stored = self.stored(row..row + 1, copy);
+                        let out = cast_slice_mut::<f32, i16>(&mut rows[index * width / 2..][..width / 2]);
+                        for (step, out) in out.chunks_exact_mut(PANEL).enumerate() {
+                            // SAFETY: the row has these 16 numbers and enough bytes after them; `out` holds 16.
+                            unsafe {
+                                let at = (column / PANEL + step) * 2 * BITS;
+                                let numbers = V::unpack_integers::<BITS>(stored.as_ptr().add(at));
+                                V::store_integers(numbers, out.as_mut_ptr());
+                            }
                         }
                     }
+                    turn::<V>(
+                        &rows[..EIGHT * width / 2],
+                        width / 2,
+                        &mut panel[half * EIGHT..],
+                        PANEL,
+                    );
                 }
-                parameters.turn::<V>(groups, half);
-                turn::<V>(rows, k / 2, &mut panel[half * EIGHT..], PANEL);
+                let panel = &panel[..PANEL * width / 2];
+                let mut row = 0;
+                while row < m {
+                    row += match m - row {
+                        4.. => self.tile::<V, 4>(panel, &parameters, row, column, totals),
+                        2 | 3 => self.tile::<V, 2>(panel, &parameters, row, column, totals),
+                        _ => self.tile::<V, 1>(panel, &parameters, row, column, totals),
+                    };
+                }
             }
-            let count = PANEL.min(end - start);
-            let mut row = 0;
-            while row < self.m {
-                row += match self.m - row {
-                    4.. => self.tile::<V, 4>(panel, &parameters, row, start, count),
-                    2 | 3 => self.tile::<V, 2>(panel, &parameters, row, start, count),
-                    _ => self.tile::<V, 1>(panel, &parameters, row, start, count),
-                };
+            for (row, totals) in totals.chunks_exact(PANEL).enumerate() {
+                for (half, these) in halves.iter().enumerate() {
+                    if !these.is_empty() {
+                        // SAFETY: a row of totals has sixteen.
+                        let sums = unsafe { V::load(totals[half * EIGHT..][..EIGHT].as_ptr()) };
+                        self.write(sums, row * n, these.start, these.len());
+                    }
+                }
             }
         }
     }
 
-    /// Sixteen outputs of `M` rows.
+    /// Adds a panel's columns, `column` and those after it, to sixteen outputs of `M` rows.
     #[inline(always)]
     fn tile<V: Lanes, const M: usize>(
         &self,
         panel: &[f32],
         parameters: &Parameters<'_>,
         row: usize,
-        start: usize,
-        count: usize,
+        column: usize,
+        totals: &mut [f32],
     ) -> usize {
         let group = self.product.affine.group;
-        let (n, k) = (self.product.matrix.rows(), self.product.matrix.columns());
+        let k = self.product.matrix.columns();
         let groups = k / group;
+        let width = panel.len() / PANEL * 2;
         let x = &self.rounded.integers[row * k..][..M * k];
-        assert_eq!(panel.len(), PANEL * k / 2);
-        let mut totals = [[V::splat(0.0); 2]; M];
-        for index in 0..groups {
+        let totals = &mut totals[row * PANEL..][..M * PANEL];
+        assert!(column + width <= k);
+        for index in 0..width / group {
             let mut sums = [[V::no_sums(); 2]; M];
             for pair in index * group / 2..(index + 1) * group / 2 {
-                // SAFETY: the panel has sixteen pairs, and each row of `x` one, for `pair < k / 2`.
+                // SAFETY: the panel has sixteen pairs, and each row of `x` one, for `pair < width / 2`.
                 unsafe {
                     let at = panel.as_ptr().add(pair * PANEL).cast::<i16>();
                     let weights = [V::load_integers(at), V::load_integers(at.add(PANEL))];
                     for row in 0..M {
-                        let x = V::splat_pair(x.as_ptr().add(row * k + 2 * pair));
+                        let x = V::splat_pair(x.as_ptr().add(row * k + column + 2 * pair));
                         sums[row][0] = V::add_products(sums[row][0], weights[0], x);
                         sums[row][1] = V::add_products(sums[row][1], weights[1], x);
                     }
                 }
             }
+            let index = column / group + index;
             for tile_row in 0..M {
                 let at = (row + tile_row) * groups + index;
                 for half in 0..2 {
+                    let total = totals[tile_row * PANEL + half * EIGHT..][..EIGHT].as_mut_ptr();
                     let dot = V::floats_of(sums[tile_row][half]);
-                    let total = &mut totals[tile_row][half];
-                    // SAFETY: there are sixteen of each for every group.
-                    *total = unsafe { with_group(parameters, index, half, dot, self.rounded, at, *total) };
-                }
-            }
-        }
-        for tile_row in 0..M {
-            for half in 0..2 {
-                if count > half * EIGHT {
-                    let count = EIGHT.min(count - half * EIGHT);
-                    self.write(
-                        totals[tile_row][half],
-                        (row + tile_row) * n,
-                        start + half * EIGHT,
-                        count,
-                    );
+                    // SAFETY: there are sixteen of each for every group, and eight totals.
+                    unsafe {
+                        with_group(
+                            parameters,
+                            index,
+                            half,
+                            dot,
+                            self.rounded,
+                            at,
+                            V::load(total.cast_const()),
+                        )
+                        .store(total);
+                    }
                 }
             }
         }

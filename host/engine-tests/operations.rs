@@ -322,6 +322,7 @@ fn in_steps(
         let batch = BatchShape {
             tokens,
             axes: 1,
+            marks: Vec::new(),
             wanted: 0,
             features: None,
             has_context: false,
@@ -460,6 +461,7 @@ fn cross_attention_equals_the_reference_with_its_context_kept() {
                 let batch = BatchShape {
                     tokens: rows,
                     axes: 1,
+                    marks: Vec::new(),
                     wanted: 0,
                     features: None,
                     has_context: true,

@@ -106,6 +106,7 @@ fn scratch(program: &Program, node: &Node) -> usize {
         Op::Input(_)
         | Op::Tokens
         | Op::Positions
+        | Op::Mark(_)
         | Op::ImageMask
         | Op::Context
         | Op::ContextMask

@@ -206,6 +206,7 @@ impl<'a> ProgramRun<'a> {
 
             Op::Tokens => batch_operations::tokens(self),
             Op::Positions => Ok(Value::from_ints(self.memory, &self.step.positions)),
+            Op::Mark(mark) => Ok(Value::from_ints(self.memory, &self.step.marks[*mark as usize])),
             Op::ImageMask => Ok(batch_operations::image_mask(self)),
             Op::Context => batch_operations::context(self),
             Op::ContextMask => Ok(batch_operations::context_mask(self)),

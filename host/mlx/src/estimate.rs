@@ -132,6 +132,7 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
         Op::Input(_)
         | Op::Tokens
         | Op::Positions
+        | Op::Mark(_)
         | Op::ImageMask
         | Op::Context
         | Op::ContextMask

@@ -251,6 +251,7 @@ impl<'a> GraphBuilder<'a> {
 
             Op::Tokens => batch::tokens(self.step),
             Op::Positions => ints(&self.step.positions, &node.output.shape),
+            Op::Mark(mark) => ints(&self.step.marks[*mark as usize], &node.output.shape),
             Op::ImageMask => batch::image_mask(self.step),
             Op::Context => batch::context(self),
             Op::ContextMask => batch::context_mask(self.step),

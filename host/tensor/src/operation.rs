@@ -180,6 +180,8 @@ pub enum Op {
     Tokens,
     /// Positions of the batch: `[axes, tokens]`, int.
     Positions,
+    /// The mark of this number in [`crate::recorder::BatchShape::marks`]: `[tokens]`, int.
+    Mark(u32),
     /// 1 at rows that hold an image feature: `[tokens]`, int.
     ImageMask,
     /// States that cross attention reads, of the sequences that bring new ones: `[context, hidden]`.

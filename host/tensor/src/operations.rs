@@ -43,6 +43,8 @@ pub enum Rows {
     Free,
     /// One row for each token.
     Tokens,
+    /// One row for each token, of the step's mark of this number.
+    Mark(u32),
     /// `[axes, tokens]`
     AxesAndTokens,
     /// One row for each wanted row.
@@ -158,6 +160,7 @@ impl Op {
 
             Self::Tokens => batch::tokens(),
             Self::Positions => batch::positions(),
+            Self::Mark(mark) => batch::mark(*mark),
             Self::ImageMask => batch::image_mask(),
             Self::Context => batch::context(),
             Self::ContextMask => batch::context_mask(),

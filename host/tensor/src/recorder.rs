@@ -15,6 +15,8 @@ pub struct BatchShape {
     pub tokens: usize,
     /// Rows of the positions: 1, or 3 for multimodal rotary embeddings.
     pub axes: usize,
+    /// Names of the marks that each row has, ascending.
+    pub marks: Vec<String>,
     /// Rows whose logits are wanted.
     pub wanted: usize,
     /// Whether any row holds an image feature, and the width of each feature set.

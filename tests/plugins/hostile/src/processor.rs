@@ -44,9 +44,11 @@ impl Processor for HostileProcessor {
             pieces,
             images: vec![picture; sizes.len()],
             positions: PositionScheme::Sequential,
+            marks: vec![],
             attention: AttentionScheme::Causal,
             feature_use: FeatureUse::Splice,
             stop_tokens: vec![],
+            keep_tokens: vec![],
         };
         let everything = ContextRange {
             from_token: 0,

@@ -9,9 +9,8 @@ use monocle_tensor::operation::{
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
-use crate::plugin::error::Fault;
-use crate::plugin::wasm::bindings::monocle::plugin::{batches, tensors};
 use crate::plugin::wasm::recording::{BatchHandle, State, TensorHandle};
+use crate::plugin::wasm::v0_1::bindings::monocle::plugin::{batches, tensors};
 
 type Tensor = Resource<TensorHandle>;
 type Batch = Resource<BatchHandle>;
@@ -31,7 +30,7 @@ impl tensors::HostTensor for State {
         let value = self.value(&x)?;
         Ok(match self.recorder()?.value(value).map(|value| value.kind) {
             Some(Kind::Int) => tensors::Kind::Int,
-            _ => tensors::Kind::Float,
+            Some(Kind::Float) | None => tensors::Kind::Float,
         })
     }
 
@@ -312,7 +311,7 @@ impl batches::HostBatch for State {
         v: Tensor,
         attention: batches::CachedAttention,
     ) -> Result<Tensor> {
-        let attention = self.cached(attention)?;
+        let attention = cached(self, attention)?;
         self.record(Op::Attend(attention), &[&q, &k, &v], None)
     }
 
@@ -352,7 +351,7 @@ impl batches::HostBatch for State {
         v: Option<Tensor>,
         attention: batches::CachedAttention,
     ) -> Result<Tensor> {
-        let attention = self.cached(attention)?;
+        let attention = cached(self, attention)?;
         let operands: Vec<&Tensor> = std::iter::once(&q).chain(&k).chain(&v).collect();
         self.record(Op::CrossAttend(attention), &operands, None)
     }
@@ -364,25 +363,14 @@ impl batches::HostBatch for State {
 
 impl batches::Host for State {}
 
-impl State {
-    fn check_layer(&mut self, layer: u32) -> Result<()> {
-        if layer >= 4096 {
-            return self.fail(Fault::Misuse(format!(
-                "cache {layer} was named; numbers below 4096 are allowed"
-            )));
-        }
-        Ok(())
-    }
-
-    fn cached(&mut self, attention: batches::CachedAttention) -> Result<CachedAttention> {
-        self.check_layer(attention.layer)?;
-        Ok(CachedAttention {
-            layer: attention.layer,
-            scale: attention.scale,
-            softcap: attention.softcap,
-            window: attention.window,
-        })
-    }
+fn cached(state: &mut State, attention: batches::CachedAttention) -> Result<CachedAttention> {
+    state.check_layer(attention.layer)?;
+    Ok(CachedAttention {
+        layer: attention.layer,
+        scale: attention.scale,
+        softcap: attention.softcap,
+        window: attention.window,
+    })
 }
 
 fn sizes(values: &[u32]) -> Vec<usize> {

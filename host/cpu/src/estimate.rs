@@ -142,6 +142,7 @@ fn scratch(program: &Program, node: &Node) -> usize {
         | Op::AddFeatures { .. }
         | Op::SelectLogits
         | Op::Attend(_)
+        | Op::AttendShared(..)
         | Op::CrossAttend(_) => 0,
     }
 }

@@ -217,6 +217,7 @@ impl<'a> ProgramRun<'a> {
             Op::Rope(rope) => sequence_operations::rope(self, rope),
             Op::Attention(attention) => sequence_operations::attention(self, attention),
             Op::Attend(attention) => sequence_operations::attend(self, attention),
+            Op::AttendShared(attention, heads) => sequence_operations::attend_shared(self, attention, *heads),
             Op::CrossAttend(attention) => sequence_operations::cross_attend(self, attention),
             Op::ShortConv { layer } => sequence_operations::short_conv(self, *layer),
         }

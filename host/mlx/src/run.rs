@@ -262,6 +262,7 @@ impl<'a> GraphBuilder<'a> {
             Op::Rope(rope) => self.rope(rope),
             Op::Attention(attention) => sequence_operations::attention(self, attention),
             Op::Attend(attention) => sequence_operations::attend(self, attention),
+            Op::AttendShared(attention, heads) => sequence_operations::attend_shared(self, attention, *heads),
             Op::CrossAttend(attention) => sequence_operations::cross_attend(self, attention),
             Op::ShortConv { layer } => sequence_operations::short_conv(self, *layer),
         }

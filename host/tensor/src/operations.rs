@@ -212,6 +212,7 @@ impl Op {
             Self::Attention(attention) => attention::attention(attention),
             Self::Rope(rope) => attention::rope(rope),
             Self::Attend(cached) => attention::attend(cached),
+            Self::AttendShared(cached, heads) => attention::attend_shared(cached, heads),
             Self::CrossAttend(cached) => attention::cross_attend(cached),
 
             Self::ShortConv { .. } => sequences::short_conv(),

@@ -237,16 +237,13 @@ impl tensors::HostTensor for State {
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        scale: f32,
-        softcap: Option<f32>,
-        causal: bool,
-        segments: Vec<u32>,
+        attention: tensors::SelfAttention,
     ) -> Result<Tensor> {
         let attention = Attention {
-            scale,
-            softcap,
-            causal,
-            segments: segments.into(),
+            scale: attention.scale,
+            softcap: attention.softcap,
+            causal: attention.causal,
+            segments: attention.segments.into(),
         };
         self.record(Op::Attention(attention), &[&q, &k, &v], None)
     }
@@ -332,6 +329,31 @@ impl batches::HostBatch for State {
     ) -> Result<Tensor> {
         let attention = cached(self, attention)?;
         self.record(Op::Attend(attention), &[&q, &k, &v], None)
+    }
+
+    fn attend_shared(
+        &mut self,
+        _batch: Batch,
+        q: Tensor,
+        attention: batches::CachedAttention,
+    ) -> Result<Tensor> {
+        let attention = cached(self, attention)?;
+        let written = self.recorder()?.cache(attention.layer);
+        let written = written.map(|(writer, heads)| (writer.window, heads));
+        let Some((window, heads)) = written else {
+            return self.fail(Fault::Misuse(format!(
+                "`batch.attend-shared` reads cache {}, to which no `attend` of this call has written",
+                attention.layer
+            )));
+        };
+        // What lies before the writer's window need not be there any more.
+        if window.is_some_and(|most| attention.window.is_none_or(|wanted| wanted > most)) {
+            return self.fail(Fault::Misuse(format!(
+                "`batch.attend-shared` looks further back in cache {} than the `attend` that writes it: a window of {:?}, of {window:?}",
+                attention.layer, attention.window
+            )));
+        }
+        self.record(Op::AttendShared(attention, heads), &[&q], None)
     }
 
     fn short_conv(

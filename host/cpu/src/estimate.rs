@@ -1,16 +1,22 @@
 //! How much memory a program will take on this engine, known from its shapes: the run's allocations, without the run.
 
+use super::attention::{self, Shape};
 use super::convolution;
 use super::few_rows::MOST_ROWS;
 use super::memory::rounded;
 use super::prepared_program::rope_tables;
 use super::product::packed_elements;
-use super::sequence_state::BLOCK_TOKENS;
+use super::sequence_state::{CacheShape, most_tokens};
+use super::stored_heads::BLOCK_TOKENS;
+use monocle_tensor::backend::KeyValueType;
 use monocle_tensor::operation::Op;
-use monocle_tensor::operations::{Kept, Placement};
+use monocle_tensor::operations::Placement;
 use monocle_tensor::program::{Node, Program, ValueId};
 
 const ELEMENT: usize = size_of::<f32>();
+
+/// Rows that a step may have, whatever the program at hand has: a sliding window's cache holds them too.
+const MOST_STEP_ROWS: usize = 512;
 
 /// The most bytes that are alive at once while it runs, its inputs not counted.
 pub fn program_bytes(program: &Program) -> usize {
@@ -43,15 +49,34 @@ pub fn program_bytes(program: &Program) -> usize {
     values.peak * ELEMENT
 }
 
-/// Bytes of a sequence's caches once they hold so many tokens, and of the context that this program brings.
-pub fn cache_bytes(program: &Program, tokens: usize) -> usize {
-    let kept = program.kept(Kept::EachToken);
-    let widths = kept.map(|kept| kept.shape[1..].iter().product::<usize>());
-    let block: usize = widths
-        .map(|width| rounded(BLOCK_TOKENS.saturating_mul(width)))
-        .sum();
-    let context: usize = program.kept_context().map(rounded).sum();
-    (tokens.div_ceil(BLOCK_TOKENS).saturating_mul(block)).saturating_add(context) * ELEMENT
+/// Bytes of a sequence's caches once they hold so many tokens, stored so, and of the context that this program brings; with what
+/// attention puts together from pieces.
+pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usize {
+    let mut elements = program.kept_context().map(rounded).sum::<usize>();
+    let mut most_partial = 0;
+    for node in &program.nodes {
+        let Op::Attend(attention) = &node.op else { continue };
+        let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
+        let (q, k, v) = (shape(0), shape(1), shape(2));
+        let cached = CacheShape {
+            kind,
+            kv_heads: k[1],
+            dims: [k[2], v[2]],
+        };
+        let kept = most_tokens(tokens, attention.window, q[0].max(MOST_STEP_ROWS));
+        let block: usize = cached.block_words().map(rounded).iter().sum();
+        elements = elements.saturating_add(kept.div_ceil(BLOCK_TOKENS).saturating_mul(block));
+        let shape = Shape {
+            heads: q[1],
+            kv_heads: k[1],
+            dim: q[2],
+            value_dim: v[2],
+            scale: attention.scale,
+            softcap: attention.softcap,
+        };
+        most_partial = most_partial.max(rounded(attention::most_partial(shape, kept)));
+    }
+    elements.saturating_add(most_partial).saturating_mul(ELEMENT)
 }
 
 /// Elements that an operation needs while it runs, besides its result.

@@ -266,6 +266,9 @@ fn ways(cuts: &[usize], tokens: usize) -> Vec<Vec<[usize; 2]>> {
     vec![vec![[0, tokens]], cut]
 }
 
+/// Makes a program of operands, for a batch.
+type Recorded<'a> = &'a dyn Fn(&[Operand], BatchShape) -> (Program, Vec<Input>);
+
 /// Runs a stateful operation over a sequence cut in pieces; a second sequence goes along, one step behind.
 fn in_steps(
     engine: &mut dyn Backend,
@@ -273,7 +276,7 @@ fn in_steps(
     operands: &[Operand],
     pieces: &[[usize; 2]],
     prepare: &dyn Fn(&mut Step, &[[usize; 2]]),
-    record: &dyn Fn(&[Operand], BatchShape) -> (Program, Vec<Input>),
+    record: Recorded<'_>,
 ) -> [Vec<f32>; 2] {
     let sequences = [engine.new_sequence(), engine.new_sequence()];
     let parameters = if text(case, "op") == "kv.attend" { 3 } else { 1 };
@@ -429,7 +432,7 @@ fn attention_over_a_cache_equals_the_reference_however_it_is_cut() {
         };
         for pieces in ways(&usizes(&case["cuts"]), expected.shape[0]) {
             for mut engine in engines() {
-                let ways: [&dyn Fn(&[Operand], BatchShape) -> (Program, Vec<Input>); 2] = [
+                let ways: [Recorded<'_>; 2] = [
                     &|operands, batch| alone(case, operands, batch),
                     &|operands, batch| through_a_shared_cache(case, operands, batch),
                 ];

@@ -150,7 +150,7 @@ fn json_carries_everything_that_was_done() {
     assert_eq!(host["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(
         (&host["contract"], &host["engine"]),
-        (&"0.1.0".into(), &"cpu".into())
+        (&"0.2.0-dev.1".into(), &"cpu".into())
     );
     assert!(host["device"].as_str().unwrap().contains("thread"));
     let plugin = &host["plugins"][0];

@@ -382,9 +382,11 @@ mod tests {
                 features: 4,
             }],
             positions: Positions::Sequential,
+            marks: Vec::new(),
             attention: AttentionScheme::Causal,
             feature_use: FeatureUse::Context(ranges),
             stop_tokens: Vec::new(),
+            keep_tokens: Vec::new(),
         }
     }
 

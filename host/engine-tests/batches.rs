@@ -32,6 +32,7 @@ pub fn batch(tokens: usize) -> BatchShape {
     BatchShape {
         tokens,
         axes: 1,
+        marks: Vec::new(),
         wanted: 1,
         features: Some(vec![2, 2]),
         has_context: false,
@@ -65,10 +66,24 @@ fn no_weights() -> Arc<Vec<Weight>> {
 fn the_batch_is_what_the_step_says() {
     let mut engine = engines().remove(0);
     let sequence = engine.new_sequence();
-    let program = recorded(batch(5), Vec::new(), &no_weights(), |recorder| {
-        [Op::Tokens, Op::Positions, Op::ImageMask, Op::ContextMask]
-            .map(|op| recorder.push(op, &[], None).unwrap())
-            .into()
+    let shape = BatchShape {
+        marks: vec!["age".to_owned(), "kind".to_owned()],
+        ..batch(5)
+    };
+    let program = recorded(shape, Vec::new(), &no_weights(), |recorder| {
+        let operations = [
+            Op::Tokens,
+            Op::Positions,
+            Op::ImageMask,
+            Op::ContextMask,
+            Op::Mark(1),
+            Op::Mark(0),
+        ];
+        assert!(
+            recorder.push(Op::Mark(2), &[], None).is_err(),
+            "there are two marks"
+        );
+        operations.map(|op| recorder.push(op, &[], None).unwrap()).into()
     });
     let features: Rc<[Tensor]> = Rc::new([engine.upload(&[4, 2], vec![0.0; 8]).unwrap()]);
     let mut step = step(sequence, 0, 5);
@@ -82,15 +97,29 @@ fn the_batch_is_what_the_step_says() {
     step.visible_context = [[0, 0], [0, 1], [2, 2], [1, 3], [0, 0]]
         .map(|[start, end]| VisibleContext { start, end })
         .into();
+    step.marks = vec![vec![1, 2, 3, 4, 5], vec![-7, 0, 7, 1 << 20, -1]];
     let outputs = engine.run(&program, &[], Some(&step)).unwrap();
-    let expected: [&[f32]; 4] = [
+    let expected: [&[f32]; 6] = [
         &[9.0, 8.0, 7.0, 6.0, 5.0],
         &[0.0, 1.0, 2.0, 3.0, 4.0],
         &[0.0, 1.0, 1.0, 1.0, 0.0],
         &[0.0, 1.0, 0.0, 1.0, 0.0],
+        &[-7.0, 0.0, 7.0, 1_048_576.0, -1.0],
+        &[1.0, 2.0, 3.0, 4.0, 5.0],
     ];
     for (output, expected) in outputs.iter().zip(expected) {
         assert_eq!(engine.download(output).unwrap(), expected);
+    }
+    for marks in [vec![vec![0; 5]], vec![vec![0; 5], vec![0; 4]]] {
+        let step = Step {
+            marks,
+            ..step.clone()
+        };
+        assert!(
+            engine.run(&program, &[], Some(&step)).is_err(),
+            "{:?}",
+            step.marks
+        );
     }
 }
 

@@ -7,7 +7,8 @@ use crate::support::*;
 use crate::{LARGEST, engines};
 use monocle_tensor::backend::{Backend, SequenceId, SequenceRows, Step, Visible, VisibleContext};
 use monocle_tensor::operation::*;
-use monocle_tensor::recorder::BatchShape;
+use monocle_tensor::program::{Program, ValueType};
+use monocle_tensor::recorder::{BatchShape, Recorder, RecordingLimits};
 use monocle_tensor::stored::StoredType;
 use serde_json::Value as Json;
 
@@ -265,6 +266,9 @@ fn ways(cuts: &[usize], tokens: usize) -> Vec<Vec<[usize; 2]>> {
     vec![vec![[0, tokens]], cut]
 }
 
+/// Makes a program of operands, for a batch.
+type Recorded<'a> = &'a dyn Fn(&[Operand], BatchShape) -> (Program, Vec<Input>);
+
 /// Runs a stateful operation over a sequence cut in pieces; a second sequence goes along, one step behind.
 fn in_steps(
     engine: &mut dyn Backend,
@@ -272,9 +276,9 @@ fn in_steps(
     operands: &[Operand],
     pieces: &[[usize; 2]],
     prepare: &dyn Fn(&mut Step, &[[usize; 2]]),
+    record: Recorded<'_>,
 ) -> [Vec<f32>; 2] {
     let sequences = [engine.new_sequence(), engine.new_sequence()];
-    let weights = Arc::new(Vec::new());
     let parameters = if text(case, "op") == "kv.attend" { 3 } else { 1 };
     let mut results = [Vec::new(), Vec::new()];
     for turn in 0..=pieces.len() {
@@ -322,12 +326,13 @@ fn in_steps(
         let batch = BatchShape {
             tokens,
             axes: 1,
+            marks: Vec::new(),
             wanted: 0,
             features: None,
             has_context: false,
             new_context: None,
         };
-        let (program, inputs) = program_of(operation(case), &inputs, None, &weights, Some(batch));
+        let (program, inputs) = record(&inputs, batch);
         let mut found =
             run(engine, &program, &inputs, Some(&step)).unwrap_or_else(|error| panic!("{case}: {error}"));
         let width = found.len() / tokens;
@@ -355,6 +360,43 @@ fn joined(parts: &[Operand]) -> Operand {
         all.1.extend_from_slice(values);
     }
     Operand::Floats(all.0, all.1)
+}
+
+/// An operation alone.
+fn alone(case: &Json, operands: &[Operand], batch: BatchShape) -> (Program, Vec<Input>) {
+    program_of(
+        operation(case),
+        operands,
+        None,
+        &Arc::new(Vec::new()),
+        Some(batch),
+    )
+}
+
+/// One layer writes to the cache with queries of its own, and another reads it with those of the case.
+fn through_a_shared_cache(case: &Json, operands: &[Operand], batch: BatchShape) -> (Program, Vec<Input>) {
+    let inputs: Vec<Input> = operands
+        .iter()
+        .map(|operand| match operand {
+            Operand::Floats(shape, values) => (shape.clone(), values.clone()),
+            Operand::Ints(..) => panic!("attention to integers"),
+        })
+        .collect();
+    let types = inputs.iter().map(|(shape, _)| ValueType::float(shape.clone()));
+    let limits = RecordingLimits::default();
+    let mut recorder = Recorder::new(Arc::new(Vec::new()), types.collect(), Some(batch), limits);
+    let [q, k, v] = recorder.input_values()[..] else {
+        panic!("attention takes three operands");
+    };
+    let attention = cached(case);
+    assert!(recorder.cache(attention.layer).is_none());
+    let other = recorder.push(Op::Unary(Unary::Negate), &[q], None).unwrap();
+    let writing = Op::Attend(attention.clone());
+    let writer = recorder.push(writing, &[other, k, v], None).unwrap();
+    let (_, heads) = recorder.cache(attention.layer).unwrap();
+    let reading = Op::AttendShared(attention, heads);
+    let reader = recorder.push(reading, &[q], None).unwrap();
+    (recorder.finish(vec![reader, writer]), inputs)
 }
 
 #[test]
@@ -390,8 +432,13 @@ fn attention_over_a_cache_equals_the_reference_however_it_is_cut() {
         };
         for pieces in ways(&usizes(&case["cuts"]), expected.shape[0]) {
             for mut engine in engines() {
-                let results = in_steps(engine.as_mut(), case, &operands, &pieces, &prepare);
-                for found in results {
+                let ways: [Recorded<'_>; 2] = [
+                    &|operands, batch| alone(case, operands, batch),
+                    &|operands, batch| through_a_shared_cache(case, operands, batch),
+                ];
+                let results =
+                    ways.map(|record| in_steps(engine.as_mut(), case, &operands, &pieces, &prepare, record));
+                for found in results.into_iter().flatten() {
                     let what = format!("{} cut at {pieces:?}, {}", engine.device(), case["cuts"]);
                     assert_close(&what, &found, &floats(expected), float(case, "tolerance"));
                 }
@@ -417,7 +464,8 @@ fn short_convolutions_equal_the_reference_however_they_are_cut() {
         let expected = goldens.get(text(case, "expected"));
         for pieces in ways(&usizes(&case["cuts"]), expected.shape[0]) {
             for mut engine in engines() {
-                for found in in_steps(engine.as_mut(), case, &operands, &pieces, &|_, _| {}) {
+                let record = |operands: &[Operand], batch| alone(case, operands, batch);
+                for found in in_steps(engine.as_mut(), case, &operands, &pieces, &|_, _| {}, &record) {
                     let what = format!("cut at {pieces:?}: {case}");
                     assert_close(&what, &found, &floats(expected), float(case, "tolerance"));
                 }
@@ -460,6 +508,7 @@ fn cross_attention_equals_the_reference_with_its_context_kept() {
                 let batch = BatchShape {
                     tokens: rows,
                     axes: 1,
+                    marks: Vec::new(),
                     wanted: 0,
                     features: None,
                     has_context: true,

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::plugin::folders::Found;
-use monocle_runtime::plugin::stamp::{CONTRACT, PluginKind};
-use monocle_runtime::plugin::wasm::component;
+use monocle_runtime::plugin::stamp::PluginKind;
+use monocle_runtime::plugin::wasm::{self, component};
 use serde::Serialize;
 
 use super::output;
@@ -62,10 +62,11 @@ fn row(found: Found) -> Row {
     let path = found.path.display().to_string();
     match found.stamp {
         Ok(stamp) => {
-            let error = (!stamp.is_served()).then(|| {
+            let error = (!wasm::is_served(&stamp)).then(|| {
                 format!(
-                    "built for contract {}, this host serves {CONTRACT}",
-                    stamp.contract
+                    "built for contract {}, this host serves {}",
+                    stamp.contract,
+                    wasm::served()
                 )
             });
             Row {

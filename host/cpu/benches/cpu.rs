@@ -142,6 +142,7 @@ fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize, kind: KeyValue
         let batch = BatchShape {
             tokens: rows,
             axes: 1,
+            marks: Vec::new(),
             wanted: 0,
             features: None,
             has_context: false,

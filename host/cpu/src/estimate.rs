@@ -131,6 +131,7 @@ fn scratch(program: &Program, node: &Node) -> usize {
         Op::Input(_)
         | Op::Tokens
         | Op::Positions
+        | Op::Mark(_)
         | Op::ImageMask
         | Op::Context
         | Op::ContextMask
@@ -166,6 +167,7 @@ fn scratch(program: &Program, node: &Node) -> usize {
         | Op::AddFeatures { .. }
         | Op::SelectLogits
         | Op::Attend(_)
+        | Op::AttendShared(..)
         | Op::CrossAttend(_) => 0,
     }
 }

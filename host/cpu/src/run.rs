@@ -220,6 +220,7 @@ impl<'a> ProgramRun<'a> {
 
             Op::Tokens => batch_operations::tokens(self),
             Op::Positions => Ok(Value::from_ints(self.memory, &self.step.positions)),
+            Op::Mark(mark) => Ok(Value::from_ints(self.memory, &self.step.marks[*mark as usize])),
             Op::ImageMask => Ok(batch_operations::image_mask(self)),
             Op::Context => batch_operations::context(self),
             Op::ContextMask => Ok(batch_operations::context_mask(self)),
@@ -230,6 +231,7 @@ impl<'a> ProgramRun<'a> {
             Op::Rope(rope) => sequence_operations::rope(self, rope),
             Op::Attention(attention) => sequence_operations::attention(self, attention),
             Op::Attend(attention) => sequence_operations::attend(self, attention),
+            Op::AttendShared(attention, heads) => sequence_operations::attend_shared(self, attention, *heads),
             Op::CrossAttend(attention) => sequence_operations::cross_attend(self, attention),
             Op::ShortConv { layer } => sequence_operations::short_conv(self, *layer),
         }

@@ -7,7 +7,7 @@ use super::run::ProgramRun;
 use super::sequence_state::{Cache, CacheShape, Context, Convolution};
 use super::value::Value;
 use monocle_tensor::backend::BackendError;
-use monocle_tensor::operation::{Attention, CachedAttention, Rope};
+use monocle_tensor::operation::{Attention, CachedAttention, CachedHeads, Rope};
 
 type Result<T = Value> = std::result::Result<T, BackendError>;
 
@@ -101,11 +101,7 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
 
 pub fn attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Result {
     let shape = shape(run, attention);
-    let (q, k, v) = (
-        run.input(0)?.clone(),
-        run.input(1)?.clone(),
-        run.input(2)?.clone(),
-    );
+    let (k, v) = (run.input(1)?.clone(), run.input(2)?.clone());
     let cached = CacheShape {
         kind: run.key_values,
         kv_heads: shape.kv_heads,
@@ -143,6 +139,40 @@ pub fn attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Result {
         );
         row += rows.rows;
     }
+    attend_cached(run, attention, shape)
+}
+
+pub fn attend_shared(run: &mut ProgramRun<'_>, attention: &CachedAttention, cached: CachedHeads) -> Result {
+    let shape = Shape {
+        heads: run.input_shape(0)[1],
+        kv_heads: cached.kv_heads,
+        dim: cached.dim,
+        value_dim: cached.value_dim,
+        scale: attention.scale,
+        softcap: attention.softcap,
+    };
+    let written = CacheShape {
+        kind: run.key_values,
+        kv_heads: cached.kv_heads,
+        dims: [cached.dim, cached.value_dim],
+    };
+    for rows in &run.step.sequences {
+        let state = run.sequences.look(rows.sequence);
+        let cache = state.and_then(|sequence| sequence.caches.get(&attention.layer));
+        let fits = |cache: &Cache| cache.tokens() == rows.past + rows.rows && cache.shape() == written;
+        if !cache.is_some_and(fits) {
+            return Err(BackendError::Sequence(format!(
+                "cache {} of sequence {} is shared, and was not written in this step",
+                attention.layer, rows.sequence.0
+            )));
+        }
+    }
+    attend_cached(run, attention, shape)
+}
+
+/// Attends to what the caches of the step's sequences hold, this step's tokens included.
+fn attend_cached(run: &mut ProgramRun<'_>, attention: &CachedAttention, shape: Shape) -> Result {
+    let (q, step) = (run.input(0)?.clone(), run.step);
     let mut queries = Vec::with_capacity(step.sequences.len());
     let mut first = 0;
     for rows in &step.sequences {

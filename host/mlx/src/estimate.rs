@@ -89,14 +89,16 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
             let softcap = attention.softcap.is_some();
             attention_bytes(program, node, keys, softcap, float_bytes, habits)
         }
-        Op::Attend(attention) | Op::CrossAttend(attention) => attention_bytes(
-            program,
-            node,
-            None,
-            attention.softcap.is_some(),
-            float_bytes,
-            habits,
-        ),
+        Op::Attend(attention) | Op::AttendShared(attention, _) | Op::CrossAttend(attention) => {
+            attention_bytes(
+                program,
+                node,
+                None,
+                attention.softcap.is_some(),
+                float_bytes,
+                habits,
+            )
+        }
         // Halves of sines and cosines of halves, in 32 bits.
         Op::Rope(rope) if !super::rotary::is_plain(rope) => 3 * node.output.len() * 4,
         Op::Rope(_) | Op::RmsNorm { .. } | Op::LayerNorm { .. } => written_out(2 * result),
@@ -132,6 +134,7 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
         Op::Input(_)
         | Op::Tokens
         | Op::Positions
+        | Op::Mark(_)
         | Op::ImageMask
         | Op::Context
         | Op::ContextMask

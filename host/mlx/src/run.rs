@@ -251,6 +251,7 @@ impl<'a> GraphBuilder<'a> {
 
             Op::Tokens => batch::tokens(self.step),
             Op::Positions => ints(&self.step.positions, &node.output.shape),
+            Op::Mark(mark) => ints(&self.step.marks[*mark as usize], &node.output.shape),
             Op::ImageMask => batch::image_mask(self.step),
             Op::Context => batch::context(self),
             Op::ContextMask => batch::context_mask(self.step),
@@ -261,6 +262,7 @@ impl<'a> GraphBuilder<'a> {
             Op::Rope(rope) => self.rope(rope),
             Op::Attention(attention) => sequence_operations::attention(self, attention),
             Op::Attend(attention) => sequence_operations::attend(self, attention),
+            Op::AttendShared(attention, heads) => sequence_operations::attend_shared(self, attention, *heads),
             Op::CrossAttend(attention) => sequence_operations::cross_attend(self, attention),
             Op::ShortConv { layer } => sequence_operations::short_conv(self, *layer),
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use mlx_rs::Array;
 use mlx_rs::ops::{multiply, zeros_dtype};
 use monocle_tensor::backend::{BackendError, SequenceRows};
-use monocle_tensor::operation::{Attention, CachedAttention};
+use monocle_tensor::operation::{Attention, CachedAttention, CachedHeads};
 
 use super::array::{dimensions, joined, shape_of, slice};
 use super::attention::{Scoring, attend as attend_to};
@@ -158,13 +158,40 @@ fn four(x: &Array) -> [usize; 4] {
 }
 
 pub fn attend(run: &mut GraphBuilder<'_>, attention: &CachedAttention) -> Result {
-    let (q, k, v) = (
-        run.input(0)?.clone(),
-        run.input(1)?.clone(),
-        run.input(2)?.clone(),
-    );
+    let (k, v) = (run.input(1)?.clone(), run.input(2)?.clone());
     let [k_shape, v_shape] = [run.input_shape(1), run.input_shape(2)];
     let shapes = [[k_shape[1], k_shape[2]], [v_shape[1], v_shape[2]]];
+    attend_each(run, attention, |run, rows, range| {
+        appended(run, attention.layer, rows, shapes, [&k, &v], range)
+    })
+}
+
+pub fn attend_shared(run: &mut GraphBuilder<'_>, attention: &CachedAttention, cached: CachedHeads) -> Result {
+    let shapes = [[cached.kv_heads, cached.dim], [cached.kv_heads, cached.value_dim]];
+    attend_each(run, attention, |run, rows, _| {
+        let state = run.sequences.look(rows.sequence);
+        let cache = state.and_then(|state| state.caches.get(&attention.layer));
+        let fits = |cache: &&Cache| cache.tokens() == rows.past + rows.rows && cache.shapes() == shapes;
+        match cache.filter(fits) {
+            Some(cache) => cache.key_values(),
+            None => {
+                let reason = format!(
+                    "cache {} of sequence {} is shared, and was not written in this step",
+                    attention.layer, rows.sequence.0
+                );
+                Err(BackendError::Sequence(reason).into())
+            }
+        }
+    })
+}
+
+/// Attends sequence by sequence to the keys and values that `cached` gives for its rows.
+fn attend_each(
+    run: &mut GraphBuilder<'_>,
+    attention: &CachedAttention,
+    cached: impl Fn(&mut GraphBuilder<'_>, &SequenceRows, [usize; 2]) -> Result<Option<[Array; 2]>>,
+) -> Result {
+    let q = run.input(0)?.clone();
     let scoring = Scoring {
         scale: attention.scale,
         softcap: attention.softcap,
@@ -175,8 +202,9 @@ pub fn attend(run: &mut GraphBuilder<'_>, attention: &CachedAttention) -> Result
     for rows in step.sequences.iter().filter(|rows| rows.rows > 0) {
         let range = [first, first + rows.rows];
         first = range[1];
-        let cache = appended(run, attention.layer, rows, shapes, [&k, &v], range)?;
-        let Some([keys, values]) = cache else { continue };
+        let Some([keys, values]) = cached(run, rows, range)? else {
+            continue;
+        };
         let visible: Vec<[usize; 2]> = (0..rows.rows)
             .map(|index| {
                 let (position, visible) = (rows.past + index, step.visible[range[0] + index]);

@@ -172,6 +172,7 @@ impl Model {
     ) -> OutputRules {
         let mut rules = self.settings.output.clone();
         rules.stop.extend_from_slice(stop);
+        rules.keep_tokens.extend_from_slice(&plan.keep_tokens);
         if rules.reasoning.is_none()
             && let Some((markers, from)) = services.reasoning_markers()
         {

@@ -133,7 +133,7 @@ impl Scheduler {
             new_context,
             wants_logits: false,
         };
-        let mut step = batch::join(vec![part], prompt.axes());
+        let mut step = batch::join(vec![part], prompt.axes(), prompt.mark_names().len());
         step.wanted = (0..rows as u32).collect();
         let program = self.recordings.forward(&shape)?;
         let outputs = self.loaded.backend.run(&program, &[], Some(&step));

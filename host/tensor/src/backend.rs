@@ -116,6 +116,8 @@ pub struct Step {
     pub axes: usize,
     /// Positions, row-major: `[axes, tokens]`
     pub positions: Vec<i32>,
+    /// Marks, each `[tokens]`, in the order of [`crate::recorder::BatchShape::marks`].
+    pub marks: Vec<Vec<i32>>,
     /// Whose rows these are.
     pub sequences: Vec<SequenceRows>,
     /// What each row sees: `[tokens]`

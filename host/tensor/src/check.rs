@@ -67,6 +67,9 @@ fn check_step(program: &Program, step: &Step, owns: fn(&Tensor) -> bool) -> Resu
             step.axes
         ));
     }
+    if let Some(mark) = step.marks.iter().find(|mark| mark.len() != tokens) {
+        return wrong(format!("a mark of {} rows for {tokens} tokens", mark.len()));
+    }
     if let Some(ids) = &step.device_tokens {
         at_home(ids, owns)?;
         if *ids.value_type() != ValueType::int([tokens]) {
@@ -124,6 +127,7 @@ fn check_step(program: &Program, step: &Step, owns: fn(&Tensor) -> bool) -> Resu
         let shape = &node.output.shape;
         let fits = match rows {
             Rows::Tokens => shape[0] == tokens,
+            Rows::Mark(mark) => shape[0] == tokens && (mark as usize) < step.marks.len(),
             Rows::AxesAndTokens => shape[..] == [step.axes, tokens],
             Rows::Wanted => shape[0] == step.wanted.len(),
             Rows::Context | Rows::Free => true,

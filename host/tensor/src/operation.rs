@@ -160,6 +160,17 @@ pub struct CachedAttention {
     pub window: Option<u32>,
 }
 
+/// What a cache of keys and values holds for each token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CachedHeads {
+    /// Heads of keys and of values.
+    pub kv_heads: usize,
+    /// Elements of a key.
+    pub dim: usize,
+    /// Elements of a value.
+    pub value_dim: usize,
+}
+
 /// A 2-D window over `[batch, height, width, channels]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
@@ -180,6 +191,8 @@ pub enum Op {
     Tokens,
     /// Positions of the batch: `[axes, tokens]`, int.
     Positions,
+    /// The mark of this number in [`crate::recorder::BatchShape::marks`]: `[tokens]`, int.
+    Mark(u32),
     /// 1 at rows that hold an image feature: `[tokens]`, int.
     ImageMask,
     /// States that cross attention reads, of the sequences that bring new ones: `[context, hidden]`.
@@ -349,6 +362,8 @@ pub enum Op {
     SelectLogits,
     /// Appends k and v to the cache of each row's sequence and attends to it; shapes as [`Op::Attention`].
     Attend(CachedAttention),
+    /// q `[tokens, heads, dim]` attends to a cache that an earlier [`Op::Attend`] of the program has filled; nothing is stored.
+    AttendShared(CachedAttention, CachedHeads),
     /// q attends to the context; inputs q, and k and v `[context, kv_heads, dim]` where the batch brings new context
     /// (they are stored for later steps).
     CrossAttend(CachedAttention),

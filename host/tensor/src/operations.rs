@@ -43,6 +43,8 @@ pub enum Rows {
     Free,
     /// One row for each token.
     Tokens,
+    /// One row for each token, of the step's mark of this number.
+    Mark(u32),
     /// `[axes, tokens]`
     AxesAndTokens,
     /// One row for each wanted row.
@@ -158,6 +160,7 @@ impl Op {
 
             Self::Tokens => batch::tokens(),
             Self::Positions => batch::positions(),
+            Self::Mark(mark) => batch::mark(*mark),
             Self::ImageMask => batch::image_mask(),
             Self::Context => batch::context(),
             Self::ContextMask => batch::context_mask(),
@@ -209,6 +212,7 @@ impl Op {
             Self::Attention(attention) => attention::attention(attention),
             Self::Rope(rope) => attention::rope(rope),
             Self::Attend(cached) => attention::attend(cached),
+            Self::AttendShared(cached, heads) => attention::attend_shared(cached, heads),
             Self::CrossAttend(cached) => attention::cross_attend(cached),
 
             Self::ShortConv { .. } => sequences::short_conv(),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::operation::{Op, WeightId};
+use crate::operation::{CachedAttention, CachedHeads, Op, WeightId};
 use crate::operations::{Facts, Operands};
 use crate::program::{Node, Program, ValueId, ValueType};
 use crate::stored::Weight;
@@ -15,6 +15,8 @@ pub struct BatchShape {
     pub tokens: usize,
     /// Rows of the positions: 1, or 3 for multimodal rotary embeddings.
     pub axes: usize,
+    /// Names of the marks that each row has, ascending.
+    pub marks: Vec<String>,
     /// Rows whose logits are wanted.
     pub wanted: usize,
     /// Whether any row holds an image feature, and the width of each feature set.
@@ -118,6 +120,22 @@ impl Recorder {
     /// The type of a value, if there is such a value.
     pub fn value(&self, id: ValueId) -> Option<&ValueType> {
         self.nodes.get(id.index()).map(|node| &node.output)
+    }
+
+    /// The last attention that writes to this cache, and what it stores for each token.
+    pub fn cache(&self, layer: u32) -> Option<(&CachedAttention, CachedHeads)> {
+        self.nodes.iter().rev().find_map(|node| {
+            let Op::Attend(attention) = &node.op else {
+                return None;
+            };
+            let [k, v] = [node.inputs[1], node.inputs[2]].map(|id| &self.nodes[id.index()].output.shape);
+            let heads = CachedHeads {
+                kv_heads: k[1],
+                dim: k[2],
+                value_dim: v[2],
+            };
+            (attention.layer == layer).then_some((attention, heads))
+        })
     }
 
     /// How many operations are recorded.

@@ -12,6 +12,8 @@ pub struct OutputRules {
     pub stop: Vec<String>,
     /// Strings that are taken out wherever they stand.
     pub strip: Vec<String>,
+    /// Special tokens that are words of the answer; others are taken out.
+    pub keep_tokens: Vec<u32>,
     /// The markers of reasoning, if the model reasons.
     pub reasoning: Option<ReasoningMarkers>,
     /// Who said that these are the markers.

@@ -102,6 +102,7 @@ impl OutputStream {
             .iter()
             .chain(markers)
             .filter_map(|text| tokenizer.token_id(text))
+            .chain(rules.keep_tokens.iter().copied())
             .collect();
         let decoder = StreamDecoder::new(
             tokenizer.clone(),

@@ -76,6 +76,32 @@ fn ids_without_a_text_are_counted() {
 }
 
 #[test]
+fn special_tokens_that_are_words_of_the_answer_stay() {
+    let id = |token: &str| tokenizer("smolvlm").token_id(token).unwrap();
+    let rules = OutputRules {
+        keep_tokens: vec![id("<image>"), id("<|im_end|>")],
+        ..OutputRules::default()
+    };
+    let answer = "<image>A<fake_token_around_image><image> disc";
+    let (shown, generated) = generate("smolvlm", rules.clone(), answer);
+    assert_eq!(shown, "<image>A<image> disc");
+    let removed: Vec<_> = generated
+        .removed
+        .iter()
+        .map(|removed| removed.what.as_str())
+        .collect();
+    assert_eq!(removed, ["<fake_token_around_image>"]);
+
+    // What ends an answer ends it all the same.
+    let stopping = OutputRules {
+        stop: vec!["<|im_end|>".into()],
+        ..rules
+    };
+    let (shown, _) = generate("smolvlm", stopping, "A disc<|im_end|> and more");
+    assert_eq!(shown, "A disc");
+}
+
+#[test]
 fn a_stop_string_that_is_a_special_token_is_seen() {
     let rules = OutputRules {
         stop: vec!["<|im_end|>".into()],

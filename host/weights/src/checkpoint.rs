@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use monocle_tensor::stored::{Matrix, StoredTensor, StoredType, Weight};
+use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
+use crate::dequantise::dequantise_rows;
 use crate::error::{WeightsError, cut};
 use crate::folder::ModelFolder;
 use crate::foreign;
@@ -12,6 +13,9 @@ use crate::names::{NameRules, hint};
 use crate::quantisation::{Quantisation, Sizes};
 use crate::shards::Shards;
 use crate::summary::Summary;
+
+/// Elements of a quantised weight that is unpacked to be a tensor: 256 MiB.
+const LARGEST_UNPACKED: usize = 1 << 26;
 
 /// A checkpoint: all its files mapped and checked, its tensors renamed; cheap to clone tensors out of.
 #[derive(Debug, Clone)]
@@ -209,6 +213,34 @@ impl Checkpoint {
     /// The tensor of this full name, as stored.
     pub fn tensor(&self, name: &str) -> Result<StoredTensor, WeightsError> {
         self.entry(name).map(|entry| entry.tensor.clone())
+    }
+
+    /// The tensor of this full name, to be used as a tensor: `LAYER.weight` of a quantised layer in its real shape, as 32-bit floats.
+    pub fn parameter(&self, name: &str) -> Result<StoredTensor, WeightsError> {
+        let tensor = self.tensor(name)?;
+        let layer = name.strip_suffix(".weight");
+        let Some(layer) = layer.filter(|layer| self.has(&format!("{layer}.scales"))) else {
+            return Ok(tensor);
+        };
+        let matrix = self.stored_matrix(layer, "a quantised tensor", tensor.shape.len())?;
+        let shape = matrix.shape();
+        let (elements, columns) = (shape.iter().product::<usize>(), shape.last().copied());
+        if elements > LARGEST_UNPACKED {
+            return Err(WeightsError::Unfit {
+                name: name.to_owned(),
+                role: "a tensor of numbers, and no layer",
+                expected: format!("at most {LARGEST_UNPACKED} quantised elements, which are unpacked"),
+                found: format!("{elements}"),
+            });
+        }
+        let values = dequantise_rows(&matrix, 0..elements / columns.unwrap_or(1).max(1))?;
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Ok(StoredTensor {
+            name: name.to_owned(),
+            kind: StoredType::F32,
+            shape,
+            bytes: Bytes::new(bytes),
+        })
     }
 
     /// The linear layer `name`: `name.weight`, dense `[out, in]` or quantised, with `name.bias` if there is one.

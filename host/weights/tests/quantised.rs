@@ -54,6 +54,24 @@ fn matrix(weight: Weight) -> Matrix {
 }
 
 #[test]
+fn a_quantised_weight_as_a_tensor_is_unpacked() {
+    let golden = golden("f32");
+    let expected = golden.tensor("3.64.values").unwrap();
+    let found = golden.parameter("3.64.weight").unwrap();
+    assert_eq!((found.kind, &found.shape), (StoredType::F32, &expected.shape));
+    let matrix = matrix(golden.linear("3.64").unwrap());
+    compare(
+        &matrix,
+        &to_f32(&found).unwrap(),
+        &to_f32(&expected).unwrap(),
+        "as a tensor",
+    );
+    // What is not quantised stays as it is stored.
+    let plain = golden.parameter("3.64.values").unwrap();
+    assert_eq!(plain.bytes.as_slice(), expected.bytes.as_slice());
+}
+
+#[test]
 fn what_mlx_packed_is_unpacked() {
     for name in NAMES {
         let golden = golden(name);

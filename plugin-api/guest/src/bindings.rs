@@ -5,17 +5,17 @@
 /// What the host gives.
 pub mod imports {
     wit_bindgen::generate!({
-        path: "../wit/v0.1",
+        path: "../wit/v0.2",
         inline: "
             package monocle:guest;
             world everything {
-                import monocle:plugin/log@0.1.0;
-                import monocle:plugin/tokenizers@0.1.0;
-                import monocle:plugin/prompts@0.1.0;
-                import monocle:plugin/images@0.1.0;
-                import monocle:plugin/tensors@0.1.0;
-                import monocle:plugin/weights@0.1.0;
-                import monocle:plugin/batches@0.1.0;
+                import monocle:plugin/log@0.2.0-dev.1;
+                import monocle:plugin/tokenizers@0.2.0-dev.1;
+                import monocle:plugin/prompts@0.2.0-dev.1;
+                import monocle:plugin/images@0.2.0-dev.1;
+                import monocle:plugin/tensors@0.2.0-dev.1;
+                import monocle:plugin/weights@0.2.0-dev.1;
+                import monocle:plugin/batches@0.2.0-dev.1;
             }
         ",
         world: "monocle:guest/everything",
@@ -29,17 +29,17 @@ pub mod imports {
 /// `interface processor`.
 pub mod processor {
     wit_bindgen::generate!({
-        path: "../wit/v0.1",
+        path: "../wit/v0.2",
         inline: "
             package monocle:guest;
             world processor-exports {
-                export monocle:plugin/processor@0.1.0;
+                export monocle:plugin/processor@0.2.0-dev.1;
             }
         ",
         world: "monocle:guest/processor-exports",
         with: {
-            "monocle:plugin/types@0.1.0": super::imports::types,
-            "monocle:plugin/images@0.1.0": super::imports::images,
+            "monocle:plugin/types@0.2.0-dev.1": super::imports::types,
+            "monocle:plugin/images@0.2.0-dev.1": super::imports::images,
         },
         pub_export_macro: true,
         export_macro_name: "export_processor",
@@ -49,18 +49,18 @@ pub mod processor {
 /// `interface network`.
 pub mod network {
     wit_bindgen::generate!({
-        path: "../wit/v0.1",
+        path: "../wit/v0.2",
         inline: "
             package monocle:guest;
             world network-exports {
-                export monocle:plugin/network@0.1.0;
+                export monocle:plugin/network@0.2.0-dev.1;
             }
         ",
         world: "monocle:guest/network-exports",
         with: {
-            "monocle:plugin/types@0.1.0": super::imports::types,
-            "monocle:plugin/tensors@0.1.0": super::imports::tensors,
-            "monocle:plugin/batches@0.1.0": super::imports::batches,
+            "monocle:plugin/types@0.2.0-dev.1": super::imports::types,
+            "monocle:plugin/tensors@0.2.0-dev.1": super::imports::tensors,
+            "monocle:plugin/batches@0.2.0-dev.1": super::imports::batches,
         },
         pub_export_macro: true,
         export_macro_name: "export_network",

@@ -83,12 +83,12 @@ pub mod weights;
 pub use bindings::imports::batches::{Batch, CachedAttention};
 pub use bindings::imports::images::{Filter, Image, Layout, Normalisation, Pixels, stack};
 pub use bindings::imports::tensors::{
-    BinaryOperation, Interpolation, Kind, Pairing, Pooling, Reduction, RopeAngles, Tensor, UnaryOperation,
-    Window, concat, floats, full, ints,
+    BinaryOperation, Interpolation, Kind, Pairing, Pooling, Reduction, RopeAngles, SelfAttention, Tensor,
+    UnaryOperation, Window, concat, floats, full, ints,
 };
 pub use bindings::imports::types::{
-    AttentionScheme, Content, ContextRange, ExplicitPositions, FeatureUse, ImagePlan, Message, ModelFiles,
-    Part, Piece, Plan, PositionScheme, Size, Slot,
+    AttentionScheme, Content, ContextRange, ExplicitPositions, FeatureUse, ImagePlan, Mark, Message,
+    ModelFiles, Part, Piece, Plan, PositionScheme, Size, Slot,
 };
 pub use error::{Context, Error, Result};
 pub use plugin::{Network, Processor};
@@ -98,6 +98,7 @@ pub use squash::Squash;
 pub mod prelude {
     pub use crate::{
         Batch, Context, Error, Filter, Image, ImagePlan, Layout, Message, ModelFiles, Network, Normalisation,
-        Pixels, Plan, Processor, Result, Size, Tensor, log, nn, prompt, stack, tokenizer, weights,
+        Pixels, Plan, Processor, Result, SelfAttention, Size, Tensor, log, nn, prompt, stack, tokenizer,
+        weights,
     };
 }

@@ -141,7 +141,7 @@ pub fn expand(
 }
 
 /// The plan of a prompt whose placeholders were expanded: tokenised, with the placeholder's runs as slots of the pictures in
-/// order. Positions are sequential, attention causal, features spliced, and there are no further stop tokens: change these
+/// order. Positions are sequential, attention causal, features spliced, and there are no marks and no further stop tokens: change these
 /// fields where a model differs.
 pub fn plan(text: String, expanded: &str, placeholder: &Placeholder, images: Vec<ImagePlan>) -> Result<Plan> {
     let ids = encode(expanded, tokenizer::encode_prompt)?;
@@ -162,9 +162,11 @@ pub fn plan_tokens(
         pieces,
         images,
         positions: PositionScheme::Sequential,
+        marks: vec![],
         attention: AttentionScheme::Causal,
         feature_use: FeatureUse::Splice,
         stop_tokens: vec![],
+        keep_tokens: vec![],
     })
 }
 

@@ -4,7 +4,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use crate::{BinaryOperation, Error, Kind, Reduction, Result, Tensor, UnaryOperation};
+use crate::{BinaryOperation, Error, Kind, Reduction, Result, SelfAttention, Tensor, UnaryOperation};
 
 macro_rules! operator {
     ($trait:ident, $method:ident, $operation:ident) => {
@@ -65,6 +65,18 @@ impl Neg for &Tensor {
     type Output = Tensor;
     fn neg(self) -> Tensor {
         self.unary(UnaryOperation::Negate)
+    }
+}
+
+impl SelfAttention {
+    /// Everything sees everything; scores are multiplied by 1/√dim.
+    pub fn of_heads(dim: u32) -> Self {
+        Self {
+            scale: 1.0 / (dim as f32).sqrt(),
+            softcap: None,
+            causal: false,
+            segments: vec![],
+        }
     }
 }
 

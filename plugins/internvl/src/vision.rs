@@ -149,7 +149,7 @@ impl Attention {
         }
         let head_dim = hidden / self.heads;
         let [q, k, v] = [q, k, v].map(|x| x.reshape(&[n, tokens, self.heads, head_dim]));
-        let mixed = q.attention(&k, &v, 1.0 / (head_dim as f32).sqrt(), None, false, &[]);
+        let mixed = q.attention(&k, &v, &SelfAttention::of_heads(head_dim));
         Ok(self.out.forward(&mixed.reshape(&[n, tokens, hidden])))
     }
 }

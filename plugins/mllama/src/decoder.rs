@@ -5,9 +5,12 @@ use monocle_plugin::decoders::{Layer, LlamaConfig, Positions};
 use monocle_plugin::nn::{GatedMlp, RmsNorm};
 use monocle_plugin::prelude::*;
 use monocle_plugin::weights::{Embedding, Linear, Parameter};
-use monocle_plugin::{BinaryOperation, CachedAttention, Kind, concat, ints};
+use monocle_plugin::{CachedAttention, Kind, concat};
 
 use crate::tower::gate;
+
+/// The mark that is 1 at tokens that see a picture.
+pub const SEES_PICTURE: &str = "sees-picture";
 
 /// Embedding, layers, head.
 pub struct Decoder {
@@ -60,8 +63,7 @@ impl Decoder {
         })
     }
 
-    /// Logits of the rows that the host wants. The batch's positions have two axes: where a row is, and (above 0) whether it sees a
-    /// picture.
+    /// Logits of the rows that the host wants.
     pub fn forward(&self, batch: &Batch) -> Result<Tensor> {
         let positions = Positions {
             axes: batch.positions(),
@@ -69,11 +71,7 @@ impl Decoder {
             scales: None,
         };
         let tokens = batch.tokens();
-        let sees = positions
-            .axes
-            .narrow(0, 1, 2)
-            .binary(BinaryOperation::Greater, &ints(&[1], &[0]));
-        let sees = sees.cast(Kind::Float).reshape(&[tokens, 1]);
+        let sees = batch.mark(SEES_PICTURE).cast(Kind::Float).reshape(&[tokens, 1]);
         let x = self.embedding.forward(&batch.ids());
         let x = self.layers.iter().fold(x, |x, layer| match layer {
             AnyLayer::Text(layer) => layer.forward(x, batch, &positions),

@@ -1,7 +1,9 @@
 //! Prompts and pixels.
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{ContextRange, ExplicitPositions, FeatureUse, Piece, PositionScheme};
+use monocle_plugin::{ContextRange, FeatureUse, Mark, Piece};
+
+use crate::decoder::SEES_PICTURE;
 
 use crate::tower::VisionConfig;
 
@@ -74,13 +76,11 @@ impl Processor for MllamaProcessor {
         let images = images.collect();
         let mut plan = prompt::plan_tokens(text, &[], &image, vec![])?;
         let (ranges, first) = ranges(&ids, image.id, self.features);
-        let tokens = ids.len() as i32;
-        let sees = (0..tokens).map(|token| i32::from(token >= first as i32));
-        plan.positions = PositionScheme::Explicit(ExplicitPositions {
-            axes: 2,
-            values: (0..tokens).chain(sees).collect(),
-            next: tokens,
-        });
+        plan.marks = vec![Mark {
+            name: SEES_PICTURE.to_owned(),
+            values: (0..ids.len()).map(|token| i32::from(token >= first)).collect(),
+            generated: 1,
+        }];
         plan.pieces = vec![Piece::Tokens(ids)];
         plan.images = images;
         plan.feature_use = FeatureUse::Context(ranges);
@@ -119,7 +119,7 @@ fn with_beginning(text: String) -> String {
 
 /// Which rows of context each token sees, and the first token that sees a picture. From its image token on, text sees the picture, up
 /// to the next image token; pictures whose tokens follow each other are seen together. Tokens before the first see everything, and are
-/// told apart by their position's second axis.
+/// told apart by a mark.
 fn ranges(ids: &[u32], image: u32, features: u32) -> (Vec<ContextRange>, usize) {
     let at: Vec<usize> = (0..ids.len()).filter(|&token| ids[token] == image).collect();
     let first = at.first().copied().unwrap_or(ids.len());

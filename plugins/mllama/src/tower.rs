@@ -255,11 +255,11 @@ impl Block {
         let head_dim = hidden / self.heads;
         let split = |layer: &Linear| layer.forward(x).reshape(&[rows, self.heads, head_dim]);
         let (q, k, v) = (split(&self.q), split(&self.k), split(&self.v));
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let picture = q.narrow(0, 0, seen).attention(&k, &v, scale, None, false, &[]);
+        let kind = SelfAttention::of_heads(head_dim);
+        let picture = q.narrow(0, 0, seen).attention(&k, &v, &kind);
         let mixed = if seen < rows {
             let (k, v) = (k.narrow(0, 0, seen), v.narrow(0, 0, seen));
-            let empty = q.narrow(0, seen, rows).attention(&k, &v, scale, None, false, &[]);
+            let empty = q.narrow(0, seen, rows).attention(&k, &v, &kind);
             concat(&[&picture, &empty], 0)
         } else {
             picture

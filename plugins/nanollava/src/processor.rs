@@ -69,10 +69,12 @@ impl Processor for NanoLlavaProcessor {
             text: prompt::shown(&text).into_owned(),
             pieces,
             positions: PositionScheme::Sequential,
+            marks: vec![],
             attention: AttentionScheme::Causal,
             feature_use: FeatureUse::Splice,
             // The template's end of a turn, which is not the tokenizer's end token.
             stop_tokens: tokenizer::find("<|im_end|>").into_iter().collect(),
+            keep_tokens: vec![],
         })
     }
 

@@ -2,7 +2,7 @@
 
 use monocle_plugin::decoders::long_context;
 use monocle_plugin::prelude::*;
-use monocle_plugin::{AttentionScheme, FeatureUse, Piece};
+use monocle_plugin::{AttentionScheme, FeatureUse, Piece, PositionScheme};
 
 use crate::prompts;
 use crate::tiling::{TILE, Tiling};
@@ -59,10 +59,12 @@ impl Processor for Phi3VProcessor {
             text: prompt::shown(&text).into_owned(),
             pieces,
             images: images.collect(),
-            positions: long_context::positions(tokens, tokens > self.short_context)?,
+            positions: PositionScheme::Sequential,
+            marks: vec![long_context::mark(tokens, tokens > self.short_context)],
             attention: AttentionScheme::Causal,
             feature_use: FeatureUse::Splice,
             stop_tokens: STOPS.into_iter().filter_map(tokenizer::find).collect(),
+            keep_tokens: vec![],
         })
     }
 

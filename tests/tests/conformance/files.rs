@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use monocle_runtime::plugin::folders::PluginFolders;
 use monocle_runtime::plugin::stamp::{CONTRACT, Stamp};
 use monocle_runtime::plugin::wasm::component::Plugin;
+use monocle_runtime::plugin::wasm::served;
 use monocle_tests::project;
 
 /// A folder for one test's files.
@@ -120,8 +121,10 @@ fn a_contract_of_another_time_is_named_with_advice() {
             &[(&contract, &format!("\"contract\":\"{found}\""))],
         );
         let error = refusal("contract", &wasm);
-        let words =
-            format!("plugin `hostile` 0.1.0 was built for contract {found}, this host serves {CONTRACT}");
+        let words = format!(
+            "plugin `hostile` 0.1.0 was built for contract {found}, this host serves {}",
+            served()
+        );
         assert!(error.contains(&words), "{error}");
         assert!(
             error.contains("hint: ") && error.contains("rebuild") && error.contains("newer release"),

@@ -169,6 +169,13 @@ fn plan() {
                 &["picture 0: 2000000 pixel tensors, more than the 64"],
             ),
             ("too few positions", &["5 positions on 3 axes for "]),
+            ("a mark for some tokens", &["mark `kind` has 1 values for "]),
+            ("two marks of one name", &["two marks are called `kind`"]),
+            (
+                "a mark without a name",
+                &["a mark's name has 0 bytes, expected 1 to 64"],
+            ),
+            ("marks without end", &["17 marks, more than the 16"]),
             (
                 "a prefix beyond the prompt",
                 &["a prefix of 1000 tokens in a prompt of "],
@@ -423,6 +430,22 @@ fn forward() {
             (
                 "a window of nothing",
                 &["`batch.attend` on", "a window of 0 sees nothing"],
+            ),
+            (
+                "a cache that nobody wrote",
+                &["reads cache 9, to which no `attend` of this call has written"],
+            ),
+            (
+                "a cache seen further than it was written",
+                &["looks further back in cache 1", "Some(5), of Some(4)"],
+            ),
+            (
+                "a cache of other heads",
+                &["`batch.attend-shared` on", "cache 0 holds keys of "],
+            ),
+            (
+                "a mark that is not there",
+                &["`batch.mark` asks for `nowhere`", "have none"],
             ),
             ("a layer out of bounds", &["cache 4096 was named"]),
             (

@@ -156,7 +156,7 @@ impl Services for RequestServices {
     fn weight(&self, name: &str, role: Role) -> Result<Weight, String> {
         let checkpoint = &self.model.checkpoint;
         match role {
-            Role::Parameter => checkpoint.tensor(name).map(Weight::Tensor),
+            Role::Parameter => checkpoint.parameter(name).map(Weight::Tensor),
             Role::Linear => checkpoint.linear(name),
             Role::Embedding => checkpoint.embedding(name),
             Role::Experts => checkpoint.experts(name),

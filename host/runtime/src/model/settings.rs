@@ -62,6 +62,7 @@ impl Settings {
             output: OutputRules {
                 stop: generation.stop.clone(),
                 strip: manifest.output.strip.clone(),
+                keep_tokens: Vec::new(),
                 reasoning: reasoning.map(|reasoning| ReasoningMarkers {
                     start: reasoning.start.clone(),
                     end: reasoning.end.clone(),

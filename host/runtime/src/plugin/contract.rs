@@ -142,6 +142,22 @@ pub enum Positions {
     },
 }
 
+/// A number for each token that is no position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// By which the forward pass asks for it.
+    pub name: String,
+    /// One for each token of the prompt.
+    pub values: Vec<i32>,
+    /// At every generated token.
+    pub generated: i32,
+}
+
+/// Marks of one plan.
+const MARKS: usize = 16;
+/// Bytes of a mark's name.
+const MARK_NAME: usize = 64;
+
 /// Which tokens of the prompt see which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -187,12 +203,16 @@ pub struct Plan {
     pub images: Vec<ImagePlan>,
     /// Where tokens are.
     pub positions: Positions,
+    /// What else is known of each token.
+    pub marks: Vec<Mark>,
     /// Who sees whom.
     pub attention: AttentionScheme,
     /// What becomes of features.
     pub feature_use: FeatureUse,
     /// Further end tokens.
     pub stop_tokens: Vec<u32>,
+    /// Special tokens that stay in the answer.
+    pub keep_tokens: Vec<u32>,
 }
 
 impl Plan {
@@ -244,12 +264,41 @@ impl Plan {
                 values.len()
             ));
         }
+        self.check_marks(tokens)?;
         if let AttentionScheme::Prefix(prefix) = self.attention
             && u64::from(prefix) > tokens
         {
             return Err(format!("a prefix of {prefix} tokens in a prompt of {tokens}"));
         }
         self.check_slots(tokens)
+    }
+
+    fn check_marks(&self, tokens: u64) -> Result<(), String> {
+        if self.marks.len() > MARKS {
+            return Err(format!(
+                "{} marks, more than the {MARKS} that a plan may have",
+                self.marks.len()
+            ));
+        }
+        for (index, mark) in self.marks.iter().enumerate() {
+            let name = &mark.name;
+            if name.is_empty() || name.len() > MARK_NAME {
+                return Err(format!(
+                    "a mark's name has {} bytes, expected 1 to {MARK_NAME}",
+                    name.len()
+                ));
+            }
+            if self.marks[..index].iter().any(|other| other.name == *name) {
+                return Err(format!("two marks are called `{name}`"));
+            }
+            if mark.values.len() as u64 != tokens {
+                return Err(format!(
+                    "mark `{name}` has {} values for {tokens} tokens",
+                    mark.values.len()
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Each feature of each picture must be used once, in order.
@@ -333,9 +382,11 @@ mod tests {
                 features: 4,
             }],
             positions: Positions::Sequential,
+            marks: Vec::new(),
             attention: AttentionScheme::Causal,
             feature_use: FeatureUse::Context(ranges),
             stop_tokens: Vec::new(),
+            keep_tokens: Vec::new(),
         }
     }
 

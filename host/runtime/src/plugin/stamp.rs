@@ -5,8 +5,8 @@ use wasmparser::{Parser, Payload};
 
 /// The section's name.
 pub const SECTION: &str = "monocle:plugin";
-/// The contract that this host speaks natively.
-pub const CONTRACT: &str = "0.1.0";
+/// The newest version of the contract that this host speaks: the one that the crate `monocle-plugin` beside it builds for.
+pub const CONTRACT: &str = "0.2.0-dev.1";
 
 /// Which world a plugin is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,11 +76,5 @@ impl Stamp {
         Err(format!(
             "it has no section `{SECTION}`: was it built with the crate `monocle-plugin`?"
         ))
-    }
-
-    /// Whether this host can serve it: the same major and minor version of the contract (while there is one minor only).
-    pub fn is_served(&self) -> bool {
-        let minor = |version: &str| version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
-        minor(&self.contract) == minor(CONTRACT)
     }
 }

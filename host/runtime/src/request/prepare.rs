@@ -148,6 +148,7 @@ impl PreparedRequest {
         BatchShape {
             tokens: range.len(),
             axes: self.prompt.axes(),
+            marks: self.prompt.mark_names().to_vec(),
             wanted,
             features: self.prompt.has_features(&range).then(|| self.feature_widths()),
             has_context: self.has_context(),
@@ -160,6 +161,7 @@ impl PreparedRequest {
         BatchShape {
             tokens: 1,
             axes: self.prompt.axes(),
+            marks: self.prompt.mark_names().to_vec(),
             wanted: 1,
             features: None,
             has_context: self.has_context(),

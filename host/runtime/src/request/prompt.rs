@@ -5,10 +5,13 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use monocle_tensor::backend::{Splice, Tensor, Visible, VisibleContext};
 
-use crate::plugin::contract::{AttentionScheme, ContextRange, FeatureUse, Piece, Plan, Positions, Slot};
+use crate::plugin::contract::{
+    AttentionScheme, ContextRange, FeatureUse, Mark, Piece, Plan, Positions, Slot,
+};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -18,6 +21,9 @@ pub struct Prompt {
     /// Row-major `[axes, tokens]`; empty when positions are sequential.
     positions: Vec<i32>,
     next_position: i32,
+    /// By name, so that prompts whose plans have the same marks go together.
+    marks: Vec<Mark>,
+    mark_names: Arc<[String]>,
     attention: AttentionScheme,
     slots: Vec<PlacedSlot>,
     /// `None` when features are spliced.
@@ -33,6 +39,8 @@ pub struct Rows {
     pub tokens: Vec<i32>,
     /// Their positions, row-major: `[axes, tokens]`
     pub positions: Vec<i32>,
+    /// Their marks, row-major: `[marks, tokens]`
+    pub marks: Vec<i32>,
     /// What each sees.
     pub visible: Vec<Visible>,
     /// Where image features go.
@@ -73,6 +81,8 @@ impl Prompt {
             Positions::Sequential => (1, Vec::new(), ids.len() as i32),
             Positions::Explicit { axes, values, next } => (*axes, values.clone(), *next),
         };
+        let mut marks = plan.marks.clone();
+        marks.sort_by(|a, b| a.name.cmp(&b.name));
         let context = match &plan.feature_use {
             FeatureUse::Splice => None,
             FeatureUse::Context(ranges) => Some(ranges.clone()),
@@ -82,6 +92,8 @@ impl Prompt {
             axes,
             positions,
             next_position,
+            mark_names: marks.iter().map(|mark| mark.name.clone()).collect(),
+            marks,
             attention: plan.attention,
             slots,
             context,
@@ -106,6 +118,17 @@ impl Prompt {
     /// Rows of the positions.
     pub fn axes(&self) -> usize {
         self.axes
+    }
+
+    /// Names of the marks, ascending.
+    pub fn mark_names(&self) -> &Arc<[String]> {
+        &self.mark_names
+    }
+
+    /// The marks of a token, in the order of their names.
+    pub fn marks(&self, index: usize) -> impl Iterator<Item = i32> {
+        let value = move |mark: &Mark| mark.values.get(index).copied().unwrap_or(mark.generated);
+        self.marks.iter().map(value)
     }
 
     /// How many tokens hold picture features.
@@ -214,6 +237,14 @@ impl Prompt {
             positions: axes
                 .flat_map(|axis| range.clone().map(move |index| self.position(index, axis)))
                 .collect(),
+            marks: self
+                .marks
+                .iter()
+                .flat_map(|mark| {
+                    let value = |index| mark.values.get(index).copied().unwrap_or(mark.generated);
+                    range.clone().map(value)
+                })
+                .collect(),
             visible: range.clone().map(|index| self.visible(index)).collect(),
             splices: match self.context {
                 Some(_) => Vec::new(),
@@ -316,9 +347,11 @@ mod tests {
             ],
             images: vec![image],
             positions: Positions::Sequential,
+            marks: Vec::new(),
             attention,
             feature_use: FeatureUse::Splice,
             stop_tokens: Vec::new(),
+            keep_tokens: Vec::new(),
         }
     }
 
@@ -397,6 +430,38 @@ mod tests {
         let step = prompt.rows(13..14, &[1, 2, 3, 42], &features());
         assert_eq!(step.positions, [10, 10]);
         assert_eq!((step.past, interval(step.visible[0])), (13, (13, 14)));
+    }
+
+    #[test]
+    fn marks_are_cut_with_the_tokens_and_go_by_name() {
+        let mut plan = plan(AttentionScheme::Causal);
+        let mark = |name: &str, first: i32, generated: i32| Mark {
+            name: name.to_owned(),
+            values: (first..first + 10).collect(),
+            generated,
+        };
+        plan.marks = vec![mark("kind", 100, -1), mark("age", 0, 7)];
+        plan.check(1).unwrap();
+        let prompt = Prompt::new(&plan);
+        assert_eq!(prompt.mark_names()[..], ["age", "kind"]);
+        let step = prompt.rows(8..12, &[1, 2], &features());
+        assert_eq!(step.marks, [8, 9, 7, 7, 108, 109, -1, -1]);
+        assert_eq!(prompt.marks(9).collect::<Vec<_>>(), [9, 109]);
+        assert_eq!(prompt.marks(10).collect::<Vec<_>>(), [7, -1]);
+
+        plan.marks[1].name = "kind".to_owned();
+        assert_eq!(plan.check(1).unwrap_err(), "two marks are called `kind`");
+        plan.marks[1] = mark("", 0, 0);
+        assert_eq!(
+            plan.check(1).unwrap_err(),
+            "a mark's name has 0 bytes, expected 1 to 64"
+        );
+        plan.marks[1] = mark("age", 0, 0);
+        plan.marks[1].values.pop();
+        assert_eq!(
+            plan.check(1).unwrap_err(),
+            "mark `age` has 9 values for 10 tokens"
+        );
     }
 
     #[test]

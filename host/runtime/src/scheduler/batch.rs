@@ -18,18 +18,20 @@ pub struct Part {
     pub wants_logits: bool,
 }
 
-/// Puts parts one after another. `axes` is the number of positions that each token has.
-pub fn join(parts: Vec<Part>, axes: usize) -> Step {
+/// Puts parts one after another. `axes` and `marks` are the numbers of positions and of marks that each token has.
+pub fn join(parts: Vec<Part>, axes: usize, marks: usize) -> Step {
     let mut step = Step {
         axes,
         ..Step::default()
     };
     let mut positions = vec![Vec::new(); axes];
+    let mut all_marks = vec![Vec::new(); marks];
     for part in parts {
         let Rows {
             past,
             tokens,
             positions: part_positions,
+            marks: part_marks,
             visible,
             splices,
             visible_context,
@@ -38,6 +40,9 @@ pub fn join(parts: Vec<Part>, axes: usize) -> Step {
         step.tokens.extend(tokens);
         // [axes, rows] of this part to [axes, tokens] of all.
         for (all, own) in positions.iter_mut().zip(part_positions.chunks(rows)) {
+            all.extend_from_slice(own);
+        }
+        for (all, own) in all_marks.iter_mut().zip(part_marks.chunks(rows)) {
             all.extend_from_slice(own);
         }
         step.sequences.push(SequenceRows {
@@ -57,17 +62,19 @@ pub fn join(parts: Vec<Part>, axes: usize) -> Step {
         }
     }
     step.positions = positions.concat();
+    step.marks = all_marks;
     step
 }
 
 /// Rows that belong to nobody, so that a step has one of few sizes.
-pub fn padding(sequence: SequenceId, rows: usize, axes: usize) -> Part {
+pub fn padding(sequence: SequenceId, rows: usize, axes: usize, marks: usize) -> Part {
     Part {
         sequence,
         rows: Rows {
             past: 0,
             tokens: vec![0; rows],
             positions: vec![0; axes * rows],
+            marks: vec![0; marks * rows],
             visible: (0..rows as u32)
                 .map(|row| Visible {
                     block_start: row,
@@ -116,6 +123,7 @@ mod tests {
                     .map(|row| at(row) as i32)
                     .chain((0..rows).map(|row| at(row) as i32 + 100))
                     .collect(),
+                marks: (0..rows).map(|row| at(row) as i32 - 50).collect(),
                 visible: (0..rows)
                     .map(|row| Visible {
                         block_start: at(row),
@@ -140,9 +148,11 @@ mod tests {
         let step = join(
             vec![part(7, 3, &[10, 11], true), part(8, 0, &[20, 21, 22], false)],
             2,
+            1,
         );
         assert_eq!(step.tokens, [10, 11, 20, 21, 22]);
         assert_eq!(step.positions, [3, 4, 0, 1, 2, 103, 104, 100, 101, 102]);
+        assert_eq!(step.marks, [[-47, -46, -50, -49, -48]]);
         let owners: Vec<_> = step
             .sequences
             .iter()
@@ -166,9 +176,10 @@ mod tests {
             vec![
                 part(7, 3, &[10, 11], true),
                 part(8, 0, &[20], true),
-                padding(SequenceId(9), 2, 2),
+                padding(SequenceId(9), 2, 2, 1),
             ],
             2,
+            1,
         );
         assert_eq!(step.wanted, [1, 2]);
         fill_wanted(&mut step, 4);

@@ -1,6 +1,7 @@
 //! The forward passes of a step: rows are chosen, put together, computed, and their logits handed back.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use monocle_tensor::backend::{BackendError, SequenceId, Tensor};
 use monocle_tensor::recorder::BatchShape;
@@ -30,6 +31,8 @@ pub struct Logits {
 #[derive(PartialEq, Eq)]
 struct Kind {
     axes: usize,
+    /// Names of the marks.
+    marks: Arc<[String]>,
     has_context: bool,
     /// Whose context comes with the pass.
     brings_context: Option<SessionId>,
@@ -180,9 +183,14 @@ impl Scheduler {
         };
         if filled > rows {
             let scratch = self.scratch()?;
-            parts.push(batch::padding(scratch, filled - rows, kind.axes));
+            parts.push(batch::padding(
+                scratch,
+                filled - rows,
+                kind.axes,
+                kind.marks.len(),
+            ));
         }
-        let mut step = batch::join(parts, kind.axes);
+        let mut step = batch::join(parts, kind.axes, kind.marks.len());
         let wanted = step.wanted.clone();
         if step.wanted.is_empty() {
             batch::fill_wanted(&mut step, 1);
@@ -194,6 +202,7 @@ impl Scheduler {
         let shape = BatchShape {
             tokens: filled,
             axes: kind.axes,
+            marks: kind.marks.to_vec(),
             wanted: step.wanted.len(),
             features: kind.features.clone(),
             has_context: kind.has_context,
@@ -241,6 +250,7 @@ impl Scheduler {
             };
             kind = Some(Kind {
                 axes: session.prepared.prompt.axes(),
+                marks: Arc::clone(session.prepared.prompt.mark_names()),
                 has_context: session.prepared.has_context(),
                 brings_context: None,
                 features: None,
@@ -384,6 +394,7 @@ fn kind(session: &Session, range: &Range<usize>) -> Kind {
     let prepared = &session.prepared;
     Kind {
         axes: prepared.prompt.axes(),
+        marks: Arc::clone(prepared.prompt.mark_names()),
         has_context: prepared.has_context(),
         brings_context: prepared.new_context(range.start).map(|_| session.id),
         features: prepared
@@ -401,5 +412,5 @@ fn fits(a: &Kind, b: &Kind) -> bool {
     };
     // A context that comes makes the pass its session's own.
     let contexts = a.brings_context.is_none() && b.brings_context.is_none();
-    a.axes == b.axes && a.has_context == b.has_context && contexts && features
+    a.axes == b.axes && a.marks == b.marks && a.has_context == b.has_context && contexts && features
 }

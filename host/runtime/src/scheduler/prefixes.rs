@@ -1,6 +1,6 @@
 //! Sequences that ended, kept so that a later one that begins the same way need not be computed from its first token.
 //!
-//! A prefix is recognised by all that its state was computed from: ids, positions, what each token saw, and at a picture's tokens the picture's
+//! A prefix is recognised by all that its state was computed from: ids, positions, marks, what each token saw, and at a picture's tokens the picture's
 //! content and the feature's number. Two pictures with the same placeholder ids are never taken for each other.
 
 use monocle_tensor::backend::{SequenceId, Visible};
@@ -13,6 +13,7 @@ use crate::request::prompt::Prompt;
 pub struct TokenKey {
     id: u32,
     positions: Vec<i32>,
+    marks: Vec<i32>,
     visible: Visible,
     /// The picture's content, and which of its features.
     feature: Option<(ContentKey, usize)>,
@@ -30,6 +31,7 @@ pub fn token_keys(prompt: &Prompt, tokens: &[u32], pictures: &[Option<ContentKey
             positions: (0..prompt.axes())
                 .map(|axis| prompt.position(index, axis))
                 .collect(),
+            marks: prompt.marks(index).collect(),
             visible: prompt.visible(index),
             feature,
         })
@@ -183,9 +185,11 @@ mod tests {
             ],
             images: vec![image],
             positions: Positions::Sequential,
+            marks: Vec::new(),
             attention,
             feature_use: FeatureUse::Splice,
             stop_tokens: Vec::new(),
+            keep_tokens: Vec::new(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::operands::{dimensions, float, int, rows};
 use super::{Facts, Kept, Placement, Rows};
-use crate::operation::{Attention, CachedAttention, Rope};
+use crate::operation::{Attention, CachedAttention, CachedHeads, Rope};
 use crate::program::ValueType;
 
 pub fn attention(attention: &Attention) -> Facts<'_> {
@@ -100,6 +100,28 @@ pub fn attend(attention: &CachedAttention) -> Facts<'_> {
     Facts {
         rows: Rows::Tokens,
         kept: Kept::EachToken,
+        ..facts
+    }
+}
+
+pub fn attend_shared<'a>(attention: &'a CachedAttention, cached: &'a CachedHeads) -> Facts<'a> {
+    let facts = Facts::new("batch.attend-shared", |operands| {
+        let (q, batch) = (operands.one()?, operands.batch()?);
+        let [tokens, heads, dim] = dimensions::<3>(&float(q)?.shape, "q")?;
+        rows(tokens, batch)?;
+        if dim != cached.dim || cached.kv_heads == 0 || heads % cached.kv_heads != 0 {
+            return Err(format!(
+                "cache {} holds keys of {} heads of {} elements",
+                attention.layer, cached.kv_heads, cached.dim
+            ));
+        }
+        if attention.window == Some(0) {
+            return Err("a window of 0 sees nothing".to_owned());
+        }
+        Ok(ValueType::float([tokens, heads, cached.value_dim]))
+    });
+    Facts {
+        rows: Rows::Tokens,
         ..facts
     }
 }

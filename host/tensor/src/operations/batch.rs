@@ -35,6 +35,23 @@ pub fn positions() -> Facts<'static> {
     }
 }
 
+pub fn mark(mark: u32) -> Facts<'static> {
+    let facts = Facts::new("batch.mark", move |operands| {
+        let batch = operands.batch()?;
+        if mark as usize >= batch.marks.len() {
+            return Err(format!(
+                "mark {mark} of a batch that has {} marks",
+                batch.marks.len()
+            ));
+        }
+        Ok(ValueType::int([batch.tokens]))
+    });
+    Facts {
+        rows: Rows::Mark(mark),
+        ..facts
+    }
+}
+
 pub fn context() -> Facts<'static> {
     let facts = Facts::new("batch.new-context", |operands| {
         match operands.batch()?.new_context {

@@ -52,8 +52,8 @@ pub struct LlamaConfig {
     /// Rotary positions of layers with a window, where they differ (Gemma 3).
     #[serde(skip)]
     pub window_rope: Option<RopeConfig>,
-    /// Rotary positions of prompts beyond the trained context, where they differ: the plan's positions must come from
-    /// [`super::long_context::positions`].
+    /// Rotary positions of prompts beyond the trained context, where they differ: the plan must have the mark
+    /// [`super::long_context::mark`].
     #[serde(skip)]
     pub long_rope: Option<RopeConfig>,
     /// Queries grow with their position (Ministral 3).
@@ -181,14 +181,8 @@ impl Llama {
 
     /// As [`Llama::forward`]; `after` may change what comes out of each layer (DeepStack, arXiv:2406.04334).
     pub fn forward_with(&self, x: Tensor, batch: &Batch, after: impl Fn(usize, Tensor) -> Tensor) -> Tensor {
-        let positions = batch.positions();
-        let (axes, long) = match self.long_context {
-            true => {
-                let (axes, long) = long_context::split(&positions);
-                (axes, Some(long))
-            }
-            false => (positions, None),
-        };
+        let axes = batch.positions();
+        let long = self.long_context.then(|| long_context::rows(batch));
         let positions = Positions {
             scales: self.temperature.map(|temperature| temperature.scales(&axes)),
             axes,

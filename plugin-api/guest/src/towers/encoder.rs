@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::config::Section;
 use crate::nn::{Activation, LayerNorm, Mlp};
 use crate::weights::{self, Linear};
-use crate::{Context, Result, Tensor};
+use crate::{Context, Result, SelfAttention, Tensor};
 
 /// Sizes of a vision transformer.
 #[derive(Debug, Clone, Deserialize)]
@@ -154,8 +154,8 @@ impl Attention {
         let [n, tokens, hidden] = x.dimensions("the rows of a vision transformer")?;
         let head_dim = hidden / self.heads;
         let split = |layer: &Linear| layer.forward(x).reshape(&[n, tokens, self.heads, head_dim]);
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let mixed = split(&self.q).attention(&split(&self.k), &split(&self.v), scale, None, false, &[]);
+        let kind = SelfAttention::of_heads(head_dim);
+        let mixed = split(&self.q).attention(&split(&self.k), &split(&self.v), &kind);
         Ok(self.out.forward(&mixed.reshape(&[n, tokens, hidden])))
     }
 }

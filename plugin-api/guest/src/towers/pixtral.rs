@@ -5,7 +5,7 @@ use crate::config::Section;
 use crate::nn::{GatedMlp, PatchEmbedding, RmsNorm};
 use crate::rope::frequencies;
 use crate::weights::{self, Linear};
-use crate::{Pairing, Result, RopeAngles, Tensor, ints};
+use crate::{Pairing, Result, RopeAngles, SelfAttention, Tensor, ints};
 
 /// The reference has it in the code, not in the config.
 const EPSILON: f32 = 1e-5;
@@ -116,8 +116,7 @@ impl Attention {
         let split = |layer: &Linear| layer.forward(x).reshape(&[patches, self.heads, head_dim]);
         let (q, k) = (split(&self.q), split(&self.k));
         let (q, k) = (q.rope(positions, angles), k.rope(positions, angles));
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let mixed = q.attention(&k, &split(&self.v), scale, None, false, &[]);
+        let mixed = q.attention(&k, &split(&self.v), &SelfAttention::of_heads(head_dim));
         self.out.forward(&mixed.reshape(&[patches, hidden]))
     }
 }

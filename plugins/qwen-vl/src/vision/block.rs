@@ -75,8 +75,11 @@ impl Block {
             part.reshape(&[patches, self.heads, hidden / self.heads])
         };
         let (q, k) = (part(0).rope(places, angles), part(1).rope(places, angles));
-        let scale = 1.0 / ((hidden / self.heads) as f32).sqrt();
-        let mixed = q.attention(&k, &part(2), scale, None, false, bounds);
+        let kind = SelfAttention {
+            segments: bounds.to_vec(),
+            ..SelfAttention::of_heads(hidden / self.heads)
+        };
+        let mixed = q.attention(&k, &part(2), &kind);
         let x = x + self.out.forward(&mixed.reshape(&[patches, hidden]));
         let fed = match (&self.mlp, self.norms[1].forward(&x)) {
             (Feed::Plain(mlp), normed) => mlp.forward(&normed),

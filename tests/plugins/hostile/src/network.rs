@@ -114,6 +114,26 @@ impl Network for HostileNetwork {
         };
         let window = (deed == "a window of nothing").then_some(0);
         let mut seen = batch.attend(&q, &k, &q, attention(window));
+        match deed {
+            "a cache that nobody wrote" => {
+                let nowhere = CachedAttention {
+                    layer: 9,
+                    ..attention(None)
+                };
+                seen = batch.attend_shared(&q, nowhere);
+            }
+            "a cache seen further than it was written" => {
+                let other = |window| CachedAttention {
+                    layer: 1,
+                    ..attention(window)
+                };
+                batch.attend(&q, &k, &q, other(Some(4)));
+                seen = batch.attend_shared(&q, other(Some(5)));
+            }
+            "a cache of other heads" => seen = batch.attend_shared(&q.narrow(2, 0, 3), attention(None)),
+            "a mark that is not there" => drop(batch.mark("nowhere")),
+            _ => {}
+        }
         if deed == "attend twice" {
             seen = batch.attend(&q, &k, &seen, attention(None));
         }

@@ -1,7 +1,8 @@
 //! Deeds in the processor.
 
 use monocle_plugin::{
-    AttentionScheme, ContextRange, ExplicitPositions, FeatureUse, Piece, PositionScheme, Slot, prelude::*,
+    AttentionScheme, ContextRange, ExplicitPositions, FeatureUse, Mark, Piece, PositionScheme, Slot,
+    prelude::*,
 };
 
 use crate::{be_told, deed};
@@ -44,9 +45,11 @@ impl Processor for HostileProcessor {
             pieces,
             images: vec![picture; sizes.len()],
             positions: PositionScheme::Sequential,
+            marks: vec![],
             attention: AttentionScheme::Causal,
             feature_use: FeatureUse::Splice,
             stop_tokens: vec![],
+            keep_tokens: vec![],
         };
         let everything = ContextRange {
             from_token: 0,
@@ -60,6 +63,11 @@ impl Processor for HostileProcessor {
                 values,
                 next: i32::MAX,
             })
+        };
+        let mark = |name: &str, tokens| Mark {
+            name: name.to_owned(),
+            values: vec![1; tokens],
+            generated: 0,
         };
         let mut alone = |slot: Slot| plan.pieces[1] = Piece::Features(slot);
         match deed {
@@ -90,6 +98,13 @@ impl Processor for HostileProcessor {
             "other pixels" => plan.images[0].pixels = vec![vec![1, SIDE, 2 * SIDE, 3]],
             "too few positions" => plan.positions = explicit(3, vec![0; 5]),
             "positions at the end" => plan.positions = explicit(1, vec![i32::MAX; tokens(&plan)]),
+            "a mark for some tokens" => plan.marks = vec![mark("kind", 1)],
+            "two marks of one name" => plan.marks = vec![mark("kind", tokens(&plan)); 2],
+            "a mark without a name" => plan.marks = vec![mark("", tokens(&plan))],
+            "marks without end" => {
+                let names = (0..17).map(|number| number.to_string());
+                plan.marks = names.map(|name| mark(&name, tokens(&plan))).collect();
+            }
             "a prefix beyond the prompt" => plan.attention = AttentionScheme::Prefix(1000),
             "context that is not there" => {
                 plan.pieces.truncate(1);

@@ -5,14 +5,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
-use super::bindings::exports::monocle::plugin::{network, processor};
-use super::bindings::monocle::plugin::{batches, images, log, prompts, tensors, tokenizers, types, weights};
 use super::recording::State;
+use super::version::{self, Exports};
 use crate::plugin::error::PluginError;
-use crate::plugin::stamp::{CONTRACT, PluginKind, Stamp};
+use crate::plugin::stamp::{CONTRACT, Stamp};
 
 /// How often the clock of call deadlines ticks.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -28,8 +27,7 @@ pub struct Plugin {
     /// SHA-256 of the file, in hexadecimal.
     pub hash: String,
     pub(super) instance: InstancePre<State>,
-    pub(super) processor: processor::GuestIndices,
-    pub(super) network: Option<network::GuestIndices>,
+    pub(super) exports: Box<dyn Exports>,
 }
 
 impl Plugin {
@@ -41,7 +39,7 @@ impl Plugin {
         };
         let wasm = read(path)?;
         let stamp = Stamp::read(&wasm).map_err(unusable)?;
-        if !stamp.is_served() {
+        let Some(version) = version::of(&stamp) else {
             let advice = format!(
                 "its author can rebuild it with `monocle-plugin` {CONTRACT}; its user can look for a newer release of it"
             );
@@ -49,28 +47,26 @@ impl Plugin {
                 name: stamp.name,
                 version: stamp.version,
                 found: stamp.contract,
-                served: CONTRACT.to_owned(),
+                served: version::served(),
                 advice,
             });
-        }
+        };
         let engine = engine();
         let component = Component::from_binary(engine, &wasm)
             .map_err(|error| unusable(format!("it does not compile: {error:#}")))?;
-        let instance = linker(engine, stamp.kind)
-            .and_then(|linker| linker.instantiate_pre(&component))
+        let mut linker = Linker::new(engine);
+        let instance = version
+            .link(&mut linker, stamp.kind)
+            .and_then(|()| linker.instantiate_pre(&component))
             .map_err(|error| {
                 unusable(format!(
                     "it asks for what {} plugins do not get: {error:#}",
                     stamp.kind
                 ))
             })?;
-        let missing =
-            |error: wasmtime::Error| unusable(format!("it does not give what the contract asks: {error:#}"));
-        let processor = processor::GuestIndices::new(&instance).map_err(missing)?;
-        let network = match stamp.kind {
-            PluginKind::Adapter => None,
-            PluginKind::Model => Some(network::GuestIndices::new(&instance).map_err(missing)?),
-        };
+        let exports = version
+            .exports(&instance, stamp.kind)
+            .map_err(|error| unusable(format!("it does not give what the contract asks: {error:#}")))?;
         let hash = Sha256::digest(&wasm)
             .iter()
             .map(|byte| format!("{byte:02x}"))
@@ -80,8 +76,7 @@ impl Plugin {
             path: path.to_owned(),
             hash,
             instance,
-            processor,
-            network,
+            exports,
         })
     }
 }
@@ -176,20 +171,4 @@ fn cache_folder() -> Option<PathBuf> {
             Some(cache.join("monocle"))
         })?;
     std::path::absolute(base.join("plugins")).ok()
-}
-
-/// What a kind of plugin may import. An adapter gets no tensor: what is not linked cannot be called.
-fn linker(engine: &Engine, kind: PluginKind) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    tokenizers::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    prompts::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    images::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    if kind == PluginKind::Model {
-        tensors::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        weights::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        batches::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    }
-    Ok(linker)
 }

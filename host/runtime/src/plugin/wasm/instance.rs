@@ -11,10 +11,9 @@ use monocle_tensor::stored::Weight;
 use wasmtime::component::Resource;
 use wasmtime::{Store, Trap};
 
-use super::bindings::exports::monocle::plugin::{network, processor};
 use super::component::{Plugin, TICK};
-use super::convert;
 use super::recording::{LogLevel, LogLine, PixelTensor, State};
+use super::version::{Answer, Calls};
 use crate::plugin::contract::{ImagePlan, Message, ModelFiles, Plan, Size};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::limits::Limits;
@@ -24,8 +23,7 @@ use crate::plugin::services::Services;
 pub struct Instance {
     plugin: Arc<Plugin>,
     store: Store<State>,
-    processor: processor::Guest,
-    network: Option<network::Guest>,
+    calls: Box<dyn Calls>,
     weights: Arc<Vec<Weight>>,
 }
 
@@ -45,21 +43,15 @@ impl Instance {
         store.limiter(|state| &mut state.memory);
         store.set_epoch_deadline(ticks(limits.call));
         let instance = plugin.instance.instantiate(&mut store).map_err(failed)?;
-        let processor = plugin.processor.load(&mut store, &instance).map_err(failed)?;
-        let network = match &plugin.network {
-            Some(indices) => Some(indices.load(&mut store, &instance).map_err(failed)?),
-            None => None,
-        };
+        let calls = plugin.exports.load(&mut store, &instance).map_err(failed)?;
         let mut this = Self {
             plugin: Arc::clone(plugin),
             store,
-            processor,
-            network,
+            calls,
             weights: Arc::default(),
         };
-        let files = convert::files_to_plugin(files);
-        this.call("processor.configure", |processor, _, store| {
-            processor.call_configure(store, &files)
+        this.call("processor.configure", |calls, store| {
+            calls.configure(store, files)
         })?;
         Ok(this)
     }
@@ -72,12 +64,7 @@ impl Instance {
     /// `processor.plan`, checked against itself and the request.
     pub fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan, PluginError> {
         const FUNCTION: &str = "processor.plan";
-        let messages: Vec<_> = messages.iter().map(convert::message_to_plugin).collect();
-        let given: Vec<_> = sizes.iter().map(|size| convert::size_to_plugin(*size)).collect();
-        let plan = self.call(FUNCTION, |processor, _, store| {
-            processor.call_plan(store, &messages, &given)
-        })?;
-        let plan = convert::plan_from_plugin(plan);
+        let plan = self.call(FUNCTION, |calls, store| calls.plan(store, messages, sizes))?;
         plan.check(sizes.len())
             .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
         Ok(plan)
@@ -98,8 +85,8 @@ impl Instance {
                 return Err(self.error(FUNCTION, fault));
             }
         };
-        let handles = self.call(FUNCTION, |processor, _, store| {
-            processor.call_pixels(store, index as u32, Resource::new_own(image))
+        let handles = self.call(FUNCTION, |calls, store| {
+            calls.pixels(store, index as u32, Resource::new_own(image))
         });
         self.store.data_mut().drop_image(image);
         let mut tensors = Vec::new();
@@ -125,20 +112,16 @@ impl Instance {
 
     /// `processor.output`: cleaned text.
     pub fn output(&mut self, text: &str, last: bool) -> Result<String, PluginError> {
-        self.call("processor.output", |processor, _, store| {
-            processor.call_output(store, text, last).map(Ok)
+        self.call("processor.output", |calls, store| {
+            calls.output(store, text, last).map(Ok)
         })
     }
 
     /// `network.load`: the weights that the plugin asks for.
     pub fn load(&mut self, files: &ModelFiles) -> Result<Arc<Vec<Weight>>, PluginError> {
         const FUNCTION: &str = "network.load";
-        let files = convert::files_to_plugin(files);
         self.store.data_mut().loading = true;
-        let loaded = self.call(FUNCTION, |_, network, store| match network {
-            Some(network) => network.call_load(store, &files),
-            None => Ok(Err(NO_NETWORK.to_owned())),
-        });
+        let loaded = self.call(FUNCTION, |calls, store| calls.load(store, files));
         self.store.data_mut().loading = false;
         loaded?;
         self.weights = Arc::new(std::mem::take(&mut self.store.data_mut().weights));
@@ -168,9 +151,8 @@ impl Instance {
                 .iter()
                 .map(|value| this.store.data().tensor_handle(*value))
                 .collect();
-            let outputs = this.call(FUNCTION, |_, network, store| match network {
-                Some(network) => network.call_encode(store, &pixels, &plan.layout),
-                None => Ok(Err(NO_NETWORK.to_owned())),
+            let outputs = this.call(FUNCTION, |calls, store| {
+                calls.encode(store, &pixels, &plan.layout)
             });
             this.finish(FUNCTION, outputs?)
         })?;
@@ -206,10 +188,7 @@ impl Instance {
             let limits = this.store.data().limits.recording;
             let recorder = Recorder::new(Arc::clone(&this.weights), Vec::new(), Some(batch.clone()), limits);
             this.begin(FUNCTION, recorder)?;
-            let output = this.call(FUNCTION, |_, network, store| match network {
-                Some(network) => network.call_forward(store, Resource::new_own(0)),
-                None => Ok(Err(NO_NETWORK.to_owned())),
-            });
+            let output = this.call(FUNCTION, |calls, store| calls.forward(store));
             this.finish(FUNCTION, vec![output?])
         })?;
         let found = program.value(program.outputs[0]);
@@ -298,16 +277,12 @@ impl Instance {
     fn call<T>(
         &mut self,
         function: &'static str,
-        call: impl FnOnce(
-            &processor::Guest,
-            Option<&network::Guest>,
-            &mut Store<State>,
-        ) -> wasmtime::Result<Result<T, String>>,
+        call: impl FnOnce(&dyn Calls, &mut Store<State>) -> Answer<T>,
     ) -> Result<T, PluginError> {
         let limit = self.store.data().limits.call;
         self.store.set_epoch_deadline(ticks(limit));
         self.store.data_mut().calls += 1;
-        match call(&self.processor, self.network.as_ref(), &mut self.store) {
+        match call(&*self.calls, &mut self.store) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(words)) => Err(self.error(function, Fault::Refused(words))),
             Err(error) => {
@@ -344,8 +319,6 @@ impl Instance {
         }
     }
 }
-
-const NO_NETWORK: &str = "an adapter has no forward pass: the manifest must name a model plugin beside it";
 
 fn ticks(time: Duration) -> u64 {
     (time.as_millis() / TICK.as_millis()).max(1) as u64

@@ -1,12 +1,11 @@
 //! `images`: pictures stay in the host, a plugin says what is to be done with them.
 
-use monocle_image::{Filter, ImageError, Layout, Normalise, Picture};
+use monocle_image::{Filter, Layout, Normalise};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
-use crate::plugin::error::Fault;
-use crate::plugin::wasm::bindings::monocle::plugin::{images, types};
-use crate::plugin::wasm::recording::{ImageHandle, PixelTensor, PixelsHandle, State};
+use crate::plugin::wasm::recording::{ImageHandle, PixelsHandle, State};
+use crate::plugin::wasm::v0_2::bindings::monocle::plugin::{images, types};
 
 type Image = Resource<ImageHandle>;
 type Pixels = Resource<PixelsHandle>;
@@ -30,13 +29,13 @@ impl images::HostImage for State {
             images::Filter::Lanczos => Filter::Lanczos,
             images::Filter::TorchBilinear => Filter::TorchBilinear,
         };
-        self.derive(image, [width, height], |image| {
+        self.derive(&image, [width, height], |image| {
             image.resize(width, height, filter)
         })
     }
 
     fn crop(&mut self, image: Image, left: i32, top: i32, width: u32, height: u32) -> Result<Image> {
-        self.derive(image, [width, height], |image| {
+        self.derive(&image, [width, height], |image| {
             image.crop(left.into(), top.into(), width, height)
         })
     }
@@ -60,7 +59,7 @@ impl images::HostImage for State {
             width.saturating_add(left).saturating_add(right),
             height.saturating_add(top).saturating_add(bottom),
         ];
-        self.derive(image, size, |image| {
+        self.derive(&image, size, |image| {
             image.pad(left, top, right, bottom, [red, green, blue])
         })
     }
@@ -94,27 +93,9 @@ impl images::Host for State {
         normalisation: images::Normalisation,
         layout: images::Layout,
     ) -> Result<Pixels> {
-        let Some(first) = images.first() else {
-            return self.fail(Fault::Misuse(
-                "`images.stack` needs one picture at least".to_owned(),
-            ));
-        };
-        let (width, height) = {
-            let first = self.image(first.rep())?;
-            (first.width(), first.height())
-        };
-        let count = images.len();
-        let each = width as usize * height as usize * 3;
-        self.take_memory(each.saturating_mul(count).saturating_mul(4))?;
-        let (layout, shape) = match layout {
-            images::Layout::ChannelsLast => (
-                Layout::ChannelsLast,
-                vec![count, height as usize, width as usize, 3],
-            ),
-            images::Layout::ChannelsFirst => (
-                Layout::ChannelsFirst,
-                vec![count, 3, height as usize, width as usize],
-            ),
+        let layout = match layout {
+            images::Layout::ChannelsLast => Layout::ChannelsLast,
+            images::Layout::ChannelsFirst => Layout::ChannelsFirst,
         };
         let triple = |(red, green, blue)| [red, green, blue];
         let normalise = Normalise {
@@ -122,39 +103,6 @@ impl images::Host for State {
             mean: triple(normalisation.mean),
             std: triple(normalisation.deviation),
         };
-        let mut values = Vec::with_capacity(each * count);
-        for image in &images {
-            let image = self.image(image.rep())?;
-            if (image.width(), image.height()) != (width, height) {
-                let found = format!("{}x{}", image.width(), image.height());
-                return self.fail(Fault::Misuse(format!(
-                    "`images.stack` takes pictures of one size: the first is {width}x{height}, another {found}"
-                )));
-            }
-            values.extend(image.to_tensor(&normalise, layout));
-        }
-        Ok(Resource::new_own(self.add_pixels(PixelTensor { shape, values })?))
-    }
-}
-
-impl State {
-    /// A new picture made from another, within the limits.
-    fn derive(
-        &mut self,
-        image: Image,
-        [width, height]: [u32; 2],
-        make: impl FnOnce(&Picture) -> std::result::Result<Picture, ImageError>,
-    ) -> Result<Image> {
-        let bytes = u64::from(width) * u64::from(height) * 3;
-        if bytes > self.limits.pixel_bytes as u64 {
-            return self.fail(Fault::Misuse(format!(
-                "a picture of {width}x{height} takes more than the {} MiB that pictures may",
-                self.limits.pixel_bytes >> 20
-            )));
-        }
-        match make(self.image(image.rep())?) {
-            Ok(image) => Ok(Resource::new_own(self.add_image(image)?)),
-            Err(error) => self.fail(Fault::Misuse(error.to_string())),
-        }
+        self.stack_images(&images, &normalise, layout)
     }
 }

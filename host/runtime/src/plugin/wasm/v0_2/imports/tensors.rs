@@ -10,8 +10,8 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use crate::plugin::error::Fault;
-use crate::plugin::wasm::bindings::monocle::plugin::{batches, tensors};
 use crate::plugin::wasm::recording::{BatchHandle, State, TensorHandle};
+use crate::plugin::wasm::v0_2::bindings::monocle::plugin::{batches, tensors};
 
 type Tensor = Resource<TensorHandle>;
 type Batch = Resource<BatchHandle>;
@@ -31,7 +31,7 @@ impl tensors::HostTensor for State {
         let value = self.value(&x)?;
         Ok(match self.recorder()?.value(value).map(|value| value.kind) {
             Some(Kind::Int) => tensors::Kind::Int,
-            _ => tensors::Kind::Float,
+            Some(Kind::Float) | None => tensors::Kind::Float,
         })
     }
 
@@ -237,16 +237,13 @@ impl tensors::HostTensor for State {
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        scale: f32,
-        softcap: Option<f32>,
-        causal: bool,
-        segments: Vec<u32>,
+        attention: tensors::SelfAttention,
     ) -> Result<Tensor> {
         let attention = Attention {
-            scale,
-            softcap,
-            causal,
-            segments: segments.into(),
+            scale: attention.scale,
+            softcap: attention.softcap,
+            causal: attention.causal,
+            segments: attention.segments.into(),
         };
         self.record(Op::Attention(attention), &[&q, &k, &v], None)
     }
@@ -288,6 +285,24 @@ impl batches::HostBatch for State {
         self.record(Op::Positions, &[], None)
     }
 
+    fn mark(&mut self, _batch: Batch, name: String) -> Result<Tensor> {
+        let marks = self.recorder()?.batch().map(|batch| batch.marks.clone());
+        let marks = marks.unwrap_or_default();
+        match marks.iter().position(|mark| *mark == name) {
+            Some(index) => self.record(Op::Mark(index as u32), &[], None),
+            None => {
+                let known: Vec<String> = marks.iter().map(|mark| format!("`{mark}`")).collect();
+                let known = match known.is_empty() {
+                    true => "none".to_owned(),
+                    false => known.join(", "),
+                };
+                self.fail(Fault::Misuse(format!(
+                    "`batch.mark` asks for `{name}`; the plans of these sequences have {known}"
+                )))
+            }
+        }
+    }
+
     fn image_mask(&mut self, _batch: Batch) -> Result<Tensor> {
         self.record(Op::ImageMask, &[], None)
     }
@@ -312,8 +327,33 @@ impl batches::HostBatch for State {
         v: Tensor,
         attention: batches::CachedAttention,
     ) -> Result<Tensor> {
-        let attention = self.cached(attention)?;
+        let attention = cached(self, attention)?;
         self.record(Op::Attend(attention), &[&q, &k, &v], None)
+    }
+
+    fn attend_shared(
+        &mut self,
+        _batch: Batch,
+        q: Tensor,
+        attention: batches::CachedAttention,
+    ) -> Result<Tensor> {
+        let attention = cached(self, attention)?;
+        let written = self.recorder()?.cache(attention.layer);
+        let written = written.map(|(writer, heads)| (writer.window, heads));
+        let Some((window, heads)) = written else {
+            return self.fail(Fault::Misuse(format!(
+                "`batch.attend-shared` reads cache {}, to which no `attend` of this call has written",
+                attention.layer
+            )));
+        };
+        // What lies before the writer's window need not be there any more.
+        if window.is_some_and(|most| attention.window.is_none_or(|wanted| wanted > most)) {
+            return self.fail(Fault::Misuse(format!(
+                "`batch.attend-shared` looks further back in cache {} than the `attend` that writes it: a window of {:?}, of {window:?}",
+                attention.layer, attention.window
+            )));
+        }
+        self.record(Op::AttendShared(attention, heads), &[&q], None)
     }
 
     fn short_conv(
@@ -352,7 +392,7 @@ impl batches::HostBatch for State {
         v: Option<Tensor>,
         attention: batches::CachedAttention,
     ) -> Result<Tensor> {
-        let attention = self.cached(attention)?;
+        let attention = cached(self, attention)?;
         let operands: Vec<&Tensor> = std::iter::once(&q).chain(&k).chain(&v).collect();
         self.record(Op::CrossAttend(attention), &operands, None)
     }
@@ -364,25 +404,14 @@ impl batches::HostBatch for State {
 
 impl batches::Host for State {}
 
-impl State {
-    fn check_layer(&mut self, layer: u32) -> Result<()> {
-        if layer >= 4096 {
-            return self.fail(Fault::Misuse(format!(
-                "cache {layer} was named; numbers below 4096 are allowed"
-            )));
-        }
-        Ok(())
-    }
-
-    fn cached(&mut self, attention: batches::CachedAttention) -> Result<CachedAttention> {
-        self.check_layer(attention.layer)?;
-        Ok(CachedAttention {
-            layer: attention.layer,
-            scale: attention.scale,
-            softcap: attention.softcap,
-            window: attention.window,
-        })
-    }
+fn cached(state: &mut State, attention: batches::CachedAttention) -> Result<CachedAttention> {
+    state.check_layer(attention.layer)?;
+    Ok(CachedAttention {
+        layer: attention.layer,
+        scale: attention.scale,
+        softcap: attention.softcap,
+        window: attention.window,
+    })
 }
 
 fn sizes(values: &[u32]) -> Vec<usize> {

@@ -2,13 +2,9 @@
 
 use wasmtime::Result;
 
-use crate::plugin::error::Fault;
-use crate::plugin::wasm::bindings::monocle::plugin::{log, prompts, tokenizers, types};
-use crate::plugin::wasm::convert;
 use crate::plugin::wasm::recording::{LogLevel, State};
-
-/// Bytes of one text for the tokenizer, which no deadline can stop.
-const LONGEST_TEXT: usize = 8 << 20;
+use crate::plugin::wasm::v0_1::bindings::monocle::plugin::{log, prompts, tokenizers, types};
+use crate::plugin::wasm::v0_1::convert;
 
 impl types::Host for State {}
 
@@ -26,16 +22,7 @@ impl log::Host for State {
 
 impl tokenizers::Host for State {
     fn encode(&mut self, text: String, add_special_tokens: bool) -> Result<Vec<u32>> {
-        if text.len() > LONGEST_TEXT {
-            return self.fail(Fault::Misuse(format!(
-                "a text of {} bytes for the tokenizer, more than {LONGEST_TEXT}",
-                text.len()
-            )));
-        }
-        match self.services.encode(&text, add_special_tokens) {
-            Ok(ids) => Ok(ids),
-            Err(reason) => self.fail(Fault::Misuse(format!("the tokenizer refused a text: {reason}"))),
-        }
+        self.encode_text(&text, add_special_tokens)
     }
 
     fn token_id(&mut self, token: String) -> Result<Option<u32>> {

@@ -1,9 +1,9 @@
-//! Between the contract's generated types (version 0.1) and the host's own.
+//! Between the contract's generated types (version 0.2) and the host's own.
 
 use super::bindings::monocle::plugin::types;
 use crate::plugin::contract::{
-    AttentionScheme, Content, ContextRange, FeatureUse, ImagePlan, Message, ModelFiles, Part, Piece, Plan,
-    Positions, Size, Slot,
+    AttentionScheme, Content, ContextRange, FeatureUse, ImagePlan, Mark, Message, ModelFiles, Part, Piece,
+    Plan, Positions, Size, Slot,
 };
 
 /// A message that a plugin hands over.
@@ -91,6 +91,15 @@ pub fn plan_from_plugin(plan: types::Plan) -> Plan {
                 next: explicit.next,
             },
         },
+        marks: plan
+            .marks
+            .into_iter()
+            .map(|mark| Mark {
+                name: mark.name,
+                values: mark.values,
+                generated: mark.generated,
+            })
+            .collect(),
         attention: match plan.attention {
             types::AttentionScheme::Causal => AttentionScheme::Causal,
             types::AttentionScheme::Prefix(tokens) => AttentionScheme::Prefix(tokens),
@@ -111,6 +120,7 @@ pub fn plan_from_plugin(plan: types::Plan) -> Plan {
             ),
         },
         stop_tokens: plan.stop_tokens,
+        keep_tokens: plan.keep_tokens,
     }
 }
 

@@ -1,13 +1,13 @@
-//! Generated from the contract of version 0.1.
+//! Generated from the contract of version 0.2.
 #![allow(missing_docs, reason = "the documentation stands in plugin-api/wit")]
 
-pub use super::recording::{
+pub use crate::plugin::wasm::recording::{
     BatchHandle, EmbeddingHandle, ExpertsHandle, ImageHandle, LinearHandle, ParameterHandle, PixelsHandle,
     TensorHandle,
 };
 
 wasmtime::component::bindgen!({
-    path: "../../plugin-api/wit/v0.1",
+    path: "../../plugin-api/wit/v0.2",
     world: "model",
     imports: { default: trappable },
     with: {

@@ -5,10 +5,10 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use crate::plugin::services::Role;
-use crate::plugin::wasm::bindings::monocle::plugin::weights;
 use crate::plugin::wasm::recording::{
     EmbeddingHandle, ExpertsHandle, LinearHandle, ParameterHandle, State, TensorHandle,
 };
+use crate::plugin::wasm::v0_1::bindings::monocle::plugin::weights;
 
 type Tensor = Resource<TensorHandle>;
 

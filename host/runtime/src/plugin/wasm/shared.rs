@@ -1,0 +1,96 @@
+//! What host functions do in every version of the contract, on the host's own types.
+
+use monocle_image::{ImageError, Layout, Normalise, Picture};
+use wasmtime::Result;
+use wasmtime::component::Resource;
+
+use super::recording::{ImageHandle, PixelTensor, PixelsHandle, State};
+use crate::plugin::error::Fault;
+
+/// Bytes of one text for the tokenizer, which no deadline can stop.
+const LONGEST_TEXT: usize = 8 << 20;
+/// Caches that one model may name.
+const LAYERS: u32 = 4096;
+
+impl State {
+    /// A new picture made from another, within the limits.
+    pub fn derive(
+        &mut self,
+        image: &Resource<ImageHandle>,
+        [width, height]: [u32; 2],
+        make: impl FnOnce(&Picture) -> std::result::Result<Picture, ImageError>,
+    ) -> Result<Resource<ImageHandle>> {
+        let bytes = u64::from(width) * u64::from(height) * 3;
+        if bytes > self.limits.pixel_bytes as u64 {
+            return self.fail(Fault::Misuse(format!(
+                "a picture of {width}x{height} takes more than the {} MiB that pictures may",
+                self.limits.pixel_bytes >> 20
+            )));
+        }
+        match make(self.image(image.rep())?) {
+            Ok(image) => Ok(Resource::new_own(self.add_image(image)?)),
+            Err(error) => self.fail(Fault::Misuse(error.to_string())),
+        }
+    }
+
+    /// Pictures of one size as one tensor.
+    pub fn stack_images(
+        &mut self,
+        images: &[Resource<ImageHandle>],
+        normalise: &Normalise,
+        layout: Layout,
+    ) -> Result<Resource<PixelsHandle>> {
+        let Some(first) = images.first() else {
+            return self.fail(Fault::Misuse(
+                "`images.stack` needs one picture at least".to_owned(),
+            ));
+        };
+        let (width, height) = {
+            let first = self.image(first.rep())?;
+            (first.width(), first.height())
+        };
+        let count = images.len();
+        let each = width as usize * height as usize * 3;
+        self.take_memory(each.saturating_mul(count).saturating_mul(4))?;
+        let shape = match layout {
+            Layout::ChannelsLast => vec![count, height as usize, width as usize, 3],
+            Layout::ChannelsFirst => vec![count, 3, height as usize, width as usize],
+        };
+        let mut values = Vec::with_capacity(each * count);
+        for image in images {
+            let image = self.image(image.rep())?;
+            if (image.width(), image.height()) != (width, height) {
+                let found = format!("{}x{}", image.width(), image.height());
+                return self.fail(Fault::Misuse(format!(
+                    "`images.stack` takes pictures of one size: the first is {width}x{height}, another {found}"
+                )));
+            }
+            values.extend(image.to_tensor(normalise, layout));
+        }
+        Ok(Resource::new_own(self.add_pixels(PixelTensor { shape, values })?))
+    }
+
+    /// Refuses numbers of caches beyond the largest.
+    pub fn check_layer(&mut self, layer: u32) -> Result<()> {
+        if layer >= LAYERS {
+            return self.fail(Fault::Misuse(format!(
+                "cache {layer} was named; numbers below {LAYERS} are allowed"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Token ids of a text.
+    pub fn encode_text(&mut self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+        if text.len() > LONGEST_TEXT {
+            return self.fail(Fault::Misuse(format!(
+                "a text of {} bytes for the tokenizer, more than {LONGEST_TEXT}",
+                text.len()
+            )));
+        }
+        match self.services.encode(text, add_special_tokens) {
+            Ok(ids) => Ok(ids),
+            Err(reason) => self.fail(Fault::Misuse(format!("the tokenizer refused a text: {reason}"))),
+        }
+    }
+}

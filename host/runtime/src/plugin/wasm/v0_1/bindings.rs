@@ -1,0 +1,23 @@
+//! Generated from the contract of version 0.1.
+#![allow(missing_docs, reason = "the documentation stands in plugin-api/wit")]
+
+pub use crate::plugin::wasm::recording::{
+    BatchHandle, EmbeddingHandle, ExpertsHandle, ImageHandle, LinearHandle, ParameterHandle, PixelsHandle,
+    TensorHandle,
+};
+
+wasmtime::component::bindgen!({
+    path: "../../plugin-api/wit/v0.1",
+    world: "model",
+    imports: { default: trappable },
+    with: {
+        "monocle:plugin/tensors.tensor": TensorHandle,
+        "monocle:plugin/weights.parameter": ParameterHandle,
+        "monocle:plugin/weights.linear": LinearHandle,
+        "monocle:plugin/weights.embedding": EmbeddingHandle,
+        "monocle:plugin/weights.experts": ExpertsHandle,
+        "monocle:plugin/batches.batch": BatchHandle,
+        "monocle:plugin/images.image": ImageHandle,
+        "monocle:plugin/images.pixels": PixelsHandle,
+    },
+});

@@ -5,7 +5,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::lanes::{Kernel, Lanes};
-use super::matrix::{Affine, Data, Float, MatrixView, decode_dense, scalar};
+use super::matrix::{AHEAD, Affine, CACHE_LINE, Data, Float, MatrixView, decode_dense, scalar};
 use super::output::Shared;
 
 /// Up to how many rows of activations this is faster than the blocked product.
@@ -200,6 +200,10 @@ fn dense<V: Lanes, const M: usize, S: Stored>(stored: &[u8], x: &[f32], columns:
     // SAFETY: `column + block <= columns`, which both slices hold.
     unsafe {
         while column + block <= columns {
+            let at = stored.as_ptr().add(column * size);
+            for line in (0..block * size).step_by(CACHE_LINE) {
+                V::prefetch(at.wrapping_add(line + AHEAD));
+            }
             for part in 0..parts {
                 let at = column + part * V::COUNT;
                 let weights = S::load::<V>(stored.as_ptr().add(at * size));

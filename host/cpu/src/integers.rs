@@ -13,7 +13,7 @@ use std::ops::Range;
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::lanes::{Kernel, Lanes, Processor};
-use super::matrix::{Affine, Data, MatrixView, decode_dense, with_scratch};
+use super::matrix::{AHEAD, Affine, Data, MatrixView, decode_dense, with_scratch};
 use super::memory::Memory;
 use super::output::Shared;
 use super::threads::Threads;
@@ -32,8 +32,6 @@ const PANEL: usize = 16;
 const PANEL_COLUMNS: usize = 256;
 /// Outputs whose floats are worked on together.
 const EIGHT: usize = 8;
-/// How many bytes ahead stored numbers are asked for: the processor's own guesses end at each page.
-const AHEAD: usize = 2048;
 /// Bytes that a kernel may read beyond the last element.
 const BEYOND: usize = 16;
 
@@ -235,45 +233,79 @@ impl Kernel for Round<'_> {
             .zip(self.integers.chunks_exact_mut(self.group))
             .enumerate()
         {
-            let (mut largest, mut broken) = (0.0_f32, false);
-            for x in x {
-                largest = if x.abs() > largest { x.abs() } else { largest };
-                broken |= x.is_nan();
-            }
-            let usable = largest > SMALLEST;
-            // What is not a number makes the group's results none; so does infinity.
-            let (scale, factor) = match (broken || largest.is_infinite(), usable) {
-                (true, _) => (f32::NAN, 0.0),
-                (_, true) => (largest / LARGEST, LARGEST / largest),
-                (_, false) => (0.0, 0.0),
-            };
-            let mut total = 0_i32;
-            let factor = V::splat(factor);
-            for (block, x) in x.chunks_exact(V::COUNT).enumerate() {
-                let mut rounded = [0.0_f32; 32];
-                // SAFETY: a vector is there, and 32 floats hold one.
-                unsafe {
-                    V::load(x.as_ptr())
-                        .mul(factor)
-                        .round()
-                        .store(rounded.as_mut_ptr())
-                };
-                for lane in 0..V::COUNT {
-                    let number = rounded[lane] as i32;
-                    total += number;
-                    let at = block * V::COUNT + lane;
-                    let at = if words {
-                        at / 64 * 64 + at % 4 * 16 + at % 64 / 4
-                    } else {
-                        at
-                    };
-                    out[at] = number as i16;
-                }
-            }
+            let (scale, total) = round::<V>(x, words, out);
             self.scales[index] = scale;
-            self.sums[index] = scale * total as f32;
+            self.sums[index] = scale * total;
         }
     }
+}
+
+/// Rounds a group; gives its scale and the sum of its integers.
+#[inline(always)]
+fn round<V: Lanes>(x: &[f32], words: bool, out: &mut [i16]) -> (f32, f32) {
+    assert!(x.len() == out.len() && x.len().is_multiple_of(16) && V::COUNT == EIGHT);
+    let zero = V::splat(0.0);
+    let [mut largest, mut broken] = [zero; 2];
+    for x in x.chunks_exact(EIGHT) {
+        // SAFETY: a vector is there.
+        let x = unsafe { V::load(x.as_ptr()) };
+        largest = zero.sub(x).max(x.max(largest));
+        // Nothing, unless it is no number or infinite.
+        broken = x.mul_add(zero, broken);
+    }
+    let largest = largest.largest();
+    // What is not a number makes the group's results none; so does infinity.
+    let (scale, factor) = if broken.sum() != 0.0 {
+        (f32::NAN, 0.0)
+    } else if largest > SMALLEST {
+        (largest / LARGEST, LARGEST / largest)
+    } else {
+        (0.0, 0.0)
+    };
+    let factor = V::splat(factor);
+    let ones = V::integers_of(V::splat(1.0), V::splat(1.0));
+    let mut totals = V::no_sums();
+    // SAFETY: sixteen numbers, or four times as many, are there at each step, and room for them.
+    unsafe {
+        let from = x.as_ptr();
+        if words {
+            for at in (0..x.len()).step_by(64) {
+                let integers = [
+                    sixteen(from.add(at), factor),
+                    sixteen(from.add(at + 16), factor),
+                    sixteen(from.add(at + 32), factor),
+                    sixteen(from.add(at + 48), factor),
+                ];
+                for integers in integers {
+                    totals = V::add_products(totals, integers, ones);
+                }
+                V::store_words(integers, out.as_mut_ptr().add(at));
+            }
+        } else {
+            for at in (0..x.len()).step_by(16) {
+                let integers = sixteen(from.add(at), factor);
+                totals = V::add_products(totals, integers, ones);
+                V::store_integers(integers, out.as_mut_ptr().add(at));
+            }
+        }
+    }
+    let mut sums = [V::no_sums(); EIGHT];
+    sums[0] = totals;
+    let mut total = [0.0; EIGHT];
+    // SAFETY: the array holds a vector.
+    unsafe { V::totals(sums).store(total.as_mut_ptr()) };
+    (scale, total[0])
+}
+
+/// Sixteen numbers times a factor, as integers.
+///
+/// # Safety
+/// They must be readable at `from`.
+#[inline(always)]
+unsafe fn sixteen<V: Lanes>(from: *const f32, factor: V) -> V::Integers {
+    // SAFETY: the caller vouches for them.
+    let [low, high] = unsafe { [V::load(from), V::load(from.add(EIGHT))] };
+    V::integers_of(low.mul(factor), high.mul(factor))
 }
 
 /// Some outputs of a product.

@@ -85,6 +85,24 @@ pub trait Lanes: Copy {
     /// # Safety
     /// Sixteen bytes must be readable at `from`.
     unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> Self::Integers;
+    /// Numbers of at most 16 bits, rounded to the nearest: those of `low`, then those of `high`.
+    fn integers_of(low: Self, high: Self) -> Self::Integers;
+    /// Stores 64 integers in the order of [`Lanes::unpack_words`].
+    ///
+    /// # Safety
+    /// 64 integers must be writable at `to`.
+    #[inline(always)]
+    unsafe fn store_words(integers: [Self::Integers; 4], to: *mut i16) {
+        let mut plain = [0_i16; 64];
+        for (part, integers) in integers.into_iter().enumerate() {
+            // SAFETY: there is room for four times sixteen.
+            unsafe { Self::store_integers(integers, plain[part * 16..][..16].as_mut_ptr()) };
+        }
+        for (index, number) in plain.into_iter().enumerate() {
+            // SAFETY: the caller vouches for 64.
+            unsafe { to.add(index % 4 * 16 + index / 4).write(number) };
+        }
+    }
     /// 64 integers of 4 bits: every fourth from the first on, then from the second on, and so on.
     ///
     /// # Safety

@@ -193,7 +193,9 @@ impl<'a> MatrixView<'a> {
 }
 
 /// Bytes that a processor fetches together.
-const CACHE_LINE: usize = 64;
+pub const CACHE_LINE: usize = 64;
+/// How many bytes ahead a kernel asks for stored numbers that it reads in turn: the processor's own guesses end at each page.
+pub const AHEAD: usize = 2048;
 
 /// Turns columns `start..start + out.len()` of one row to floats. `start` and the length are multiples of 128, or the
 /// row's end.

@@ -180,6 +180,40 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    fn integers_of(low: Self, high: Self) -> __m256i {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let halves = _mm256_packs_epi32(_mm256_cvtps_epi32(low.0), _mm256_cvtps_epi32(high.0));
+            _mm256_permute4x64_epi64::<0b11_01_10_00>(halves)
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_words(integers: [__m256i; 4], to: *mut i16) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            // Each half of a vector is two words of four numbers: numbers of one place side by side, one place in 32 bits.
+            let order = _mm256_setr_epi8(
+                0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, //
+                0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15,
+            );
+            let [a, b, c, d] = integers.map(|part| _mm256_shuffle_epi8(part, order));
+            let (ab_low, ab_high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let (cd_low, cd_high) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            let places = [
+                _mm256_unpacklo_epi64(ab_low, cd_low),
+                _mm256_unpackhi_epi64(ab_low, cd_low),
+                _mm256_unpacklo_epi64(ab_high, cd_high),
+                _mm256_unpackhi_epi64(ab_high, cd_high),
+            ];
+            // First halves of all four stand before second halves.
+            let halves = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            for (index, place) in places.into_iter().enumerate() {
+                let place = _mm256_permutevar8x32_epi32(place, halves);
+                _mm256_storeu_si256(to.add(16 * index).cast(), place);
+            }
+        }
+    }
+    #[inline(always)]
     fn no_sums() -> __m256i {
         // SAFETY: the instructions are there.
         unsafe { _mm256_setzero_si256() }

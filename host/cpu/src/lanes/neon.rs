@@ -179,6 +179,17 @@ impl Lanes for Neon {
         unsafe { Self(vcvtq_f32_s32(sums.0), vcvtq_f32_s32(sums.1)) }
     }
     #[inline(always)]
+    fn integers_of(low: Self, high: Self) -> Self::Integers {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let eight = |from: Self| {
+                let [a, b] = [vcvtnq_s32_f32(from.0), vcvtnq_s32_f32(from.1)];
+                vcombine_s16(vqmovn_s32(a), vqmovn_s32(b))
+            };
+            (eight(low), eight(high))
+        }
+    }
+    #[inline(always)]
     fn totals(s: [Self::Sums; 8]) -> Self {
         // SAFETY: the instructions are there.
         unsafe {

@@ -110,6 +110,13 @@ impl Lanes for Array {
         Self(sums.map(|sum| sum as f32))
     }
     #[inline(always)]
+    fn integers_of(low: Self, high: Self) -> [i16; 16] {
+        std::array::from_fn(|lane| {
+            let from = if lane < 8 { low.0[lane] } else { high.0[lane - 8] };
+            from.round_ties_even() as i16
+        })
+    }
+    #[inline(always)]
     fn totals(sums: [[i32; 8]; 8]) -> Self {
         Self(sums.map(|sums| sums.iter().sum::<i32>() as f32))
     }

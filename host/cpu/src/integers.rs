@@ -26,10 +26,8 @@ const SMALLEST: f32 = 1e-30;
 const BLOCK_ROWS: usize = 384;
 /// Up to how many rows of activations stored rows are read as they lie; beyond it, they are unpacked once for all rows.
 const MOST_ROW_BY_ROW: usize = 2;
-/// Outputs of a panel of unpacked rows.
-const PANEL: usize = 16;
-/// Columns that are unpacked at a time, where a group is not larger: a panel of them stays in the nearest cache.
-const PANEL_COLUMNS: usize = 256;
+/// Outputs of a task are a multiple of this, so that tasks do not share a line of the cache.
+const OUTPUTS: usize = 16;
 /// Outputs whose floats are worked on together.
 const EIGHT: usize = 8;
 /// Bytes that a kernel may read beyond the last element.
@@ -85,22 +83,13 @@ impl<'a> IntegerProduct<'a> {
             let chunk = (32 * 1024 / k.max(1)).max(1);
             threads.parallel(m.div_ceil(chunk), |index| {
                 for row in index * chunk..((index + 1) * chunk).min(m) {
-                    // SAFETY: each row is rounded by one thread.
-                    let (integers, scales, sums) = unsafe {
-                        (
-                            shared_integers.part(row * k, k),
-                            shared_scales.part(row * groups, groups),
-                            shared_sums.part(row * groups, groups),
-                        )
-                    };
                     processor.run(Round {
                         x: &self.x[(first + row) * k..][..k],
-                        group,
-                        bits: self.affine.bits,
-                        way,
-                        integers,
-                        scales,
-                        sums,
+                        affine: self.affine,
+                        row: [row, m],
+                        integers: &shared_integers,
+                        scales: &shared_scales,
+                        sums: &shared_sums,
                     });
                 }
             });
@@ -115,11 +104,11 @@ impl<'a> IntegerProduct<'a> {
             } else {
                 let least = match way {
                     Way::RowByRow => 16 * 1024 / k.max(1),
-                    Way::Panels => 4 * PANEL,
+                    Way::Unpacked => 4 * OUTPUTS,
                 };
                 n.div_ceil(threads.count() * 8).min(512).max(least)
             };
-            let chunk = chunk.next_multiple_of(PANEL);
+            let chunk = chunk.next_multiple_of(OUTPUTS);
             threads.parallel(n.div_ceil(chunk), |index| {
                 let outputs = [index * chunk, ((index + 1) * chunk).min(n)];
                 with_scratch(self.scratch_len(way, m), |scratch| {
@@ -142,21 +131,13 @@ impl<'a> IntegerProduct<'a> {
         let k = self.matrix.columns();
         let groups = k / self.affine.group;
         let padded = groups.next_multiple_of(EIGHT);
-        let parameters = 2 * eight_rows(groups) + 2 * PANEL * padded;
+        let parameters = 2 * eight_rows(groups) + 2 * EIGHT * padded;
         parameters
             + self.copy_len()
             + match way {
-                Way::RowByRow => m * eight_rows(groups) + EIGHT * padded,
-                Way::Panels => (PANEL + EIGHT) * self.panel_columns() / 2 + m * PANEL,
+                Way::RowByRow => eight_rows(groups) + EIGHT * padded,
+                Way::Unpacked => EIGHT * self.affine.group / 2 + m * EIGHT,
             }
-    }
-
-    /// Whole groups, at most as many columns as there are.
-    fn panel_columns(&self) -> usize {
-        let group = self.affine.group;
-        (PANEL_COLUMNS / group * group)
-            .max(group)
-            .min(self.matrix.columns())
     }
 
     /// Floats that hold eight stored rows, and what may be read after them.
@@ -174,15 +155,15 @@ impl<'a> IntegerProduct<'a> {
 enum Way {
     /// Stored rows as they lie, one after another: the memory's speed is the limit.
     RowByRow,
-    /// Sixteen rows unpacked side by side, for many rows of activations.
-    Panels,
+    /// A group of eight rows unpacked, for many rows of activations.
+    Unpacked,
 }
 
 impl Way {
     fn of(m: usize) -> Self {
         match m {
             ..=MOST_ROW_BY_ROW => Self::RowByRow,
-            _ => Self::Panels,
+            _ => Self::Unpacked,
         }
     }
 }
@@ -199,26 +180,26 @@ fn eight_rows(length: usize) -> usize {
     EIGHT * length + EIGHT
 }
 
-/// Rounded activations.
+/// Rounded activations, a group of all rows after another.
 #[derive(Clone, Copy)]
 struct Rounded<'a> {
-    /// `[m, k]`
+    /// `[groups, m, group]`
     integers: &'a [i16],
-    /// `[m, groups]`
+    /// `[groups, m]`
     scales: &'a [f32],
-    /// What each group comes to: `[m, groups]`
+    /// What each group comes to: `[groups, m]`
     sums: &'a [f32],
 }
 
 /// Rounds one row.
 struct Round<'a> {
     x: &'a [f32],
-    group: usize,
-    bits: usize,
-    way: Way,
-    integers: &'a mut [i16],
-    scales: &'a mut [f32],
-    sums: &'a mut [f32],
+    affine: Affine<'a>,
+    /// Its number, and how many there are.
+    row: [usize; 2],
+    integers: &'a Shared<'a, i16>,
+    scales: &'a Shared<'a, f32>,
+    sums: &'a Shared<'a, f32>,
 }
 
 impl Kernel for Round<'_> {
@@ -226,16 +207,20 @@ impl Kernel for Round<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let words = self.way == Way::RowByRow && takes_words::<V>(self.bits, self.group);
-        for (index, (x, out)) in self
-            .x
-            .chunks_exact(self.group)
-            .zip(self.integers.chunks_exact_mut(self.group))
-            .enumerate()
-        {
-            let (scale, total) = round::<V>(x, words, out);
-            self.scales[index] = scale;
-            self.sums[index] = scale * total;
+        let Affine { group, bits, .. } = self.affine;
+        let [row, m] = self.row;
+        for (index, x) in self.x.chunks_exact(group).enumerate() {
+            let at = index * m + row;
+            // SAFETY: each row is rounded by one thread.
+            let (integers, scale, sum) = unsafe {
+                (
+                    self.integers.part(at * group, group),
+                    self.scales.part(at, 1),
+                    self.sums.part(at, 1),
+                )
+            };
+            let rounded = round::<V>(x, takes_words::<V>(bits, group), integers);
+            (scale[0], sum[0]) = (rounded.0, rounded.0 * rounded.1);
         }
     }
 }
@@ -339,13 +324,13 @@ impl Kernel for Multiply<'_> {
     }
 }
 
-/// Scales and biases of stored rows.
+/// Scales and biases of eight stored rows.
 struct Parameters<'a> {
     /// `[8][groups]`, and some more: as they are stored.
     scales: &'a mut [f32],
     /// The same.
     biases: &'a mut [f32],
-    /// `[groups, rounded up to 8][16]`: turned, so that outputs lie side by side.
+    /// `[groups, rounded up to 8][8]`: turned, so that outputs lie side by side.
     turned_scales: &'a mut [f32],
     /// The same.
     turned_biases: &'a mut [f32],
@@ -360,49 +345,39 @@ impl Parameters<'_> {
             rows.start * groups * size..rows.end * groups * size,
             rows.len() * groups,
         );
-        decode_dense::<V>(
-            affine.parameters,
-            &affine.scales[bytes.clone()],
-            &mut self.scales[..count],
-        );
-        decode_dense::<V>(
-            affine.parameters,
-            &affine.biases[bytes],
-            &mut self.biases[..count],
-        );
+        let (scales, biases) = (&affine.scales[bytes.clone()], &affine.biases[bytes]);
+        decode_dense::<V>(affine.parameters, scales, &mut self.scales[..count]);
+        decode_dense::<V>(affine.parameters, biases, &mut self.biases[..count]);
+        turn::<V>(self.scales, groups, self.turned_scales);
+        turn::<V>(self.biases, groups, self.turned_biases);
     }
 
-    /// Turns those of eight rows, which are the first or the second half of a panel.
+    /// Scales and biases of group `index`, for eight outputs.
     #[inline(always)]
-    fn turn<V: Lanes>(&mut self, groups: usize, half: usize) {
-        turn::<V>(
-            self.scales,
-            groups,
-            &mut self.turned_scales[half * EIGHT..],
-            PANEL,
+    fn of<V: Lanes>(&self, index: usize) -> [V; 2] {
+        let from = index * EIGHT;
+        let (scales, biases) = (
+            &self.turned_scales[from..][..EIGHT],
+            &self.turned_biases[from..][..EIGHT],
         );
-        turn::<V>(
-            self.biases,
-            groups,
-            &mut self.turned_biases[half * EIGHT..],
-            PANEL,
-        );
+        // SAFETY: there are eight of each.
+        unsafe { [V::load(scales.as_ptr()), V::load(biases.as_ptr())] }
     }
 }
 
-/// Turns eight rows of `length` floats into rows of eight, `stride` apart; some more come after them.
+/// Turns eight rows of `length` floats into rows of eight; some more come after them.
 #[inline(always)]
-fn turn<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32], stride: usize) {
+fn turn<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32]) {
     let columns = length.next_multiple_of(EIGHT);
-    assert!(rows.len() >= (EIGHT - 1) * length + columns && out.len() + stride >= columns * stride + EIGHT);
+    assert!(rows.len() >= (EIGHT - 1) * length + columns && out.len() >= columns * EIGHT);
     for column in (0..columns).step_by(EIGHT) {
         // SAFETY: eight rows of `columns` are there to read, if the last ones overlap, and `columns` rows of eight to write.
         unsafe {
             V::transpose(
                 rows.as_ptr().add(column),
                 length,
-                out.as_mut_ptr().add(column * stride),
-                stride,
+                out.as_mut_ptr().add(column * EIGHT),
+                EIGHT,
             );
         }
     }
@@ -416,7 +391,10 @@ impl<'a> Multiply<'a> {
             (Way::RowByRow, 64) => self.row_by_row::<V, BITS, 64>(),
             (Way::RowByRow, 128) => self.row_by_row::<V, BITS, 128>(),
             (Way::RowByRow, _) => self.row_by_row::<V, BITS, 0>(),
-            (Way::Panels, _) => self.panels::<V, BITS>(),
+            (Way::Unpacked, 32) => self.unpacked::<V, BITS, 32>(),
+            (Way::Unpacked, 64) => self.unpacked::<V, BITS, 64>(),
+            (Way::Unpacked, 128) => self.unpacked::<V, BITS, 128>(),
+            (Way::Unpacked, _) => self.unpacked::<V, BITS, 0>(),
         }
     }
 
@@ -426,8 +404,8 @@ impl<'a> Multiply<'a> {
         let padded = groups.next_multiple_of(EIGHT);
         let (scales, rest) = std::mem::take(&mut self.scratch).split_at_mut(eight_rows(groups));
         let (biases, rest) = rest.split_at_mut(eight_rows(groups));
-        let (turned_scales, rest) = rest.split_at_mut(PANEL * padded);
-        let (turned_biases, rest) = rest.split_at_mut(PANEL * padded);
+        let (turned_scales, rest) = rest.split_at_mut(EIGHT * padded);
+        let (turned_biases, rest) = rest.split_at_mut(EIGHT * padded);
         let (copy, rest) = rest.split_at_mut(self.product.copy_len());
         let parameters = Parameters {
             scales,
@@ -467,149 +445,97 @@ impl<'a> Multiply<'a> {
         let groups = k / group;
         let [first, end] = self.outputs;
         let (mut parameters, copy, rest) = self.split();
-        // `[m][8][groups]` and some more each, then `[groups, rounded up][8]`.
-        let (dots, turned) = rest.split_at_mut(m * eight_rows(groups));
+        // `[8][groups]` and some more, then `[groups, rounded up][8]`.
+        let (dots, turned) = rest.split_at_mut(eight_rows(groups));
         for start in (first..end).step_by(EIGHT) {
             let count = EIGHT.min(end - start);
             parameters.read::<V>(self.product.affine, groups, start..start + count);
-            parameters.turn::<V>(groups, 0);
             let stored = self.stored(start..start + count, copy);
-            for (x_row, dots) in dots.chunks_exact_mut(eight_rows(groups)).enumerate() {
-                let x = &self.rounded.integers[x_row * k..][..k];
-                group_dots::<V, BITS>(stored, x, group, count * groups, dots);
-                turn::<V>(dots, groups, turned, EIGHT);
+            for row in 0..m {
+                group_dots::<V, BITS>(
+                    stored,
+                    self.rounded.integers,
+                    [row, m],
+                    group,
+                    count * groups,
+                    dots,
+                );
+                turn::<V>(dots, groups, turned);
                 let mut sum = V::splat(0.0);
                 for index in 0..groups {
-                    let at = x_row * groups + index;
-                    // SAFETY: there are eight of each for every group.
-                    unsafe {
-                        let dot = V::load(turned[index * EIGHT..][..EIGHT].as_ptr());
-                        sum = with_group(&parameters, index, 0, dot, self.rounded, at, sum);
-                    }
+                    // SAFETY: there are eight for every group.
+                    let dot = unsafe { V::load(turned[index * EIGHT..][..EIGHT].as_ptr()) };
+                    sum = self.with_group(parameters.of(index), index * m + row, dot, sum);
                 }
-                self.write(sum, x_row * n, start, count);
+                self.write(sum, row * n, start, count);
             }
         }
     }
 
-    /// Sixteen outputs at a time, of some columns after the other.
+    /// Eight outputs at a time: a group of their rows is unpacked, and multiplied by that of all rows of activations.
     #[inline(always)]
-    fn panels<V: Lanes, const BITS: usize>(&mut self) {
-        let Affine { group, .. } = self.product.affine;
+    fn unpacked<V: Lanes, const BITS: usize, const GROUP: usize>(&mut self) {
+        let group = if GROUP == 0 {
+            self.product.affine.group
+        } else {
+            GROUP
+        };
         let (n, k, m) = (self.product.matrix.rows(), self.product.matrix.columns(), self.m);
-        let (groups, columns) = (k / group, self.product.panel_columns());
+        let groups = k / group;
         let [first, end] = self.outputs;
         let (mut parameters, copy, rest) = self.split();
-        // Pairs of integers: `[columns / 2][16]` and `[8][columns / 2]`; then sums, `[m][16]`.
-        let (panel, rest) = rest.split_at_mut(PANEL * columns / 2);
-        let (rows, rest) = rest.split_at_mut(EIGHT * columns / 2);
-        let totals = &mut rest[..m * PANEL];
-        for start in (first..end).step_by(PANEL) {
-            let halves = [start, start + EIGHT].map(|first| first.min(end)..(first + EIGHT).min(end));
-            for (half, these) in halves.iter().enumerate() {
-                parameters.read::<V>(self.product.affine, groups, these.clone());
-                parameters.turn::<V>(groups, half);
-            }
+        // `[8][group]`, then `[m][8]`.
+        let (numbers, totals) = rest.split_at_mut(EIGHT * group / 2);
+        let numbers = cast_slice_mut::<f32, i16>(numbers);
+        let totals = &mut totals[..m * EIGHT];
+        for start in (first..end).step_by(EIGHT) {
+            let count = EIGHT.min(end - start);
+            parameters.read::<V>(self.product.affine, groups, start..start + count);
+            let stored = self.stored(start..start + count, copy);
             totals.fill(0.0);
-            for column in (0..k).step_by(columns) {
-                let width = columns.min(k - column);
-                for (half, these) in halves.iter().enumerate() {
-                    // Of rows that are not there, what is left is not written anywhere.
-                    for (index, row) in these.clone().enumerate() {
-                        let stored = self.stored(row..row + 1, copy);
-                        let out = cast_slice_mut::<f32, i16>(&mut rows[index * width / 2..][..width / 2]);
-                        for (step, out) in out.chunks_exact_mut(PANEL).enumerate() {
-                            // SAFETY: the row has these 16 numbers and enough bytes after them; `out` holds 16.
-                            unsafe {
-                                let at = (column / PANEL + step) * 2 * BITS;
-                                let numbers = V::unpack_integers::<BITS>(stored.as_ptr().add(at));
-                                V::store_integers(numbers, out.as_mut_ptr());
+            for index in 0..groups {
+                // Of rows that are not there, what is left is not written anywhere.
+                for (row, numbers) in numbers.chunks_exact_mut(group).take(count).enumerate() {
+                    let from = &stored[(row * groups + index) * group * BITS / 8..];
+                    unpack_group::<V, BITS>(from, numbers);
+                }
+                let of_group = parameters.of::<V>(index);
+                for (row, total) in totals.chunks_exact_mut(EIGHT).enumerate() {
+                    let at = index * m + row;
+                    let x = &self.rounded.integers[at * group..][..group];
+                    let mut sums = [V::no_sums(); EIGHT];
+                    for column in (0..group).step_by(16) {
+                        // SAFETY: sixteen integers are there, in `x` and in each of eight rows.
+                        unsafe {
+                            let x = V::load_integers(x.as_ptr().add(column));
+                            for (row, sums) in sums.iter_mut().enumerate() {
+                                let numbers = V::load_integers(numbers.as_ptr().add(row * group + column));
+                                *sums = V::add_products(*sums, numbers, x);
                             }
                         }
                     }
-                    turn::<V>(
-                        &rows[..EIGHT * width / 2],
-                        width / 2,
-                        &mut panel[half * EIGHT..],
-                        PANEL,
-                    );
-                }
-                let panel = &panel[..PANEL * width / 2];
-                let mut row = 0;
-                while row < m {
-                    row += match m - row {
-                        4.. => self.tile::<V, 4>(panel, &parameters, row, column, totals),
-                        2 | 3 => self.tile::<V, 2>(panel, &parameters, row, column, totals),
-                        _ => self.tile::<V, 1>(panel, &parameters, row, column, totals),
-                    };
-                }
-            }
-            for (row, totals) in totals.chunks_exact(PANEL).enumerate() {
-                for (half, these) in halves.iter().enumerate() {
-                    if !these.is_empty() {
-                        // SAFETY: a row of totals has sixteen.
-                        let sums = unsafe { V::load(totals[half * EIGHT..][..EIGHT].as_ptr()) };
-                        self.write(sums, row * n, these.start, these.len());
+                    // SAFETY: `total` has eight.
+                    unsafe {
+                        let sum = V::load(total.as_ptr());
+                        self.with_group(of_group, at, V::totals(sums), sum)
+                            .store(total.as_mut_ptr());
                     }
                 }
+            }
+            for (row, total) in totals.chunks_exact(EIGHT).enumerate() {
+                // SAFETY: `total` has eight.
+                let sum = unsafe { V::load(total.as_ptr()) };
+                self.write(sum, row * n, start, count);
             }
         }
     }
 
-    /// Adds a panel's columns, `column` and those after it, to sixteen outputs of `M` rows.
+    /// Takes one group into the sums of eight outputs: the one order in which floats are added.
     #[inline(always)]
-    fn tile<V: Lanes, const M: usize>(
-        &self,
-        panel: &[f32],
-        parameters: &Parameters<'_>,
-        row: usize,
-        column: usize,
-        totals: &mut [f32],
-    ) -> usize {
-        let group = self.product.affine.group;
-        let k = self.product.matrix.columns();
-        let groups = k / group;
-        let width = panel.len() / PANEL * 2;
-        let x = &self.rounded.integers[row * k..][..M * k];
-        let totals = &mut totals[row * PANEL..][..M * PANEL];
-        assert!(column + width <= k);
-        for index in 0..width / group {
-            let mut sums = [[V::no_sums(); 2]; M];
-            for pair in index * group / 2..(index + 1) * group / 2 {
-                // SAFETY: the panel has sixteen pairs, and each row of `x` one, for `pair < width / 2`.
-                unsafe {
-                    let at = panel.as_ptr().add(pair * PANEL).cast::<i16>();
-                    let weights = [V::load_integers(at), V::load_integers(at.add(PANEL))];
-                    for row in 0..M {
-                        let x = V::splat_pair(x.as_ptr().add(row * k + column + 2 * pair));
-                        sums[row][0] = V::add_products(sums[row][0], weights[0], x);
-                        sums[row][1] = V::add_products(sums[row][1], weights[1], x);
-                    }
-                }
-            }
-            let index = column / group + index;
-            for tile_row in 0..M {
-                let at = (row + tile_row) * groups + index;
-                for half in 0..2 {
-                    let total = totals[tile_row * PANEL + half * EIGHT..][..EIGHT].as_mut_ptr();
-                    let dot = V::floats_of(sums[tile_row][half]);
-                    // SAFETY: there are sixteen of each for every group, and eight totals.
-                    unsafe {
-                        with_group(
-                            parameters,
-                            index,
-                            half,
-                            dot,
-                            self.rounded,
-                            at,
-                            V::load(total.cast_const()),
-                        )
-                        .store(total);
-                    }
-                }
-            }
-        }
-        M
+    fn with_group<V: Lanes>(&self, [scale, bias]: [V; 2], at: usize, dot: V, sum: V) -> V {
+        let (x_scale, x_sum) = (self.rounded.scales[at], self.rounded.sums[at]);
+        let sum = dot.fused(scale.mul(V::splat(x_scale)), sum);
+        bias.fused(V::splat(x_sum), sum)
     }
 
     /// Writes `count` outputs from `start` on of the row that begins at `row`.
@@ -631,42 +557,42 @@ impl<'a> Multiply<'a> {
     }
 }
 
-/// Takes one group into the sums of eight outputs: the one order in which floats are added.
-///
-/// # Safety
-/// The parameters of group `index` must be there.
+/// Unpacks a group, in the order in which activations are.
 #[inline(always)]
-unsafe fn with_group<V: Lanes>(
-    parameters: &Parameters<'_>,
-    index: usize,
-    half: usize,
-    dot: V,
-    rounded: Rounded<'_>,
-    at: usize,
-    sum: V,
-) -> V {
-    let from = index * PANEL + half * EIGHT;
-    // SAFETY: the caller vouches for it, and slices are checked.
-    let (scale, bias) = unsafe {
-        (
-            V::load(parameters.turned_scales[from..][..EIGHT].as_ptr()),
-            V::load(parameters.turned_biases[from..][..EIGHT].as_ptr()),
-        )
-    };
-    let sum = dot.fused(scale.mul(V::splat(rounded.scales[at])), sum);
-    bias.fused(V::splat(rounded.sums[at]), sum)
+fn unpack_group<V: Lanes, const BITS: usize>(stored: &[u8], out: &mut [i16]) {
+    let group = out.len();
+    assert!(stored.len() >= group * BITS / 8 + BEYOND && group.is_multiple_of(16));
+    // SAFETY: the group's numbers are there, with enough bytes after them, and room for all.
+    unsafe {
+        let (from, to) = (stored.as_ptr(), out.as_mut_ptr());
+        if takes_words::<V>(BITS, group) {
+            for at in (0..group).step_by(64) {
+                let numbers = V::unpack_words(from.add(at / 2));
+                for (part, numbers) in numbers.into_iter().enumerate() {
+                    V::store_integers(numbers, to.add(at + part * 16));
+                }
+            }
+        } else {
+            for at in (0..group).step_by(16) {
+                let numbers = V::unpack_integers::<BITS>(from.add(at * BITS / 8));
+                V::store_integers(numbers, to.add(at));
+            }
+        }
+    }
 }
 
-/// The dot products of `count` groups, of rows that lie one after another, as floats.
+/// The dot products of `count` groups, of stored rows that lie one after another, with one row of activations of so many, as floats.
 #[inline(always)]
 fn group_dots<V: Lanes, const BITS: usize>(
     stored: &[u8],
-    x: &[i16],
+    integers: &[i16],
+    [row, rows]: [usize; 2],
     group: usize,
     count: usize,
     out: &mut [f32],
 ) {
-    let groups = x.len() / group;
+    let groups = integers.len() / (rows * group);
+    assert!(row < rows);
     assert!(stored.len() >= count * group * BITS / 8 + BEYOND && out.len() >= count.next_multiple_of(EIGHT));
     let bytes = group * BITS / 8;
     let [mut from, mut index] = [0, 0];
@@ -682,7 +608,8 @@ fn group_dots<V: Lanes, const BITS: usize>(
                 // SAFETY: `index < groups`, and the group's numbers are there, with enough bytes after them.
                 *sums = unsafe {
                     V::prefetch(stored.as_ptr().wrapping_add(from + AHEAD));
-                    group_dot::<V, BITS>(stored.as_ptr().add(from), x.as_ptr().add(index * group), group)
+                    let x = integers.as_ptr().add((index * rows + row) * group);
+                    group_dot::<V, BITS>(stored.as_ptr().add(from), x, group)
                 };
                 from += bytes;
                 index = if index + 1 == groups { 0 } else { index + 1 };
@@ -691,7 +618,8 @@ fn group_dots<V: Lanes, const BITS: usize>(
             for sums in &mut sums[..left] {
                 // SAFETY: as above.
                 *sums = unsafe {
-                    group_dot::<V, BITS>(stored.as_ptr().add(from), x.as_ptr().add(index * group), group)
+                    let x = integers.as_ptr().add((index * rows + row) * group);
+                    group_dot::<V, BITS>(stored.as_ptr().add(from), x, group)
                 };
                 from += bytes;
                 index = if index + 1 == groups { 0 } else { index + 1 };

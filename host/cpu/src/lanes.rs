@@ -75,11 +75,6 @@ pub trait Lanes: Copy {
     /// # Safety
     /// Sixteen integers must be writable at `to`.
     unsafe fn store_integers(integers: Self::Integers, to: *mut i16);
-    /// Eight times the same two.
-    ///
-    /// # Safety
-    /// Two integers must be readable at `from`.
-    unsafe fn splat_pair(from: *const i16) -> Self::Integers;
     /// Sixteen unsigned integers of `BITS` bits, packed little-endian without gaps.
     ///
     /// # Safety
@@ -112,8 +107,6 @@ pub trait Lanes: Copy {
     fn no_sums() -> Self::Sums;
     /// Adds to each sum two neighbours' products.
     fn add_products(sums: Self::Sums, a: Self::Integers, b: Self::Integers) -> Self::Sums;
-    /// The sums as floats, rounded to the nearest.
-    fn floats_of(sums: Self::Sums) -> Self;
     /// What the eight sums of each come to, as floats.
     fn totals(sums: [Self::Sums; 8]) -> Self;
     /// `self * factor + addend`, rounded once on every processor.

@@ -404,7 +404,8 @@ fn the_users_pattern_cuts_text_for_a_file_of_ranks() {
     let rules = |pattern: &str| TokenizerRules {
         pattern: Some(pattern.to_owned()),
     };
-    let case = cases()
+    let cases = cases();
+    let case = cases
         .iter()
         .find(|case| case["name"] == "ranks-with-pattern")
         .unwrap();

@@ -144,11 +144,6 @@ impl Lanes for Avx2 {
         unsafe { _mm256_storeu_si256(to.cast(), integers) }
     }
     #[inline(always)]
-    unsafe fn splat_pair(from: *const i16) -> __m256i {
-        // SAFETY: the instructions are there, and the caller vouches for the memory.
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
     unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> __m256i {
         // SAFETY: the instructions are there, the caller vouches for 16 bytes, and the tables hold 32.
         unsafe {
@@ -222,11 +217,6 @@ impl Lanes for Avx2 {
     fn add_products(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the instructions are there.
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
-    }
-    #[inline(always)]
-    fn floats_of(sums: __m256i) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_cvtepi32_ps(sums) })
     }
     #[inline(always)]
     fn totals(s: [__m256i; 8]) -> Self {

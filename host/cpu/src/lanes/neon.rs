@@ -111,14 +111,6 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn splat_pair(from: *const i16) -> Self::Integers {
-        // SAFETY: the instructions are there, and the caller vouches for the memory.
-        unsafe {
-            let pair = vreinterpretq_s16_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned()));
-            (pair, pair)
-        }
-    }
-    #[inline(always)]
     unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> Self::Integers {
         // SAFETY: the instructions are there, and the caller vouches for 16 bytes.
         unsafe {
@@ -172,11 +164,6 @@ impl Lanes for Neon {
             );
             (vaddq_s32(sums.0, first), vaddq_s32(sums.1, second))
         }
-    }
-    #[inline(always)]
-    fn floats_of(sums: Self::Sums) -> Self {
-        // SAFETY: the instructions are there.
-        unsafe { Self(vcvtq_f32_s32(sums.0), vcvtq_f32_s32(sums.1)) }
     }
     #[inline(always)]
     fn integers_of(low: Self, high: Self) -> Self::Integers {

@@ -78,12 +78,6 @@ impl Lanes for Array {
         unsafe { to.cast::<[i16; 16]>().write_unaligned(integers) }
     }
     #[inline(always)]
-    unsafe fn splat_pair(from: *const i16) -> [i16; 16] {
-        // SAFETY: the caller vouches for two integers.
-        let pair = unsafe { from.cast::<[i16; 2]>().read_unaligned() };
-        std::array::from_fn(|lane| pair[lane % 2])
-    }
-    #[inline(always)]
     unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> [i16; 16] {
         // SAFETY: the caller vouches for 16 bytes.
         let word = u128::from_le_bytes(unsafe { from.cast::<[u8; 16]>().read_unaligned() });
@@ -104,10 +98,6 @@ impl Lanes for Array {
     fn add_products(sums: [i32; 8], a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
         let product = |at: usize| i32::from(a[at]) * i32::from(b[at]);
         std::array::from_fn(|lane| sums[lane] + product(2 * lane) + product(2 * lane + 1))
-    }
-    #[inline(always)]
-    fn floats_of(sums: [i32; 8]) -> Self {
-        Self(sums.map(|sum| sum as f32))
     }
     #[inline(always)]
     fn integers_of(low: Self, high: Self) -> [i16; 16] {

@@ -35,11 +35,23 @@ fn tensor(kind: StoredType, shape: Vec<usize>) -> StoredTensor {
     }
 }
 
+/// Numbers of a usual size: sums of very small ones are slow on some processors.
+fn parameters(shape: Vec<usize>, value: f32) -> StoredTensor {
+    let count = shape.iter().product::<usize>();
+    let bytes = ((value.to_bits() >> 16) as u16).to_le_bytes();
+    StoredTensor {
+        name: "parameters".to_owned(),
+        kind: StoredType::BF16,
+        shape,
+        bytes: Bytes::new(bytes.repeat(count)),
+    }
+}
+
 fn affine(rows: usize, columns: usize, bits: usize) -> Matrix {
     Matrix::Affine {
         packed: tensor(StoredType::U32, vec![rows, columns * bits / 32]),
-        scales: tensor(StoredType::BF16, vec![rows, columns / 64]),
-        biases: tensor(StoredType::BF16, vec![rows, columns / 64]),
+        scales: parameters(vec![rows, columns / 64], 0.01),
+        biases: parameters(vec![rows, columns / 64], -0.07),
         bits: bits as u32,
         group_size: 64,
     }

@@ -75,7 +75,12 @@ fn what_a_picture_lost_is_noted_in_a_plain_run() {
 fn the_answer_goes_to_standard_output_and_notes_to_standard_error() {
     let outcome = golden("run").succeeds();
     assert_eq!(outcome.stdout, words() + "\n");
-    assert_eq!(outcome.stderr, "note: not used: `golden.safetensors`\n");
+    // The model is made of random numbers, and its table of embeddings is larger than the vocabulary.
+    assert_eq!(
+        outcome.stderr,
+        "note: not used: `golden.safetensors`\n\
+         note: the model chose tokens that the tokenizer lacks, 1 in all, first id 560; they add no text\n"
+    );
     let plain = golden("run").args(["--plain"]).succeeds();
     assert_eq!((plain.stdout, plain.stderr), (words() + "\n", String::new()));
 }

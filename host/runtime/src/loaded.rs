@@ -1,11 +1,12 @@
 //! An engine and what of a model it holds: the weights, and how much memory there is for all else.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Tensor};
 use monocle_tensor::operation::Op;
-use monocle_tensor::program::{Program, ValueType};
+use monocle_tensor::program::ValueType;
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
 use monocle_tensor::stored::Weight;
 
@@ -59,8 +60,12 @@ impl Loaded {
 
     /// Bytes of the weights, as stored; 0 before the plugin asked for them.
     pub fn weight_bytes(&self) -> usize {
+        // A table that two layers share is asked for twice, and there once.
+        let mut counted = HashSet::new();
         let weights = self.weights.iter().flat_map(|weights| weights.iter());
-        weights.map(Weight::stored_bytes).sum()
+        let parts = weights.flat_map(Weight::parts);
+        let parts = parts.filter(|part| counted.insert(part.bytes.as_slice().as_ptr_range()));
+        parts.map(|part| part.len() * part.kind.size()).sum()
     }
 
     /// Hands the weights to the engine, once.
@@ -171,19 +176,5 @@ impl Loaded {
                 self.recordings.error(function, Fault::Run(error)).into()
             }
         }
-    }
-
-    /// Runs a program over a picture's pixels: its feature sets.
-    pub fn encode(
-        &mut self,
-        program: &Program,
-        pixels: Vec<crate::plugin::wasm::recording::PixelTensor>,
-    ) -> Result<Vec<Tensor>, RequestError> {
-        let mut inputs = Vec::with_capacity(pixels.len());
-        for tensor in pixels {
-            inputs.push(self.backend.upload(&tensor.shape, tensor.values)?);
-        }
-        let sets = self.backend.run(program, &inputs, None);
-        sets.map_err(|error| self.blame("network.encode", error))
     }
 }

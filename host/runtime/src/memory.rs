@@ -29,6 +29,8 @@ pub struct MemoryEstimate {
     pub cache_bytes: usize,
     /// The largest program's intermediate results.
     pub program_bytes: usize,
+    /// What a picture that is encoded in slices keeps between them.
+    pub slices_bytes: usize,
     /// The engine's peak while pictures are encoded; its weights are in this and the next two.
     pub encode_peak_bytes: usize,
     /// The engine's peak during prefill.
@@ -130,17 +132,13 @@ pub fn estimate(
         ..weights
     };
     let weights = estimate.engine_weights_bytes;
-    for (image, program) in prepared.plan.images.iter().zip(&prepared.encoders) {
-        let pixels: usize = image
-            .pixels
-            .iter()
-            .map(|shape| shape.iter().product::<usize>() * FLOAT)
-            .sum();
-        let intermediate = backend.program_bytes(program);
-        let peak = weights + estimate.feature_bytes + pixels + intermediate;
+    for encoder in &prepared.encoders {
+        let bytes = encoder.bytes(backend);
+        let peak = weights + estimate.feature_bytes + bytes.peak;
         estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
-        estimate.program_bytes = estimate.program_bytes.max(intermediate);
-        estimate.feature_bytes += results(program);
+        estimate.program_bytes = estimate.program_bytes.max(bytes.peak);
+        estimate.slices_bytes = estimate.slices_bytes.max(bytes.between);
+        estimate.feature_bytes += results(&encoder.program);
     }
     let Some(((decode, tokens), prefill)) = prepared.programs.split_last() else {
         return estimate;

@@ -6,11 +6,13 @@
 pub mod admission;
 mod ahead;
 pub mod batch;
+pub(crate) mod encoding;
 pub mod features;
 mod passes;
 mod pictures;
 pub mod policy;
 pub mod prefixes;
+pub mod terms;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use admission::Claim;
 use ahead::Ahead;
 use features::FeatureCache;
 use prefixes::PrefixCache;
+use terms::{Class, Terms};
 
 /// Names a request for as long as its scheduler lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,10 +95,14 @@ pub struct Scheduler {
     pub(crate) recordings: Recordings,
     pub(crate) loaded: Loaded,
     options: SchedulerOptions,
-    /// In the order of their arrival.
+    /// Those that had begun and must begin again, in the order in which they began; then all others in the order of their arrival.
     waiting: VecDeque<Session>,
-    /// Likewise.
+    /// In the order in which they began.
     running: Vec<Session>,
+    /// Sessions that began so far.
+    begun: u64,
+    /// Sessions of the first class that began while one of the second waited.
+    passed: usize,
     features: FeatureCache,
     prefixes: PrefixCache,
     /// Whose rows fill a step up.
@@ -120,6 +127,8 @@ impl Scheduler {
             options,
             waiting: VecDeque::new(),
             running: Vec::new(),
+            begun: 0,
+            passed: 0,
             scratch: None,
             ahead: None,
             picker: None,
@@ -177,18 +186,19 @@ impl Scheduler {
         Ok(prepared)
     }
 
-    /// Takes a request in. What becomes of it, [`Scheduler::step`] says. Refused is what could never be answered here.
+    /// Takes a request in. What becomes of it, [`Scheduler::step`] says. Refused is what could never be answered here. Terms may be the moment
+    /// at which it came.
     pub fn submit(
         &mut self,
         mut prepared: PreparedRequest,
         options: GenerateOptions,
-        started: Instant,
+        terms: impl Into<Terms>,
     ) -> Result<SessionId, RequestError> {
         prepared.estimate = self.loaded.estimate(&prepared)?;
         self.loaded.check_memory(&prepared.estimate)?;
         self.loaded.load(&mut |_, _| {})?;
         let id = SessionId(self.next);
-        let session = Session::new(id, &self.model, prepared, options, started)?;
+        let session = Session::new(id, &self.model, prepared, options, terms.into())?;
         self.next += 1;
         self.waiting.push_back(session);
         Ok(id)
@@ -209,10 +219,17 @@ impl Scheduler {
 
     /// Does the next piece of work; gives what happened, in order.
     pub fn step(&mut self) -> Vec<(SessionId, Event)> {
+        self.step_at(Instant::now())
+    }
+
+    /// As [`Scheduler::step`], at a moment that the caller names: requests that are late by then end.
+    pub fn step_at(&mut self, now: Instant) -> Vec<(SessionId, Event)> {
         self.end_cancelled();
+        self.end_late(now);
         self.admit();
         self.encode();
         self.forward();
+        self.forget_ahead();
         std::mem::take(&mut self.events)
     }
 
@@ -223,9 +240,19 @@ impl Scheduler {
         options: &GenerateOptions,
         sink: &mut dyn FnMut(&Delta) -> Flow,
     ) -> Result<Report, RequestError> {
-        let started = Instant::now();
+        self.answer_on(request, options, Terms::from(Instant::now()), sink)
+    }
+
+    /// As [`Scheduler::answer`], on these terms.
+    pub fn answer_on(
+        &mut self,
+        request: &Request,
+        options: &GenerateOptions,
+        terms: Terms,
+        sink: &mut dyn FnMut(&Delta) -> Flow,
+    ) -> Result<Report, RequestError> {
         let prepared = self.prepare(request, options.max_tokens, options.prefill_chunk)?;
-        let asked = self.submit(prepared, options.clone(), started)?;
+        let asked = self.submit(prepared, options.clone(), terms)?;
         loop {
             for (id, event) in self.step() {
                 match event {
@@ -273,25 +300,58 @@ impl Scheduler {
         }
     }
 
-    /// Lets those begin that wait, in the order of their arrival, as long as there is room.
+    /// Ends those whose time is over, wherever they are.
+    fn end_late(&mut self, now: Instant) {
+        let before = |place: usize| self.running.len() + place;
+        let waiting = self.waiting.iter().enumerate();
+        let waiting = waiting.filter_map(|(place, session)| {
+            let error = session
+                .late(now)
+                .or_else(|| session.waited_long(now, before(place)));
+            Some((session.id, error?))
+        });
+        let running = self.running.iter();
+        let running = running.filter_map(|session| Some((session.id, session.late(now)?)));
+        let late: Vec<_> = waiting.chain(running).collect();
+        for (id, error) in late {
+            match self.waiting.iter().position(|session| session.id == id) {
+                Some(place) => {
+                    self.waiting.remove(place);
+                    self.events.push((id, Event::Failed(error)));
+                }
+                None => self.fail(id, error),
+            }
+        }
+    }
+
+    /// Lets those begin that wait, as long as there is room; the one whose turn it is is not passed over because it needs much.
     fn admit(&mut self) {
         while self.running.len() < self.options.max_sessions {
-            let Some(session) = self.waiting.front() else {
+            let classes: Vec<Class> = self.waiting.iter().map(|session| session.terms.class).collect();
+            let Some(place) = admission::next(&classes, self.passed) else {
                 return;
             };
-            let claim = self.claim(session);
+            let claim = self.claim(&self.waiting[place]);
             if !self.make_room(&claim) {
                 return;
             }
-            let Some(mut session) = self.waiting.pop_front() else {
+            let Some(mut session) = self.waiting.remove(place) else {
                 return;
             };
+            self.passed = match session.terms.class {
+                Class::Interactive if classes.contains(&Class::Bulk) => self.passed + 1,
+                Class::Interactive | Class::Bulk => 0,
+            };
             session.reserved = claim.tokens;
+            session.begun.get_or_insert_with(|| {
+                self.begun += 1;
+                self.begun
+            });
             if self.running.is_empty() {
                 self.loaded.backend.reset_peak();
             }
-            // The order of arrival: one that had to begin again goes back to its place.
-            let place = self.running.partition_point(|other| other.id < session.id);
+            // One that had to begin again goes back to its place.
+            let place = self.running.partition_point(|other| other.begun < session.begun);
             self.running.insert(place, session);
         }
     }
@@ -320,6 +380,10 @@ impl Scheduler {
                 .saturating_add(self.loaded.cache_bytes(&session.prepared, session.reserved))
                 .saturating_add(theirs.pictures);
             peak = peak.max(theirs.peak);
+        }
+        // One that gave its caches up keeps what is done of its picture.
+        for session in self.waiting.iter().filter(|session| session.encoding.is_some()) {
+            used = used.saturating_add(session.prepared.estimate.slices_bytes);
         }
         let left = limit.bytes.checked_sub(used.saturating_add(peak));
         self.shrink_caches(left.unwrap_or(0));
@@ -356,12 +420,25 @@ impl Scheduler {
                 index += 1;
                 continue;
             }
-            if let Some(mut newest) = self.running.pop() {
-                self.loaded.drop_sequence(newest.sequence);
-                newest.start_over();
-                self.waiting.push_front(newest);
-            }
+            self.give_up_newest();
+            // Places have changed.
+            index = 0;
         }
+    }
+
+    /// The newest session gives its caches up, of bulk work before others, and begins again later. The oldest never does.
+    fn give_up_newest(&mut self) {
+        let bulk = |session: &Session| session.terms.class == Class::Bulk;
+        let index = match self.running.iter().rposition(bulk) {
+            Some(index) if index > 0 => index,
+            _ => self.running.len() - 1,
+        };
+        let mut newest = self.running.remove(index);
+        self.loaded.drop_sequence(newest.sequence);
+        newest.start_over();
+        let begun_before = |other: &Session| other.begun.is_some() && other.begun < newest.begun;
+        let place = self.waiting.partition_point(begun_before);
+        self.waiting.insert(place, newest);
     }
 
     /// A running session's answer is over, or it cannot go on.

@@ -65,7 +65,7 @@ impl Scheduler {
     }
 
     /// The rows of this step, those of one kind together.
-    fn passes(&self) -> Vec<Vec<Member>> {
+    fn passes(&mut self) -> Vec<Vec<Member>> {
         let ready: Vec<&Session> = self.running.iter().filter(|session| is_ready(session)).collect();
         let ends: Vec<_> = ready
             .iter()
@@ -78,6 +78,8 @@ impl Scheduler {
                 computed: session.computed,
                 known: session.tokens.len(),
                 chunk: session.options.prefill_chunk.max(1),
+                class: session.terms.class,
+                passed: session.passed,
                 end,
             })
             .collect();
@@ -87,8 +89,10 @@ impl Scheduler {
             _ => self.options.token_budget,
         };
         let mut passes: Vec<(Kind, Vec<Member>)> = Vec::new();
+        let mut passed: Vec<SessionId> = ready.iter().map(|session| session.id).collect();
         for (index, range) in policy::schedule(&candidates, budget) {
             let session = ready[index];
+            passed.retain(|id| *id != session.id);
             let kind = kind(session, &range);
             let member = Member {
                 id: session.id,
@@ -102,7 +106,14 @@ impl Scheduler {
                 None => passes.push((kind, vec![member])),
             }
         }
-        passes.into_iter().map(|(_, members)| members).collect()
+        let passes = passes.into_iter().map(|(_, members)| members).collect();
+        for session in &mut self.running {
+            session.passed = match passed.contains(&session.id) {
+                true => session.passed + 1,
+                false => 0,
+            };
+        }
+        passes
     }
 
     /// Computes a pass. If it fails, each of its sessions is tried by itself: only the one at fault ends.
@@ -346,7 +357,8 @@ impl Scheduler {
         self.loaded.backend.wait()?;
         let mut session = self.running.remove(index);
         // The oldest is never computed again.
-        if index == 0 {
+        let is_oldest = self.waiting.iter().all(|other| other.begun.is_none());
+        if index == 0 && is_oldest {
             session.features.fill(None);
             session.pixels.fill(None);
         }

@@ -256,7 +256,7 @@ mod tests {
 
         /// Patches of 2 by 2 pixels with their places: `[tiles, 4, 8]`.
         fn patches(&mut self) {
-            let kernel = self.constant(&[8, 2, 2, 3]);
+            let kernel = self.constant(&[8, 3, 2, 2]);
             let window = Window {
                 size: [2, 2],
                 stride: [2, 2],
@@ -436,7 +436,7 @@ mod tests {
             stride: [1, 1],
             padding: [0, 1],
         };
-        let kernel = tower.constant(&[16, 1, 3, 12]);
+        let kernel = tower.constant(&[16, 12, 1, 3]);
         tower.then(Op::Reshape, &[], Some(&[4, 3, 1, 12]));
         tower.then(Op::Permute(vec![0, 2, 1, 3]), &[], None);
         tower.then(Op::Conv2d { window, groups: 1 }, &[kernel], None);

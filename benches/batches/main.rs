@@ -39,10 +39,7 @@ fn main() {
 fn options(max_tokens: usize) -> GenerateOptions {
     GenerateOptions {
         max_tokens,
-        sampling: Default::default(),
-        stop: Vec::new(),
-        prefill_chunk: 512,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     }
 }
 

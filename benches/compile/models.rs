@@ -38,10 +38,7 @@ fn run(model: &mut Scheduler) -> [f64; 3] {
     let request = Request::single(None, vec![PictureInput::File(picture)], "Describe this picture.");
     let options = GenerateOptions {
         max_tokens: TOKENS,
-        sampling: Default::default(),
-        stop: Vec::new(),
-        prefill_chunk: 512,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     let report = model.answer(&request, &options, &mut |_| Flow::Continue);
     let report = report.expect("it can be run");

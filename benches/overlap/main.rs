@@ -105,10 +105,7 @@ impl Loop {
         self.busy.set(busy);
         let options = GenerateOptions {
             max_tokens: TOKENS,
-            sampling: Default::default(),
-            stop: Vec::new(),
-            prefill_chunk: 512,
-            thinking_budget: None,
+            ..GenerateOptions::default()
         };
         let request = Request::single(None, vec![], "Describe the image, if there is one.");
         let answer = self.model.answer(&request, &options, &mut |_| Flow::Continue);

@@ -113,10 +113,7 @@ fn decode_step(manifest: &str) -> f64 {
 fn steady(manifest: &str) {
     let options = GenerateOptions {
         max_tokens: 16,
-        sampling: Default::default(),
-        stop: Vec::new(),
-        prefill_chunk: 512,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     let mut model: Scheduler = project::open_manifest(manifest);
     let report = model.answer(&words(), &options, &mut |_| Flow::Continue);

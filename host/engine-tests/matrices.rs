@@ -46,7 +46,7 @@ pub fn dense(random: &mut Random, kind: StoredType, rows: usize, columns: usize)
 }
 
 /// A quantised matrix with random contents, and its values, from the description of `Matrix::Affine` alone.
-fn affine(
+pub fn affine(
     random: &mut Random,
     kind: StoredType,
     [rows, columns]: [usize; 2],
@@ -87,7 +87,7 @@ fn affine(
 }
 
 /// `x Wᵀ + b` in double precision.
-fn product(x: &[f32], w: &[f32], bias: Option<&[f32]>, inner: usize) -> Vec<f32> {
+pub fn product(x: &[f32], w: &[f32], bias: Option<&[f32]>, inner: usize) -> Vec<f32> {
     let rows = w.len() / inner;
     x.chunks_exact(inner)
         .flat_map(|x| {

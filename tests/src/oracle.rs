@@ -123,7 +123,8 @@ impl Oracle {
     }
 }
 
-fn message_of(message: &Value, pictures: &mut u32) -> Message {
+/// A message as the goldens write it; counts the pictures in it.
+pub fn message_of(message: &Value, pictures: &mut u32) -> Message {
     let role = message["role"].as_str().expect("a message has a role").to_owned();
     let content = match &message["content"] {
         Value::String(text) => Content::Text(text.clone()),

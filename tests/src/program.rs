@@ -90,6 +90,8 @@ impl Monocle {
             .into_iter()
             .chain(self.command.get_args());
         let line = words.map(quoted).collect::<Vec<_>>().join(" ");
+        // A shell that stays in between takes Ctrl-C too, and ends with a status of its own.
+        let line = format!("exec {line}");
         let mut script = Command::new("script");
         script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm");
         for (name, value) in self.command.get_envs() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use monocle_manifest::Manifest;
-use monocle_runtime::engines::{EngineName, EngineOptions};
+use monocle_runtime::engines::{EngineName, EngineOptions, KeyValueType, Precision};
 use monocle_runtime::model::error::ModelError;
 use monocle_runtime::model::locate::{Declaration, Places};
 use monocle_runtime::model::{Model, OpenOptions};
@@ -176,7 +176,12 @@ pub fn engine() -> Box<dyn Backend> {
     let options = EngineOptions {
         threads: Some(2),
         fuses: Some(true),
-        ..EngineOptions::default()
+        // Nothing is rounded that the reference does not round. The other engine stores what it computes in.
+        key_values: (engine == EngineName::Cpu).then_some(KeyValueType::F32),
+        precision: match engine {
+            EngineName::Cpu => Precision::F32,
+            EngineName::Mlx => Precision::Stored,
+        },
     };
     engine.start(options).unwrap_or_else(|error| panic!("{error}"))
 }

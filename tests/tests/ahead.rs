@@ -43,9 +43,7 @@ fn answer(ahead: bool, max_tokens: usize, sampling: SamplingOptions) -> (Report,
     let options = GenerateOptions {
         max_tokens,
         sampling,
-        stop: Vec::new(),
-        prefill_chunk: 512,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     let report = model.answer(&request, &options, &mut |_| Flow::Continue).unwrap();
     let events = events.borrow().clone();

@@ -2,7 +2,7 @@
 
 #![cfg(any(target_os = "macos", feature = "mlx"))]
 
-use monocle_runtime::engines::{EngineName, EngineOptions, Precision};
+use monocle_runtime::engines::{EngineName, EngineOptions, KeyValueType, Precision};
 use monocle_runtime::report::Report;
 use monocle_runtime::request::GenerateOptions;
 use monocle_runtime::request::Request;
@@ -14,6 +14,7 @@ fn answer(engine: EngineName, precision: Precision, picture: &str) -> Report {
     let options = EngineOptions {
         threads: Some(2),
         precision,
+        key_values: (engine == EngineName::Cpu).then_some(KeyValueType::F32),
         fuses: None,
     };
     let mut model = project::open_with(
@@ -24,10 +25,8 @@ fn answer(engine: EngineName, precision: Precision, picture: &str) -> Report {
     let request = Request::single(None, vec![PictureInput::File(picture)], "Describe this picture.");
     let options = GenerateOptions {
         max_tokens: 48,
-        sampling: Default::default(),
-        stop: Vec::new(),
         prefill_chunk: 64,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     model.answer(&request, &options, &mut |_| Flow::Continue).unwrap()
 }

@@ -51,10 +51,7 @@ fn request(messages: &Value, picture: &Path) -> Request {
 fn answer(model: &mut Scheduler, request: &Request) -> Report {
     let options = GenerateOptions {
         max_tokens: 128,
-        sampling: Default::default(),
-        stop: Vec::new(),
-        prefill_chunk: 512,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     model
         .answer(request, &options, &mut |_| Flow::Continue)

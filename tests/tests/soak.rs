@@ -44,10 +44,8 @@ fn many_requests_leave_memory_level() {
     for number in 0..requests {
         let options = GenerateOptions {
             max_tokens: 1 + number % PERIOD % 6,
-            sampling: Default::default(),
-            stop: Vec::new(),
             prefill_chunk: 32,
-            thinking_budget: None,
+            ..GenerateOptions::default()
         };
         let report = model
             .answer(&request(number), &options, &mut |_| Flow::Continue)

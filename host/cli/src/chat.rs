@@ -22,7 +22,7 @@ use self::command::{HELP, Input};
 use self::conversation::Conversation;
 use self::input::{Line, Lines};
 use super::progress::LoadBar;
-use super::request::{ModelAndPictures, ModelOptions};
+use super::request::{AnswerLength, ModelAndPictures, ModelOptions};
 use super::sampling::SamplingArguments;
 use super::writer::Writer;
 use super::{Misuse, output, pictures, stats};
@@ -31,6 +31,9 @@ use super::{Misuse, output, pictures, stats};
 pub struct Chat {
     #[command(flatten)]
     about: ModelAndPictures,
+
+    #[command(flatten)]
+    length: AnswerLength,
 
     #[command(flatten)]
     options: ModelOptions,
@@ -56,7 +59,9 @@ impl Chat {
         refuse_standard_input(&self.about.images)?;
         let pictures = self.about.pictures(quiet)?;
         let mut scheduler = self.options.open(&self.about.model, self.cache_limit, quiet)?;
-        let options = self.sampling.options(&self.options, scheduler.model());
+        let options = self
+            .sampling
+            .options(&self.length, &self.options, scheduler.model());
         let mut bar = LoadBar::new(quiet);
         scheduler.load_weights(&mut |done, total| bar.update(done, total))?;
         bar.finish();
@@ -82,6 +87,7 @@ impl Chat {
             interrupted,
             show_stats: self.stats || (typed && !quiet),
             typed,
+            private: self.about.allow_private_addresses,
             told: HashSet::new(),
         };
         talk.go_on(&mut lines)
@@ -98,6 +104,8 @@ struct Talk {
     interrupted: Arc<AtomicBool>,
     show_stats: bool,
     typed: bool,
+    /// Pictures may come from this machine and its local network.
+    private: bool,
     /// Notes that need not be told again.
     told: HashSet<String>,
 }
@@ -182,7 +190,9 @@ impl Talk {
         let path = from_home(path);
         let path = [path];
         refuse_standard_input(&path)?;
-        self.conversation.attached.extend(pictures::read(&path)?);
+        self.conversation
+            .attached
+            .extend(pictures::read(&path, self.private)?);
         let count = stats::count(self.conversation.attached.len(), "picture");
         self.remark(&format!("{count} for the next message"));
         Ok(())

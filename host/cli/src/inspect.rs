@@ -62,6 +62,8 @@ impl From<Summary> for WeightsReport {
 struct Inspection {
     model: ModelReport,
     plugins: Vec<PluginReport>,
+    engine: &'static str,
+    device: String,
     prompt: PromptReport,
     token_ids: Vec<u32>,
     images: Vec<ImageReport>,
@@ -97,12 +99,14 @@ impl Inspect {
         let quiet = self.json || !std::io::stderr().is_terminal();
         let (mut scheduler, request) = self.request.open(quiet)?;
         let model = Arc::clone(scheduler.model());
-        let max_tokens = self.request.options.max_tokens(&model);
+        let max_tokens = self.request.length.max_tokens(&model);
         let chunk = self.request.options.prefill_chunk as usize;
         let prepared = scheduler.prepare(&request, max_tokens, chunk)?;
         let inspection = Inspection {
             model: model.report.clone(),
             plugins: model.plugins().map(PluginReport::of).collect(),
+            engine: scheduler.backend().name(),
+            device: scheduler.backend().device(),
             prompt: prepared.prompt_report(),
             token_ids: prepared.prompt.ids().to_vec(),
             images: prepared.image_reports(),
@@ -125,6 +129,7 @@ fn text(inspection: &Inspection, max_tokens: usize) -> String {
     for plugin in &inspection.plugins {
         lines.add("plugin", stats::plugin(plugin));
     }
+    lines.add("engine", format!("{}: {}", inspection.engine, inspection.device));
     let weights = &inspection.weights;
     let kinds = weights
         .bytes_by_type

@@ -1,5 +1,6 @@
 //! The `monocle` program: one file a command.
 
+mod bench;
 mod chat;
 mod inspect;
 mod models;
@@ -7,7 +8,9 @@ mod output;
 mod pictures;
 mod plugins;
 mod progress;
+mod pull;
 mod request;
+mod rm;
 mod run;
 mod sampling;
 mod size;
@@ -33,10 +36,16 @@ enum Command {
     Run(Box<run::Run>),
     /// Talk with a model about pictures (or without any)
     Chat(Box<chat::Chat>),
+    /// Measure how fast a model is on this machine
+    Bench(Box<bench::Bench>),
     /// Show what a request would come to, without running it
     Inspect(Box<inspect::Inspect>),
     /// List the models that manifests declare, and whether their weights are here
     Models(models::Models),
+    /// Fetch models before they are used
+    Pull(pull::Pull),
+    /// Remove models from the cache
+    Rm(rm::Rm),
     /// List the installed plugins
     Plugins(plugins::Plugins),
 }
@@ -60,8 +69,11 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run(),
             Command::Chat(chat) => chat.run(),
+            Command::Bench(bench) => bench.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
+            Command::Pull(pull) => pull.run(),
+            Command::Rm(rm) => rm.run(),
             Command::Plugins(plugins) => plugins.run(),
         }
     }

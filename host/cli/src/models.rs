@@ -1,14 +1,21 @@
-//! `monocle models`: what manifests there are, and whether their weights are here.
+//! `monocle models`: what manifests there are, whether their weights are here, and what the cache holds besides.
+
+use std::collections::HashSet;
 
 use clap::Args;
 use monocle_manifest::schema::Source;
+use monocle_runtime::model::cached::bytes_in;
 use monocle_runtime::model::locate::{Listed, Places};
 use serde::Serialize;
 
-use super::output;
+use super::{output, stats};
 
 #[derive(Debug, Args)]
 pub struct Models {
+    /// Show how much each takes on disk, and what the cache holds that no manifest names
+    #[arg(long)]
+    sizes: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -21,8 +28,12 @@ struct Row {
     source: Option<String>,
     state: State,
     folder: Option<String>,
-    manifest: String,
+    /// None: no manifest names it.
+    manifest: Option<String>,
     error: Option<String>,
+    /// On disk; only where sizes are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,21 +43,83 @@ enum State {
     Partial,
     Absent,
     Broken,
+    /// Files that no revision needs: of downloads that did not end.
+    Leftover,
 }
 
 impl Models {
     pub fn run(self) -> anyhow::Result<()> {
         let places = Places::from_env();
-        let rows: Vec<Row> = places
+        let mut rows: Vec<Row> = places
             .list()
             .into_iter()
             .map(|listed| row(&places, listed))
             .collect();
+        let mut total = None;
+        if self.sizes {
+            let here = rows
+                .iter_mut()
+                .filter(|row| matches!(row.state, State::Present | State::Partial));
+            here.for_each(|row| row.bytes = row.folder.as_ref().map(|folder| bytes_in(folder.as_ref())));
+            let (more, bytes) = unnamed(&places, &rows);
+            rows.extend(more);
+            total = Some(bytes);
+        }
         if self.json {
             return output::print_json(&rows);
         }
-        output::print(&text(&places, &rows))
+        let mut text = text(&places, &rows);
+        if let Some(total) = total {
+            let cache = places.hub.cache.display();
+            text.push_str(&format!(
+                "{} in all in the cache {cache}\n",
+                stats::bytes(total as usize)
+            ));
+        }
+        output::print(&text)
     }
+}
+
+/// What the cache holds and no row names, and the bytes of all that it holds.
+fn unnamed(places: &Places, rows: &[Row]) -> (Vec<Row>, u64) {
+    let named: HashSet<&str> = rows.iter().filter_map(|row| row.folder.as_deref()).collect();
+    let mut more = Vec::new();
+    let mut total = 0;
+    for cached in places.hub.cached() {
+        total += cached.bytes();
+        let row = |source: String, state, folder: String, bytes| Row {
+            name: cached.repo.clone(),
+            plugin: None,
+            source: Some(source),
+            state,
+            folder: Some(folder),
+            manifest: None,
+            error: None,
+            bytes: Some(bytes),
+        };
+        for snapshot in &cached.snapshots {
+            let folder = snapshot.folder.display().to_string();
+            if !named.contains(folder.as_str()) {
+                let state = if snapshot.is_complete {
+                    State::Present
+                } else {
+                    State::Partial
+                };
+                let source = format!("{}@{}", cached.repo, snapshot.name());
+                more.push(row(source, state, folder, bytes_in(&snapshot.folder)));
+            }
+        }
+        if cached.left_over() > 0 {
+            let folder = cached.folder.display().to_string();
+            more.push(row(
+                cached.repo.clone(),
+                State::Leftover,
+                folder,
+                cached.left_over(),
+            ));
+        }
+    }
+    (more, total)
 }
 
 fn text(places: &Places, rows: &[Row]) -> String {
@@ -65,6 +138,17 @@ fn text(places: &Places, rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
     let plugins = rows.iter().map(|row| row.plugin.as_deref().unwrap_or("-").len());
     let plugins = plugins.max().unwrap_or(0);
+    let has_sizes = rows.iter().any(|row| row.bytes.is_some());
+    let size = |row: &Row| match (has_sizes, row.bytes) {
+        (false, _) => String::new(),
+        (true, None) => format!("{:>12}  ", "-"),
+        (true, Some(bytes)) => format!("{:>12}  ", stats::bytes(bytes as usize)),
+    };
+    let states = if rows.iter().any(|row| row.state == State::Leftover) {
+        8
+    } else {
+        7
+    };
     let mut text = String::new();
     for row in rows {
         let state = format!("{:?}", row.state).to_lowercase();
@@ -72,8 +156,9 @@ fn text(places: &Places, rows: &[Row]) -> String {
         let place = row.error.as_ref().or(row.folder.as_ref()).or(row.source.as_ref());
         let place = place.map_or("", String::as_str);
         text.push_str(&format!(
-            "{:width$}  {state:7}  {plugin:plugins$}  {place}\n",
-            row.name
+            "{:width$}  {state:states$}  {}{plugin:plugins$}  {place}\n",
+            row.name,
+            size(row)
         ));
     }
     text
@@ -95,8 +180,9 @@ fn row(places: &Places, listed: Listed) -> Row {
                 source: None,
                 state: State::Broken,
                 folder: None,
-                manifest,
+                manifest: Some(manifest),
                 error: Some(error.to_string()),
+                bytes: None,
             };
         }
     };
@@ -134,7 +220,8 @@ fn row(places: &Places, listed: Listed) -> Row {
         source: Some(source),
         state,
         folder,
-        manifest,
+        manifest: Some(manifest),
         error,
+        bytes: None,
     }
 }

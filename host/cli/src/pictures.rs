@@ -1,8 +1,10 @@
-//! The pictures that a command line names: files, folders, `-` for standard input.
+//! The pictures that a command line names: files, folders, addresses, `-` for standard input.
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+use monocle_fetch::http::HttpError;
+use monocle_fetch::picture::{self, Fetched, PictureAddress, PictureError, PictureFetcher, Place};
 use monocle_image::{FilePage, ImageError, Limits};
 use monocle_runtime::request::pictures::PictureInput;
 
@@ -17,24 +19,104 @@ const ENDINGS: [&str; 18] = [
     "pnm", "heic", "heif", "avif",
 ];
 
-/// The pictures that arguments stand for, and what was read from standard input.
-pub fn read(arguments: &[PathBuf]) -> anyhow::Result<Vec<PictureInput>> {
+/// The pictures that arguments stand for: fetched, and read from standard input. `private`: addresses of this machine and of local
+/// networks are asked too.
+pub fn read(arguments: &[PathBuf], private: bool) -> anyhow::Result<Vec<PictureInput>> {
     let from_input = arguments.iter().filter(|path| is_standard_input(path));
     if from_input.count() > 1 {
         return Err(misuse("standard input is one picture; give `-` only once"));
     }
-    let mut pictures = Vec::new();
-    // Names first: nobody types a picture into a terminal for a list with a typing error.
-    for path in arguments {
-        match is_standard_input(path) {
-            true => pictures.push(None),
-            false => pictures.extend(files(path)?.into_iter().map(PictureInput::File).map(Some)),
+    // Names first: nobody waits for a server, or types a picture into a terminal, for a list with a typing error.
+    let mut named = Vec::new();
+    for argument in arguments {
+        let address = argument.to_str().and_then(PictureAddress::parse).transpose()?;
+        match address {
+            _ if is_standard_input(argument) => named.push(Named::StandardInput),
+            None => named.extend(
+                files(argument)?
+                    .into_iter()
+                    .map(PictureInput::File)
+                    .map(Named::Known),
+            ),
+            Some(PictureAddress {
+                place: Place::File(path),
+                page,
+            }) => {
+                let found = files(&path)?.into_iter().map(PictureInput::File);
+                named.extend(found.map(|input| Named::Known(of_page(input, page))));
+            }
+            Some(PictureAddress {
+                place: Place::Data(text),
+                page,
+            }) => {
+                named.push(Named::Known(of_page(bytes(picture::data(&text)?), page)));
+            }
+            Some(PictureAddress {
+                place: Place::Web(url),
+                page,
+            }) => named.push(Named::Web(url, page)),
         }
     }
-    pictures
-        .into_iter()
-        .map(|picture| picture.map_or_else(standard_input, Ok))
-        .collect()
+    let mut fetcher = PictureFetcher::new(private);
+    let mut get = |named| match named {
+        Named::Known(input) => Ok(input),
+        Named::StandardInput => standard_input(),
+        Named::Web(url, page) => match fetcher.web(&url) {
+            Ok(fetched) => Ok(of_page(bytes(fetched), page)),
+            Err(error) => Err(with_advice(error)),
+        },
+    };
+    named.into_iter().map(&mut get).collect()
+}
+
+/// What an argument names.
+enum Named {
+    Known(PictureInput),
+    StandardInput,
+    Web(url::Url, Option<u32>),
+}
+
+fn bytes(Fetched { name, bytes }: Fetched) -> PictureInput {
+    PictureInput::Bytes { name, bytes }
+}
+
+fn of_page(of: PictureInput, page: Option<u32>) -> PictureInput {
+    match page {
+        Some(page) => PictureInput::Page {
+            of: Box::new(of),
+            page,
+        },
+        None => of,
+    }
+}
+
+fn with_advice(error: PictureError) -> anyhow::Error {
+    let by_proxy = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+    ];
+    let advice = match &error {
+        PictureError::Http {
+            source: HttpError::NotPublic { .. },
+            ..
+        } => "`--allow-private-addresses` allows this machine and its local network",
+        PictureError::Http {
+            source: HttpError::Unreachable(_),
+            ..
+        } if by_proxy.iter().any(|name| std::env::var_os(name).is_some()) => {
+            "pictures are fetched without the proxy that the environment names; fetch this one by other means, and give its file"
+        }
+        PictureError::Http {
+            source: HttpError::TooLong(_),
+            ..
+        } => "save the picture as a file, and give that",
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}\n\nhint: {advice}")
 }
 
 /// Whether an argument means standard input; a file of that name is `./-`.

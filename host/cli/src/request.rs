@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use monocle_runtime::engines::{self, EngineName, EngineOptions};
+use monocle_runtime::engines::{self, EngineName, EngineOptions, KeyValueType};
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::request::Request;
@@ -30,8 +30,12 @@ pub struct ModelAndPictures {
     pub model: String,
 
     /// Picture files; `photo.tif#2` takes the second page or frame, a folder stands for its pictures in the order of their names (at
-    /// most 64), `-` for one on standard input
+    /// most 64), `-` for one on standard input; addresses that begin with https:, http:, data: or file: work too
     pub images: Vec<PathBuf>,
+
+    /// Fetch pictures from this machine and its local network too (127.0.0.1, 192.168.…), not only from public addresses
+    #[arg(long)]
+    pub allow_private_addresses: bool,
 }
 
 // One question.
@@ -46,7 +50,18 @@ pub struct RequestArguments {
     prompt: Option<String>,
 
     #[command(flatten)]
+    pub length: AnswerLength,
+
+    #[command(flatten)]
     pub options: ModelOptions,
+}
+
+// How long an answer may be.
+#[derive(Debug, Args)]
+pub struct AnswerLength {
+    /// The most tokens of the answer [default: the manifest's, else the model's, else 512]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: Option<u32>,
 }
 
 // How the model is opened, and what it may take.
@@ -64,10 +79,6 @@ pub struct ModelOptions {
     #[arg(long, value_name = "NAME=VALUE", value_parser = template_variable)]
     pub template_var: Vec<(String, serde_json::Value)>,
 
-    /// The most tokens of the answer [default: the manifest's, else the model's, else 512]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_tokens: Option<u32>,
-
     /// Tokens of one prefill step
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     pub prefill_chunk: u32,
@@ -76,9 +87,15 @@ pub struct ModelOptions {
     #[arg(long, value_enum)]
     pub engine: Option<Engine>,
 
-    /// What the engine `mlx` computes in
+    /// What the engine `mlx` computes in; on `cpu`, `f32` keeps the numbers that quantised weights are multiplied with from being rounded
+    /// to 16-bit integers
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub precision: Precision,
+
+    /// What the keys and values of earlier tokens are stored in: f32 loses nothing, q8 takes the least memory [default: f16 on `cpu`; on
+    /// `mlx` what it computes in]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub kv_type: Option<KeyValues>,
 
     /// Memory that weights, pictures and the engine may take, like `4GB`; what needs more is refused before it is computed
     /// [default: what the device recommends, else three quarters of the machine's memory]
@@ -112,6 +129,19 @@ pub enum Precision {
     F16,
 }
 
+/// What keys and values are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyValues {
+    /// 32 bits
+    F32,
+    /// The upper 16 of 32 bits
+    Bf16,
+    /// 16 bits, finer than bf16, but nothing beyond 65504
+    F16,
+    /// 8 bits, with a scale for each 32 elements
+    Q8,
+}
+
 impl RequestArguments {
     /// The model, opened, and the request; `quiet` shows no progress. What the user can get wrong is checked first, before
     /// anything is fetched or loaded.
@@ -143,7 +173,7 @@ impl RequestArguments {
 impl ModelAndPictures {
     /// The pictures; a folder's are named, as nobody typed them.
     pub fn pictures(&self, quiet: bool) -> anyhow::Result<Vec<PictureInput>> {
-        let pictures = pictures::read(&self.images)?;
+        let pictures = pictures::read(&self.images, self.allow_private_addresses)?;
         if !quiet && pictures.len() > self.images.len() {
             let names: Vec<String> = pictures.iter().map(PictureInput::name).collect();
             output::note(&format!(
@@ -153,6 +183,16 @@ impl ModelAndPictures {
             ));
         }
         Ok(pictures)
+    }
+}
+
+impl AnswerLength {
+    /// The most tokens of the answer.
+    pub fn max_tokens(&self, model: &Model) -> usize {
+        self.max_tokens
+            .map_or(model.settings.generation.max_tokens.value, |tokens| {
+                tokens as usize
+            })
     }
 }
 
@@ -197,14 +237,6 @@ impl ModelOptions {
         self.system.as_deref().or(model.settings.system.as_deref())
     }
 
-    /// The most tokens of the answer.
-    pub fn max_tokens(&self, model: &Model) -> usize {
-        self.max_tokens
-            .map_or(model.settings.generation.max_tokens.value, |tokens| {
-                tokens as usize
-            })
-    }
-
     fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {
         let engine = match self.engine {
             Some(Engine::Cpu) => EngineName::Cpu,
@@ -220,6 +252,12 @@ impl ModelOptions {
                 Precision::F32 => engines::Precision::F32,
                 Precision::Bf16 => engines::Precision::Bf16,
             },
+            key_values: self.kv_type.map(|kind| match kind {
+                KeyValues::F32 => KeyValueType::F32,
+                KeyValues::Bf16 => KeyValueType::Bf16,
+                KeyValues::F16 => KeyValueType::F16,
+                KeyValues::Q8 => KeyValueType::Q8,
+            }),
         };
         let started = engine.start(options);
         started.map_err(|error| Misuse(error.to_string()))

@@ -9,7 +9,7 @@ use monocle_runtime::scheduler::terms::Terms;
 use monocle_text::SamplingOptions;
 
 use super::Misuse;
-use super::request::ModelOptions;
+use super::request::{AnswerLength, ModelOptions};
 
 #[derive(Debug, Args)]
 pub struct SamplingArguments {
@@ -68,13 +68,14 @@ impl SamplingArguments {
     }
 
     /// What was asked for; the rest is the model's.
-    pub fn options(&self, options: &ModelOptions, model: &Model) -> GenerateOptions {
+    pub fn options(&self, length: &AnswerLength, options: &ModelOptions, model: &Model) -> GenerateOptions {
         GenerateOptions {
-            max_tokens: options.max_tokens(model),
+            max_tokens: length.max_tokens(model),
             sampling: self.sampling(&model.settings.generation.sampling()),
             stop: self.stop.clone(),
             prefill_chunk: options.prefill_chunk as usize,
             thinking_budget: self.thinking_budget.or(model.settings.thinking_budget),
+            ignore_end: false,
         }
     }
 

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use monocle_cpu::CpuBackend;
 use monocle_cpu::threads::Threads;
-use monocle_tensor::backend::{Backend, SequenceRows, Step, Visible};
+use monocle_cpu::{Activations, CpuBackend};
+use monocle_tensor::backend::{Backend, KeyValueType, SequenceRows, Step, Visible};
 use monocle_tensor::operation::{Attention, CachedAttention, Op, WeightId};
 use monocle_tensor::program::{Program, ValueType};
 use monocle_tensor::recorder::{BatchShape, Recorder, RecordingLimits};
@@ -52,7 +52,7 @@ fn program(weights: &Arc<Vec<Weight>>, shapes: &[Vec<usize>], op: Op, batch: Opt
     recorder.finish(vec![output])
 }
 
-fn linear(what: &str, matrix: &Matrix, tokens: usize) {
+fn linear(what: &str, matrix: &Matrix, tokens: usize, activations: Activations) {
     let shape = matrix.shape();
     let bytes: usize = matrix.parts().map(|part| part.bytes.as_slice().len()).sum();
     // Several copies, so that they do not stay in the processor's caches.
@@ -68,7 +68,7 @@ fn linear(what: &str, matrix: &Matrix, tokens: usize) {
         })
         .collect();
     let weights = Arc::new(weights);
-    let mut engine = CpuBackend::new(None);
+    let mut engine = CpuBackend::new(None).multiplying(activations);
     engine
         .load(Arc::clone(&weights), &mut |_, _| {})
         .expect("loadable");
@@ -93,7 +93,7 @@ fn linear(what: &str, matrix: &Matrix, tokens: usize) {
     }) / count as f64;
     let flops = 2.0 * (tokens * shape[0] * shape[1]) as f64;
     println!(
-        "linear {what:5} {shape:?}, {tokens:4} tokens: {:6.2} GB/s {:7.1} GFLOP/s {:8.1} us",
+        "linear {what:5} {shape:?}, {tokens:4} tokens, {activations:?}: {:6.2} GB/s {:7.1} GFLOP/s {:8.1} us",
         bytes as f64 / time / 1e9,
         flops / time / 1e9,
         time * 1e6
@@ -128,8 +128,8 @@ fn attention(tokens: usize, heads: usize, dim: usize) {
     );
 }
 
-fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize) {
-    let mut engine = CpuBackend::new(None);
+fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize, kind: KeyValueType) {
+    let mut engine = CpuBackend::new(None).storing(kind);
     let weights = Arc::new(Vec::new());
     let attend = |rows: usize| {
         let op = Op::Attend(CachedAttention {
@@ -183,11 +183,10 @@ fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize) {
         step(&mut engine, &one, at, 1);
         at += 1;
     });
-    let bytes = (2 * past * kv_heads * dim * 4) as f64;
     println!(
-        "decode over {past} tokens, {heads}/{kv_heads} heads of {dim}: {:.1} us, {:.1} GB/s",
-        time * 1e6,
-        bytes / time / 1e9
+        "decode over {past} tokens in {}, {heads}/{kv_heads} heads of {dim}: {:.1} us",
+        kind.name(),
+        time * 1e6
     );
 }
 
@@ -210,22 +209,31 @@ fn main() {
         ("bf16", StoredType::BF16),
     ] {
         let matrix = Matrix::Dense(tensor(kind, vec![2048, 2048]));
-        linear(what, &matrix, 1);
-        linear(what, &matrix, 4);
-        linear(what, &matrix, 512);
+        for tokens in [1, 4, 512] {
+            linear(what, &matrix, tokens, Activations::Floats);
+        }
     }
-    for bits in [2, 3, 4, 5, 6, 8] {
-        let matrix = affine(2048, 2048, bits);
-        linear(&format!("q{bits}"), &matrix, 1);
+    for activations in [Activations::Floats, Activations::Integers] {
+        for bits in [2, 3, 4, 5, 6, 8] {
+            linear(&format!("q{bits}"), &affine(2048, 2048, bits), 1, activations);
+        }
+        for tokens in [2, 4, 8, 16, 512] {
+            linear("q4", &affine(2048, 2048, 4), tokens, activations);
+        }
     }
-    linear("q4", &affine(2048, 2048, 4), 512);
-    linear(
-        "bf16",
-        &Matrix::Dense(tensor(StoredType::BF16, vec![576, 576])),
-        1,
-    );
+    let small = Matrix::Dense(tensor(StoredType::BF16, vec![576, 576]));
+    linear("bf16", &small, 1, Activations::Floats);
     attention(1024, 12, 64);
     attention(729, 16, 72);
-    decode(2048, 9, 3, 64);
-    decode(2048, 32, 8, 128);
+    for kind in [
+        KeyValueType::F32,
+        KeyValueType::F16,
+        KeyValueType::Bf16,
+        KeyValueType::Q8,
+    ] {
+        for past in [1024, 8192] {
+            decode(past, 9, 3, 64, kind);
+            decode(past, 32, 8, 128, kind);
+        }
+    }
 }

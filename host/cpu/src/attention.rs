@@ -4,12 +4,18 @@
 use super::lanes::{Kernel, Lanes, Processor};
 use super::math;
 use super::matrix::with_scratch;
+use super::memory::Memory;
 use super::output::Shared;
 use super::product::{Initial, TILE_ROWS, Tile, multiply_tile, turn};
+use super::stored_heads::{self, BLOCK_TOKENS};
 use super::threads::Threads;
+use monocle_tensor::backend::KeyValueType;
 
-/// Keys that are worked on at a time; blocks of a cache hold a multiple of it.
-pub const TILE_KEYS: usize = 64;
+/// Keys that are worked on at a time: a block of a cache.
+const TILE_KEYS: usize = BLOCK_TOKENS;
+/// Where few rows attend, keys are shared out among threads in pieces of so many, counted from the first token: how the work is cut
+/// depends on nothing else, so any number of threads adds in the same order.
+const PIECE_KEYS: usize = 4 * TILE_KEYS;
 /// Rows that one task works on.
 const TASK_ROWS: usize = 96;
 /// Up to how many rows are worked on one by one.
@@ -34,12 +40,19 @@ pub struct Shape {
     pub softcap: Option<f32>,
 }
 
-/// Keys and values of one sequence, in blocks.
-pub struct KeyValues<'a> {
-    /// Keys `[block_tokens, kv_heads, dim]` and values `[block_tokens, kv_heads, value_dim]`.
-    pub blocks: Vec<[&'a [f32]; 2]>,
-    /// Tokens of each block but the last: a multiple of [`TILE_KEYS`] when there are several blocks.
-    pub block_tokens: usize,
+/// Keys and values of one sequence.
+pub enum KeyValues<'a> {
+    /// Keys `[tokens, kv_heads, dim]` and values `[tokens, kv_heads, value_dim]`.
+    Rows([&'a [f32]; 2]),
+    /// What a cache holds.
+    Cached {
+        /// Keys and values of each block, as [`stored_heads`] has them: `[kv_heads][..]`
+        blocks: Vec<[&'a [f32]; 2]>,
+        /// How many blocks before them are gone.
+        gone: usize,
+        /// How they are stored.
+        kind: KeyValueType,
+    },
 }
 
 /// Rows of one sequence and what they see.
@@ -56,6 +69,7 @@ pub struct Queries<'a> {
 pub fn attend(
     processor: Processor,
     threads: &Threads,
+    memory: &Memory,
     shape: Shape,
     q: &[f32],
     sequences: &[Queries<'_>],
@@ -64,39 +78,67 @@ pub fn attend(
     if out.is_empty() {
         return;
     }
-    let shared = Shared::new(out);
     let mut tasks = Vec::new();
+    // Rows whose keys are worked on in several pieces, and where these pieces begin among the partial results.
+    let mut split = Vec::new();
+    let mut pieces = 0;
     for queries in sequences {
         let rows = queries.visible.len();
+        let part = |head, row, rows, keys, work| Part {
+            queries,
+            head,
+            row,
+            rows,
+            keys,
+            work,
+        };
         if few(shape, queries) {
-            for row in 0..rows {
-                tasks.extend((0..shape.kv_heads).map(|head| (queries, head, row, 1)));
+            for (row, &[lo, end]) in queries.visible.iter().enumerate() {
+                let first = lo / PIECE_KEYS;
+                let count = end.div_ceil(PIECE_KEYS).saturating_sub(first).max(1);
+                for head in 0..shape.kv_heads {
+                    if count == 1 {
+                        tasks.push(part(head, row, 1, [lo, end], Work::OneRow(None)));
+                        continue;
+                    }
+                    split.push((queries.first + row, head, pieces..pieces + count));
+                    for piece in 0..count {
+                        let start = (first + piece) * PIECE_KEYS;
+                        let keys = [lo.max(start), end.min(start + PIECE_KEYS)];
+                        tasks.push(part(head, row, 1, keys, Work::OneRow(Some(pieces + piece))));
+                    }
+                    pieces += count;
+                }
             }
         } else {
             for head in 0..shape.heads {
                 let blocks = (0..rows).step_by(TASK_ROWS);
-                tasks.extend(blocks.map(|row| (queries, head, row, TASK_ROWS.min(rows - row))));
+                tasks.extend(blocks.map(|row| {
+                    let rows = TASK_ROWS.min(rows - row);
+                    part(head, row, rows, [0, 0], Work::ManyRows)
+                }));
             }
         }
     }
+    let mut partial = memory.take(pieces * partial_len(shape));
+    let partial = &mut partial.floats_mut()[..pieces * partial_len(shape)];
+    let (shared, shared_partial) = (Shared::new(out), Shared::new(partial));
     let work = |index: usize| {
-        let (queries, head, row, rows) = tasks[index];
-        let one_by_one = few(shape, queries);
-        let needed = if one_by_one {
-            shape.heads / shape.kv_heads * (TILE_KEYS + shape.value_dim)
-        } else {
-            Scratch::len(shape, rows)
+        let part = tasks[index];
+        let needed = match part.work {
+            Work::OneRow(_) => {
+                let widest = shape.dim.max(shape.value_dim);
+                shape.heads / shape.kv_heads * (TILE_KEYS + shape.value_dim) + TILE_KEYS * widest
+            }
+            Work::ManyRows => Scratch::len(shape, part.rows),
         };
         with_scratch(needed, |scratch| {
             processor.run(Task {
                 shape,
                 q,
-                queries,
-                head,
-                row,
-                rows,
-                one_by_one,
+                part,
                 out: &shared,
+                partial: &shared_partial,
                 scratch,
             });
         });
@@ -115,22 +157,87 @@ pub fn attend(
     } else {
         threads.parallel(tasks.len(), work);
     }
+    for (row, head, pieces) in split {
+        let group = shape.heads / shape.kv_heads;
+        let out = &mut out[(row * shape.heads + head * group) * shape.value_dim..];
+        let size = partial_len(shape);
+        merge(shape, &partial[pieces.start * size..pieces.end * size], out);
+    }
+}
+
+/// The most elements that are kept between the pieces and their merging, where one sequence attends to so many tokens.
+pub fn most_partial(shape: Shape, tokens: usize) -> usize {
+    match tokens.div_ceil(PIECE_KEYS) {
+        0 | 1 => 0,
+        // One more where a window begins within a piece.
+        pieces => FEW_ROWS * shape.kv_heads * (pieces + 1) * partial_len(shape),
+    }
+}
+
+/// Elements of what one piece leaves: for each head of a group its sums, the largest score and the total of the weights.
+fn partial_len(shape: Shape) -> usize {
+    shape.heads / shape.kv_heads * (shape.value_dim + 2)
+}
+
+/// Puts the pieces of one row together, in order: for each head of a group.
+fn merge(shape: Shape, pieces: &[f32], out: &mut [f32]) {
+    let size = shape.value_dim + 2;
+    let group = shape.heads / shape.kv_heads;
+    for (head, out) in out
+        .chunks_exact_mut(shape.value_dim.max(1))
+        .take(group)
+        .enumerate()
+    {
+        out.fill(0.0);
+        let mut running = Running::START;
+        for piece in pieces.chunks_exact(group * size) {
+            let (sums, state) = piece[head * size..][..size].split_at(shape.value_dim);
+            let piece = Running {
+                largest: state[0],
+                total: state[1],
+            };
+            let [before, factor] = running.join(piece);
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = *out * before + sum * factor;
+            }
+        }
+        let factor = running.normaliser();
+        out.iter_mut().for_each(|out| *out *= factor);
+    }
 }
 
 fn few(shape: Shape, queries: &Queries<'_>) -> bool {
     queries.visible.len() <= FEW_ROWS && shape.heads / shape.kv_heads <= MOST_SHARED
 }
 
-struct Task<'a> {
-    shape: Shape,
-    q: &'a [f32],
+/// What one task works on.
+#[derive(Clone, Copy)]
+struct Part<'a> {
     queries: &'a Queries<'a>,
-    /// A head, or a key-value head when rows are worked on one by one.
+    /// A head, or a key-value head where rows are worked on one by one.
     head: usize,
     row: usize,
     rows: usize,
-    one_by_one: bool,
+    /// The keys that one row sees, or a piece of them.
+    keys: [usize; 2],
+    work: Work,
+}
+
+#[derive(Clone, Copy)]
+enum Work {
+    /// One row, all heads that share a key-value head; the number of the piece where there are several.
+    OneRow(Option<usize>),
+    /// Several rows of one head.
+    ManyRows,
+}
+
+struct Task<'a> {
+    shape: Shape,
+    q: &'a [f32],
+    part: Part<'a>,
     out: &'a Shared<'a, f32>,
+    /// `[pieces][group][value_dim + 2]`
+    partial: &'a Shared<'a, f32>,
     scratch: &'a mut [f32],
 }
 
@@ -139,33 +246,73 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        if self.one_by_one {
-            self.one_row::<V>();
-        } else {
-            self.many_rows::<V>();
+        match self.part.work {
+            Work::OneRow(piece) => self.one_row::<V>(piece),
+            Work::ManyRows => self.many_rows::<V>(),
         }
     }
 }
 
+/// Keys or values.
+#[derive(Clone, Copy)]
+enum Which {
+    Keys,
+    Values,
+}
+
+/// Some tokens' elements of one head, `stride` apart.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    floats: &'a [f32],
+    stride: usize,
+}
+
 impl KeyValues<'_> {
-    /// Keys and values of the tile that starts at token `start`: from their first element of this head on.
+    /// Keys or values of `count` tokens of one tile from the token `start` on; `room` holds them where they are not stored as floats.
     #[inline(always)]
-    fn tile(&self, shape: Shape, start: usize, count: usize, head: usize) -> [&[f32]; 2] {
-        let (block, row) = (start / self.block_tokens, start % self.block_tokens);
-        let [keys, values] = self.blocks[block];
-        let part = |dim: usize| {
-            let stride = shape.kv_heads * dim;
-            let first = row * stride + head * dim;
-            first..first + (count - 1) * stride + dim
+    fn rows<'a, V: Lanes>(
+        &'a self,
+        shape: Shape,
+        which: Which,
+        [start, count]: [usize; 2],
+        head: usize,
+        room: &'a mut [f32],
+    ) -> Rows<'a> {
+        let (index, dim) = match which {
+            Which::Keys => (0, shape.dim),
+            Which::Values => (1, shape.value_dim),
         };
-        [&keys[part(shape.dim)], &values[part(shape.value_dim)]]
+        match self {
+            Self::Rows(parts) => {
+                let stride = shape.kv_heads * dim;
+                let first = start * stride + head * dim;
+                Rows {
+                    floats: &parts[index][first..first + (count - 1) * stride + dim],
+                    stride,
+                }
+            }
+            Self::Cached { blocks, gone, kind } => {
+                let (block, row) = (start / BLOCK_TOKENS - gone, start % BLOCK_TOKENS);
+                let words = stored_heads::head_words(*kind, dim);
+                let stored = &blocks[block][index][head * words..][..words];
+                let floats = match kind {
+                    KeyValueType::F32 => &stored[row * dim..(row + count) * dim],
+                    _ => {
+                        let room = &mut room[..count * dim];
+                        stored_heads::load::<V>(*kind, stored, row, dim, room);
+                        room
+                    }
+                };
+                Rows { floats, stride: dim }
+            }
+        }
     }
 }
 
 impl Task<'_> {
     /// One row, all heads that share a key-value head: keys and values are read once.
     #[inline(always)]
-    fn one_row<V: Lanes>(self) {
+    fn one_row<V: Lanes>(self, piece: Option<usize>) {
         let Shape {
             heads,
             kv_heads,
@@ -175,32 +322,50 @@ impl Task<'_> {
             softcap,
         } = self.shape;
         let group = heads / kv_heads;
-        let row = self.queries.first + self.row;
-        let q = &self.q[(row * heads + self.head * group) * dim..][..group * dim];
-        let (scores, sums) = self.scratch.split_at_mut(group * TILE_KEYS);
-        let sums = &mut sums[..group * value_dim];
+        let Part { queries, head, .. } = self.part;
+        let row = queries.first + self.part.row;
+        let kv_head = head;
+        let q = &self.q[(row * heads + kv_head * group) * dim..][..group * dim];
+        let (scores, rest) = self.scratch.split_at_mut(group * TILE_KEYS);
+        let (sums, room) = rest.split_at_mut(group * value_dim);
         sums.fill(0.0);
         let mut running = [Running::START; MOST_SHARED];
-        let [lo, end] = self.queries.visible[self.row];
+        let [lo, end] = self.part.keys;
         let mut tile = lo / TILE_KEYS * TILE_KEYS;
         while tile < end {
             let (from, to) = (lo.max(tile), end.min(tile + TILE_KEYS));
             let count = to - from;
-            let [keys, values] = self.queries.keys.tile(self.shape, from, count, self.head);
+            let keys = queries
+                .keys
+                .rows::<V>(self.shape, Which::Keys, [from, count], kv_head, room);
             for (q, scores) in q.chunks_exact(dim.max(1)).zip(scores.chunks_exact_mut(TILE_KEYS)) {
-                dots::<V>(q, keys, kv_heads * dim, scale, &mut scores[..count]);
+                dots::<V>(q, keys.floats, keys.stride, scale, &mut scores[..count]);
             }
+            let values = queries
+                .keys
+                .rows::<V>(self.shape, Which::Values, [from, count], kv_head, room);
             for head in 0..group {
                 let scores = &mut scores[head * TILE_KEYS..][..TILE_KEYS];
                 scores[count..].fill(f32::NEG_INFINITY);
                 let factor = running[head].update::<V>(scores, softcap);
                 let sums = &mut sums[head * value_dim..][..value_dim];
-                weighted_sum::<V>(&scores[..count], values, kv_heads * value_dim, factor, sums);
+                weighted_sum::<V>(&scores[..count], values.floats, values.stride, factor, sums);
             }
             tile += TILE_KEYS;
         }
+        if let Some(piece) = piece {
+            let size = value_dim + 2;
+            // SAFETY: each task writes its own piece.
+            let partial = unsafe { self.partial.part(piece * group * size, group * size) };
+            for (head, partial) in partial.chunks_exact_mut(size).enumerate() {
+                partial[..value_dim].copy_from_slice(&sums[head * value_dim..][..value_dim]);
+                partial[value_dim] = running[head].largest;
+                partial[value_dim + 1] = running[head].total;
+            }
+            return;
+        }
         for head in 0..group {
-            let at = (row * heads + self.head * group + head) * value_dim;
+            let at = (row * heads + kv_head * group + head) * value_dim;
             // SAFETY: each task writes its own row and heads.
             let out = unsafe { self.out.part(at, value_dim) };
             let factor = running[head].normaliser();
@@ -221,9 +386,15 @@ impl Task<'_> {
             scale,
             softcap,
         } = self.shape;
-        let rows = self.rows;
+        let Part {
+            queries,
+            head,
+            row: first_row,
+            rows,
+            ..
+        } = self.part;
         let width = 2 * V::COUNT;
-        let kv_head = self.head / (heads / kv_heads);
+        let kv_head = head / (heads / kv_heads);
         let scratch = Scratch::split(self.scratch, self.shape, rows);
         let out_stride = scratch.out_stride;
         let panels = rows.div_ceil(TILE_ROWS);
@@ -231,7 +402,7 @@ impl Task<'_> {
             let panel = &mut scratch.queries[row / TILE_ROWS * TILE_ROWS * dim..][..TILE_ROWS * dim];
             let lane = row % TILE_ROWS;
             if row < rows {
-                let at = ((self.queries.first + self.row + row) * heads + self.head) * dim;
+                let at = ((queries.first + first_row + row) * heads + head) * dim;
                 for (index, value) in self.q[at..at + dim].iter().enumerate() {
                     panel[index * TILE_ROWS + lane] = value * scale;
                 }
@@ -242,37 +413,43 @@ impl Task<'_> {
         scratch.sums.fill(0.0);
         scratch.weights.fill(0.0);
         let mut running = [Running::START; TASK_ROWS];
-        let visible = &self.queries.visible[self.row..self.row + rows];
+        let visible = &queries.visible[first_row..first_row + rows];
         let seeing = || visible.iter().filter(|[lo, end]| lo < end);
         let lo = seeing().map(|[lo, _]| *lo).min().unwrap_or(0);
         let end = seeing().map(|[_, end]| *end).max().unwrap_or(0);
         let mut start = lo / TILE_KEYS * TILE_KEYS;
         while start < end {
             let count = TILE_KEYS.min(end - start);
-            let [keys, values] = self.queries.keys.tile(self.shape, start, count, kv_head);
+            let keys = queries
+                .keys
+                .rows::<V>(self.shape, Which::Keys, [start, count], kv_head, scratch.room);
             for (panel, first) in scratch
                 .keys
                 .chunks_mut((dim * width).max(1))
                 .zip((0..count).step_by(width))
             {
-                let stride = kv_heads * dim;
+                let stride = keys.stride;
                 let lanes = width.min(count - first);
                 if lanes < width {
                     panel.fill(0.0);
                 }
                 for eight in (0..lanes).step_by(8) {
                     let rows = 8.min(lanes - eight);
-                    let from = &keys[(first + eight) * stride..][..(rows - 1) * stride + dim];
+                    let from = &keys.floats[(first + eight) * stride..][..(rows - 1) * stride + dim];
                     turn::<V>(from, stride, dim, &mut panel[eight..], width);
                 }
             }
+            let values =
+                queries
+                    .keys
+                    .rows::<V>(self.shape, Which::Values, [start, count], kv_head, scratch.room);
             // The last values, when they do not fill two vectors, padded.
             let whole = value_dim / width * width;
             if whole < value_dim {
                 for (key, slot) in scratch.values.chunks_mut(width).enumerate().take(count) {
                     slot.fill(0.0);
                     slot[..value_dim - whole]
-                        .copy_from_slice(&values[key * kv_heads * value_dim + whole..][..value_dim - whole]);
+                        .copy_from_slice(&values.floats[key * values.stride + whole..][..value_dim - whole]);
                 }
             }
             for panel in 0..panels {
@@ -320,8 +497,8 @@ impl Task<'_> {
                         columns: width,
                     };
                     let (right, stride) = if column < whole {
-                        let needed = (count - 1) * kv_heads * value_dim + width;
-                        (values[column..][..needed].as_ptr(), kv_heads * value_dim)
+                        let needed = (count - 1) * values.stride + width;
+                        (values.floats[column..][..needed].as_ptr(), values.stride)
                     } else {
                         (scratch.values[..count * width].as_ptr(), width)
                     };
@@ -332,7 +509,7 @@ impl Task<'_> {
             start += count;
         }
         for (row, running) in running.iter().enumerate().take(rows) {
-            let at = ((self.queries.first + self.row + row) * heads + self.head) * value_dim;
+            let at = ((queries.first + first_row + row) * heads + head) * value_dim;
             // SAFETY: each task writes its own rows of its own head.
             let out = unsafe { self.out.part(at, value_dim) };
             let factor = running.normaliser();
@@ -345,6 +522,8 @@ impl Task<'_> {
 
 /// Memory of a task of several rows.
 struct Scratch<'a> {
+    /// Keys or values of a tile that are not stored as floats.
+    room: &'a mut [f32],
     /// `[panels][dim][6]`
     queries: &'a mut [f32],
     /// `[panels][dim][two vectors]`
@@ -364,9 +543,10 @@ struct Scratch<'a> {
 const WIDEST: usize = super::product::TILE_COLUMNS;
 
 impl<'a> Scratch<'a> {
-    fn sizes(shape: Shape, rows: usize) -> [usize; 6] {
+    fn sizes(shape: Shape, rows: usize) -> [usize; 7] {
         let rows = rows.next_multiple_of(TILE_ROWS);
         [
+            TILE_KEYS * shape.dim.max(shape.value_dim),
             rows * shape.dim,
             TILE_KEYS * shape.dim,
             TILE_KEYS * WIDEST,
@@ -382,13 +562,15 @@ impl<'a> Scratch<'a> {
 
     #[inline(always)]
     fn split(all: &'a mut [f32], shape: Shape, rows: usize) -> Self {
-        let [queries, keys, values, scores, weights, _] = Self::sizes(shape, rows);
-        let (queries, rest) = all.split_at_mut(queries);
+        let [room, queries, keys, values, scores, weights, _] = Self::sizes(shape, rows);
+        let (room, rest) = all.split_at_mut(room);
+        let (queries, rest) = rest.split_at_mut(queries);
         let (keys, rest) = rest.split_at_mut(keys);
         let (values, rest) = rest.split_at_mut(values);
         let (scores, rest) = rest.split_at_mut(scores);
         let (weights, sums) = rest.split_at_mut(weights);
         Self {
+            room,
             queries,
             keys,
             values,
@@ -448,6 +630,22 @@ impl Running {
             self.total = self.total * factor + total.sum();
             factor
         }
+    }
+
+    /// Takes in what was seen of other keys; gives what its own sums and those must be multiplied by.
+    fn join(&mut self, other: Self) -> [f32; 2] {
+        let largest = self.largest.max(other.largest);
+        let factor = |part: f32| {
+            if part == largest {
+                1.0
+            } else {
+                (part - largest).exp()
+            }
+        };
+        let factors = [factor(self.largest), factor(other.largest)];
+        self.total = self.total * factors[0] + other.total * factors[1];
+        self.largest = largest;
+        factors
     }
 
     /// What sums are multiplied by in the end; 0 when nothing was seen.

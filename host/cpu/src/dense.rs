@@ -1,12 +1,13 @@
 //! Running operations that compute on rows: products, norms, convolutions.
 
 use super::convolution::Convolution;
+use super::integers::IntegerProduct;
 use super::interpolation::Interpolate;
 use super::matrix::MatrixView;
 use super::output::{Shared, by_rows};
 use super::product::{Product, Right};
 use super::rows::{LayerNorm, RmsNorm, Softmax};
-use super::run::ProgramRun;
+use super::run::{Activations, ProgramRun};
 use super::value::Value;
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::interpolation::Sampling;
@@ -33,7 +34,24 @@ pub fn linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
             id.0
         )));
     }
+    if let Some(integers) = integers(run, product.m, x, matrix, bias) {
+        return Ok(run.floats(|out| integers.run(run.processor, run.threads, run.memory, out)));
+    }
     Ok(run.floats(|out| product.run(run.processor, run.threads, run.memory, out)))
+}
+
+/// The product with rounded activations, where the engine may round them and the matrix is quantised.
+fn integers<'a>(
+    run: &ProgramRun<'_>,
+    m: usize,
+    x: &'a [f32],
+    matrix: MatrixView<'a>,
+    bias: Option<&'a [f32]>,
+) -> Option<IntegerProduct<'a>> {
+    match run.activations {
+        Activations::Floats => None,
+        Activations::Integers => IntegerProduct::of(m, x, matrix, bias),
+    }
 }
 
 pub fn matmul(run: &mut ProgramRun<'_>, transpose_right: bool) -> Result {
@@ -123,16 +141,20 @@ pub fn expert_linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
                 let from = if one_row_a_token { row / chosen } else { *row };
                 a.copy_from_slice(&x[from * inner..][..inner]);
             }
+            let part = matrix.part(expert * outputs, outputs);
             let product = Product {
                 m: rows.len(),
                 n: outputs,
                 k: inner,
                 a,
-                b: Right::Rows(matrix.part(expert * outputs, outputs)),
+                b: Right::Rows(part),
                 bias: bias.map(|bias| &bias[expert * outputs..][..outputs]),
             };
             let results = &mut products.floats_mut()[..rows.len() * outputs];
-            product.run(run.processor, run.threads, run.memory, results);
+            match integers(run, product.m, product.a, part, product.bias) {
+                Some(integers) => integers.run(run.processor, run.threads, run.memory, results),
+                None => product.run(run.processor, run.threads, run.memory, results),
+            }
             for (row, result) in rows.iter().zip(results.chunks_exact(outputs.max(1))) {
                 out[row * outputs..][..outputs].copy_from_slice(result);
             }

@@ -72,7 +72,23 @@ impl Kernel for Apply<'_> {
             Function::Unary(Unary::Cosine) => Some(f32::cos),
             // ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|)
             Function::Unary(Unary::Softplus) => Some(|x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
-            _ => None,
+            Function::Unary(
+                Unary::Negate
+                | Unary::Absolute
+                | Unary::Exponential
+                | Unary::SquareRoot
+                | Unary::ReciprocalSquareRoot
+                | Unary::Square
+                | Unary::HyperbolicTangent
+                | Unary::Sigmoid
+                | Unary::Relu
+                | Unary::Silu
+                | Unary::Gelu
+                | Unary::GeluTanh
+                | Unary::QuickGelu,
+            )
+            | Function::ScaleShift(..)
+            | Function::Clamp(..) => None,
         };
         if let Some(f) = one_by_one {
             self.values.iter_mut().for_each(|x| *x = f(*x));
@@ -117,7 +133,22 @@ pub fn apply_ints(unary: Unary, x: &[i32], out: &mut [i32]) {
         *to = match unary {
             Unary::Negate => x.wrapping_neg(),
             Unary::Absolute => x.wrapping_abs(),
-            _ => x.wrapping_mul(x),
+            Unary::Square => x.wrapping_mul(x),
+            // Floats only, as the recorder checks.
+            Unary::Exponential
+            | Unary::Logarithm
+            | Unary::SquareRoot
+            | Unary::ReciprocalSquareRoot
+            | Unary::Sine
+            | Unary::Cosine
+            | Unary::HyperbolicTangent
+            | Unary::Sigmoid
+            | Unary::Relu
+            | Unary::Silu
+            | Unary::Gelu
+            | Unary::GeluTanh
+            | Unary::QuickGelu
+            | Unary::Softplus => x,
         };
     }
 }
@@ -307,6 +338,13 @@ pub fn compare<T: PartialOrd>(binary: Binary, a: T, b: T) -> i32 {
     i32::from(match binary {
         Binary::Less => a < b,
         Binary::Greater => a > b,
-        _ => a == b,
+        Binary::Equal
+        | Binary::Add
+        | Binary::Subtract
+        | Binary::Multiply
+        | Binary::Divide
+        | Binary::Maximum
+        | Binary::Minimum
+        | Binary::Power => a == b,
     })
 }

@@ -1,16 +1,22 @@
 //! How much memory a program will take on this engine, known from its shapes: the run's allocations, without the run.
 
+use super::attention::{self, Shape};
 use super::convolution;
 use super::few_rows::MOST_ROWS;
 use super::memory::rounded;
-use super::movement::moves_nothing;
 use super::prepared_program::rope_tables;
 use super::product::packed_elements;
-use super::sequence_state::BLOCK_TOKENS;
-use monocle_tensor::operation::{Kind, Op};
+use super::sequence_state::{CacheShape, most_tokens};
+use super::stored_heads::BLOCK_TOKENS;
+use monocle_tensor::backend::KeyValueType;
+use monocle_tensor::operation::Op;
+use monocle_tensor::operations::Placement;
 use monocle_tensor::program::{Node, Program, ValueId};
 
 const ELEMENT: usize = size_of::<f32>();
+
+/// Rows that a step may have, whatever the program at hand has: a sliding window's cache holds them too.
+const MOST_STEP_ROWS: usize = 512;
 
 /// The most bytes that are alive at once while it runs, its inputs not counted.
 pub fn program_bytes(program: &Program) -> usize {
@@ -26,13 +32,14 @@ pub fn program_bytes(program: &Program) -> usize {
             let tokens = program.value(node.inputs[1]).shape[1];
             values.keep(tokens * 2 * rope.frequencies.len());
         }
-        match storage(program, node) {
-            Storage::Kept => {}
-            Storage::Shared(input) => values.share(index, node.inputs[input]),
-            Storage::Reused if dies(0) && values.is_alone(node.inputs[0]) => {
+        let placement = node.op.facts().placement(&program.operands(node), &node.output);
+        match placement {
+            Placement::Given => {}
+            Placement::Shared => values.share(index, node.inputs[0]),
+            Placement::InPlace if dies(0) && values.is_alone(node.inputs[0]) => {
                 values.share(index, node.inputs[0]);
             }
-            Storage::Reused | Storage::New => values.allocate(index, node.output.len()),
+            Placement::InPlace | Placement::New => values.allocate(index, node.output.len()),
         }
         values.borrow(scratch(program, node));
         for value in &dying[index] {
@@ -42,63 +49,34 @@ pub fn program_bytes(program: &Program) -> usize {
     values.peak * ELEMENT
 }
 
-/// Bytes of a sequence's caches once they hold so many tokens, and of the context that this program brings.
-pub fn cache_bytes(program: &Program, tokens: usize) -> usize {
-    let attends = program
-        .nodes
-        .iter()
-        .filter(|node| matches!(node.op, Op::Attend(_)));
-    let widths = attends.flat_map(|node| &node.inputs[1..]).map(|id| {
-        let shape = &program.value(*id).shape;
-        shape[1..].iter().product::<usize>()
-    });
-    let block: usize = widths
-        .map(|width| rounded(BLOCK_TOKENS.saturating_mul(width)))
-        .sum();
-    let context: usize = program.kept_context().map(rounded).sum();
-    (tokens.div_ceil(BLOCK_TOKENS).saturating_mul(block)).saturating_add(context) * ELEMENT
-}
-
-/// Where a result lies.
-enum Storage {
-    /// It was there before the run: inputs, weights.
-    Kept,
-    /// In an operand's buffer, whoever else uses that.
-    Shared(usize),
-    /// In the first operand's buffer, when nobody else uses that.
-    Reused,
-    /// In a new buffer.
-    New,
-}
-
-fn storage(program: &Program, node: &Node) -> Storage {
-    let input = || &program.value(node.inputs[0]).shape;
-    let same_kind = || program.value(node.inputs[0]).kind == node.output.kind;
-    let shared = match &node.op {
-        Op::Input(_) | Op::Weight(_) => return Storage::Kept,
-        Op::Unary(_) if node.output.kind == Kind::Int => false,
-        Op::Unary(_)
-        | Op::ScaleShift { .. }
-        | Op::Clamp { .. }
-        | Op::Softmax
-        | Op::Rope(_)
-        | Op::PutRows
-        | Op::SpliceFeatures { .. }
-        | Op::AddFeatures { .. } => return Storage::Reused,
-        Op::Reshape => true,
-        Op::Broadcast => *input() == node.output.shape,
-        Op::ToFloat | Op::ToInt => same_kind(),
-        Op::Permute(axes) => moves_nothing(input(), axes),
-        Op::Slice { axis, step, .. } => {
-            let leading: usize = input()[..*axis].iter().product();
-            leading == 1 && (*step == 1 || node.output.shape[*axis] == 1)
-        }
-        Op::Concat { .. } => node.inputs.len() == 1,
-        // One row is a part of what it is taken from.
-        Op::SelectLogits => node.output.shape[0] == 1 || *input() == node.output.shape,
-        _ => false,
-    };
-    if shared { Storage::Shared(0) } else { Storage::New }
+/// Bytes of a sequence's caches once they hold so many tokens, stored so, and of the context that this program brings; with what
+/// attention puts together from pieces.
+pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usize {
+    let mut elements = program.kept_context().map(rounded).sum::<usize>();
+    let mut most_partial = 0;
+    for node in &program.nodes {
+        let Op::Attend(attention) = &node.op else { continue };
+        let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
+        let (q, k, v) = (shape(0), shape(1), shape(2));
+        let cached = CacheShape {
+            kind,
+            kv_heads: k[1],
+            dims: [k[2], v[2]],
+        };
+        let kept = most_tokens(tokens, attention.window, q[0].max(MOST_STEP_ROWS));
+        let block: usize = cached.block_words().map(rounded).iter().sum();
+        elements = elements.saturating_add(kept.div_ceil(BLOCK_TOKENS).saturating_mul(block));
+        let shape = Shape {
+            heads: q[1],
+            kv_heads: k[1],
+            dim: q[2],
+            value_dim: v[2],
+            scale: attention.scale,
+            softcap: attention.softcap,
+        };
+        most_partial = most_partial.max(rounded(attention::most_partial(shape, kept)));
+    }
+    elements.saturating_add(most_partial).saturating_mul(ELEMENT)
 }
 
 /// Elements that an operation needs while it runs, besides its result.
@@ -150,7 +128,45 @@ fn scratch(program: &Program, node: &Node) -> usize {
             let (x, taps) = (shape(0), last(shape(1)));
             rounded((x[0] + taps - 1) * x[1])
         }
-        _ => 0,
+        Op::Input(_)
+        | Op::Tokens
+        | Op::Positions
+        | Op::ImageMask
+        | Op::Context
+        | Op::ContextMask
+        | Op::Floats(_)
+        | Op::Ints(_)
+        | Op::Full(_)
+        | Op::Weight(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::ScaleShift { .. }
+        | Op::Clamp { .. }
+        | Op::Select
+        | Op::ToFloat
+        | Op::ToInt
+        | Op::Embed(_)
+        | Op::RmsNorm { .. }
+        | Op::LayerNorm { .. }
+        | Op::Softmax
+        | Op::TopK { .. }
+        | Op::GatherLast
+        | Op::Reshape
+        | Op::Permute(_)
+        | Op::Slice { .. }
+        | Op::Concat { .. }
+        | Op::Broadcast
+        | Op::Pad { .. }
+        | Op::TakeRows
+        | Op::PutRows
+        | Op::Pool2d { .. }
+        | Op::Attention(_)
+        | Op::Rope(_)
+        | Op::SpliceFeatures { .. }
+        | Op::AddFeatures { .. }
+        | Op::SelectLogits
+        | Op::Attend(_)
+        | Op::CrossAttend(_) => 0,
     }
 }
 
@@ -183,7 +199,7 @@ impl Values {
         let constants = program
             .nodes
             .iter()
-            .filter(|node| matches!(node.op, Op::Floats(_) | Op::Ints(_)));
+            .filter(|node| node.op.facts().constant.is_some());
         let live = constants.map(|node| rounded(node.output.len())).sum();
         Self {
             owner: (0..count).collect(),

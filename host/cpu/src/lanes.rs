@@ -62,6 +62,45 @@ pub trait Lanes: Copy {
         }
     }
 
+    /// Sixteen 16-bit integers.
+    type Integers: Copy;
+    /// Eight sums of 32 bits.
+    type Sums: Copy;
+    /// Whether [`Lanes::unpack_words`] is faster than [`Lanes::unpack_integers`].
+    const HAS_WORDS: bool;
+
+    /// # Safety
+    /// Sixteen integers must be readable at `from`.
+    unsafe fn load_integers(from: *const i16) -> Self::Integers;
+    /// # Safety
+    /// Sixteen integers must be writable at `to`.
+    unsafe fn store_integers(integers: Self::Integers, to: *mut i16);
+    /// Eight times the same two.
+    ///
+    /// # Safety
+    /// Two integers must be readable at `from`.
+    unsafe fn splat_pair(from: *const i16) -> Self::Integers;
+    /// Sixteen unsigned integers of `BITS` bits, packed little-endian without gaps.
+    ///
+    /// # Safety
+    /// Sixteen bytes must be readable at `from`.
+    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> Self::Integers;
+    /// 64 integers of 4 bits: every fourth from the first on, then from the second on, and so on.
+    ///
+    /// # Safety
+    /// 32 bytes must be readable at `from`.
+    unsafe fn unpack_words(from: *const u8) -> [Self::Integers; 4];
+    /// Nothing yet.
+    fn no_sums() -> Self::Sums;
+    /// Adds to each sum two neighbours' products.
+    fn add_products(sums: Self::Sums, a: Self::Integers, b: Self::Integers) -> Self::Sums;
+    /// The sums as floats, rounded to the nearest.
+    fn floats_of(sums: Self::Sums) -> Self;
+    /// What the eight sums of each come to, as floats.
+    fn totals(sums: [Self::Sums; 8]) -> Self;
+    /// `self * factor + addend`, rounded once on every processor.
+    fn fused(self, factor: Self, addend: Self) -> Self;
+
     /// `self + other`
     fn add(self, other: Self) -> Self;
     /// `self - other`

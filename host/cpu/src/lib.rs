@@ -8,6 +8,7 @@ mod elementwise;
 mod estimate;
 mod few_rows;
 mod indexing;
+mod integers;
 mod interpolation;
 mod lanes;
 mod load;
@@ -25,6 +26,7 @@ mod run;
 mod sequence_operations;
 mod sequence_state;
 mod shape;
+mod stored_heads;
 pub mod threads;
 mod value;
 
@@ -33,11 +35,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use lanes::Instructions;
+pub use run::Activations;
 
 use lanes::Processor;
 use load::Loaded;
 use memory::Memory;
-use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor, guarded};
+use monocle_tensor::backend::{
+    Backend, BackendError, KeyValueType, MemoryUse, SequenceId, Step, Tensor, guarded,
+};
 use monocle_tensor::check::check;
 use monocle_tensor::program::{Program, ProgramId, ValueType};
 use monocle_tensor::sequences::Sequences;
@@ -55,6 +60,8 @@ const MOST_PREPARED: usize = 64;
 pub struct CpuBackend {
     threads: Threads,
     processor: Processor,
+    key_values: KeyValueType,
+    activations: Activations,
     memory: Memory,
     weights: Vec<Loaded>,
     sequences: Sequences<Sequence>,
@@ -77,11 +84,25 @@ impl CpuBackend {
         Self {
             threads: Threads::new(threads.unwrap_or(available).clamp(1, 256)),
             processor,
+            key_values: KeyValueType::F32,
+            activations: Activations::Floats,
             memory: Memory::default(),
             weights: Vec::new(),
             sequences: Sequences::default(),
             prepared: HashMap::new(),
         }
+    }
+
+    /// Stores keys and values so, in sequences that are new from here on; in f32 if nothing is said.
+    pub fn storing(mut self, key_values: KeyValueType) -> Self {
+        self.key_values = key_values;
+        self
+    }
+
+    /// Multiplies quantised matrices with these; with floats if nothing is said.
+    pub fn multiplying(mut self, activations: Activations) -> Self {
+        self.activations = activations;
+        self
     }
 
     fn prepare(&mut self, program: &Program) -> Rc<PreparedProgram> {
@@ -104,10 +125,15 @@ impl Backend for CpuBackend {
 
     fn device(&self) -> String {
         format!(
-            "{} processor, {} instructions, {} threads",
+            "{} processor, {} instructions, {} threads, {} for quantised weights, keys and values in {}",
             std::env::consts::ARCH,
             self.processor.instructions().name(),
-            self.threads.count()
+            self.threads.count(),
+            match self.activations {
+                Activations::Floats => "floats",
+                Activations::Integers => "16-bit integers",
+            },
+            self.key_values.name()
         )
     }
 
@@ -184,6 +210,8 @@ impl Backend for CpuBackend {
             memory: &self.memory,
             threads: &self.threads,
             processor: self.processor,
+            key_values: self.key_values,
+            activations: self.activations,
             values: Vec::new(),
             tables: Vec::new(),
             index: 0,
@@ -217,6 +245,6 @@ impl Backend for CpuBackend {
     }
 
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
-        estimate::cache_bytes(program, tokens)
+        estimate::cache_bytes(program, tokens, self.key_values)
     }
 }

@@ -6,6 +6,7 @@ use super::shape;
 use super::value::Value;
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::operation::{Binary, Kind, Reduction};
+use monocle_tensor::operations::moves_nothing;
 
 type Result<T = Value> = std::result::Result<T, BackendError>;
 
@@ -104,11 +105,6 @@ pub fn broadcast(run: &mut ProgramRun<'_>) -> Result {
             }
         });
     }))
-}
-
-/// Whether only dimensions of size 1 change places.
-pub fn moves_nothing(shape: &[usize], axes: &[usize]) -> bool {
-    axes.iter().filter(|&&axis| shape[axis] != 1).is_sorted()
 }
 
 pub fn permute(run: &mut ProgramRun<'_>, axes: &[usize]) -> Result {

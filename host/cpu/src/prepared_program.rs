@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::memory::Memory;
 use super::value::Value;
 use monocle_tensor::operation::{Op, Rope};
+use monocle_tensor::operations::Constant;
 use monocle_tensor::program::{Program, ValueId};
 
 /// A program made ready to run.
@@ -23,10 +24,11 @@ pub struct PreparedProgram {
 impl PreparedProgram {
     /// Looks through a program.
     pub fn new(program: &Program, memory: &Memory) -> Self {
-        let constant = |op: &Op| match op {
-            Op::Floats(values) => Some(Value::from_floats(memory, values)),
-            Op::Ints(values) => Some(Value::from_ints(memory, values)),
-            _ => None,
+        let constant = |op: &Op| {
+            op.facts().constant.map(|constant| match constant {
+                Constant::Floats(values) => Value::from_floats(memory, values),
+                Constant::Ints(values) => Value::from_ints(memory, values),
+            })
         };
         let (rope_tables, tables) = rope_tables(program);
         Self {
@@ -60,9 +62,9 @@ pub fn rope_tables(program: &Program) -> (Vec<Option<usize>>, usize) {
             tables.len() - 1
         })
     };
-    let numbers = program.nodes.iter().map(|node| match &node.op {
-        Op::Rope(rope) => Some(number(rope, node.inputs[1])),
-        _ => None,
+    let numbers = program.nodes.iter().map(|node| {
+        let Op::Rope(rope) = &node.op else { return None };
+        Some(number(rope, node.inputs[1]))
     });
     let numbers = numbers.collect();
     (numbers, tables.len())

@@ -8,7 +8,7 @@ use super::prepared_program::PreparedProgram;
 use super::sequence_state::Sequence;
 use super::threads::Threads;
 use super::value::Value;
-use monocle_tensor::backend::{BackendError, Step, Tensor};
+use monocle_tensor::backend::{BackendError, KeyValueType, Step, Tensor};
 use monocle_tensor::interpolation::Sampling;
 use monocle_tensor::operation::{Op, Unary, WeightId};
 use monocle_tensor::program::{Node, Program, ValueId};
@@ -16,6 +16,16 @@ use monocle_tensor::sequences::Sequences;
 
 use super::elementwise::{self, Function};
 use super::{batch_operations, dense, indexing, movement, sequence_operations};
+
+/// What quantised matrices are multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activations {
+    /// Floats, as they are.
+    #[default]
+    Floats,
+    /// 16-bit integers with a scale for each group of a matrix.
+    Integers,
+}
 
 /// One run of a program.
 pub struct ProgramRun<'a> {
@@ -37,6 +47,10 @@ pub struct ProgramRun<'a> {
     pub threads: &'a Threads,
     /// On what.
     pub processor: Processor,
+    /// What quantised matrices are multiplied with.
+    pub activations: Activations,
+    /// How caches store keys and values.
+    pub key_values: KeyValueType,
     /// Results that are alive.
     pub values: Vec<Option<Value>>,
     /// Rotary tables made so far.

@@ -4,7 +4,7 @@ use super::attention::{KeyValues, Queries, Shape, attend as attend_to};
 use super::output::by_rows;
 use super::rotary;
 use super::run::ProgramRun;
-use super::sequence_state::{Cache, Context, Convolution};
+use super::sequence_state::{Cache, CacheShape, Context, Convolution};
 use super::value::Value;
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::operation::{Attention, CachedAttention, Rope};
@@ -93,13 +93,10 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
         .map(|index| Queries {
             first: index * queries,
             visible: visible.clone(),
-            keys: KeyValues {
-                blocks: vec![[&k[index * k_len..][..k_len], &v[index * v_len..][..v_len]]],
-                block_tokens: keys.max(1),
-            },
+            keys: KeyValues::Rows([&k[index * k_len..][..k_len], &v[index * v_len..][..v_len]]),
         })
         .collect();
-    Ok(run.floats(|out| attend_to(run.processor, run.threads, shape, q, &sequences, out)))
+    Ok(run.floats(|out| attend_to(run.processor, run.threads, run.memory, shape, q, &sequences, out)))
 }
 
 pub fn attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Result {
@@ -109,7 +106,12 @@ pub fn attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Result {
         run.input(1)?.clone(),
         run.input(2)?.clone(),
     );
-    let widths = [shape.kv_heads * shape.dim, shape.kv_heads * shape.value_dim];
+    let cached = CacheShape {
+        kind: run.key_values,
+        kv_heads: shape.kv_heads,
+        dims: [shape.dim, shape.value_dim],
+    };
+    let widths = cached.dims.map(|dim| shape.kv_heads * dim);
     let step = run.step;
     let mut row = 0;
     for rows in &step.sequences {
@@ -118,21 +120,26 @@ pub fn attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Result {
         let cache = sequence
             .caches
             .entry(attention.layer)
-            .or_insert_with(|| Cache::new(memory, widths));
-        if cache.tokens() != rows.past || cache.widths() != widths {
+            .or_insert_with(|| Cache::new(memory, cached));
+        if cache.tokens() != rows.past || cache.shape() != cached {
+            let there = cache.shape();
             return Err(BackendError::Sequence(format!(
-                "layer {} of sequence {} holds {} tokens of {:?} elements, not {} of {widths:?}",
+                "layer {} of sequence {} holds {} tokens of {} heads of {:?} elements, not {} of {} heads of {:?}",
                 attention.layer,
                 rows.sequence.0,
                 cache.tokens(),
-                cache.widths(),
-                rows.past
+                there.kv_heads,
+                there.dims,
+                rows.past,
+                cached.kv_heads,
+                cached.dims
             )));
         }
         cache.append(
             &k.floats()[row * widths[0]..][..rows.rows * widths[0]],
             &v.floats()[row * widths[1]..][..rows.rows * widths[1]],
             rows.rows,
+            attention.window,
         );
         row += rows.rows;
     }
@@ -148,15 +155,33 @@ pub fn attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Result {
             .look(rows.sequence)
             .and_then(|sequence| sequence.caches.get(&attention.layer));
         if let Some(cache) = cache {
+            let visible: Vec<[usize; 2]> = visible.collect();
+            let kept = cache.first_kept();
+            if let Some([start, _]) = visible.iter().find(|[start, end]| *start < kept && start < end) {
+                return Err(BackendError::Sequence(format!(
+                    "layer {} of sequence {} keeps its tokens from {kept} on, as its window hid the others; a row sees token {start}",
+                    attention.layer, rows.sequence.0
+                )));
+            }
             queries.push(Queries {
                 first,
-                visible: visible.collect(),
+                visible,
                 keys: cache.key_values(),
             });
         }
         first += rows.rows;
     }
-    Ok(run.floats(|out| attend_to(run.processor, run.threads, shape, q.floats(), &queries, out)))
+    Ok(run.floats(|out| {
+        attend_to(
+            run.processor,
+            run.threads,
+            run.memory,
+            shape,
+            q.floats(),
+            &queries,
+            out,
+        )
+    }))
 }
 
 fn shape(run: &ProgramRun<'_>, attention: &CachedAttention) -> Shape {
@@ -235,10 +260,7 @@ pub fn cross_attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Re
                 .iter()
                 .map(|visible| [visible.start as usize, visible.end.max(visible.start) as usize])
                 .collect(),
-            keys: KeyValues {
-                blocks: vec![[context.keys.floats(), context.values.floats()]],
-                block_tokens: context.rows.max(1),
-            },
+            keys: KeyValues::Rows([context.keys.floats(), context.values.floats()]),
         });
     }
     if let Some([kv_heads, _, value_dim]) = known {
@@ -247,7 +269,15 @@ pub fn cross_attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Re
     Ok(run.floats(|out| {
         // Rows of sequences without context get zeros.
         out.fill(0.0);
-        attend_to(run.processor, run.threads, shape, q.floats(), &queries, out);
+        attend_to(
+            run.processor,
+            run.threads,
+            run.memory,
+            shape,
+            q.floats(),
+            &queries,
+            out,
+        );
     }))
 }
 

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::attention::{KeyValues, TILE_KEYS};
+use monocle_tensor::backend::KeyValueType;
+
+use super::attention::KeyValues;
 use super::memory::{Buffer, Memory};
+use super::stored_heads::{self, BLOCK_TOKENS};
 use super::value::Value;
 
-/// Tokens of one block of a cache.
-pub const BLOCK_TOKENS: usize = TILE_KEYS;
+/// How many more tokens than a sliding window sees are kept, so that a sequence can be cut back by so many.
+const SLACK_TOKENS: usize = BLOCK_TOKENS;
 
 /// What one sequence keeps.
 #[derive(Default)]
@@ -22,14 +25,43 @@ pub struct Sequence {
 }
 
 /// Keys and values of one layer, in blocks: growing never copies. Sequences with the same beginning share blocks; the first to write
-/// to a shared one gets a copy.
+/// to a shared one gets a copy. Blocks that a sliding window has left behind are gone.
 #[derive(Clone)]
 pub struct Cache {
     memory: Memory,
-    /// `[kv_heads * dim, kv_heads * value_dim]`
-    widths: [usize; 2],
+    shape: CacheShape,
+    /// Of keys and of values: `[kv_heads][..]`
     blocks: Vec<Rc<[Buffer; 2]>>,
+    /// How many blocks before them are gone.
+    gone: usize,
     tokens: usize,
+    /// Of the last step.
+    window: Option<usize>,
+}
+
+/// What a cache holds of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheShape {
+    /// How elements are stored.
+    pub kind: KeyValueType,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Elements of a key and of a value.
+    pub dims: [usize; 2],
+}
+
+impl CacheShape {
+    /// 32-bit words of a block of keys, and of one of values.
+    pub fn block_words(&self) -> [usize; 2] {
+        self.dims
+            .map(|dim| self.kv_heads * stored_heads::head_words(self.kind, dim))
+    }
+}
+
+/// The most tokens that a cache has room for where a sequence has so many, steps have so many rows, and a window hides the rest.
+pub fn most_tokens(tokens: usize, window: Option<u32>, rows: usize) -> usize {
+    let kept = window.map(|window| (window as usize + rows).saturating_add(SLACK_TOKENS + BLOCK_TOKENS));
+    kept.map_or(tokens, |kept| tokens.min(kept))
 }
 
 /// Keys and values of a context.
@@ -88,75 +120,117 @@ impl Sequence {
 }
 
 impl Cache {
-    /// An empty one for rows of these widths.
-    pub fn new(memory: &Memory, widths: [usize; 2]) -> Self {
+    /// An empty one.
+    pub fn new(memory: &Memory, shape: CacheShape) -> Self {
         Self {
             memory: memory.clone(),
-            widths,
+            shape,
             blocks: Vec::new(),
+            gone: 0,
             tokens: 0,
+            window: None,
         }
     }
 
-    /// How many tokens it holds.
+    /// How many tokens it holds, with those that a window has left behind.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// Widths of its rows of keys and values.
-    pub fn widths(&self) -> [usize; 2] {
-        self.widths
+    /// The first token that is still there.
+    pub fn first_kept(&self) -> usize {
+        self.gone * BLOCK_TOKENS
     }
 
-    /// Appends rows of keys and values.
-    pub fn append(&mut self, keys: &[f32], values: &[f32], rows: usize) {
+    /// What it holds of a token.
+    pub fn shape(&self) -> CacheShape {
+        self.shape
+    }
+
+    /// Appends rows of keys and values, `[rows, kv_heads, dim]`, that see through this window. What neither they nor others after the
+    /// tokens before them can see is forgotten first.
+    pub fn append(&mut self, keys: &[f32], values: &[f32], rows: usize, window: Option<u32>) {
+        self.window = window.map(|window| window as usize);
+        self.forget_hidden();
+        let CacheShape {
+            kind, kv_heads, dims, ..
+        } = self.shape;
+        let words = dims.map(|dim| stored_heads::head_words(kind, dim));
         let mut done = 0;
         while done < rows {
-            let (block, row) = (self.tokens / BLOCK_TOKENS, self.tokens % BLOCK_TOKENS);
+            let (block, row) = (self.tokens / BLOCK_TOKENS - self.gone, self.tokens % BLOCK_TOKENS);
             if block == self.blocks.len() {
                 self.blocks.push(Rc::new(self.new_block()));
             }
             if Rc::get_mut(&mut self.blocks[block]).is_none() {
                 let mut copy = self.new_block();
-                for ((to, from), width) in copy.iter_mut().zip(&*self.blocks[block]).zip(self.widths) {
-                    to.floats_mut()[..row * width].copy_from_slice(&from.floats()[..row * width]);
+                for (to, from) in copy.iter_mut().zip(&*self.blocks[block]) {
+                    to.floats_mut().copy_from_slice(from.floats());
                 }
                 self.blocks[block] = Rc::new(copy);
             }
             let count = (BLOCK_TOKENS - row).min(rows - done);
             let buffers = Rc::get_mut(&mut self.blocks[block]).expect("a shared block was copied above");
-            for ((buffer, width), from) in buffers.iter_mut().zip(self.widths).zip([keys, values]) {
-                buffer.floats_mut()[row * width..(row + count) * width]
-                    .copy_from_slice(&from[done * width..(done + count) * width]);
+            for (part, from) in [keys, values].into_iter().enumerate() {
+                let (dim, words) = (dims[part], words[part]);
+                let width = kv_heads * dim;
+                let from = from[done * width..(done + count) * width].chunks_exact(width.max(1));
+                for (index, token) in from.enumerate() {
+                    let heads = buffers[part].floats_mut().chunks_exact_mut(words.max(1));
+                    for (head, x) in heads.zip(token.chunks_exact(dim)) {
+                        stored_heads::store(kind, head, row + index, x);
+                    }
+                }
             }
             self.tokens += count;
             done += count;
         }
     }
 
-    /// Forgets what comes after the first tokens; false when there are fewer.
+    /// Forgets blocks that no row after the tokens can see through the window, but for the slack.
+    fn forget_hidden(&mut self) {
+        let Some(seen) = self.first_seen(self.tokens) else {
+            return;
+        };
+        let gone = (seen.saturating_sub(SLACK_TOKENS) / BLOCK_TOKENS).max(self.gone);
+        self.blocks.drain(..(gone - self.gone).min(self.blocks.len()));
+        self.gone = gone;
+    }
+
+    /// The first token that the row after so many sees through the window.
+    fn first_seen(&self, tokens: usize) -> Option<usize> {
+        self.window.map(|window| (tokens + 1).saturating_sub(window))
+    }
+
+    /// Forgets what comes after the first tokens; false when there are fewer, or when the window has left behind what comes before.
     fn truncate(&mut self, tokens: usize) -> bool {
-        if tokens > self.tokens {
+        let there = self.gone == 0
+            || self
+                .first_seen(tokens)
+                .is_some_and(|seen| seen >= self.first_kept());
+        if tokens > self.tokens || !there {
             return false;
         }
-        self.blocks.truncate(tokens.div_ceil(BLOCK_TOKENS));
+        self.blocks
+            .truncate(tokens.div_ceil(BLOCK_TOKENS).saturating_sub(self.gone));
         self.tokens = tokens;
         true
     }
 
     fn new_block(&self) -> [Buffer; 2] {
-        self.widths.map(|width| self.memory.take(BLOCK_TOKENS * width))
+        self.shape.block_words().map(|words| self.memory.take(words))
     }
 
-    /// All keys and values.
+    /// All keys and values that are still there.
     pub fn key_values(&self) -> KeyValues<'_> {
-        KeyValues {
+        KeyValues::Cached {
             blocks: self
                 .blocks
                 .iter()
                 .map(|block| [block[0].floats(), block[1].floats()])
                 .collect(),
-            block_tokens: BLOCK_TOKENS,
+            gone: self.gone,
+            kind: self.shape.kind,
         }
     }
 }

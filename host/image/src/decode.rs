@@ -9,6 +9,7 @@ mod kind;
 mod page;
 mod png;
 mod profile;
+mod raw;
 mod simple;
 mod still;
 mod tiff;
@@ -131,27 +132,14 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ImageError> {
 
 /// Decodes a file's bytes. The kind of file is told from its content, never from a name.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageError> {
-    let format = kind::recognise(bytes)?;
-    let stored = match format {
-        Format::Jpeg => jpeg::read(bytes, options)?,
-        Format::Png => png::read(bytes, options)?,
-        Format::Gif => gif::read(bytes, options)?,
-        Format::WebP => webp::read(bytes, options)?,
-        Format::Tiff => tiff::read(bytes, options)?,
-        Format::Bmp => simple::read_bmp(bytes, options)?,
-        Format::Pnm => simple::read_pnm(bytes, options)?,
-        #[cfg(feature = "heif")]
-        Format::Heic | Format::Avif => heif::read(bytes, format, options)?,
-        #[cfg(not(feature = "heif"))]
-        Format::Heic | Format::Avif => {
-            return Err(ImageError::NotInThisBuild {
-                found: match format {
-                    Format::Avif => "an AVIF picture",
-                    _ => "a HEIC photo",
-                },
-                feature: "heif",
-            });
-        }
+    let kind = kind::recognise(bytes)?;
+    let raw = matches!(kind, Format::Tiff | Format::Raw)
+        .then(|| raw::read(bytes))
+        .flatten();
+    let format = if raw.is_some() { Format::Raw } else { kind };
+    let stored = match raw.as_ref() {
+        Some(raw) => read_preview(raw, bytes, options)?,
+        None => read_as(format, bytes, options)?,
     };
     let (width, height) = (stored.pixels.width(), stored.pixels.height());
     let flat = colour::flatten(stored.pixels, format, options)?;
@@ -179,8 +167,68 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageErr
         pages: stored.pages,
         profile: stored.profile,
         damage: stored.damage,
+        preview_of: raw.map(|raw| raw.sensor),
     };
     Ok(Decoded { picture, source })
+}
+
+fn read_as(format: Format, bytes: &[u8], options: &DecodeOptions) -> Result<Stored, ImageError> {
+    match format {
+        Format::Jpeg => jpeg::read(bytes, options),
+        Format::Png => png::read(bytes, options),
+        Format::Gif => gif::read(bytes, options),
+        Format::WebP => webp::read(bytes, options),
+        Format::Tiff => tiff::read(bytes, options),
+        Format::Bmp => simple::read_bmp(bytes, options),
+        Format::Pnm => simple::read_pnm(bytes, options),
+        #[cfg(feature = "heif")]
+        Format::Heic | Format::Avif => heif::read(bytes, format, options),
+        #[cfg(not(feature = "heif"))]
+        Format::Heic | Format::Avif => Err(ImageError::NotInThisBuild {
+            found: match format {
+                Format::Avif => "an AVIF picture",
+                _ => "a HEIC photo",
+            },
+            feature: "heif",
+        }),
+        // Its head says what it is, and nothing behind it does.
+        Format::Raw => Err(ImageError::Damaged {
+            format: format.name(),
+            what: "it has no page".to_owned(),
+            bytes: bytes.len(),
+        }),
+    }
+}
+
+/// The preview of a raw photo, held as the camera was.
+fn read_preview(raw: &raw::Raw, bytes: &[u8], options: &DecodeOptions) -> Result<Stored, ImageError> {
+    page::chosen(options.page, 1, Format::Raw)?;
+    let Some(preview) = raw.preview else {
+        return Err(ImageError::Unsupported {
+            format: Format::Raw.name(),
+            what: "the data of its sensor, and there is no preview beside them".to_owned(),
+        });
+    };
+    let mut limits = options.limits;
+    // The rest of the file is there too.
+    let rest = (bytes.len() - preview.len()) as u64;
+    limits.max_memory_bytes = limits.max_memory_bytes.saturating_sub(rest);
+    let stored = jpeg::read(
+        preview,
+        &DecodeOptions {
+            limits,
+            page: None,
+            ..*options
+        },
+    )?;
+    let turned = raw.orientation.and_then(Orientation::from_exif);
+    Ok(match (stored.orientation, turned) {
+        (Orientation::NoTransforms, Some(orientation)) => Stored {
+            orientation,
+            ..stored
+        },
+        _ => stored,
+    })
 }
 
 /// A picture as its file stores it.

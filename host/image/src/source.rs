@@ -23,6 +23,8 @@ pub enum Format {
     Heic,
     /// AV1 Image File Format (only with the feature `heif`)
     Avif,
+    /// A camera's raw photo, of which the embedded preview is read
+    Raw,
 }
 
 impl Format {
@@ -38,6 +40,7 @@ impl Format {
             Format::Pnm => "PNM",
             Format::Heic => "HEIC",
             Format::Avif => "AVIF",
+            Format::Raw => "raw",
         }
     }
 }
@@ -91,6 +94,8 @@ pub struct Source {
     pub profile: Option<String>,
     /// Damage that the decoder could work around, in its words.
     pub damage: Option<String>,
+    /// The picture is the preview in a raw photo; width and height of what the sensor saw, where the file says them.
+    pub preview_of: Option<Option<(u32, u32)>>,
 }
 
 /// What was done to a picture, and whether that lost something of it.
@@ -155,8 +160,27 @@ impl Source {
         });
         let damage = self.damage.as_ref();
         let damage = damage.and_then(|damage| loss(format!("damage worked around: {damage}")));
-        [turned, converted, transparent, narrowed, page, profile, damage]
-            .into_iter()
-            .flatten()
+        let preview = self.preview_of.and_then(|sensor| {
+            let of = match sensor {
+                Some((width, height)) => format!("the sensor's {width} x {height} are not developed"),
+                None => "what the sensor saw is not developed".to_owned(),
+            };
+            loss(format!(
+                "the preview of {} x {} in the raw photo used: {of}",
+                self.width, self.height
+            ))
+        });
+        [
+            preview,
+            turned,
+            converted,
+            transparent,
+            narrowed,
+            page,
+            profile,
+            damage,
+        ]
+        .into_iter()
+        .flatten()
     }
 }

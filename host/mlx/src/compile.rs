@@ -47,7 +47,7 @@ impl Fused {
     /// A group's.
     pub fn new(group: Group, float: Dtype) -> Result<Self> {
         let Group { inputs, steps } = group;
-        let numbers = steps.iter().flat_map(|step| numbers(&step.op));
+        let numbers = steps.iter().flat_map(|step| numbers(step.op));
         let numbers = numbers
             .map(|value| super::array::scalar(value, float))
             .collect::<Result<_>>()?;
@@ -71,7 +71,7 @@ fn replay(steps: &[Step], operands: &[Array], inputs: usize, float: Dtype) -> Re
     let (inputs, mut numbers) = operands.split_at(inputs);
     let mut results: Vec<Array> = Vec::with_capacity(steps.len());
     for Step { op, operands } in steps {
-        let (own, rest) = numbers.split_at(elementwise::numbers(op).len());
+        let (own, rest) = numbers.split_at(elementwise::numbers(*op).len());
         numbers = rest;
         let operands: Vec<&Array> = operands
             .iter()
@@ -81,7 +81,7 @@ fn replay(steps: &[Step], operands: &[Array], inputs: usize, float: Dtype) -> Re
             })
             .chain(own)
             .collect();
-        let result = elementwise::apply(op, &operands, float)?;
+        let result = elementwise::apply(*op, &operands, float)?;
         results.push(result);
     }
     let result = results.pop();

@@ -7,71 +7,103 @@ use mlx_rs::ops::{
     rsqrt, select as choose, sigmoid, sin, sqrt, square, subtract, tanh,
 };
 use mlx_rs::{Array, Dtype};
-use monocle_tensor::operation::{Binary, Kind, Op, Unary};
+use monocle_tensor::operation::{Binary, Kind, Unary};
+use monocle_tensor::operations::Elementwise;
 
 use super::array::number;
 use super::error::{Result, device};
 
-/// Whether an operation is one of these.
-pub fn is(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Unary(_)
-            | Op::Binary(_)
-            | Op::ScaleShift { .. }
-            | Op::Clamp { .. }
-            | Op::Select
-            | Op::ToFloat
-            | Op::ToInt
-    )
-}
-
 /// Numbers that an operation brings along: operands after its own.
-pub fn numbers(op: &Op) -> Vec<f32> {
+pub fn numbers(op: Elementwise) -> Vec<f32> {
     match op {
-        Op::ScaleShift { scale, shift } => vec![*scale, *shift],
-        Op::Clamp { low, high } => vec![*low, *high],
-        _ => Vec::new(),
+        Elementwise::ScaleShift { scale, shift } => vec![scale, shift],
+        Elementwise::Clamp { low, high } => vec![low, high],
+        Elementwise::Unary(_)
+        | Elementwise::Binary(_)
+        | Elementwise::Select
+        | Elementwise::ToFloat
+        | Elementwise::ToInt => Vec::new(),
     }
 }
 
 /// Kernels that MLX launches for an operation on operands of this kind.
-pub fn kernels(op: &Op, kind: Kind) -> usize {
+pub fn kernels(op: Elementwise, kind: Kind) -> usize {
     match op {
-        Op::Unary(Unary::Silu) | Op::Select | Op::Clamp { .. } => 2,
-        Op::Unary(Unary::QuickGelu) => 3,
-        Op::Unary(Unary::Gelu) => 5,
-        Op::Unary(Unary::GeluTanh) => 9,
-        Op::Binary(Binary::Equal | Binary::Less | Binary::Greater) => 2,
-        Op::ScaleShift { scale, shift } => usize::from(*scale != 1.0) + usize::from(*shift != 0.0),
-        Op::ToFloat => usize::from(kind == Kind::Int),
-        Op::ToInt if kind == Kind::Int => 0,
-        Op::ToInt => 7,
-        _ => 1,
+        Elementwise::Unary(unary) => match unary {
+            Unary::Silu => 2,
+            Unary::QuickGelu => 3,
+            Unary::Gelu => 5,
+            Unary::GeluTanh => 9,
+            Unary::Negate
+            | Unary::Absolute
+            | Unary::Exponential
+            | Unary::Logarithm
+            | Unary::SquareRoot
+            | Unary::ReciprocalSquareRoot
+            | Unary::Square
+            | Unary::Sine
+            | Unary::Cosine
+            | Unary::HyperbolicTangent
+            | Unary::Sigmoid
+            | Unary::Relu
+            | Unary::Softplus => 1,
+        },
+        Elementwise::Binary(binary) => match binary {
+            Binary::Equal | Binary::Less | Binary::Greater => 2,
+            Binary::Add
+            | Binary::Subtract
+            | Binary::Multiply
+            | Binary::Divide
+            | Binary::Maximum
+            | Binary::Minimum
+            | Binary::Power => 1,
+        },
+        Elementwise::ScaleShift { scale, shift } => usize::from(scale != 1.0) + usize::from(shift != 0.0),
+        Elementwise::Clamp { .. } | Elementwise::Select => 2,
+        Elementwise::ToFloat => usize::from(kind == Kind::Int),
+        Elementwise::ToInt => match kind {
+            Kind::Int => 0,
+            Kind::Float => 7,
+        },
     }
 }
 
 /// One operation on its operands and its numbers.
-pub fn apply(op: &Op, operands: &[&Array], float: Dtype) -> Result {
-    match (op, operands) {
-        (Op::Unary(kind), [x]) => unary(*kind, x),
-        (Op::Binary(kind), [a, b]) => binary(*kind, a, b),
-        (Op::ScaleShift { scale, shift }, [x, by, plus]) => {
-            let scaled = match *scale == 1.0 {
-                true => (*x).clone(),
+pub fn apply(op: Elementwise, operands: &[&Array], float: Dtype) -> Result {
+    match op {
+        Elementwise::Unary(kind) => unary(kind, take::<1>(operands)?[0]),
+        Elementwise::Binary(kind) => {
+            let [a, b] = take(operands)?;
+            binary(kind, a, b)
+        }
+        Elementwise::ScaleShift { scale, shift } => {
+            let [x, by, plus] = take(operands)?;
+            let scaled = match scale == 1.0 {
+                true => x.clone(),
                 false => multiply(x, by)?,
             };
-            Ok(match *shift == 0.0 {
+            Ok(match shift == 0.0 {
                 true => scaled,
                 false => scaled.add(plus)?,
             })
         }
-        (Op::Clamp { .. }, [x, low, high]) => clamp(x, low, high),
-        (Op::Select, [condition, a, b]) => select(condition, a, b),
-        (Op::ToFloat, [x]) => Ok(x.as_dtype(float)?),
-        (Op::ToInt, [x]) => to_int(x),
-        _ => Err(device(format!("`{}` of {} operands", op.full_name(), operands.len())).into()),
+        Elementwise::Clamp { .. } => {
+            let [x, low, high] = take(operands)?;
+            clamp(x, low, high)
+        }
+        Elementwise::Select => {
+            let [condition, a, b] = take(operands)?;
+            select(condition, a, b)
+        }
+        Elementwise::ToFloat => Ok(take::<1>(operands)?[0].as_dtype(float)?),
+        Elementwise::ToInt => to_int(take::<1>(operands)?[0]),
     }
+}
+
+fn take<'a, const N: usize>(operands: &[&'a Array]) -> Result<[&'a Array; N]> {
+    operands
+        .try_into()
+        .map_err(|_| device(format!("an operation takes {N} operands, not {}", operands.len())).into())
 }
 
 fn unary(kind: Unary, x: &Array) -> Result {

@@ -1,6 +1,7 @@
 //! How much memory a program will take on this engine, known from its shapes.
 
 use monocle_tensor::operation::{Kind, Op};
+use monocle_tensor::operations::Placement;
 use monocle_tensor::program::{Node, Program, ValueId};
 
 use super::device::Habits;
@@ -45,11 +46,11 @@ pub fn allocations(
     let each = program.nodes.iter().zip(places).map(|(node, place)| match place {
         Place::Within(_) => Allocation::default(),
         Place::Result(_) => Allocation {
-            result: result_bytes(node, float_bytes),
+            result: result_bytes(program, node, float_bytes),
             temporary: 0,
         },
         Place::Alone => Allocation {
-            result: result_bytes(node, float_bytes),
+            result: result_bytes(program, node, float_bytes),
             temporary: temporary_bytes(program, node, float_bytes, habits),
         },
     });
@@ -57,18 +58,14 @@ pub fn allocations(
 }
 
 /// Bytes that a node's result takes; none where it is a view of an operand.
-fn result_bytes(node: &Node, float_bytes: usize) -> usize {
-    match (&node.op, node.output.kind) {
-        (op, _) if is_view(op) => 0,
-        (Op::Weight(_) | Op::Input(_), _) => 0,
-        (_, Kind::Float) => node.output.len() * float_bytes,
-        (_, Kind::Int) => node.output.len() * 4,
+fn result_bytes(program: &Program, node: &Node, float_bytes: usize) -> usize {
+    let facts = node.op.facts();
+    let is_given = facts.placement(&program.operands(node), &node.output) == Placement::Given;
+    match node.output.kind {
+        _ if is_given || facts.is_view => 0,
+        Kind::Float => node.output.len() * float_bytes,
+        Kind::Int => node.output.len() * 4,
     }
-}
-
-/// Whether MLX gives another view of an operand's buffer.
-fn is_view(op: &Op) -> bool {
-    matches!(op, Op::Reshape | Op::Slice { .. } | Op::Broadcast)
 }
 
 /// Bytes that are allocated on the way to a node's result, other than in a compiled function.
@@ -79,6 +76,8 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
             .map_or(0, |value| program.value(*value).len() * float_bytes)
     };
     let result = node.output.len() * float_bytes;
+    // What MLX's own functions are made of where they have no kernel.
+    let written_out = |bytes: usize| if habits.writes_out { bytes } else { 0 };
     match &node.op {
         Op::Attention(attention) => {
             let whole = attention.segments.len() < 3;
@@ -100,13 +99,13 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
         ),
         // Halves of sines and cosines of halves, in 32 bits.
         Op::Rope(rope) if !super::rotary::is_plain(rope) => 3 * node.output.len() * 4,
-        Op::Rope(_) | Op::RmsNorm { .. } | Op::LayerNorm { .. } if habits.writes_out => 2 * result,
+        Op::Rope(_) | Op::RmsNorm { .. } | Op::LayerNorm { .. } => written_out(2 * result),
         // Patches side by side, for a product of matrices.
-        Op::Conv2d { window, .. } if habits.writes_out => {
+        Op::Conv2d { window, .. } => {
             let area: usize = window.size.iter().map(|side| *side as usize).product();
             let channels = program.value(node.inputs[0]).shape[3];
             let positions: usize = node.output.shape[..3].iter().product();
-            input(0) + positions * area * channels * float_bytes
+            written_out(input(0) + positions * area * channels * float_bytes)
         }
         // Between width and height, in 32 bits.
         Op::Interpolate { size, .. } => {
@@ -115,12 +114,51 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
                 * 4
         }
         // Strides of one operand are made those of a matrix.
-        Op::MatMul { .. } if habits.writes_out => input(0) + input(1),
-        op if elementwise::is(op) => {
+        Op::MatMul { .. } => written_out(input(0) + input(1)),
+        op @ (Op::Unary(_)
+        | Op::Binary(_)
+        | Op::ScaleShift { .. }
+        | Op::Clamp { .. }
+        | Op::Select
+        | Op::ToFloat
+        | Op::ToInt) => {
             let kind = program.value(node.inputs[0]).kind;
-            elementwise::kernels(op, kind).saturating_sub(1) * result
+            let kernels = op
+                .facts()
+                .elementwise
+                .map_or(1, |op| elementwise::kernels(op, kind));
+            kernels.saturating_sub(1) * result
         }
-        _ => 0,
+        Op::Input(_)
+        | Op::Tokens
+        | Op::Positions
+        | Op::ImageMask
+        | Op::Context
+        | Op::ContextMask
+        | Op::Floats(_)
+        | Op::Ints(_)
+        | Op::Full(_)
+        | Op::Weight(_)
+        | Op::Linear(_)
+        | Op::Embed(_)
+        | Op::ExpertLinear(_)
+        | Op::Softmax
+        | Op::Reduce { .. }
+        | Op::TopK { .. }
+        | Op::GatherLast
+        | Op::Reshape
+        | Op::Permute(_)
+        | Op::Slice { .. }
+        | Op::Concat { .. }
+        | Op::Broadcast
+        | Op::Pad { .. }
+        | Op::TakeRows
+        | Op::PutRows
+        | Op::Pool2d { .. }
+        | Op::SpliceFeatures { .. }
+        | Op::AddFeatures { .. }
+        | Op::SelectLogits
+        | Op::ShortConv { .. } => 0,
     }
 }
 
@@ -172,7 +210,7 @@ impl Alive {
         let mut owners: Vec<usize> = (0..program.nodes.len()).collect();
         let mut shared = vec![0; owners.len()];
         for (index, node) in program.nodes.iter().enumerate() {
-            if is_view(&node.op) {
+            if node.op.facts().is_view {
                 owners[index] = owners[node.inputs[0].index()];
             }
             shared[owners[index]] += 1;

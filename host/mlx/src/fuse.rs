@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use monocle_tensor::operation::Op;
+use monocle_tensor::operations::Elementwise;
 use monocle_tensor::program::{Node, Program, ValueId};
 
 use super::elementwise;
@@ -29,7 +29,7 @@ pub struct Group {
 /// One operation of a group.
 pub struct Step {
     /// What is done.
-    pub op: Op,
+    pub op: Elementwise,
     /// To what.
     pub operands: Vec<Operand>,
 }
@@ -61,7 +61,10 @@ pub fn places(program: &Program, fuses: bool) -> Vec<Place> {
     }
     let mut places: Vec<Place> = program.nodes.iter().map(|_| Place::Alone).collect();
     for (index, node) in program.nodes.iter().enumerate().rev() {
-        if !matches!(places[index], Place::Alone) || !elementwise::is(&node.op) || node.output.is_empty() {
+        if !matches!(places[index], Place::Alone)
+            || node.op.facts().elementwise.is_none()
+            || node.output.is_empty()
+        {
             continue;
         }
         let mut members = BTreeSet::from([index]);
@@ -69,7 +72,7 @@ pub fn places(program: &Program, fuses: bool) -> Vec<Place> {
         // From the last to the first: whoever reads a candidate has been looked at before it.
         while let Some(candidate) = candidates.pop_last() {
             let other = &program.nodes[candidate];
-            if elementwise::is(&other.op)
+            if other.op.facts().elementwise.is_some()
                 && other.output.shape == node.output.shape
                 && !asked_for[candidate]
                 && readers[candidate].iter().all(|reader| members.contains(reader))
@@ -93,9 +96,10 @@ pub fn places(program: &Program, fuses: bool) -> Vec<Place> {
 /// Kernels that MLX launches for a node.
 fn kernels(program: &Program, index: usize) -> usize {
     let Node { op, inputs, .. } = &program.nodes[index];
-    inputs
-        .first()
-        .map_or(0, |first| elementwise::kernels(op, program.value(*first).kind))
+    match (op.facts().elementwise, inputs.first()) {
+        (Some(op), Some(first)) => elementwise::kernels(op, program.value(*first).kind),
+        _ => 0,
+    }
 }
 
 fn group(program: &Program, members: &BTreeSet<usize>) -> Group {
@@ -114,7 +118,11 @@ fn group(program: &Program, members: &BTreeSet<usize>) -> Group {
             }))
         };
         steps.push(Step {
-            op: node.op.clone(),
+            op: node
+                .op
+                .facts()
+                .elementwise
+                .expect("members work element by element"),
             operands: node.inputs.iter().map(&mut operand).collect(),
         });
     }

@@ -16,24 +16,21 @@ use super::run::GraphBuilder;
 pub fn indices(run: &GraphBuilder<'_>, operand: usize, size: usize) -> Result {
     let indices = run.input(operand)?.clone();
     let origin = origin(run, run.node().inputs[operand]);
-    let known = match &run.program.nodes[origin.index()].op {
-        Op::Ints(values) => Some(&values[..]),
-        Op::Tokens if run.step.device_tokens.is_none() => Some(&run.step.tokens[..]),
-        Op::Positions => Some(&run.step.positions[..]),
-        Op::TopK { .. } => {
-            let chosen_from = run.program.nodes[origin.index()].inputs[0];
-            if run
-                .program
-                .value(chosen_from)
-                .shape
-                .last()
-                .is_some_and(|most| *most <= size)
-            {
-                return Ok(indices);
-            }
-            None
-        }
-        _ => None,
+    let origin = &run.program.nodes[origin.index()];
+    if let Op::TopK { .. } = origin.op
+        && let chosen_from = &run.program.value(origin.inputs[0]).shape
+        && chosen_from.last().is_some_and(|most| *most <= size)
+    {
+        return Ok(indices);
+    }
+    let known = if let Op::Ints(values) = &origin.op {
+        Some(&values[..])
+    } else if origin.op == Op::Tokens && run.step.device_tokens.is_none() {
+        Some(&run.step.tokens[..])
+    } else if origin.op == Op::Positions {
+        Some(&run.step.positions[..])
+    } else {
+        None
     };
     let Some(values) = known else {
         let last = Array::from_int(dimension(size.saturating_sub(1))?);
@@ -53,10 +50,10 @@ pub fn indices(run: &GraphBuilder<'_>, operand: usize, size: usize) -> Result {
 fn origin(run: &GraphBuilder<'_>, mut value: ValueId) -> ValueId {
     loop {
         let node = &run.program.nodes[value.index()];
-        match node.op {
-            Op::Reshape | Op::Permute(_) | Op::Broadcast => value = node.inputs[0],
-            _ => return value,
+        if !node.op.facts().only_moves {
+            return value;
         }
+        value = node.inputs[0];
     }
 }
 

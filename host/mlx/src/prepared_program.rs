@@ -2,6 +2,7 @@
 
 use mlx_rs::{Array, Dtype};
 use monocle_tensor::operation::{Op, Rope};
+use monocle_tensor::operations::Constant;
 use monocle_tensor::program::{Program, ValueId};
 
 use super::array::{floats, ints, scalar};
@@ -47,17 +48,18 @@ impl PreparedProgram {
         let mut tables: Vec<usize> = Vec::with_capacity(program.nodes.len());
         for (index, node) in program.nodes.iter().enumerate() {
             tables.push(first_alike(program, index));
-            constants.push(match &node.op {
-                Op::Floats(values) => Some(floats(values, &node.output.shape, float)?),
-                Op::Ints(values) => Some(ints(values, &node.output.shape)?),
-                Op::Rope(rope) if tables[index] == index => Some(periods(rope)?),
-                Op::Rope(_) => constants[tables[index]].clone(),
-                _ => None,
+            constants.push(match (&node.op, node.op.facts().constant) {
+                (_, Some(Constant::Floats(values))) => Some(floats(values, &node.output.shape, float)?),
+                (_, Some(Constant::Ints(values))) => Some(ints(values, &node.output.shape)?),
+                (Op::Rope(rope), None) if tables[index] == index => Some(periods(rope)?),
+                // An earlier embedding's; no other operation has an earlier one.
+                (_, None) => constants.get(tables[index]).cloned().flatten(),
             });
         }
         let numbers = program.nodes.iter().map(|node| {
-            let numbers = elementwise::numbers(&node.op).into_iter();
-            numbers.map(|value| scalar(value, float)).collect()
+            let elementwise = node.op.facts().elementwise;
+            let numbers = elementwise.map(elementwise::numbers).unwrap_or_default();
+            numbers.into_iter().map(|value| scalar(value, float)).collect()
         });
         let numbers = numbers.collect::<Result<_>>()?;
         let places = fuse::places(program, fuses);
@@ -88,10 +90,8 @@ impl PreparedProgram {
 fn first_alike(program: &Program, index: usize) -> usize {
     let rope = |index: usize| -> Option<(&Rope, ValueId)> {
         let node = &program.nodes[index];
-        match &node.op {
-            Op::Rope(rope) => Some((rope, positions(program, node.inputs[1]))),
-            _ => None,
-        }
+        let Op::Rope(rope) = &node.op else { return None };
+        Some((rope, positions(program, node.inputs[1])))
     };
     let Some(wanted) = rope(index) else { return index };
     (0..index)

@@ -7,6 +7,7 @@ use mlx_rs::{Array, Dtype, transforms};
 use monocle_tensor::backend::{BackendError, Step, Tensor};
 use monocle_tensor::interpolation::Sampling;
 use monocle_tensor::operation::{Kind, Op, WeightId};
+use monocle_tensor::operations::Elementwise;
 use monocle_tensor::program::{Node, Program, ValueId};
 use monocle_tensor::sequences::Sequences;
 
@@ -62,11 +63,10 @@ impl<'a> GraphBuilder<'a> {
         let mut pieces = Pieces::of((!decodes).then_some(self.habits.piece));
         for (index, node) in program.nodes.iter().enumerate() {
             self.index = index;
-            self.values[index] = match (&prepared.runs[index], &prepared.constants[index], &node.op) {
-                (Runs::Later, ..) => None,
-                (Runs::Compiled(inputs, function), ..) => Some(function.call(self.all(inputs)?)?),
-                (Runs::Alone, Some(constant), Op::Floats(_) | Op::Ints(_)) => Some(constant.clone()),
-                (Runs::Alone, ..) => Some(self.operation(node)?),
+            self.values[index] = match &prepared.runs[index] {
+                Runs::Later => None,
+                Runs::Compiled(inputs, function) => Some(function.call(self.all(inputs)?)?),
+                Runs::Alone => Some(self.operation(node)?),
             };
             for dying in &prepared.dying[index] {
                 self.values[dying.index()] = None;
@@ -183,19 +183,20 @@ impl<'a> GraphBuilder<'a> {
                 let value = floats(&[*value], &[], self.float)?;
                 Ok(broadcast_to(&value, &dimensions(&node.output.shape)?)?)
             }
-            Op::Floats(_) | Op::Ints(_) => Err(device("a constant is missing".to_owned()).into()),
+            Op::Floats(_) | Op::Ints(_) => match &self.prepared.constants[self.index] {
+                Some(constant) => Ok(constant.clone()),
+                None => Err(device("a constant is missing".to_owned()).into()),
+            },
 
-            Op::Unary(_)
-            | Op::Binary(_)
-            | Op::ScaleShift { .. }
-            | Op::Clamp { .. }
-            | Op::Select
-            | Op::ToFloat
-            | Op::ToInt => {
-                let inputs = self.all(&node.inputs)?;
-                let operands: Vec<&Array> = inputs.iter().chain(&self.prepared.numbers[self.index]).collect();
-                elementwise::apply(&node.op, &operands, self.float)
+            Op::Unary(unary) => self.elementwise(node, Elementwise::Unary(*unary)),
+            Op::Binary(binary) => self.elementwise(node, Elementwise::Binary(*binary)),
+            &Op::ScaleShift { scale, shift } => {
+                self.elementwise(node, Elementwise::ScaleShift { scale, shift })
             }
+            &Op::Clamp { low, high } => self.elementwise(node, Elementwise::Clamp { low, high }),
+            Op::Select => self.elementwise(node, Elementwise::Select),
+            Op::ToFloat => self.elementwise(node, Elementwise::ToFloat),
+            Op::ToInt => self.elementwise(node, Elementwise::ToInt),
 
             Op::Linear(id) => dense::linear(self, *id),
             Op::MatMul { transpose_right } => dense::matmul(self.input(0)?, self.input(1)?, *transpose_right),
@@ -263,6 +264,12 @@ impl<'a> GraphBuilder<'a> {
             Op::CrossAttend(attention) => sequence_operations::cross_attend(self, attention),
             Op::ShortConv { layer } => sequence_operations::short_conv(self, *layer),
         }
+    }
+
+    fn elementwise(&self, node: &Node, op: Elementwise) -> Result {
+        let inputs = self.all(&node.inputs)?;
+        let operands: Vec<&Array> = inputs.iter().chain(&self.prepared.numbers[self.index]).collect();
+        elementwise::apply(op, &operands, self.float)
     }
 
     /// Zeros of the result's type.

@@ -1,8 +1,8 @@
 //! The engines that this build has, by name.
 
-use monocle_cpu::CpuBackend;
+use monocle_cpu::{Activations, CpuBackend, Instructions};
 use monocle_tensor::backend::Backend;
-pub use monocle_tensor::backend::Precision;
+pub use monocle_tensor::backend::{KeyValueType, Precision};
 
 /// What computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,11 @@ pub enum EngineName {
 pub struct EngineOptions {
     /// Threads of the `cpu` engine; by default one a core.
     pub threads: Option<usize>,
-    /// Of the `mlx` engine; the other one computes in 32 bits, whatever is stored.
+    /// What floats are in the engine `mlx`. The engine `cpu` computes in 32 bits, whatever is stored; unless this says f32, it multiplies
+    /// quantised weights with activations that are rounded to 16-bit integers.
     pub precision: Precision,
+    /// How the keys and values of sequences are stored; by default in f16 by the engine `cpu`, and by the engine `mlx` in what it computes in.
+    pub key_values: Option<KeyValueType>,
     /// Of the `mlx` engine: whether operations element by element run as one where they can. By default they do on a graphics
     /// processor.
     pub fuses: Option<bool>,
@@ -37,6 +40,23 @@ pub enum EngineUnavailable {
     /// The engine has one precision only.
     #[error("the engine `cpu` computes in 32 bits\n\nhint: leave out `--precision`, or use `--engine mlx`")]
     Precision,
+    /// The processor has no such instructions.
+    #[error(
+        "`MONOCLE_CPU` is `{wanted}`, which this processor or program does not have\n\nhint: expected one of {available}, or leave it out"
+    )]
+    Instructions {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        available: String,
+    },
+    /// The engine has no choice here.
+    #[error(
+        "the engine `mlx` stores keys and values in what it computes in, not in {}\n\nhint: leave out `--kv-type`, and let \
+         `--precision` say what that is (f32, bf16, f16)",
+        .0.name()
+    )]
+    KeyValues(KeyValueType),
 }
 
 impl EngineName {
@@ -59,17 +79,54 @@ impl EngineName {
     /// The engine, ready to load weights.
     pub fn start(self, options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
         match self {
-            Self::Cpu => match options.precision {
-                Precision::Stored | Precision::F32 => Ok(Box::new(CpuBackend::new(options.threads))),
-                Precision::Bf16 | Precision::F16 => Err(EngineUnavailable::Precision),
-            },
+            Self::Cpu => cpu(options),
             Self::Mlx => mlx(options),
         }
     }
 }
 
+/// Names the instruction set that the engine `cpu` uses, where it is not to be the best one.
+pub const INSTRUCTIONS: &str = "MONOCLE_CPU";
+
+fn cpu(options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
+    // What is rounded by default is not noticed: docs/performance.md.
+    let activations = match options.precision {
+        Precision::Stored => Activations::Integers,
+        Precision::F32 => Activations::Floats,
+        Precision::Bf16 | Precision::F16 => return Err(EngineUnavailable::Precision),
+    };
+    let engine = match std::env::var(INSTRUCTIONS) {
+        Err(_) => CpuBackend::new(options.threads),
+        Ok(name) => {
+            let available = Instructions::available();
+            let wanted = available
+                .iter()
+                .find(|set| set.name().eq_ignore_ascii_case(&name));
+            wanted
+                .and_then(|set| CpuBackend::with_instructions(options.threads, *set))
+                .ok_or_else(|| EngineUnavailable::Instructions {
+                    wanted: name,
+                    available: available
+                        .iter()
+                        .map(|set| set.name())
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                })?
+        }
+    };
+    let key_values = options.key_values.unwrap_or(KeyValueType::F16);
+    Ok(Box::new(engine.storing(key_values).multiplying(activations)))
+}
+
 #[cfg(any(target_os = "macos", feature = "mlx"))]
 fn mlx(options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
+    match (options.key_values, options.precision) {
+        (None, _)
+        | (Some(KeyValueType::F32), Precision::F32)
+        | (Some(KeyValueType::Bf16), Precision::Bf16)
+        | (Some(KeyValueType::F16), Precision::F16) => {}
+        (Some(kind), _) => return Err(EngineUnavailable::KeyValues(kind)),
+    }
     let engine = monocle_mlx::MlxBackend::new(options.precision);
     Ok(Box::new(match options.fuses {
         Some(fuses) => engine.fusing(fuses),

@@ -2,6 +2,7 @@
 //! [`crate::scheduler::Scheduler`].
 
 mod address;
+pub mod cached;
 pub mod error;
 pub mod generation;
 pub mod locate;
@@ -42,6 +43,8 @@ pub struct Model {
     processor_files: ModelFiles,
     network_files: ModelFiles,
     services: Arc<ModelServices>,
+    /// Keys of `options` that no plugin reads.
+    option_notes: Vec<String>,
 }
 
 /// What a caller may ask for besides the model.
@@ -83,6 +86,7 @@ impl Model {
         let adapter_files = |choice: &PluginChoice| files(&folder, choice);
         let processor_files = adapter_files(manifest.adapter.as_ref().unwrap_or(&manifest.plugin))?;
         let network_files = adapter_files(&manifest.plugin)?;
+        let option_notes = unread_options(manifest, &processor, network.as_ref());
         Ok(Self {
             report: ModelReport {
                 name: manifest.name.clone(),
@@ -96,6 +100,7 @@ impl Model {
             processor_files,
             network_files,
             services: Arc::new(ModelServices::new(tokenizer, checkpoint, candidates, variables)),
+            option_notes,
         })
     }
 
@@ -206,6 +211,12 @@ impl Model {
             .cloned()
             .chain(checkpoint)
             .chain(unknown)
+            .chain(
+                self.settings
+                    .generation
+                    .unknown_ids(|id| tokenizer.token(id).is_some()),
+            )
+            .chain(self.option_notes.iter().cloned())
             .chain(self.settings.generation_notes.iter().cloned())
             .collect()
     }
@@ -240,6 +251,32 @@ fn plugins(places: &Places, manifest: &Manifest) -> Result<(Arc<Plugin>, Option<
             }
             Ok((adapter, Some(model)))
         }
+    }
+}
+
+/// The keys of `options` that stand nowhere in the plugin that is given them: misspelt ones. The contract does not let a plugin say which
+/// it knows, but what it looks for by name, it has the name of.
+fn unread_options(manifest: &Manifest, processor: &Plugin, network: Option<&Arc<Plugin>>) -> Vec<String> {
+    let of = |table: &'static str, choice: &PluginChoice, plugin: &Plugin| -> Vec<String> {
+        let unread = choice.options.keys().filter(|key| !plugin.mentions(key));
+        unread
+            .map(|key| {
+                format!(
+                    "the plugin `{}` does not know the option `{key}`, which the manifest's `{table}.options` gives it",
+                    plugin.stamp.name
+                )
+            })
+            .collect()
+    };
+    match (&manifest.adapter, network) {
+        (Some(adapter), Some(network)) => {
+            let both = [
+                of("adapter", adapter, processor),
+                of("plugin", &manifest.plugin, network),
+            ];
+            both.concat()
+        }
+        _ => of("plugin", &manifest.plugin, processor),
     }
 }
 

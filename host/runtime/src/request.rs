@@ -31,6 +31,22 @@ pub struct GenerateOptions {
     pub prefill_chunk: usize,
     /// Tokens after which reasoning is closed.
     pub thinking_budget: Option<usize>,
+    /// Go on to `max_tokens` whatever the model says: end tokens and stop strings end nothing. For measuring.
+    pub ignore_end: bool,
+}
+
+impl Default for GenerateOptions {
+    /// The likeliest tokens, at most 512, in prefill steps of 512.
+    fn default() -> Self {
+        Self {
+            max_tokens: 512,
+            sampling: SamplingOptions::default(),
+            stop: Vec::new(),
+            prefill_chunk: 512,
+            thinking_budget: None,
+            ignore_end: false,
+        }
+    }
 }
 
 impl Request {

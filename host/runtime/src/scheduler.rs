@@ -16,7 +16,7 @@ pub mod terms;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{Backend, SequenceId};
 use monocle_text::{Delta, FinishReason};
@@ -160,6 +160,11 @@ impl Scheduler {
     /// Bytes of the weights that the plugin asked for, as stored; 0 before it asked.
     pub fn weight_bytes(&self) -> usize {
         self.loaded.weight_bytes()
+    }
+
+    /// What opening the model and handing its weights over took.
+    pub fn load_time(&self) -> Duration {
+        self.loaded.load_time + self.model.open_time
     }
 
     /// Hands the weights to the engine, once.
@@ -452,7 +457,7 @@ impl Scheduler {
         let id = session.id;
         self.end_phase(&mut session.progress);
         self.give_up_sequence(&mut session);
-        session.progress.timings.load = self.loaded.load_time + self.model.open_time;
+        session.progress.timings.load = self.load_time();
         session.progress.memory.weights_bytes = self.loaded.weight_bytes();
         session.progress.memory.limit_bytes = self.loaded.memory.limit.map(|limit| limit.bytes);
         session.progress.memory.load = self.loaded.load_memory;
@@ -535,7 +540,8 @@ impl Scheduler {
         }
     }
 
-    fn host_report(&self) -> HostReport {
+    /// What runs the model.
+    pub fn host_report(&self) -> HostReport {
         HostReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             contract: CONTRACT.to_owned(),

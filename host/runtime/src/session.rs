@@ -100,10 +100,15 @@ impl Session {
         options: GenerateOptions,
         terms: Terms,
     ) -> Result<Self, RequestError> {
-        let rules = model.output_rules(&prepared.plan, &options.stop, &prepared.services);
+        let mut rules = model.output_rules(&prepared.plan, &options.stop, &prepared.services);
+        let mut end_tokens = model.end_tokens(&prepared.plan);
+        if options.ignore_end {
+            rules.stop.clear();
+            end_tokens.clear();
+        }
         let end = model.thinking_end(&rules)?;
         let choice = TokenChoice::new(options.sampling.clone(), options.thinking_budget, end)?;
-        let stream = OutputStream::new(model.tokenizer(), rules, model.end_tokens(&prepared.plan));
+        let stream = OutputStream::new(model.tokenizer(), rules, end_tokens);
         let tokens = prepared.prompt.ids().to_vec();
         let context = model.settings.context.unwrap_or(usize::MAX);
         let pictures = prepared.plan.images.len();

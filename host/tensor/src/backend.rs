@@ -205,6 +205,31 @@ pub enum Precision {
     F16,
 }
 
+/// How an engine stores the keys and values of its sequences, where it can choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyValueType {
+    /// 32 bits.
+    F32,
+    /// bf16, the upper 16 of 32 bits.
+    Bf16,
+    /// f16: three decimal digits, nothing beyond 65 504.
+    F16,
+    /// 8 bits, with a scale for each 32 elements.
+    Q8,
+}
+
+impl KeyValueType {
+    /// Its name, as `--kv-type` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+            Self::Q8 => "q8",
+        }
+    }
+}
+
 /// An engine.
 pub trait Backend {
     /// Its name, as `--engine` takes it.

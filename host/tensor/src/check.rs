@@ -1,7 +1,8 @@
 //! Checks of what comes with a run, so that engines can rely on it.
 
 use crate::backend::{BackendError, Step, Tensor};
-use crate::operation::{Kind, Op};
+use crate::operation::Kind;
+use crate::operations::Rows;
 use crate::program::{Program, ValueType};
 
 /// Checks inputs and step against each other and against the program. `owns` tells whether a tensor lives on the engine
@@ -29,9 +30,8 @@ pub fn check(
         }
         at_home(tensor, owns)?;
     }
-    let uses_batch = program.nodes.iter().find(|node| needs_step(&node.op));
-    match (step, uses_batch) {
-        (None, Some(node)) => wrong(format!("`{}` needs a step, and none is given", node.op.name())),
+    match (step, program.of_step().next()) {
+        (None, Some((node, _))) => wrong(format!("`{}` needs a step, and none is given", node.op.name())),
         (None, None) => Ok(()),
         (Some(step), _) => check_step(program, step, owns),
     }
@@ -44,23 +44,6 @@ pub fn stranger(tensor: &Tensor) -> BackendError {
 
 fn at_home(tensor: &Tensor, owns: fn(&Tensor) -> bool) -> Result<(), BackendError> {
     owns(tensor).then_some(()).ok_or_else(|| stranger(tensor))
-}
-
-fn needs_step(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Tokens
-            | Op::Positions
-            | Op::ImageMask
-            | Op::Context
-            | Op::ContextMask
-            | Op::SpliceFeatures { .. }
-            | Op::AddFeatures { .. }
-            | Op::SelectLogits
-            | Op::Attend(_)
-            | Op::CrossAttend(_)
-            | Op::ShortConv { .. }
-    )
 }
 
 fn check_step(program: &Program, step: &Step, owns: fn(&Tensor) -> bool) -> Result<(), BackendError> {
@@ -137,17 +120,13 @@ fn check_step(program: &Program, step: &Step, owns: fn(&Tensor) -> bool) -> Resu
     for context in step.new_context.iter().flatten() {
         at_home(context, owns)?;
     }
-    for node in &program.nodes {
+    for (node, rows) in program.of_step() {
         let shape = &node.output.shape;
-        let fits = match node.op {
-            Op::Tokens | Op::ImageMask | Op::ContextMask => shape[..] == [tokens],
-            Op::Positions => shape[..] == [step.axes, tokens],
-            Op::SelectLogits => shape[0] == step.wanted.len(),
-            Op::SpliceFeatures { .. } | Op::AddFeatures { .. } | Op::Attend(_) | Op::CrossAttend(_) => {
-                shape[0] == tokens
-            }
-            Op::ShortConv { .. } => shape[0] == tokens,
-            _ => true,
+        let fits = match rows {
+            Rows::Tokens => shape[0] == tokens,
+            Rows::AxesAndTokens => shape[..] == [step.axes, tokens],
+            Rows::Wanted => shape[0] == step.wanted.len(),
+            Rows::Context | Rows::Free => true,
         };
         if !fits {
             return wrong(format!(

@@ -5,9 +5,9 @@
 
 pub mod backend;
 pub mod check;
-mod infer;
 pub mod interpolation;
 pub mod operation;
+pub mod operations;
 pub mod program;
 pub mod recorder;
 pub mod sequences;

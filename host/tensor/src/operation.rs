@@ -1,4 +1,5 @@
-//! The operations that a program is made of. One enum; what each means stands in `plugin-api/wit`, which it mirrors.
+//! The operations that a program is made of. One enum; what each means stands in `plugin-api/wit`, which it mirrors. What is known of
+//! each without running it is in [`crate::operations`].
 
 use std::sync::Arc;
 
@@ -357,66 +358,4 @@ pub enum Op {
         /// Which state: the decoder layer's number.
         layer: u32,
     },
-}
-
-impl Op {
-    /// The name that errors and the contract use.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Input(_) => "input",
-            Self::Tokens => "batch.ids",
-            Self::Positions => "batch.positions",
-            Self::ImageMask => "batch.image-mask",
-            Self::Context => "batch.new-context",
-            Self::ContextMask => "batch.context-mask",
-            Self::Floats(_) => "floats",
-            Self::Ints(_) => "ints",
-            Self::Full(_) => "full",
-            Self::Weight(_) => "parameter.value",
-            Self::Unary(_) => "unary",
-            Self::Binary(_) => "binary",
-            Self::ScaleShift { .. } => "scale-shift",
-            Self::Clamp { .. } => "clamp",
-            Self::Select => "select",
-            Self::ToFloat | Self::ToInt => "cast",
-            Self::Linear(_) => "linear",
-            Self::MatMul { .. } => "matmul",
-            Self::Embed(_) => "embed",
-            Self::ExpertLinear(_) => "expert-linear",
-            Self::RmsNorm { .. } => "rms-norm",
-            Self::LayerNorm { .. } => "layer-norm",
-            Self::Softmax => "softmax",
-            Self::Reduce { .. } => "reduce",
-            Self::TopK { .. } => "top-k",
-            Self::GatherLast => "gather-last",
-            Self::Reshape => "reshape",
-            Self::Permute(_) => "permute",
-            Self::Slice { .. } => "slice",
-            Self::Concat { .. } => "concat",
-            Self::Broadcast => "broadcast",
-            Self::Pad { .. } => "pad",
-            Self::TakeRows => "take-rows",
-            Self::PutRows => "put-rows",
-            Self::Conv2d { .. } => "conv2d",
-            Self::Pool2d { .. } => "pool2d",
-            Self::Interpolate { .. } => "interpolate",
-            Self::Attention(_) => "attention",
-            Self::Rope(_) => "rope",
-            Self::SpliceFeatures { .. } => "batch.splice-features",
-            Self::AddFeatures { .. } => "batch.add-features",
-            Self::SelectLogits => "batch.select-logits",
-            Self::Attend(_) => "batch.attend",
-            Self::CrossAttend(_) => "batch.cross-attend",
-            Self::ShortConv { .. } => "batch.short-conv",
-        }
-    }
-
-    /// The name, and which one it is where one name stands for several.
-    pub fn full_name(&self) -> String {
-        match self {
-            Self::Unary(kind) => format!("{} {kind:?}", self.name()),
-            Self::Binary(kind) => format!("{} {kind:?}", self.name()),
-            _ => self.name().to_owned(),
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::operation::{Kind, Op};
+use crate::operations::{Kept, Placement, Rows};
 
 /// The result of one node: its index in [`Program::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +97,8 @@ pub struct Program {
     pub inputs: Vec<ValueType>,
     /// The results that the caller gets.
     pub outputs: Vec<ValueId>,
+    /// The nodes that need a step, with what their rows are in it.
+    rows: Vec<(usize, Rows)>,
 }
 
 /// Where two recordings of one signature differ.
@@ -110,6 +113,27 @@ pub struct Difference {
 }
 
 impl Program {
+    pub(crate) fn new(nodes: Vec<Node>, inputs: Vec<ValueType>, outputs: Vec<ValueId>) -> Self {
+        let rows = nodes.iter().map(|node| node.op.facts().rows).enumerate();
+        Self {
+            id: ProgramId::unique(),
+            rows: rows.filter(|(_, rows)| *rows != Rows::Free).collect(),
+            nodes,
+            inputs,
+            outputs,
+        }
+    }
+
+    /// The nodes that need a step, with what their rows are in it.
+    pub(crate) fn of_step(&self) -> impl Iterator<Item = (&Node, Rows)> {
+        self.rows.iter().map(|(index, rows)| (&self.nodes[*index], *rows))
+    }
+
+    /// The types of a node's operands.
+    pub fn operands(&self, node: &Node) -> Vec<&ValueType> {
+        node.inputs.iter().map(|id| self.value(*id)).collect()
+    }
+
     /// The type of a value.
     pub fn value(&self, id: ValueId) -> &ValueType {
         &self.nodes[id.index()].output
@@ -140,18 +164,25 @@ impl Program {
     }
 
     /// An estimate of the most bytes that are alive at once while it runs, with floats of `float_bytes` bytes.
-    /// Reshapes share their operand's memory, and weights are not counted.
+    /// What only looks at its operand shares its memory, and weights are not counted.
     pub fn peak_bytes(&self, float_bytes: usize) -> usize {
-        let size = |node: &Node| match (&node.op, node.output.kind) {
-            (Op::Reshape | Op::Weight(_) | Op::Input(_), _) => 0,
-            (_, Kind::Float) => node.output.len() * float_bytes,
-            (_, Kind::Int) => node.output.len() * 4,
+        let placements = self.nodes.iter().map(|node| {
+            let facts = node.op.facts();
+            facts.placement(&self.operands(node), &node.output)
+        });
+        let placements: Vec<Placement> = placements.collect();
+        let size = |index: usize| match (placements[index], self.nodes[index].output.kind) {
+            (Placement::Given | Placement::Shared, _) => 0,
+            (Placement::InPlace | Placement::New, Kind::Float) => {
+                self.nodes[index].output.len() * float_bytes
+            }
+            (Placement::InPlace | Placement::New, Kind::Int) => self.nodes[index].output.len() * 4,
         };
-        // A reshape keeps its operand alive: count the memory until the last alias dies.
+        // What shares its operand's memory keeps it alive: count it until the last alias dies.
         let owner: Vec<usize> = {
             let mut owner: Vec<usize> = (0..self.nodes.len()).collect();
             for (index, node) in self.nodes.iter().enumerate() {
-                if matches!(node.op, Op::Reshape) {
+                if placements[index] == Placement::Shared {
                     owner[index] = owner[node.inputs[0].index()];
                 }
             }
@@ -163,13 +194,13 @@ impl Program {
         }
         let (mut live, mut peak) = (0_usize, 0_usize);
         for (index, dying) in self.dying().into_iter().enumerate() {
-            live += size(&self.nodes[index]);
+            live += size(index);
             peak = peak.max(live);
             for value in dying {
                 let root = owner[value.index()];
                 aliases[root] -= 1;
                 if aliases[root] == 0 {
-                    live -= size(&self.nodes[root]);
+                    live -= size(root);
                 }
             }
         }
@@ -178,22 +209,23 @@ impl Program {
 
     /// Elements that one token adds to the caches of this forward pass: keys and values of each attention.
     pub fn cached_elements(&self) -> usize {
-        let attends = self.nodes.iter().filter(|node| matches!(node.op, Op::Attend(_)));
-        let keys_and_values = attends.flat_map(|node| &node.inputs[1..]);
-        keys_and_values
-            .map(|value| self.value(*value).shape[1..].iter().product::<usize>())
+        self.kept(Kept::EachToken)
+            .map(|kept| kept.shape[1..].iter().product::<usize>())
             .sum()
     }
 
     /// Elements of the keys and of the values that a run of this program keeps for cross attention, layer by layer; none where the
     /// step brings no new context.
     pub fn kept_context(&self) -> impl Iterator<Item = usize> {
-        let attends = self
-            .nodes
-            .iter()
-            .filter(|node| matches!(node.op, Op::CrossAttend(_)));
-        let keys_and_values = attends.flat_map(|node| &node.inputs[1..]);
-        keys_and_values.map(|value| self.value(*value).len())
+        self.kept(Kept::Context).map(ValueType::len)
+    }
+
+    /// The types of what a run keeps for later steps in this way, operation by operation: all operands but the first.
+    pub fn kept(&self, kept: Kept) -> impl Iterator<Item = &ValueType> {
+        let keeping = self.nodes.iter().filter(move |node| node.op.facts().kept == kept);
+        keeping
+            .flat_map(|node| &node.inputs[1..])
+            .map(|id| self.value(*id))
     }
 
     /// The first operation in which another recording of the same signature differs.

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::infer;
 use crate::operation::{Op, WeightId};
-use crate::program::{Node, Program, ProgramId, ValueId, ValueType};
+use crate::operations::{Facts, Operands};
+use crate::program::{Node, Program, ValueId, ValueType};
 use crate::stored::Weight;
 
 /// What is known of the batch that a recorded forward pass will run on.
@@ -137,10 +137,11 @@ impl Recorder {
         inputs: &[ValueId],
         shape: Option<&[usize]>,
     ) -> Result<ValueId, OperationError> {
-        if let Op::Weight(id) | Op::Linear(id) | Op::Embed(id) | Op::ExpertLinear(id) = op {
-            self.last_weight = Some(id);
-        }
-        match self.check(&op, inputs, shape) {
+        let facts = op.facts();
+        self.last_weight = facts.weight.or(self.last_weight);
+        let checked = self.check(&facts, inputs, shape);
+        drop(facts);
+        match checked {
             // A batch without images or a step without context leaves x as it is: no operation is needed.
             Ok(None) => Ok(inputs[0]),
             Ok(Some(output)) => {
@@ -173,17 +174,12 @@ impl Recorder {
 
     /// Ends the recording.
     pub fn finish(self, outputs: Vec<ValueId>) -> Program {
-        Program {
-            id: ProgramId::unique(),
-            nodes: self.nodes,
-            inputs: self.inputs,
-            outputs,
-        }
+        Program::new(self.nodes, self.inputs, outputs)
     }
 
     fn check(
         &mut self,
-        op: &Op,
+        facts: &Facts<'_>,
         inputs: &[ValueId],
         shape: Option<&[usize]>,
     ) -> Result<Option<ValueType>, String> {
@@ -193,9 +189,7 @@ impl Recorder {
                 self.limits.operations
             ));
         }
-        if let Op::SpliceFeatures { .. } | Op::AddFeatures { .. } = op
-            && self.batch.as_ref().is_some_and(|batch| batch.features.is_none())
-        {
+        if facts.needs_features && self.batch.as_ref().is_some_and(|batch| batch.features.is_none()) {
             return Ok(None);
         }
         let mut operands = Vec::with_capacity(inputs.len());
@@ -207,7 +201,12 @@ impl Recorder {
                     .ok_or("no such value")?,
             );
         }
-        let output = infer::output(op, &operands, shape, &self.weights, self.batch.as_ref())?;
+        let output = facts.output(&Operands {
+            inputs: &operands,
+            shape,
+            weights: &self.weights,
+            batch: self.batch.as_ref(),
+        })?;
         if output.shape.len() > DIMENSIONS {
             return Err(format!(
                 "the result has {} dimensions, more than the {DIMENSIONS} that a tensor may have",
@@ -224,14 +223,7 @@ impl Recorder {
                 self.limits.elements
             ));
         }
-        let numbers = match op {
-            Op::Floats(values) => values.len(),
-            Op::Ints(values) => values.len(),
-            Op::Rope(rope) => rope.frequencies.len(),
-            Op::Attention(attention) => attention.segments.len(),
-            _ => 0,
-        };
-        self.constant_bytes += (numbers + inputs.len()) * 4;
+        self.constant_bytes += (facts.numbers + inputs.len()) * 4;
         if self.constant_bytes > self.limits.constant_bytes {
             return Err(format!(
                 "constants, angles and lists of operands take more than {} bytes",

@@ -5,8 +5,10 @@ mod checked;
 mod environment;
 mod error;
 mod fetch;
+mod inventory;
 mod listing;
 mod names;
+mod remove;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -16,7 +18,9 @@ use std::time::Duration;
 pub use cache::Located;
 pub use checked::distrust;
 pub use error::HubError;
-pub use fetch::Progress;
+pub use fetch::{Progress, Suits};
+pub use inventory::{Cached, Snapshot};
+pub use remove::Removal;
 
 pub(crate) use fetch::is_wanted;
 

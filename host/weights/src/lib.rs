@@ -11,7 +11,6 @@ mod files;
 mod folder;
 mod foreign;
 mod header;
-pub mod http;
 pub mod hub;
 mod json;
 mod names;

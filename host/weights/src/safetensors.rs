@@ -39,6 +39,7 @@ impl SafetensorsFile {
         // the file meanwhile could change values under us; model files are not written to in place, and every offset
         // used below comes from a copy made once, so no access can leave the mapping.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| WeightsError::io("map", path, source))?;
+        ask_for_huge_pages(&map);
         if metadata.len() < POINTER_BYTES {
             files::refuse_pointer(path, &map)?;
         }
@@ -84,3 +85,14 @@ impl SafetensorsFile {
         })
     }
 }
+
+/// Asks the system for pages of 2 MiB, before the first is read: an answer reads all weights again for every token, and with small pages a
+/// good part of that time goes into looking up addresses. Where the system has none for files, or the file lies in small pages in its
+/// cache, nothing changes.
+#[cfg(target_os = "linux")]
+fn ask_for_huge_pages(map: &Mmap) {
+    let _ = map.advise(memmap2::Advice::HugePage);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_huge_pages(_: &Mmap) {}

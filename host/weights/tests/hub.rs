@@ -320,6 +320,11 @@ const REPO: &[(&str, &str)] = &[
     ("README.md", "read me"),
 ];
 
+/// Every model suits.
+fn suits(_: &Path) -> Result<(), String> {
+    Ok(())
+}
+
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -336,7 +341,9 @@ fn a_repository_is_fetched_once_into_the_standard_cache() {
     assert_eq!(hub.locate("org/model", "main").unwrap(), None);
     let mut seen: Vec<Progress> = Vec::new();
     let folder = hub
-        .fetch("org/model", "main", |progress| seen.push(progress.clone()))
+        .fetch("org/model", "main", &suits, |progress| {
+            seen.push(progress.clone())
+        })
         .unwrap();
     assert_eq!(
         folder,
@@ -374,7 +381,7 @@ fn a_repository_is_fetched_once_into_the_standard_cache() {
     );
 
     // Again: the server is asked what there is, and for no file.
-    assert_eq!(hub.fetch("org/model", "main", |_| {}).unwrap(), folder);
+    assert_eq!(hub.fetch("org/model", "main", &suits, |_| {}).unwrap(), folder);
     let requests = server.requests();
     assert!(
         requests.iter().all(|request| request.contains("/api/")),
@@ -383,7 +390,7 @@ fn a_repository_is_fetched_once_into_the_standard_cache() {
 
     // Offline: not even that.
     hub.offline = true;
-    assert_eq!(hub.fetch("org/model", "main", |_| {}).unwrap(), folder);
+    assert_eq!(hub.fetch("org/model", "main", &suits, |_| {}).unwrap(), folder);
     assert_eq!(server.requests(), [] as [String; 0]);
     let located = hub.locate("org/model", "main").unwrap().unwrap();
     assert!(located.is_complete() && located.folder == folder);
@@ -395,13 +402,16 @@ fn a_repository_is_fetched_once_into_the_standard_cache() {
         hub.locate("org/model", "main").unwrap().unwrap().missing,
         ["model-00002-of-00002.safetensors"]
     );
-    let message = hub.fetch("org/model", "main", |_| {}).unwrap_err().to_string();
+    let message = hub
+        .fetch("org/model", "main", &suits, |_| {})
+        .unwrap_err()
+        .to_string();
     assert!(
         message.starts_with("`org/model` is not complete in the cache") && message.contains("HF_HUB_OFFLINE"),
         "{message}"
     );
     hub.offline = false;
-    hub.fetch("org/model", "main", |_| {}).unwrap();
+    hub.fetch("org/model", "main", &suits, |_| {}).unwrap();
     assert!(
         server
             .requests()
@@ -421,7 +431,7 @@ fn a_single_file_is_enough() {
         ("other.safetensors", "no"),
     ];
     let server = Server::start("single", &files, Mood::Good);
-    let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+    let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(
         names(&folder),
         ["config.json", "model.safetensors", "tokenizer.json"]
@@ -433,7 +443,7 @@ fn refusals_say_what_to_do() {
     let server = Server::start("gated", REPO, Mood::Gated);
     let message = server
         .hub()
-        .fetch("org/model", "main", |_| {})
+        .fetch("org/model", "main", &suits, |_| {})
         .unwrap_err()
         .to_string();
     assert!(
@@ -442,7 +452,10 @@ fn refusals_say_what_to_do() {
     );
     let mut hub = server.hub();
     hub.token = None;
-    let message = hub.fetch("org/model", "main", |_| {}).unwrap_err().to_string();
+    let message = hub
+        .fetch("org/model", "main", &suits, |_| {})
+        .unwrap_err()
+        .to_string();
     assert!(
         message.contains("without a token") && message.contains("set HF_TOKEN"),
         "{message}"
@@ -451,7 +464,7 @@ fn refusals_say_what_to_do() {
     let server = Server::start("absent", REPO, Mood::Good);
     let message = server
         .hub()
-        .fetch("org/other", "v9", |_| {})
+        .fetch("org/other", "v9", &suits, |_| {})
         .unwrap_err()
         .to_string();
     assert!(
@@ -462,7 +475,7 @@ fn refusals_say_what_to_do() {
     let server = Server::start("empty", &[("README.md", "x")], Mood::Good);
     let message = server
         .hub()
-        .fetch("org/model", "main", |_| {})
+        .fetch("org/model", "main", &suits, |_| {})
         .unwrap_err()
         .to_string();
     assert_eq!(
@@ -476,7 +489,7 @@ fn refusals_say_what_to_do() {
     );
     let message = server
         .hub()
-        .fetch("org/model", "main", |_| {})
+        .fetch("org/model", "main", &suits, |_| {})
         .unwrap_err()
         .to_string();
     assert!(
@@ -490,13 +503,19 @@ fn a_server_that_is_gone_or_silent_is_reported() {
     let server = Server::start("silent", REPO, Mood::Silent);
     let mut hub = server.hub();
     hub.patience = Duration::from_millis(100);
-    let message = hub.fetch("org/model", "main", |_| {}).unwrap_err().to_string();
+    let message = hub
+        .fetch("org/model", "main", &suits, |_| {})
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("sent nothing for"), "{message}");
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     hub.endpoint = format!("http://{closed}");
     hub.patience = Duration::from_secs(20);
-    let message = hub.fetch("org/model", "main", |_| {}).unwrap_err().to_string();
+    let message = hub
+        .fetch("org/model", "main", &suits, |_| {})
+        .unwrap_err()
+        .to_string();
     assert!(
         message.starts_with(&format!("cannot reach http://{closed} to fetch `org/model`: ")),
         "{message}"
@@ -514,7 +533,7 @@ fn a_file_that_comes_short_is_not_kept() {
     let server = Server::start("short", &files, Mood::Short);
     let message = server
         .hub()
-        .fetch("org/model", "main", |_| {})
+        .fetch("org/model", "main", &suits, |_| {})
         .unwrap_err()
         .to_string();
     assert!(
@@ -524,7 +543,7 @@ fn a_file_that_comes_short_is_not_kept() {
     let good = Server::start("short-again", &files, Mood::Good);
     let mut hub = good.hub();
     hub.cache = server.cache.join("hub");
-    let folder = hub.fetch("org/model", "main", |_| {}).unwrap();
+    let folder = hub.fetch("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(
         std::fs::read_to_string(folder.join("model.safetensors")).unwrap(),
         "all of it"
@@ -554,7 +573,7 @@ fn everything(folder: &Path) -> Vec<PathBuf> {
 fn refused(server: &Server) -> String {
     let message = server
         .hub()
-        .fetch("org/model", "main", |_| {})
+        .fetch("org/model", "main", &suits, |_| {})
         .unwrap_err()
         .to_string();
     let weights = server
@@ -583,7 +602,7 @@ fn no_header_of_an_answer_becomes_a_path() {
         ("none", ""),
     ] {
         let server = Server::start(&format!("header-{name}"), SMALL, Mood::Headers(header.to_owned()));
-        let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+        let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
         assert_eq!(weights(&folder), "all of it");
         let home = server.cache.join("hub/models--org--model");
         assert_eq!(names(&home), [".monocle-checked", "blobs", "refs", "snapshots"]);
@@ -646,7 +665,7 @@ fn names_in_a_listing_that_are_paths_are_refused_and_odd_ones_passed_over() {
         ".x.json",
     ] {
         let server = Server::start("listed-odd", SMALL, Mood::Lists(file(path, oid)));
-        let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+        let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
         assert_eq!(
             names(&folder),
             ["config.json", "model.safetensors", "tokenizer.json"]
@@ -685,7 +704,7 @@ fn answers_without_end_are_cut_off() {
 #[test]
 fn a_listing_may_have_several_pages() {
     let server = Server::start("pages", REPO, Mood::Pages);
-    let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+    let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(names(&folder).len(), 7);
 }
 
@@ -706,7 +725,10 @@ fn a_file_that_is_longer_than_listed_is_cut_off() {
             .max();
         assert!(most < Some(1000), "{most:?}");
         let good = Server::start(&format!("{name}-again"), SMALL, Mood::Good);
-        let folder = server.hub_at(&good).fetch("org/model", "main", |_| {}).unwrap();
+        let folder = server
+            .hub_at(&good)
+            .fetch("org/model", "main", &suits, |_| {})
+            .unwrap();
         assert_eq!(weights(&folder), "all of it");
     }
 }
@@ -729,7 +751,10 @@ fn other_bytes_of_the_right_size_are_refused_and_fetched_again() {
         "{message}"
     );
     let good = Server::start("other-again", SMALL, Mood::Good);
-    let folder = server.hub_at(&good).fetch("org/model", "main", |_| {}).unwrap();
+    let folder = server
+        .hub_at(&good)
+        .fetch("org/model", "main", &suits, |_| {})
+        .unwrap();
     assert_eq!(weights(&folder), "all of it");
 }
 
@@ -748,12 +773,15 @@ fn make_old(path: &Path, seconds: u64) {
 fn a_complete_cache_needs_no_network_and_damage_is_found_and_repaired() {
     let server = Server::start("damage", SMALL, Mood::Good);
     let hub = server.hub();
-    let folder = hub.fetch("org/model", "main", |_| {}).unwrap();
+    let folder = hub.fetch("org/model", "main", &suits, |_| {}).unwrap();
     server.requests();
 
     // Whole: nobody is asked, and nothing is hashed.
     let mut seen = 0;
-    assert_eq!(hub.obtain("org/model", "main", |_| seen += 1).unwrap(), folder);
+    assert_eq!(
+        hub.obtain("org/model", "main", &suits, |_| seen += 1).unwrap(),
+        folder
+    );
     assert_eq!((seen, server.requests()), (0, vec![]));
 
     // A file changes, and keeps its size.
@@ -764,11 +792,11 @@ fn a_complete_cache_needs_no_network_and_damage_is_found_and_repaired() {
     offline.offline = true;
     for message in [
         offline
-            .fetch("org/model", "main", |_| {})
+            .fetch("org/model", "main", &suits, |_| {})
             .unwrap_err()
             .to_string(),
         offline
-            .obtain("org/model", "main", |_| {})
+            .obtain("org/model", "main", &suits, |_| {})
             .unwrap_err()
             .to_string(),
     ] {
@@ -779,7 +807,7 @@ fn a_complete_cache_needs_no_network_and_damage_is_found_and_repaired() {
         );
     }
     let mut checks = Vec::new();
-    hub.obtain("org/model", "main", |progress| {
+    hub.obtain("org/model", "main", &suits, |progress| {
         checks.extend(progress.is_check.then(|| progress.file.clone()));
     })
     .unwrap();
@@ -802,7 +830,7 @@ fn a_complete_cache_needs_no_network_and_damage_is_found_and_repaired() {
     let small = folder.join("config.json");
     std::fs::write(&small, "[]").unwrap();
     make_old(&small, 1_000_000_000);
-    hub.fetch("org/model", "main", |_| {}).unwrap();
+    hub.fetch("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(std::fs::read_to_string(&small).unwrap(), "{}");
 
     // What cannot be read is not trusted any more, even if its size and time say that nothing changed.
@@ -814,10 +842,10 @@ fn a_complete_cache_needs_no_network_and_damage_is_found_and_repaired() {
         .unwrap()
         .set_modified(before)
         .unwrap();
-    hub.obtain("org/model", "main", |_| {}).unwrap();
+    hub.obtain("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(weights(&folder), "not the i");
     monocle_weights::SafetensorsFile::open(&file).unwrap_err();
-    hub.obtain("org/model", "main", |_| {}).unwrap();
+    hub.obtain("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(weights(&folder), "all of it");
 }
 
@@ -825,25 +853,28 @@ fn a_complete_cache_needs_no_network_and_damage_is_found_and_repaired() {
 fn what_other_tools_left_in_the_cache_is_hashed_once() {
     let server = Server::start("others", SMALL, Mood::Good);
     let hub = server.hub();
-    let folder = hub.fetch("org/model", "main", |_| {}).unwrap();
+    let folder = hub.fetch("org/model", "main", &suits, |_| {}).unwrap();
     let list = server.cache.join("hub/models--org--model/.monocle-checked");
     std::fs::remove_file(&list).unwrap();
     let file = folder.join("model.safetensors");
     std::fs::write(&file, "ALL OF IT").unwrap();
-    hub.obtain("org/model", "main", |_| {}).unwrap();
+    hub.obtain("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(weights(&folder), "all of it");
     server.requests();
     let mut checks = Vec::new();
-    hub.obtain("org/model", "main", |progress| checks.push(progress.clone()))
-        .unwrap();
+    hub.obtain("org/model", "main", &suits, |progress| {
+        checks.push(progress.clone())
+    })
+    .unwrap();
     assert_eq!((checks, server.requests()), (vec![], vec![]));
 
     // A damaged list is none, and is no reason to fail.
     for text in [b"\xff\xfe\x00".to_vec(), b"x".repeat(2 << 20)] {
         std::fs::write(&list, text).unwrap();
         let mut checks = 0;
-        hub.obtain("org/model", "main", |_| checks += 1).unwrap();
-        hub.obtain("org/model", "main", |_| checks += 100).unwrap();
+        hub.obtain("org/model", "main", &suits, |_| checks += 1).unwrap();
+        hub.obtain("org/model", "main", &suits, |_| checks += 100)
+            .unwrap();
         assert_eq!((checks, server.requests()), (3, vec![]));
     }
 }
@@ -851,12 +882,12 @@ fn what_other_tools_left_in_the_cache_is_hashed_once() {
 #[test]
 fn a_complete_model_is_used_when_the_server_is_not_there() {
     let server = Server::start("away", SMALL, Mood::Good);
-    let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+    let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
     for mood in [Mood::HangsUp, Mood::Unwell, Mood::Silent] {
         let other = Server::start("away-other", SMALL, mood);
         let mut hub = server.hub_at(&other);
         hub.patience = Duration::from_millis(200);
-        assert_eq!(hub.fetch("org/model", "main", |_| {}).unwrap(), folder);
+        assert_eq!(hub.fetch("org/model", "main", &suits, |_| {}).unwrap(), folder);
         let notes = hub.take_notes();
         assert!(
             notes.len() == 1 && notes[0].starts_with("`org/model` is used as it is in the cache: http://"),
@@ -898,7 +929,10 @@ fn a_download_is_gone_on_with() {
         let server = Server::start(&format!("{name}-half"), SMALL, Mood::HangsUpMidway);
         refused(&server);
         let good = Server::start(name, SMALL, mood);
-        let folder = server.hub_at(&good).fetch("org/model", "main", |_| {}).unwrap();
+        let folder = server
+            .hub_at(&good)
+            .fetch("org/model", "main", &suits, |_| {})
+            .unwrap();
         assert_eq!(weights(&folder), "all of it");
         let expected: Vec<String> = expected
             .iter()
@@ -922,7 +956,7 @@ fn what_is_left_of_an_attempt_is_not_trusted() {
         let partial =
             blobs.join("07630777646b9ad0ad5940c20f7703e5ba431d90dc8f191af6916bffca3e859c.incomplete");
         std::fs::write(&partial, left_over).unwrap();
-        let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+        let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
         assert_eq!(weights(&folder), "all of it");
         assert!(!partial.exists());
     }
@@ -934,7 +968,7 @@ fn several_at_once_get_the_same() {
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
-                let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+                let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
                 assert_eq!(weights(&folder), "all of it");
             });
         }
@@ -955,7 +989,10 @@ fn several_at_once_get_the_same() {
     std::fs::remove_dir_all(server.cache.join("hub/models--org--model")).unwrap();
     let mut hub = server.hub();
     hub.patience = Duration::from_millis(300);
-    let message = hub.fetch("org/model", "main", |_| {}).unwrap_err().to_string();
+    let message = hub
+        .fetch("org/model", "main", &suits, |_| {})
+        .unwrap_err()
+        .to_string();
     assert!(
         message.starts_with("another process began to fetch `model.safetensors` of `org/model`"),
         "{message}"
@@ -968,7 +1005,7 @@ fn redirects_lead_nowhere_else_and_the_token_stays() {
     let cdn = Server::start("cdn", SMALL, Mood::Good);
     let address = format!("{}/org/model/resolve/{COMMIT}/model.safetensors", cdn.endpoint);
     let server = Server::start("redirects", SMALL, Mood::Redirects(address));
-    let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+    let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(weights(&folder), "all of it");
     assert_eq!(
         cdn.requests(),
@@ -1004,7 +1041,7 @@ fn a_token_is_not_sent_where_others_could_read_it() {
     });
     hub.cache = std::env::temp_dir().join(format!("monocle-hub-{}-token", std::process::id()));
     hub.patience = Duration::from_secs(2);
-    hub.fetch("org/model", "main", |_| {}).unwrap_err();
+    hub.fetch("org/model", "main", &suits, |_| {}).unwrap_err();
     let notes = hub.take_notes();
     assert!(
         notes.len() == 1 && notes[0].starts_with("HF_TOKEN is not sent to http://mirror.invalid"),
@@ -1012,7 +1049,7 @@ fn a_token_is_not_sent_where_others_could_read_it() {
     );
     let server = Server::start("token", SMALL, Mood::Good);
     let hub = server.hub();
-    hub.fetch("org/model", "main", |_| {}).unwrap();
+    hub.fetch("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(hub.take_notes(), [] as [String; 0]);
 }
 
@@ -1034,7 +1071,10 @@ fn a_server_that_does_not_speak_tls_is_reported() {
     let mut hub = Hub::from_variables(|name| (name == "HF_TOKEN").then(|| "secret".to_owned()));
     hub.cache = std::env::temp_dir().join(format!("monocle-hub-{}-no-tls", std::process::id()));
     hub.endpoint = endpoint.clone();
-    let message = hub.fetch("org/model", "main", |_| {}).unwrap_err().to_string();
+    let message = hub
+        .fetch("org/model", "main", &suits, |_| {})
+        .unwrap_err()
+        .to_string();
     assert!(
         message.starts_with(&format!("cannot reach {endpoint} to fetch `org/model`: ")),
         "{message}"
@@ -1051,7 +1091,7 @@ fn a_cache_that_cannot_be_written_is_used_as_it_is() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let server = Server::start("read-only", SMALL, Mood::Good);
     let hub = server.hub();
-    let folder = hub.fetch("org/model", "main", |_| {}).unwrap();
+    let folder = hub.fetch("org/model", "main", &suits, |_| {}).unwrap();
     let home = server.cache.join("hub/models--org--model");
     // Root writes everywhere; a folder in the list's place stops it too.
     std::fs::remove_file(home.join(".monocle-checked")).unwrap();
@@ -1061,8 +1101,14 @@ fn a_cache_that_cannot_be_written_is_used_as_it_is() {
     let before = inode(&folder.join("model.safetensors"));
     std::fs::set_permissions(&home, PermissionsExt::from_mode(0o555)).unwrap();
     let mut checks = 0;
-    assert_eq!(hub.fetch("org/model", "main", |_| checks += 1).unwrap(), folder);
-    assert_eq!(hub.obtain("org/model", "main", |_| checks += 1).unwrap(), folder);
+    assert_eq!(
+        hub.fetch("org/model", "main", &suits, |_| checks += 1).unwrap(),
+        folder
+    );
+    assert_eq!(
+        hub.obtain("org/model", "main", &suits, |_| checks += 1).unwrap(),
+        folder
+    );
     assert_eq!(checks, 0);
     assert_eq!(inode(&folder.join("model.safetensors")), before);
     std::fs::set_permissions(&home, PermissionsExt::from_mode(0o755)).unwrap();
@@ -1073,7 +1119,10 @@ fn an_endpoint_that_is_no_address_is_refused() {
     for endpoint in ["huggingface.co", "file:///etc", "", "http://", "ftp://x"] {
         let mut hub = Hub::from_variables(|_| None);
         hub.endpoint = endpoint.to_owned();
-        let message = hub.fetch("org/model", "main", |_| {}).unwrap_err().to_string();
+        let message = hub
+            .fetch("org/model", "main", &suits, |_| {})
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("is no server (HF_ENDPOINT)"), "{message}");
     }
 }
@@ -1101,7 +1150,7 @@ fn links_in_the_cache_are_not_written_through() {
         symlink(&outside, &place).unwrap();
         let message = server
             .hub()
-            .fetch("org/model", "main", |_| {})
+            .fetch("org/model", "main", &suits, |_| {})
             .unwrap_err()
             .to_string();
         assert!(
@@ -1126,7 +1175,7 @@ fn links_in_the_cache_are_not_written_through() {
             let place = server.cache.join("hub").join(&linked);
             std::fs::create_dir_all(place.parent().unwrap()).unwrap();
             symlink(outside.join(target), &place).unwrap();
-            let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+            let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
             assert_eq!(weights(&folder), "all of it", "{linked}");
             assert_eq!(names(&outside), ["file"], "{linked}");
             assert_eq!(
@@ -1142,8 +1191,41 @@ fn links_in_the_cache_are_not_written_through() {
     let server = Server::start("linked-cache", SMALL, Mood::Good);
     std::fs::create_dir_all(server.cache.join("elsewhere")).unwrap();
     symlink(server.cache.join("elsewhere"), server.cache.join("hub")).unwrap();
-    let folder = server.hub().fetch("org/model", "main", |_| {}).unwrap();
+    let folder = server.hub().fetch("org/model", "main", &suits, |_| {}).unwrap();
     assert_eq!(weights(&folder), "all of it");
+}
+
+/// What cannot be run is told by its small files, and its weights stay where they are; what is here already is not asked again.
+#[test]
+fn weights_of_a_model_that_does_not_suit_are_not_fetched() {
+    let server = Server::start("suits", REPO, Mood::Good);
+    let hub = server.hub();
+    let refuses = |folder: &Path| -> Result<(), String> {
+        assert_eq!(std::fs::read_to_string(folder.join("merges.txt")).unwrap(), "a b");
+        assert!(!names(folder).iter().any(|name| name.ends_with(".safetensors")));
+        Err("its tokenizer is odd".to_owned())
+    };
+    for result in [
+        hub.fetch("org/model", "main", &refuses, |_| {}),
+        hub.obtain("org/model", "main", &refuses, |_| {}),
+    ] {
+        let message = result.unwrap_err().to_string();
+        assert!(
+            message.contains("the weights of `org/model` are not fetched")
+                && message.contains("its tokenizer is odd"),
+            "{message}"
+        );
+    }
+    let requests = server.requests();
+    assert!(requests.iter().any(|request| request.ends_with("tokenizer.json")));
+    assert!(
+        !requests.iter().any(|request| request.ends_with(".safetensors")),
+        "{requests:?}"
+    );
+
+    let folder = hub.fetch("org/model", "main", &suits, |_| {}).unwrap();
+    let never = |_: &Path| -> Result<(), String> { panic!("nothing is to be fetched") };
+    assert_eq!(hub.fetch("org/model", "main", &never, |_| {}).unwrap(), folder);
 }
 
 #[test]

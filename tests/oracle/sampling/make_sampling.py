@@ -31,6 +31,12 @@ def distribution(logits, history, options):
     if options.get("repetition_penalty", 1.0) != 1.0 and history:
         scores = lp.RepetitionPenaltyLogitsProcessor(options["repetition_penalty"])(torch.tensor([history]), scores)
     ids = torch.tensor([history])
+    if options.get("no_repeat_ngram_size", 0):
+        scores = lp.NoRepeatNGramLogitsProcessor(options["no_repeat_ngram_size"])(ids, scores)
+    if options.get("bad_words_ids"):
+        scores = lp.NoBadWordsLogitsProcessor(options["bad_words_ids"], eos_token_id=torch.tensor([0]))(ids, scores)
+    if options.get("suppress_tokens"):
+        scores = lp.SuppressTokensLogitsProcessor(options["suppress_tokens"])(ids, scores)
     if options["temperature"] != 1.0:
         scores = lp.TemperatureLogitsWarper(options["temperature"])(ids, scores)
     if options.get("top_k", 0):
@@ -66,22 +72,50 @@ OPTIONS = [
 # Tokens of history of the case with this seed; others have nine.
 SHORT_HISTORY = {12: 4}
 
+# What must not come, after histories that have something to say about it.
+FORBIDDING = [
+    ({"no_repeat_ngram_size": 1}, [3, 5, 3]),
+    ({"no_repeat_ngram_size": 2}, [1, 2, 1, 3, 4, 1]),
+    ({"no_repeat_ngram_size": 3}, [1, 2, 3, 1, 2, 4, 5, 1, 2]),
+    ({"no_repeat_ngram_size": 3}, [7, 7, 7, 7]),
+    ({"no_repeat_ngram_size": 4}, [1, 2, 3]),
+    ({"no_repeat_ngram_size": 3}, [1, 2]),
+    ({"bad_words_ids": [[4], [7]]}, [4, 9]),
+    ({"bad_words_ids": [[2, 5], [9, 2, 6], [8, 2, 7]]}, [1, 9, 2]),
+    ({"bad_words_ids": [[2, 5], [9, 2, 6], [9, 2, 5]]}, [9, 2]),
+    ({"bad_words_ids": [[2, 5]]}, [2]),
+    ({"bad_words_ids": [[2, 5], [2, 5], [5]]}, [5, 2]),
+    ({"suppress_tokens": [0, 3, 11]}, [3]),
+    ({"suppress_tokens": [1], "bad_words_ids": [[6, 2]], "no_repeat_ngram_size": 2}, [6, 4, 5, 6]),
+    ({"suppress_tokens": [1, 2], "repetition_penalty": 1.4, "no_repeat_ngram_size": 2, "temperature": 0.7, "top_k": 4,
+      "top_p": 0.9}, [6, 4, 5, 6]),
+    ({"bad_words_ids": [[8], [3, 3]], "suppress_tokens": [5], "repetition_penalty": 0.8, "min_p": 0.05}, [5, 3, 3]),
+]
+
 
 def main():
     source = np.random.default_rng(7)
     cases = []
-    for options in OPTIONS:
-        for size, spread in [(12, 2.0), (96, 4.0)]:
-            logits = [float(x) for x in (source.standard_normal(size) * spread).astype(np.float32)]
+
+    def add(options, size, spread, history):
+        logits = [float(x) for x in (source.standard_normal(size) * spread).astype(np.float32)]
+        if history is None:
             history = [int(x) for x in source.integers(0, size, 9)]
             history = history[-SHORT_HISTORY.get(options.get("seed"), 9):]
-            kept, probabilities = distribution(logits, history, options)
-            random = generator(options.get("seed", 0))
-            cumulative = np.cumsum(probabilities)
-            draws = [kept[int(np.searchsorted(cumulative, random.random() * cumulative[-1], side="right"))]
-                     for _ in range(12)]
-            cases.append({"options": options, "logits": logits, "history": history, "kept": kept,
-                          "probabilities": [float(p) for p in probabilities], "draws": draws})
+        kept, probabilities = distribution(logits, history, options)
+        random = generator(options.get("seed", 0))
+        cumulative = np.cumsum(probabilities)
+        draws = [kept[int(np.searchsorted(cumulative, random.random() * cumulative[-1], side="right"))]
+                 for _ in range(12)]
+        cases.append({"options": options, "logits": logits, "history": history, "kept": kept,
+                      "probabilities": [float(p) for p in probabilities], "draws": draws})
+
+    for options in OPTIONS:
+        for size, spread in [(12, 2.0), (96, 4.0)]:
+            add(options, size, spread, None)
+    for number, (options, history) in enumerate(FORBIDDING):
+        for size, spread in [(12, 2.0), (96, 4.0)]:
+            add({"temperature": 1.0, "seed": 100 + number} | options, size, spread, history)
     out = {
         "made_by": f"transformers {transformers.__version__}, torch {torch.__version__}, numpy {np.__version__}",
         "cases": cases,

@@ -42,10 +42,7 @@ fn request(pictures: &[&str], question: &str) -> Request {
 fn answer(model: &mut Scheduler, request: &Request) -> (Report, String) {
     let options = GenerateOptions {
         max_tokens: 48,
-        sampling: Default::default(),
-        stop: Vec::new(),
-        prefill_chunk: 512,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     let mut streamed = String::new();
     let report = model.answer(request, &options, &mut |delta| {

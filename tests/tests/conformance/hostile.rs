@@ -40,10 +40,7 @@ impl Good {
 fn generate(model: &mut Scheduler, request: &Request, max_tokens: usize) -> Result<Report, RequestError> {
     let options = GenerateOptions {
         max_tokens,
-        sampling: Default::default(),
-        stop: Vec::new(),
-        prefill_chunk: 512,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     model.answer(request, &options, &mut |_| Flow::Continue)
 }
@@ -91,6 +88,20 @@ fn without_a_deed_it_answers() {
     assert_eq!(report.token_ids.len(), 3);
     assert_eq!((report.images[0].tokens, report.prompt.image_tokens), (4, 4));
     good.check("a good answer");
+}
+
+/// Not an error: the network of a model may have no use for a picture. But nobody should take the answer for one about it.
+#[test]
+fn pictures_that_the_network_does_not_read_are_noted() {
+    let good = Good::open();
+    let note =
+        "the network of the plugin `hostile` reads nothing of the pictures: the answer is not about them";
+    let noted = |told: &str| {
+        let report = misbehave(told, &good.request).expect("it answers");
+        report.notes.iter().any(|found| found == note)
+    };
+    assert!(noted("forward: pictures passed over"));
+    assert!(!noted(""));
 }
 
 const LOOP: (&str, &[&str]) = (

@@ -11,10 +11,7 @@ use monocle_tests::project;
 fn generate(model: &mut Scheduler, request: &Request, flow: Flow) -> Report {
     let options = GenerateOptions {
         max_tokens: 16,
-        sampling: Default::default(),
-        stop: Vec::new(),
-        prefill_chunk: 512,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     model
         .answer(request, &options, &mut |_| flow)

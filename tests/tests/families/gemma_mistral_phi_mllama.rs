@@ -21,10 +21,8 @@ use serde_json::Value;
 fn generate(model: &mut Scheduler, request: &Request, max_tokens: usize) -> (String, Report) {
     let options = GenerateOptions {
         max_tokens,
-        sampling: Default::default(),
-        stop: Vec::new(),
         prefill_chunk: 7,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     let mut streamed = String::new();
     let mut sink = |delta: &Delta| {

@@ -29,10 +29,8 @@ fn generate(
 ) -> Result<Report, RequestError> {
     let options = GenerateOptions {
         max_tokens,
-        sampling: Default::default(),
-        stop: Vec::new(),
         prefill_chunk,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     model.answer(request, &options, &mut |_| Flow::Continue)
 }

@@ -480,10 +480,7 @@ fn a_refusal_is_not_the_end() {
     let answer = |model: &mut Scheduler, pictures: Vec<PictureInput>, prompt: &str| {
         let options = GenerateOptions {
             max_tokens: 8,
-            sampling: Default::default(),
-            stop: Vec::new(),
-            prefill_chunk: 512,
-            thinking_budget: None,
+            ..GenerateOptions::default()
         };
         let request = Request::single(None, pictures, prompt);
         model

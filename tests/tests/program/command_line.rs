@@ -95,6 +95,42 @@ fn how_the_prompt_is_cut_and_how_many_threads_compute_change_nothing() {
     }
 }
 
+/// Two key-value heads of 16 in each of two layers: in blocks of 64 tokens, with a scale for each head of 8 bits.
+#[test]
+fn keys_and_values_are_stored_as_asked() {
+    for (kind, words) in [("f32", 16), ("bf16", 8), ("f16", 8), ("q8", 5)] {
+        let report = golden("run").args(["--kv-type", kind, "--json"]).json();
+        let device = report["host"]["device"].as_str().unwrap();
+        assert!(
+            device.ends_with(&format!("keys and values in {kind}")),
+            "{device}"
+        );
+        let caches = report["memory"]["estimate"]["cache_bytes"].as_u64().unwrap();
+        assert_eq!(caches % (64 * 2 * 2 * 2 * words * 4), 0, "{kind}: {caches}");
+        assert_ne!(caches, 0);
+    }
+}
+
+#[test]
+fn the_instruction_set_can_be_chosen() {
+    let portable = golden("run")
+        .args(["--json"])
+        .env("MONOCLE_CPU", "portable")
+        .json();
+    let device = portable["host"]["device"].as_str().unwrap();
+    assert!(
+        device.contains("portable instructions") && device.contains("16-bit integers for quantised weights"),
+        "{device}"
+    );
+    assert_eq!(portable["output"]["text"], words());
+    let exact = golden("run").args(["--json", "--precision", "f32"]).json();
+    let device = exact["host"]["device"].as_str().unwrap();
+    assert!(device.contains("floats for quantised weights"), "{device}");
+    golden("run")
+        .env("MONOCLE_CPU", "avx1024")
+        .fails(2, &["`MONOCLE_CPU` is `avx1024`", "portable"]);
+}
+
 #[test]
 fn json_carries_everything_that_was_done() {
     let report = golden("run").args(["--json"]).json();
@@ -427,6 +463,8 @@ fn misuse_ends_with_2() {
         "bf16",
     ];
     Monocle::new(cpu).fails(2, &["computes in 32 bits", "leave out `--precision`"]);
+    Monocle::new(["run", &folder, "-p", "x", "--kv-type", "q4"])
+        .fails(2, &["--kv-type", "f32, bf16, f16, q8"]);
     // Where it is built in, the tests of the engines use it.
     if cfg!(not(any(target_os = "macos", feature = "mlx"))) {
         let mlx = ["run", &folder, "-p", "x", "--engine", "mlx"];
@@ -472,7 +510,7 @@ fn a_limit_on_memory_is_kept() {
 
 #[test]
 fn inspect_says_what_a_request_would_come_to() {
-    let report = golden("inspect").args(["--json"]).json();
+    let report = golden("inspect").args(["--kv-type", "f32", "--json"]).json();
     let oracle = Oracle::open(&folder());
     assert_eq!(report["prompt"]["text"], oracle.case("image")["prompt"]);
     let ids: Vec<Value> = oracle
@@ -499,6 +537,7 @@ fn inspect_says_what_a_request_would_come_to() {
     assert_eq!(report["memory"]["cache_bytes"], per_token * tokens);
 
     let text = golden("inspect").succeeds().stdout;
+    assert!(text.contains("16-bit integers for quantised weights"), "{text}");
     assert!(
         text.contains("52 of them for pictures") && text.contains("<|im_start|>User:<image>"),
         "{text}"

@@ -1,9 +1,13 @@
 //! The program as its users meet it, what they can get wrong, and the guide for plugin authors followed to the letter.
 
+mod addresses;
 mod bad_input;
+mod bench;
+mod cache;
 mod chat;
 mod command_line;
 mod generation;
+mod notes;
 mod pictures;
 mod plugin_guide;
 mod prompts;

@@ -23,10 +23,8 @@ const FAMILIES: [&str; 6] = ["smolvlm", "gemma3", "qwen2_vl", "lfm2_vl", "mllama
 fn options(max_tokens: usize) -> GenerateOptions {
     GenerateOptions {
         max_tokens,
-        sampling: Default::default(),
-        stop: Vec::new(),
         prefill_chunk: 64,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     }
 }
 

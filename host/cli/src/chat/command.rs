@@ -56,7 +56,7 @@ pub enum CommandError {
 
 /// What `/help` says.
 pub const HELP: &str = "\
-/image FILE    attach a picture to the next message
+/image FILE    attach a picture to the next message; an address (https://…) works too
 /system TEXT   set the system message; without a text: have none
 /save FILE     write the conversation: .json or .md, never over a file that is there
 /drop          forget the last question and its answer

@@ -111,7 +111,11 @@ impl Conversation {
         for exchange in &self.exchanges {
             let pictures = exchange.pictures.iter();
             let content: Vec<Value> = pictures
-                .map(|picture| json!({"type": "image", "path": picture.name()}))
+                .map(|picture| {
+                    let name = picture.name();
+                    let key = if name.contains("://") { "url" } else { "path" };
+                    json!({"type": "image", key: name})
+                })
                 .chain([text(&exchange.words)])
                 .collect();
             messages.push(json!({"role": "user", "content": content}));

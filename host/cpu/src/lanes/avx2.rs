@@ -129,6 +129,93 @@ impl Lanes for Avx2 {
         }
     }
 
+    type Integers = __m256i;
+    type Sums = __m256i;
+    const HAS_WORDS: bool = true;
+
+    #[inline(always)]
+    unsafe fn load_integers(from: *const i16) -> __m256i {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store_integers(integers: __m256i, to: *mut i16) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe { _mm256_storeu_si256(to.cast(), integers) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(from: *const i16) -> __m256i {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> __m256i {
+        // SAFETY: the instructions are there, the caller vouches for 16 bytes, and the tables hold 32.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.cast());
+            if BITS == 8 {
+                return _mm256_cvtepu8_epi16(bytes);
+            }
+            let both = _mm256_broadcastsi128_si256(bytes);
+            let order = const { byte_order(BITS) };
+            let factors = const { left_shifts(BITS) };
+            // Each number's two bytes, its bits pushed to the upper end and back down.
+            let words = _mm256_shuffle_epi8(both, _mm256_loadu_si256(order.as_ptr().cast()));
+            let upper = _mm256_mullo_epi16(words, _mm256_loadu_si256(factors.as_ptr().cast()));
+            _mm256_srl_epi16(upper, _mm_cvtsi32_si128(16 - BITS as i32))
+        }
+    }
+    #[inline(always)]
+    unsafe fn unpack_words(from: *const u8) -> [__m256i; 4] {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let words = _mm256_loadu_si256(from.cast());
+            let mask = _mm256_set1_epi16(15);
+            [
+                _mm256_and_si256(words, mask),
+                _mm256_and_si256(_mm256_srli_epi16::<4>(words), mask),
+                _mm256_and_si256(_mm256_srli_epi16::<8>(words), mask),
+                _mm256_srli_epi16::<12>(words),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn no_sums() -> __m256i {
+        // SAFETY: the instructions are there.
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    fn add_products(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the instructions are there.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
+    }
+    #[inline(always)]
+    fn floats_of(sums: __m256i) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_cvtepi32_ps(sums) })
+    }
+    #[inline(always)]
+    fn totals(s: [__m256i; 8]) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let pairs = [
+                _mm256_hadd_epi32(s[0], s[1]),
+                _mm256_hadd_epi32(s[2], s[3]),
+                _mm256_hadd_epi32(s[4], s[5]),
+                _mm256_hadd_epi32(s[6], s[7]),
+            ];
+            let first = _mm256_hadd_epi32(pairs[0], pairs[1]);
+            let last = _mm256_hadd_epi32(pairs[2], pairs[3]);
+            let low = _mm256_permute2x128_si256::<0x20>(first, last);
+            let high = _mm256_permute2x128_si256::<0x31>(first, last);
+            Self(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)))
+        }
+    }
+    #[inline(always)]
+    fn fused(self, factor: Self, addend: Self) -> Self {
+        self.mul_add(factor, addend)
+    }
+
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: the instructions are there.
@@ -208,6 +295,29 @@ impl Lanes for Avx2 {
             _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
         }
     }
+}
+
+/// For each of sixteen numbers of so many bits, its first byte and the one after it.
+const fn byte_order(bits: usize) -> [u8; 32] {
+    let mut order = [0; 32];
+    let mut number = 0;
+    while number < 16 {
+        order[2 * number] = (number * bits / 8) as u8;
+        order[2 * number + 1] = (number * bits / 8 + 1) as u8;
+        number += 1;
+    }
+    order
+}
+
+/// What pushes each number's bits to the upper end of its two bytes.
+const fn left_shifts(bits: usize) -> [u16; 16] {
+    let mut factors = [0; 16];
+    let mut number = 0;
+    while number < 16 {
+        factors[number] = 1 << (16 - bits - number * bits % 8);
+        number += 1;
+    }
+    factors
 }
 
 /// Four floats of a row, then four of the fourth row after it.

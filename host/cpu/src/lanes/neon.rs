@@ -93,6 +93,112 @@ impl Lanes for Neon {
         }
     }
 
+    type Integers = (int16x8_t, int16x8_t);
+    type Sums = (int32x4_t, int32x4_t);
+    const HAS_WORDS: bool = false;
+
+    #[inline(always)]
+    unsafe fn load_integers(from: *const i16) -> Self::Integers {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe { (vld1q_s16(from), vld1q_s16(from.add(8))) }
+    }
+    #[inline(always)]
+    unsafe fn store_integers(integers: Self::Integers, to: *mut i16) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            vst1q_s16(to, integers.0);
+            vst1q_s16(to.add(8), integers.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(from: *const i16) -> Self::Integers {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let pair = vreinterpretq_s16_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned()));
+            (pair, pair)
+        }
+    }
+    #[inline(always)]
+    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> Self::Integers {
+        // SAFETY: the instructions are there, and the caller vouches for 16 bytes.
+        unsafe {
+            if BITS == 4 {
+                let bytes = vld1_u8(from);
+                let pairs = vzip_u8(vand_u8(bytes, vdup_n_u8(15)), vshr_n_u8::<4>(bytes));
+                return (
+                    vreinterpretq_s16_u16(vmovl_u8(pairs.0)),
+                    vreinterpretq_s16_u16(vmovl_u8(pairs.1)),
+                );
+            }
+            (
+                eight_integers::<BITS>(from),
+                eight_integers::<BITS>(from.add(BITS)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn unpack_words(from: *const u8) -> [Self::Integers; 4] {
+        // SAFETY: the instructions are there, and the caller vouches for 32 bytes.
+        unsafe {
+            let words = [
+                vreinterpretq_u16_u8(vld1q_u8(from)),
+                vreinterpretq_u16_u8(vld1q_u8(from.add(16))),
+            ];
+            let mask = vdupq_n_u16(15);
+            let part = |shift: i16| {
+                let shift = vdupq_n_s16(-shift);
+                let take = |words| vreinterpretq_s16_u16(vandq_u16(vshlq_u16(words, shift), mask));
+                (take(words[0]), take(words[1]))
+            };
+            [part(0), part(4), part(8), part(12)]
+        }
+    }
+    #[inline(always)]
+    fn no_sums() -> Self::Sums {
+        // SAFETY: the instructions are there.
+        unsafe { (vdupq_n_s32(0), vdupq_n_s32(0)) }
+    }
+    #[inline(always)]
+    fn add_products(sums: Self::Sums, a: Self::Integers, b: Self::Integers) -> Self::Sums {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let first = vpaddq_s32(
+                vmull_s16(vget_low_s16(a.0), vget_low_s16(b.0)),
+                vmull_high_s16(a.0, b.0),
+            );
+            let second = vpaddq_s32(
+                vmull_s16(vget_low_s16(a.1), vget_low_s16(b.1)),
+                vmull_high_s16(a.1, b.1),
+            );
+            (vaddq_s32(sums.0, first), vaddq_s32(sums.1, second))
+        }
+    }
+    #[inline(always)]
+    fn floats_of(sums: Self::Sums) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe { Self(vcvtq_f32_s32(sums.0), vcvtq_f32_s32(sums.1)) }
+    }
+    #[inline(always)]
+    fn totals(s: [Self::Sums; 8]) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let four = |at: usize| {
+                let [a, b, c, d] = [
+                    vaddq_s32(s[at].0, s[at].1),
+                    vaddq_s32(s[at + 1].0, s[at + 1].1),
+                    vaddq_s32(s[at + 2].0, s[at + 2].1),
+                    vaddq_s32(s[at + 3].0, s[at + 3].1),
+                ];
+                vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)))
+            };
+            Self(four(0), four(4))
+        }
+    }
+    #[inline(always)]
+    fn fused(self, factor: Self, addend: Self) -> Self {
+        self.mul_add(factor, addend)
+    }
+
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: the instructions are there.
@@ -203,5 +309,29 @@ fn widen_bytes(bytes: uint8x8_t) -> Neon {
             vcvtq_f32_u32(vmovl_u16(vget_low_u16(words))),
             vcvtq_f32_u32(vmovl_u16(vget_high_u16(words))),
         )
+    }
+}
+
+/// Eight unsigned integers of `BITS` bits.
+///
+/// # Safety
+/// `BITS` bytes must be readable at `from`, and NEON be there.
+#[inline(always)]
+unsafe fn eight_integers<const BITS: usize>(from: *const u8) -> int16x8_t {
+    let mut word = 0_u64;
+    for byte in 0..BITS {
+        // SAFETY: the caller vouches for `BITS` bytes.
+        word |= u64::from(unsafe { from.add(byte).read() }) << (8 * byte);
+    }
+    let (low, high) = (word as u32, (word >> (4 * BITS)) as u32);
+    let b = BITS as i32;
+    let shifts = [0, -b, -2 * b, -3 * b];
+    // SAFETY: the instructions are there, and `shifts` has four elements.
+    unsafe {
+        let shifts = vld1q_s32(shifts.as_ptr());
+        let mask = vdupq_n_u32((1 << BITS) - 1);
+        let first = vandq_u32(vshlq_u32(vdupq_n_u32(low), shifts), mask);
+        let second = vandq_u32(vshlq_u32(vdupq_n_u32(high), shifts), mask);
+        vreinterpretq_s16_u16(vcombine_u16(vmovn_u32(first), vmovn_u32(second)))
     }
 }

@@ -63,6 +63,63 @@ impl Lanes for Array {
         )
     }
 
+    type Integers = [i16; 16];
+    type Sums = [i32; 8];
+    const HAS_WORDS: bool = false;
+
+    #[inline(always)]
+    unsafe fn load_integers(from: *const i16) -> [i16; 16] {
+        // SAFETY: the caller vouches for 16 integers.
+        unsafe { from.cast::<[i16; 16]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_integers(integers: [i16; 16], to: *mut i16) {
+        // SAFETY: the caller vouches for 16 integers.
+        unsafe { to.cast::<[i16; 16]>().write_unaligned(integers) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(from: *const i16) -> [i16; 16] {
+        // SAFETY: the caller vouches for two integers.
+        let pair = unsafe { from.cast::<[i16; 2]>().read_unaligned() };
+        std::array::from_fn(|lane| pair[lane % 2])
+    }
+    #[inline(always)]
+    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> [i16; 16] {
+        // SAFETY: the caller vouches for 16 bytes.
+        let word = u128::from_le_bytes(unsafe { from.cast::<[u8; 16]>().read_unaligned() });
+        std::array::from_fn(|lane| (word >> (lane * BITS)) as i16 & ((1 << BITS) - 1))
+    }
+    #[inline(always)]
+    unsafe fn unpack_words(from: *const u8) -> [[i16; 16]; 4] {
+        // SAFETY: the caller vouches for 32 bytes.
+        let bytes = unsafe { from.cast::<[[u8; 2]; 16]>().read_unaligned() };
+        let words = bytes.map(u16::from_le_bytes);
+        std::array::from_fn(|part| words.map(|word| (word >> (4 * part) & 15) as i16))
+    }
+    #[inline(always)]
+    fn no_sums() -> [i32; 8] {
+        [0; 8]
+    }
+    #[inline(always)]
+    fn add_products(sums: [i32; 8], a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
+        let product = |at: usize| i32::from(a[at]) * i32::from(b[at]);
+        std::array::from_fn(|lane| sums[lane] + product(2 * lane) + product(2 * lane + 1))
+    }
+    #[inline(always)]
+    fn floats_of(sums: [i32; 8]) -> Self {
+        Self(sums.map(|sum| sum as f32))
+    }
+    #[inline(always)]
+    fn totals(sums: [[i32; 8]; 8]) -> Self {
+        Self(sums.map(|sums| sums.iter().sum::<i32>() as f32))
+    }
+    #[inline(always)]
+    fn fused(self, factor: Self, addend: Self) -> Self {
+        Self(std::array::from_fn(|lane| {
+            self.0[lane].mul_add(factor.0[lane], addend.0[lane])
+        }))
+    }
+
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         self.zip(other, |a, b| a + b)

@@ -2,6 +2,8 @@
 
 #[path = "../../../engine-tests/batches.rs"]
 mod batches;
+mod integers;
+mod key_values;
 #[path = "../../../engine-tests/matrices.rs"]
 mod matrices;
 #[path = "../../../engine-tests/operations.rs"]

@@ -76,6 +76,17 @@ pub(super) fn read(bytes: &[u8], options: &DecodeOptions) -> Result<Stored, Imag
     })
 }
 
+/// Width and height of a JPEG that can be read; nothing for what is none.
+pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    if !bytes.starts_with(&[0xff, 0xd8, 0xff])
+        || process(bytes).is_none_or(|process| unreadable(process).is_some())
+    {
+        return None;
+    }
+    let header = Header::read(bytes).ok()?;
+    Some((header.width.into(), header.height.into()))
+}
+
 fn decode_one_file(bytes: &[u8], options: DecoderOptions) -> Result<(Vec<u8>, Option<String>), ImageError> {
     match decode(bytes, options.set_strict_mode(true)) {
         // What a missing end takes with it then lies within the last row of blocks, and may be nothing at all.

@@ -11,6 +11,9 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<Format, ImageError> {
     if bytes.starts_with(b"II\x2b\0") || bytes.starts_with(b"MM\0\x2b") {
         return Ok(Format::Tiff); // BigTIFF
     }
+    if super::raw::is_marked(bytes) {
+        return Ok(Format::Raw);
+    }
     if let Some(brands) = Brands::read(bytes) {
         return brands.recognise();
     }
@@ -84,6 +87,12 @@ fn describe(bytes: &[u8]) -> String {
             Some("a JPEG XL picture")
         }
         _ if bytes.starts_with(b"version https://git-lfs") => Some("a Git LFS pointer, not the file itself"),
+        _ if [&b"IIRO"[..], b"IIRS", b"MMOR"]
+            .iter()
+            .any(|head| bytes.starts_with(head)) =>
+        {
+            Some("an Olympus raw photo")
+        }
         _ if text.starts_with(b"<svg") => Some("an SVG drawing"),
         _ if text.starts_with(b"<") => Some("an HTML or XML text"),
         _ => None,

@@ -3,7 +3,7 @@
 //! The crate `image` reads most pixel types. Read here are those it lacks: palettes, grey of 2 and 4 bits or with alpha, YCbCr,
 //! and Group 3 fax. A page other than the first is read from a copy that begins with it.
 
-mod directory;
+pub(super) mod directory;
 mod fax;
 
 use std::borrow::Cow;

@@ -29,6 +29,22 @@ pub enum ModelError {
         /// What was asked for.
         asked: String,
     },
+    /// A manifest whose folder is not there.
+    #[error("the manifest of `{asked}` names the folder `{}`, which is not there, and no repository to fetch it from", .folder.display())]
+    NoFolder {
+        /// What was asked for.
+        asked: String,
+        /// Where it should be.
+        folder: PathBuf,
+    },
+    /// A model whose files are the user's own.
+    #[error("`{asked}` is the folder `{}`, not a model in the cache; remove it as you would any folder", .folder.display())]
+    NotInTheCache {
+        /// What was asked for.
+        asked: String,
+        /// Where it is.
+        folder: PathBuf,
+    },
     /// A folder or repository whose architecture no plugin knows.
     #[error(
         "`{}` is of type `{model_type}`, which no installed plugin understands (known: {known})\n\nhint: install a plugin \

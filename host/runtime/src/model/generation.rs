@@ -175,6 +175,32 @@ impl GenerationSettings {
         }
     }
 
+    /// Notes on tokens that must not come, and that there are not: they forbid nothing.
+    pub fn unknown_ids(&self, is_known: impl Fn(u32) -> bool) -> Vec<String> {
+        let words = self.bad_words_ids.value.iter().flatten();
+        let named = [
+            ("bad_words_ids", words.copied().collect::<Vec<u32>>()),
+            ("suppress_tokens", self.suppress_tokens.value.clone()),
+        ];
+        let note = |(name, ids): (&str, Vec<u32>)| {
+            let mut unknown: Vec<u32> = ids.into_iter().filter(|id| !is_known(*id)).collect();
+            unknown.sort_unstable();
+            unknown.dedup();
+            let shown: Vec<String> = unknown.iter().take(8).map(u32::to_string).collect();
+            let more = match unknown.len() > shown.len() {
+                true => format!(" and {} more", unknown.len() - shown.len()),
+                false => String::new(),
+            };
+            (!unknown.is_empty()).then(|| {
+                format!(
+                    "generation_config.json: `{name}` names tokens that the tokenizer lacks: {}{more}",
+                    shown.join(", ")
+                )
+            })
+        };
+        named.into_iter().filter_map(note).collect()
+    }
+
     /// For people: each with its value and its origin.
     pub fn words(&self) -> String {
         let part = |name: &str, value: &dyn std::fmt::Display, from: Origin| {
@@ -427,6 +453,21 @@ mod tests {
                 .words()
                 .contains("no_repeat_ngram_size 3 (generation_config.json)")
         );
+    }
+
+    #[test]
+    fn ids_that_the_tokenizer_lacks_are_noted() {
+        let many: Vec<u32> = (100..112).collect();
+        let file = json!({ "bad_words_ids": [[5, 99], [7]], "suppress_tokens": many });
+        let (settings, _) = settings(&silent(), file);
+        assert_eq!(
+            settings.unknown_ids(|id| id < 50),
+            [
+                "generation_config.json: `bad_words_ids` names tokens that the tokenizer lacks: 99",
+                "generation_config.json: `suppress_tokens` names tokens that the tokenizer lacks: 100, 101, 102, 103, 104, 105, 106, 107 and 4 more",
+            ]
+        );
+        assert_eq!(settings.unknown_ids(|_| true), [""; 0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::{Plugin, Source};
+use monocle_text::Tokenizer;
 use monocle_weights::ModelFolder;
 use monocle_weights::hub::{Hub, Progress};
 
@@ -32,6 +33,21 @@ pub struct Declaration {
     pub manifest: Manifest,
     /// Where it came from, for people.
     pub declared_by: String,
+}
+
+/// What a user means by a word.
+pub(super) enum Meant {
+    /// A manifest's model.
+    Declared(Box<Declaration>),
+    /// A folder without a manifest.
+    Folder(PathBuf),
+    /// A repository without a manifest.
+    Repository {
+        /// `organisation/name`
+        repo: String,
+        /// Where one is named.
+        revision: Option<String>,
+    },
 }
 
 /// A manifest in one of the folders, readable or not.
@@ -113,36 +129,48 @@ impl Places {
 
     /// The model that a user means.
     pub fn find(&self, asked: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Declaration, ModelError> {
+        match self.meant(asked)? {
+            Meant::Declared(declaration) => Ok(*declaration),
+            Meant::Folder(folder) => {
+                let declared_by = format!("the folder's config.json, `{}`", folder.display());
+                self.by_folder(&folder, declared_by)
+            }
+            Meant::Repository { repo, revision } => {
+                let revision = revision.as_deref().unwrap_or("main");
+                let folder = self.fetch(&repo, revision, progress)?;
+                self.by_folder(&folder, format!("the repository's config.json, `{repo}`"))
+            }
+        }
+    }
+
+    /// What a user means, without looking into it.
+    pub(super) fn meant(&self, asked: &str) -> Result<Meant, ModelError> {
         let path = Path::new(asked);
         if asked.ends_with(".toml") {
-            return by_manifest(path);
+            return by_manifest(path).map(Box::new).map(Meant::Declared);
         }
         if path.is_dir() {
-            return self.by_folder(path, format!("the folder's config.json, `{asked}`"));
+            return Ok(Meant::Folder(path.to_owned()));
         }
         if let Some(address) = Address::parse(asked, &self.hub.endpoint) {
             let Address { repo, revision } = address?;
-            return self.by_name(&repo, revision.as_deref(), progress);
+            return self.by_name(&repo, revision.as_deref());
         }
-        self.by_name(asked, None, progress)
+        self.by_name(asked, None)
     }
 
     /// A manifest's model, or a repository; another revision than the manifest's where one is given.
-    fn by_name(
-        &self,
-        asked: &str,
-        revision: Option<&str>,
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Declaration, ModelError> {
+    fn by_name(&self, asked: &str, revision: Option<&str>) -> Result<Meant, ModelError> {
         let mut near = Vec::new();
         for listed in self.list() {
             let file = listed.path.file_stem().is_some_and(|stem| stem == asked);
+            let declared_by = listed.path.display().to_string();
             match listed.manifest {
                 Ok(manifest) if file || manifest.name == asked => {
-                    return Ok(Declaration {
+                    return Ok(Meant::Declared(Box::new(Declaration {
                         manifest,
-                        declared_by: listed.path.display().to_string(),
-                    });
+                        declared_by,
+                    })));
                 }
                 Ok(mut manifest) => {
                     if let Source::Repo { repo, revision: own } = &mut manifest.source
@@ -151,10 +179,10 @@ impl Places {
                         if let Some(revision) = revision {
                             revision.clone_into(own);
                         }
-                        return Ok(Declaration {
+                        return Ok(Meant::Declared(Box::new(Declaration {
                             manifest,
-                            declared_by: listed.path.display().to_string(),
-                        });
+                            declared_by,
+                        })));
                     }
                     near.push(manifest.name);
                 }
@@ -164,8 +192,10 @@ impl Places {
             }
         }
         if is_repository(asked) {
-            let folder = self.hub.fetch(asked, revision.unwrap_or("main"), progress)?;
-            return self.by_folder(&folder, format!("the repository's config.json, `{asked}`"));
+            return Ok(Meant::Repository {
+                repo: asked.to_owned(),
+                revision: revision.map(str::to_owned),
+            });
         }
         near.retain(|name| similar(name, asked));
         near.sort_by(|a, b| likeness(b, asked).total_cmp(&likeness(a, asked)));
@@ -174,6 +204,21 @@ impl Places {
             asked: asked.to_owned(),
             near,
         })
+    }
+
+    /// The newest state of a repository without a manifest. Its weights are fetched only if a plugin knows what it is.
+    pub(super) fn fetch(
+        &self,
+        repo: &str,
+        revision: &str,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<PathBuf, ModelError> {
+        let suits = |folder: &Path| {
+            let known = self.by_folder(folder, String::new());
+            known.map_err(|error| error.to_string())?;
+            has_tokenizer(folder)
+        };
+        Ok(self.hub.fetch(repo, revision, &suits, progress)?)
     }
 
     /// Where the model's files are, fetching what is missing or damaged of a repository.
@@ -185,7 +230,9 @@ impl Places {
         match &manifest.source {
             // Without `..`, so that messages and reports are easy to read.
             Source::Path(path) => Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
-            Source::Repo { repo, revision } => Ok(self.hub.obtain(repo, revision, progress)?),
+            Source::Repo { repo, revision } => {
+                Ok(self.hub.obtain(repo, revision, &has_tokenizer, progress)?)
+            }
         }
     }
 
@@ -231,6 +278,12 @@ impl Places {
             declared_by,
         })
     }
+}
+
+/// Whether a tokenizer can be made of a folder's files; else why not.
+pub(super) fn has_tokenizer(folder: &Path) -> Result<(), String> {
+    let tokenizer = Tokenizer::from_folder(folder);
+    tokenizer.map(drop).map_err(|error| error.to_string())
 }
 
 fn by_manifest(path: &Path) -> Result<Declaration, ModelError> {

@@ -292,15 +292,86 @@ impl Plan {
                 if ranges.len() as u64 > tokens {
                     return Err(format!("{} ranges of context for {tokens} tokens", ranges.len()));
                 }
-                match ranges.iter().find(|range| {
+                let outside = ranges.iter().find(|range| {
                     range.from_row > range.to_row
                         || u64::from(range.to_row) > rows
                         || range.from_token > range.to_token
-                }) {
-                    Some(range) => Err(format!("{range:?} lies outside {rows} rows of context")),
-                    None => Ok(()),
+                });
+                if let Some(range) = outside {
+                    return Err(format!("{range:?} lies outside {rows} rows of context"));
                 }
+                let reads =
+                    |range: &ContextRange| range.from_row < range.to_row && range.from_token < range.to_token;
+                if rows > 0 && !ranges.iter().any(reads) {
+                    return Err(format!(
+                        "no token sees any of the {rows} rows of context that the pictures give"
+                    ));
+                }
+                if let Some(range) = ranges.iter().find(|range| u64::from(range.to_token) > tokens) {
+                    return Err(format!("{range:?} lies beyond the {tokens} tokens of the prompt"));
+                }
+                Ok(())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Five tokens and a picture of four rows of context.
+    fn plan(ranges: Vec<ContextRange>) -> Plan {
+        Plan {
+            text: String::new(),
+            pieces: vec![Piece::Tokens(vec![1; 5])],
+            images: vec![ImagePlan {
+                used: Size { width: 8, height: 8 },
+                tiles: 1,
+                pixels: vec![vec![1, 8, 8, 3]],
+                layout: Vec::new(),
+                features: 4,
+            }],
+            positions: Positions::Sequential,
+            attention: AttentionScheme::Causal,
+            feature_use: FeatureUse::Context(ranges),
+            stop_tokens: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn context_is_seen_by_tokens_that_there_are() {
+        let range = |tokens: [u32; 2], rows: [u32; 2]| ContextRange {
+            from_token: tokens[0],
+            to_token: tokens[1],
+            from_row: rows[0],
+            to_row: rows[1],
+        };
+        assert_eq!(plan(vec![range([2, 5], [0, 4])]).check(1), Ok(()));
+        assert_eq!(
+            plan(vec![range([0, 0], [0, 0]), range([4, 5], [3, 4])]).check(1),
+            Ok(())
+        );
+        for (ranges, words) in [
+            (vec![], "no token sees any of the 4 rows of context"),
+            (
+                vec![range([0, 5], [2, 2])],
+                "no token sees any of the 4 rows of context",
+            ),
+            (
+                vec![range([5, 5], [0, 4])],
+                "no token sees any of the 4 rows of context",
+            ),
+            (
+                vec![range([2, 6], [0, 4])],
+                "lies beyond the 5 tokens of the prompt",
+            ),
+            (vec![range([0, 5], [0, 5])], "lies outside 4 rows of context"),
+            (vec![range([0, 5], [3, 2])], "lies outside 4 rows of context"),
+            (vec![range([3, 2], [0, 4])], "lies outside 4 rows of context"),
+        ] {
+            let refusal = plan(ranges.clone()).check(1).expect_err("it is refused");
+            assert!(refusal.contains(words), "{ranges:?}: {refusal}");
         }
     }
 }

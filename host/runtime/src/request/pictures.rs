@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use monocle_image::{DecodeOptions, Filter, ImageError, Picture};
+use monocle_image::{DecodeOptions, Decoded, Filter, ImageError, Picture};
 
 use crate::error::RequestError;
 use crate::plugin::contract::Size;
@@ -19,6 +19,13 @@ pub enum PictureInput {
         /// The content.
         bytes: Vec<u8>,
     },
+    /// One page or frame of another.
+    Page {
+        /// The picture.
+        of: Box<PictureInput>,
+        /// Counted from 1.
+        page: u32,
+    },
 }
 
 impl PictureInput {
@@ -27,6 +34,7 @@ impl PictureInput {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Bytes { name, .. } => name.clone(),
+            Self::Page { of, page } => format!("{}#{page}", of.name()),
         }
     }
 }
@@ -67,11 +75,7 @@ pub fn open(
         name: input.name(),
         source,
     };
-    let decoded = match input {
-        PictureInput::File(path) => monocle_image::open(path, options),
-        PictureInput::Bytes { bytes, .. } => monocle_image::decode(bytes, options),
-    }
-    .map_err(failed)?;
+    let decoded = decoded(input, options).map_err(failed)?;
     let mut picture = decoded.picture;
     let given = Size {
         width: picture.width(),
@@ -105,6 +109,17 @@ pub fn open(
         steps,
         losses,
     })
+}
+
+fn decoded(input: &PictureInput, options: &DecodeOptions) -> Result<Decoded, ImageError> {
+    match input {
+        PictureInput::File(path) => monocle_image::open(path, options),
+        PictureInput::Bytes { bytes, .. } => monocle_image::decode(bytes, options),
+        PictureInput::Page { of, page } => {
+            let page = Some(*page);
+            decoded(of, &DecodeOptions { page, ..*options })
+        }
+    }
 }
 
 /// The largest size of the same proportions with at most so many pixels; no side vanishes.

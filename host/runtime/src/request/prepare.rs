@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocle_image::Picture;
+use monocle_tensor::operation::Op;
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
 
@@ -53,6 +54,8 @@ pub struct PreparedRequest {
     pub(crate) record_time: Duration,
     /// Calls of the plugin that recorded for it.
     pub(crate) recording_calls: u64,
+    /// The plugin that computes.
+    network: String,
     /// What the plugin that prepared it had of the model.
     pub(crate) services: Arc<RequestServices>,
 }
@@ -121,6 +124,7 @@ impl PreparedRequest {
             plan_time,
             record_time: Duration::ZERO,
             recording_calls: 0,
+            network: model.network_plugin().stamp.name.clone(),
             services,
         };
         // Every signature is recorded here: a mistake shows before the first picture is encoded.
@@ -216,7 +220,25 @@ impl PreparedRequest {
         let unread = unread.map(|name| {
             format!("the chat template never reads the variable `{name}`, which was given to it")
         });
-        losses.chain(unread).collect()
+        let ignored = (!self.plan.images.is_empty() && !self.reads_pictures()).then(|| {
+            format!(
+                "the network of the plugin `{}` reads nothing of the pictures: the answer is not about them",
+                self.network
+            )
+        });
+        losses.chain(unread).chain(ignored).collect()
+    }
+
+    /// Whether any of its programs has to do with what the pictures gave.
+    fn reads_pictures(&self) -> bool {
+        let reads = |op: &Op| {
+            matches!(
+                op,
+                Op::SpliceFeatures { .. } | Op::AddFeatures { .. } | Op::Context | Op::CrossAttend(_)
+            )
+        };
+        let mut programs = self.programs.iter().map(|(program, _)| program);
+        programs.any(|program| program.nodes.iter().any(|node| reads(&node.op)))
     }
 
     /// What there is to say of the pictures.

@@ -130,7 +130,7 @@ fn needed_files(folder: &Path) -> Vec<String> {
 }
 
 /// What a model needs, and a folder lacks.
-fn missing_files(folder: &Path) -> Vec<String> {
+pub(crate) fn missing_files(folder: &Path) -> Vec<String> {
     let has = |name: &str| folder.join(name).is_file();
     let mut missing = Vec::new();
     if !has("config.json") {

@@ -89,6 +89,22 @@ pub enum HubError {
         /// How long was waited.
         seconds: u64,
     },
+    /// It is to be removed, and another process is at work on it.
+    #[error(
+        "another process is fetching `{repo}`; wait for its end, or end it, then run the same command again"
+    )]
+    InUse {
+        /// The repository.
+        repo: String,
+    },
+    /// What came of it so far shows that it cannot be run.
+    #[error("the weights of `{repo}` are not fetched, because it could not be run: {reason}")]
+    Unsuited {
+        /// The repository.
+        repo: String,
+        /// Why not.
+        reason: String,
+    },
     /// The server wants to know who asks, and others could read the token on its way.
     #[error(
         "{endpoint} does not give `{repo}` without a token, and HF_TOKEN is not sent there because the connection is not encrypted; give an https address in HF_ENDPOINT"

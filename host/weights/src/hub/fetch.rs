@@ -6,10 +6,10 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use monocle_fetch::http::{Answer, Client, HttpError, Limits, Request, is_private, shown, stay_encrypted};
 use url::Url;
 
 use crate::foreign::refuse_foreign;
-use crate::http::{Answer, Client, HttpError, Limits, Request, is_private, stay_encrypted};
 use crate::hub::checked::{Checked, blob_of, hash, is_sound};
 use crate::hub::listing::{LONGEST, Listed, Listing, MOST_PAGES, commit, next_page};
 use crate::hub::names::{Oid, is_commit, is_file_name};
@@ -43,6 +43,9 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// Whether a model could be run, told by its small files, which are in this folder; words say why not.
+pub type Suits<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
+
 impl Hub {
     /// The folder of a repository's snapshot. A complete one in the cache is taken as it is, without the network; what is missing or
     /// damaged is fetched.
@@ -50,20 +53,23 @@ impl Hub {
         &self,
         repo: &str,
         revision: &str,
+        suits: Suits,
         mut progress: impl FnMut(&Progress),
     ) -> Result<PathBuf, HubError> {
         match self.sound(repo, revision, &mut progress)? {
             Ok(folder) => Ok(folder),
-            Err(_) => self.fetch(repo, revision, progress),
+            Err(_) => self.fetch(repo, revision, suits, progress),
         }
     }
 
-    /// Fetches what is missing or damaged of a repository's newest snapshot, and returns its folder. `progress` is called now and then.
-    /// Offline, and where the server cannot be reached, a complete snapshot is returned as it is.
+    /// Fetches what is missing or damaged of a repository's newest snapshot, and returns its folder. Weights come last, and only if what
+    /// came before `suits`. `progress` is called now and then. Offline, and where the server cannot be reached, a complete snapshot is
+    /// returned as it is.
     pub fn fetch(
         &self,
         repo: &str,
         revision: &str,
+        suits: Suits,
         mut progress: impl FnMut(&Progress),
     ) -> Result<PathBuf, HubError> {
         if self.offline {
@@ -90,7 +96,7 @@ impl Hub {
             false => self.patience,
         });
         match listed {
-            Ok((commit, listing)) => fetch.files(&commit, &listing),
+            Ok((commit, listing)) => fetch.files(&commit, &listing, suits),
             Err(error) if complete && error.is_of_the_network() => {
                 match self.sound(repo, revision, &mut progress)? {
                     Ok(folder) => {
@@ -254,7 +260,7 @@ impl<'a> Fetch<'a> {
         Ok((commit, listing))
     }
 
-    fn files(&mut self, commit: &str, listing: &Listing) -> Result<PathBuf, HubError> {
+    fn files(&mut self, commit: &str, listing: &Listing, suits: Suits) -> Result<PathBuf, HubError> {
         let Some(config) = listing.get(CONFIG) else {
             return Err(self.not_a_model("`config.json`", listing));
         };
@@ -271,23 +277,39 @@ impl<'a> Fetch<'a> {
         let weights = self.weights(&folder, listing)?;
         let small = listing
             .names()
-            .filter(|name| is_wanted(name) && ![CONFIG, INDEX].contains(name))
-            .map(str::to_owned);
-        let names: Vec<String> = small.chain(weights).collect();
-        let files: Vec<(&str, &Listed)> = names
-            .iter()
-            .filter_map(|name| Some((name.as_str(), listing.get(name)?)))
-            .collect();
-        let sizes = files.iter().map(|(_, listed)| listed.size);
-        self.total = sizes.fold(self.bytes, u64::saturating_add);
-        for (name, listed) in files {
-            self.file(&store, commit, name, listed)?;
+            .filter(|name| is_wanted(name) && ![CONFIG, INDEX].contains(name));
+        let small: Vec<String> = small.map(str::to_owned).collect();
+        let sizes = small.iter().chain(&weights).filter_map(|name| listing.get(name));
+        self.total = sizes.fold(self.bytes, |total, listed| total.saturating_add(listed.size));
+        self.each(&store, commit, &small, listing)?;
+        // A model that is here is looked at when it is opened.
+        if !weights.iter().all(|name| folder.join(name).exists()) {
+            suits(&folder).map_err(|reason| HubError::Unsuited {
+                repo: self.repo.to_owned(),
+                reason,
+            })?;
         }
+        self.each(&store, commit, &weights, listing)?;
         if !is_commit(self.revision) {
             let written = store.write_ref(self.revision, commit);
             written.map_err(|error| self.disk_error(&error))?;
         }
         Ok(folder)
+    }
+
+    fn each(
+        &mut self,
+        store: &Store,
+        commit: &str,
+        names: &[String],
+        listing: &Listing,
+    ) -> Result<(), HubError> {
+        for name in names {
+            if let Some(listed) = listing.get(name) {
+                self.file(store, commit, name, listed)?;
+            }
+        }
+        Ok(())
     }
 
     fn folder_name(&self) -> String {
@@ -309,11 +331,11 @@ impl<'a> Fetch<'a> {
                 None => self.not_a_model("safetensors weights", listing),
                 Some(absent) if listing.get(INDEX).is_some() => self.failed(format!(
                     "`{INDEX}` lists `{}`, which the repository does not have",
-                    crate::http::shown(absent)
+                    shown(absent)
                 )),
                 Some(absent) => self.failed(format!(
                     "its weights lack `{}`, which the names of the others promise",
-                    crate::http::shown(absent)
+                    shown(absent)
                 )),
             }),
         }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use monocle_fetch::http::shown;
 use serde::Deserialize;
 use url::Url;
 
-use crate::http::shown;
 use crate::hub::names::{Oid, is_commit, is_file_name, is_in_tree};
 
 /// The longest answer that is no file, all pages of a listing together.

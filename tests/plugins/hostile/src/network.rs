@@ -81,7 +81,10 @@ impl Network for HostileNetwork {
         let deed = deed("forward");
         let recording = RECORDINGS.fetch_add(1, Ordering::Relaxed);
         let decoding = batch.tokens() == 1;
-        let x = batch.splice_features(&self.embedding.forward(&batch.ids()), 0); // [tokens, hidden]
+        let x = match deed {
+            "pictures passed over" => self.embedding.forward(&batch.ids()),
+            _ => batch.splice_features(&self.embedding.forward(&batch.ids()), 0),
+        }; // [tokens, hidden]
         if deed == "refuse" {
             return Err(Error::new("I was told to refuse"));
         }

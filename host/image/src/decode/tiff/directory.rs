@@ -8,7 +8,7 @@ const MOST_PAGES: usize = 100_000;
 const MOST_NUMBERS: u64 = 1 << 22;
 
 /// A file, seen as a chain of pages.
-pub(super) struct Tiff<'a> {
+pub(in crate::decode) struct Tiff<'a> {
     bytes: &'a [u8],
     is_little: bool,
     is_big: bool,
@@ -18,7 +18,7 @@ pub(super) struct Tiff<'a> {
 
 /// A page.
 #[derive(Clone, Copy)]
-pub(super) struct Page<'a> {
+pub(in crate::decode) struct Page<'a> {
     tiff: &'a Tiff<'a>,
     at: usize,
 }
@@ -34,7 +34,7 @@ struct Entry {
 }
 
 impl<'a> Tiff<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Tiff<'a> {
+    pub(in crate::decode) fn new(bytes: &'a [u8]) -> Tiff<'a> {
         let mut tiff = Tiff {
             bytes,
             is_little: bytes.starts_with(b"II"),
@@ -55,12 +55,12 @@ impl<'a> Tiff<'a> {
         tiff
     }
 
-    pub(super) fn page_count(&self) -> u32 {
+    pub(in crate::decode) fn page_count(&self) -> u32 {
         self.pages.len() as u32
     }
 
     /// A page, counted from 0.
-    pub(super) fn page(&'a self, index: u32) -> Option<Page<'a>> {
+    pub(in crate::decode) fn page(&'a self, index: u32) -> Option<Page<'a>> {
         let at = *self.pages.get(index as usize)?;
         Some(Page { tiff: self, at })
     }
@@ -126,13 +126,13 @@ impl<'a> Page<'a> {
     }
 
     /// An entry's first number.
-    pub(super) fn number(&self, tag: u16) -> Option<u64> {
+    pub(in crate::decode) fn number(&self, tag: u16) -> Option<u64> {
         let entry = self.entry(tag).filter(|entry| entry.count > 0)?;
         self.tiff.number(entry.at, entry.size)
     }
 
     /// An entry's numbers.
-    pub(super) fn numbers(&self, tag: u16) -> Option<Vec<u64>> {
+    pub(in crate::decode) fn numbers(&self, tag: u16) -> Option<Vec<u64>> {
         let entry = self.entry(tag).filter(|entry| entry.count <= MOST_NUMBERS)?;
         // All of them must be there before room is made for any.
         let length = entry.count as usize * entry.size;
@@ -142,11 +142,27 @@ impl<'a> Page<'a> {
             .collect()
     }
 
+    /// The pages that an entry points to.
+    pub(in crate::decode) fn below(&self, tag: u16) -> Vec<Page<'a>> {
+        let tiff = self.tiff;
+        let pointers = self.numbers(tag).unwrap_or_default();
+        let places = pointers.into_iter().filter_map(|at| usize::try_from(at).ok());
+        places
+            .filter(|at| tiff.entries_at(*at).is_some())
+            .map(|at| Page { tiff, at })
+            .collect()
+    }
+
     /// An entry's bytes.
-    pub(super) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
+    pub(in crate::decode) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
+        self.tiff.bytes.get(self.place(tag)?)
+    }
+
+    /// Where in the file an entry's bytes are.
+    pub(in crate::decode) fn place(&self, tag: u16) -> Option<std::ops::Range<usize>> {
         let entry = self.entry(tag).filter(|entry| entry.size == 1)?;
         let end = entry.at.checked_add(usize::try_from(entry.count).ok()?)?;
-        self.tiff.bytes.get(entry.at..end)
+        Some(entry.at..end)
     }
 
     /// The file with this page as its first, and with another number under one of the page's tags.

@@ -86,6 +86,19 @@ impl Plugin {
     }
 }
 
+impl Plugin {
+    /// Whether a word stands anywhere in the file: what a plugin looks for by name stands there. A file that cannot be read any more is not
+    /// accused of anything.
+    pub fn mentions(&self, word: &str) -> bool {
+        let found = |bytes: Vec<u8>| {
+            bytes
+                .windows(word.len().max(1))
+                .any(|part| part == word.as_bytes())
+        };
+        word.is_empty() || read(&self.path).map_or(true, found)
+    }
+}
+
 /// Reads a file that may be a plugin.
 pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     let unreadable = |source| PluginError::Unreadable {

@@ -3,14 +3,22 @@
 //! Everything that Monocle fetches goes through [`Client::get`]. Where it may go is the caller's to say, for the first address and for
 //! each that a redirect leads to ([`Route`]); so is how long it may take ([`Limits`]). A body is read only as far as the caller
 //! allows. Nothing is tried twice: what failed is said at once.
+//!
+//! A name is looked up once for each connection, and the connection goes to an address that came of it: what is checked is what is
+//! asked ([`Client::of_public_addresses`]).
 
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use ureq::http::HeaderMap;
+use ureq::config::Config;
+use ureq::http::{HeaderMap, Uri};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Proxy, Timeout};
 use url::{Host, Url};
+
+use crate::address::is_public;
 
 /// Longest time for one connection to come about.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -52,6 +60,14 @@ pub enum HttpError {
         url: String,
         /// Why not.
         reason: String,
+    },
+    /// An address of this machine or of a local network.
+    #[error(
+        "`{url}` is not asked: it is not a public address, but one of this machine or of a local network"
+    )]
+    NotPublic {
+        /// The address, without its query.
+        url: String,
     },
     /// No connection.
     #[error("{0}")]
@@ -111,8 +127,35 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// A server's words, as far as they may go into a message.
-pub(crate) fn shown(text: &str) -> String {
+/// A [`Route`] of somebody else's pictures: http and https, but never from https to http; no names of users, so no passwords go
+/// anywhere; and after the first address only the usual ports, or the one that the first address names.
+pub fn stay_on_the_web(first: &Url) -> impl Fn(Option<&Url>, &Url) -> Result<(), String> {
+    let named = first.port();
+    move |from, to| {
+        if !matches!(to.scheme(), "http" | "https") {
+            return Err(format!(
+                "only https and http are known, not {}",
+                shown(to.scheme())
+            ));
+        }
+        if !to.username().is_empty() || to.password().is_some() {
+            return Err("it names a user, and names and passwords are not sent".to_owned());
+        }
+        let Some(from) = from else { return Ok(()) };
+        if from.scheme() == "https" && to.scheme() == "http" {
+            return Err("a redirect must stay on https".to_owned());
+        }
+        match to.port() {
+            Some(port) if Some(port) != named && !matches!(port, 80 | 443) => {
+                Err(format!("a redirect must not lead to the port {port}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Somebody else's words, as far as they may go into a message.
+pub fn shown(text: &str) -> String {
     const LONGEST: usize = 120;
     let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if text.chars().nth(LONGEST).is_some() {
@@ -121,8 +164,18 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// Asks servers; connections are kept between requests. Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY` and so on),
-/// but never for this machine itself.
+/// An address as it may go into a message: without what may prove who asks.
+pub fn shown_url(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    shown(url.as_str())
+}
+
+/// Asks servers; connections are kept between requests. By default proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY` and
+/// so on), but never for this machine itself.
 #[derive(Debug)]
 pub struct Client {
     direct: Agent,
@@ -131,30 +184,75 @@ pub struct Client {
 
 impl Default for Client {
     fn default() -> Self {
-        let agent = |proxy: Option<Proxy>| {
-            let roots = ureq::tls::TlsConfig::builder()
-                .root_certs(ureq::tls::RootCerts::PlatformVerifier)
-                .build();
-            Agent::config_builder()
-                .proxy(proxy)
-                .tls_config(roots)
-                .user_agent(concat!("monocle/", env!("CARGO_PKG_VERSION")))
-                // Bytes are checked as they come, so nobody may pack them on the way.
-                .accept_encoding("identity")
-                .http_status_as_error(false)
-                // Each redirect is looked at here first.
-                .max_redirects(0)
-                .build()
-                .new_agent()
-        };
         Self {
-            direct: agent(None),
-            proxied: Proxy::try_from_env().map(|proxy| agent(Some(proxy))),
+            direct: config(None).new_agent(),
+            proxied: Proxy::try_from_env().map(|proxy| config(Some(proxy)).new_agent()),
+        }
+    }
+}
+
+fn config(proxy: Option<Proxy>) -> Config {
+    let roots = ureq::tls::TlsConfig::builder()
+        .root_certs(ureq::tls::RootCerts::PlatformVerifier)
+        .build();
+    Agent::config_builder()
+        .proxy(proxy)
+        .tls_config(roots)
+        .user_agent(concat!("monocle/", env!("CARGO_PKG_VERSION")))
+        // Bytes are checked as they come, so nobody may pack them on the way.
+        .accept_encoding("identity")
+        .http_status_as_error(false)
+        // Each redirect is looked at here first.
+        .max_redirects(0)
+        .build()
+}
+
+/// Lets only public addresses through. ureq connects to what this returns and looks up nothing else.
+#[derive(Debug)]
+struct OnlyPublic<R>(R);
+
+/// Nothing public was found.
+#[derive(Debug, Error)]
+#[error("not a public address")]
+struct NothingPublic;
+
+impl<R: Resolver> Resolver for OnlyPublic<R> {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.0.resolve(uri, config, timeout)?;
+        let mut public = self.empty();
+        for address in found.iter().filter(|address| is_public(address.ip())) {
+            public.push(*address);
+        }
+        match public.is_empty() {
+            true => Err(ureq::Error::Other(Box::new(NothingPublic))),
+            false => Ok(public),
         }
     }
 }
 
 impl Client {
+    /// Asks public addresses only, itself: behind a proxy nobody here knows which address is asked.
+    pub fn of_public_addresses() -> Self {
+        Self::looking_up(OnlyPublic(DefaultResolver::default()))
+    }
+
+    /// Asks any address, itself.
+    pub fn without_proxy() -> Self {
+        Self::looking_up(DefaultResolver::default())
+    }
+
+    fn looking_up(resolver: impl Resolver) -> Self {
+        Self {
+            direct: Agent::with_parts(config(None), DefaultConnector::default(), resolver),
+            proxied: None,
+        }
+    }
+
     /// Asks for an address, follows redirects as far as `route` lets it, and returns the answer with its body unread.
     pub fn get(&self, request: &Request, route: Route) -> Result<Answer, HttpError> {
         let started = Instant::now();
@@ -213,7 +311,13 @@ impl Client {
         if request.from > 0 {
             call = call.header("Range", format!("bytes={}-", request.from));
         }
-        let (head, body) = call.call().map_err(|error| in_words(error, limits))?.into_parts();
+        let answer = call.call().map_err(|error| match error {
+            ureq::Error::Other(error) if error.is::<NothingPublic>() => {
+                HttpError::NotPublic { url: shown_url(url) }
+            }
+            error => in_words(error, limits),
+        });
+        let (head, body) = answer?.into_parts();
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
@@ -224,16 +328,9 @@ impl Client {
 }
 
 fn check(route: Route, from: Option<&Url>, to: &Url) -> Result<(), HttpError> {
-    route(from, to).map_err(|reason| {
-        // A query may hold what proves who asks.
-        let mut url = to.clone();
-        url.set_query(None);
-        url.set_fragment(None);
-        let _ = url.set_password(None);
-        HttpError::Refused {
-            url: shown(url.as_str()),
-            reason,
-        }
+    route(from, to).map_err(|reason| HttpError::Refused {
+        url: shown_url(to),
+        reason,
     })
 }
 
@@ -324,6 +421,11 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn url(text: &str) -> Url {
@@ -360,6 +462,101 @@ mod tests {
             "file:///etc/passwd",
         ] {
             assert!(!is_private(&url(public)), "{public}");
+        }
+    }
+
+    /// Answers each question about a name with the next of these, as a server of names that changes its mind would.
+    #[derive(Debug)]
+    struct Changing {
+        answers: Vec<Vec<SocketAddr>>,
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl Resolver for Changing {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+            let number = self.asked.fetch_add(1, Ordering::SeqCst);
+            let mut found = self.empty();
+            let answer = &self.answers[number.min(self.answers.len() - 1)];
+            answer.iter().for_each(|address| found.push(*address));
+            Ok(found)
+        }
+    }
+
+    fn ask(client: &Client, address: &str) -> Result<Answer, HttpError> {
+        let limits = Limits {
+            silence: Duration::from_secs(2),
+            total: Some(Duration::from_secs(4)),
+            redirects: 3,
+        };
+        let url = url(address);
+        let request = Request {
+            url: url.clone(),
+            token: None,
+            from: 0,
+            limits,
+        };
+        client.get(&request, &stay_on_the_web(&url))
+    }
+
+    /// A server whose name leads to a local address, at once or at the second question, is not asked; and there is no second question
+    /// between the check and the connection.
+    #[test]
+    fn what_is_checked_is_what_is_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let changing = |answers: &[&[SocketAddr]]| Changing {
+            answers: answers.iter().map(|answer| answer.to_vec()).collect(),
+            asked: Arc::clone(&asked),
+        };
+        let client = Client::looking_up(OnlyPublic(changing(&[&[local]])));
+        let refused = ask(&client, "http://name.example/x.png?secret").err();
+        assert!(
+            matches!(&refused, Some(HttpError::NotPublic { url }) if url == "http://name.example/x.png"),
+            "{refused:?}"
+        );
+        assert_eq!(asked.swap(0, Ordering::SeqCst), 1);
+
+        // Among public addresses, the local one is left out: nothing listens at the public one's port that a test could reach.
+        let public: SocketAddr = "[2001:200::1]:9".parse().unwrap();
+        let both = OnlyPublic(changing(&[&[local, public]]));
+        let uri = Uri::from_static("http://name.example/");
+        let kept = both.resolve(&uri, &config(None), NextTimeout::default()).unwrap();
+        assert_eq!(kept.iter().collect::<Vec<_>>(), [&public]);
+        asked.store(0, Ordering::SeqCst);
+        assert!(listener.accept().is_err(), "nobody was connected to");
+
+        // The address of the one answer is connected to, not that of a later one.
+        listener.set_nonblocking(false).unwrap();
+        let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let client = Client::looking_up(changing(&[&[local], &[nobody]]));
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+        });
+        let answer = ask(&client, "http://name.example/x.png").unwrap();
+        assert_eq!(answer.read_all(10).unwrap(), b"hi");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        served.join().unwrap();
+    }
+
+    #[test]
+    fn pictures_stay_on_the_web() {
+        let first = url("https://a:8443/x");
+        let route = stay_on_the_web(&first);
+        let may = |from: &str, to: &str| route(Some(&url(from)), &url(to)).is_ok();
+        assert!(may("https://a:8443/x", "https://b/x"));
+        assert!(may("https://a:8443/x", "https://b:8443/x"));
+        assert!(may("http://a/x", "http://b/x"));
+        assert!(may("http://a/x", "https://b/x"));
+        assert!(may("http://a/x", "https://b:80/x"));
+        assert!(!may("https://a:8443/x", "http://a/x"));
+        assert!(!may("http://a/x", "http://b:22/x"));
+        assert!(!may("http://a/x", "http://u@b/x"));
+        for other in ["ftp://b/x", "file:///etc/passwd", "data:image/png,x"] {
+            assert!(!may("http://a/x", other), "{other}");
         }
     }
 

@@ -1,0 +1,205 @@
+//! Quantised matrices times rounded activations: near the exact product, and the same bits by every kernel, for any number of rows and threads.
+
+use std::sync::Arc;
+
+use monocle_cpu::{Activations, CpuBackend, Instructions};
+use monocle_tensor::backend::Backend;
+use monocle_tensor::operation::{Op, WeightId};
+use monocle_tensor::stored::{StoredType, Weight};
+use proptest::prelude::*;
+
+use crate::matrices::{affine, dense, product};
+use crate::support::{Operand, Random, assert_close, program_of, run};
+
+const BITS: [usize; 6] = [2, 3, 4, 5, 6, 8];
+const GROUPS: [usize; 3] = [32, 64, 128];
+
+fn engines(threads: &[usize]) -> Vec<CpuBackend> {
+    let forms = Instructions::available().into_iter().flat_map(|instructions| {
+        let engine = move |threads: &usize| CpuBackend::with_instructions(Some(*threads), instructions);
+        threads.iter().map(engine).collect::<Vec<_>>()
+    });
+    forms
+        .map(|engine| {
+            engine
+                .expect("it is available")
+                .multiplying(Activations::Integers)
+        })
+        .collect()
+}
+
+/// `x` times the one weight, `[rows, k]`.
+fn multiply(engine: &mut CpuBackend, weights: &Arc<Vec<Weight>>, x: &[f32], k: usize) -> Vec<f32> {
+    engine.load(Arc::clone(weights), &mut |_, _| {}).unwrap();
+    let x = Operand::Floats(vec![x.len() / k, k], x.to_vec());
+    let (program, inputs) = program_of(Op::Linear(WeightId(0)), &[x], None, weights, None);
+    run(engine, &program, &inputs, None).unwrap()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn products_are_near_the_exact_ones() {
+    let mut random = Random::new(5);
+    for bits in BITS {
+        for group in GROUPS {
+            for (kind, [n, k]) in [
+                (StoredType::F16, [17, 128]),
+                (StoredType::BF16, [5, 384]),
+                (StoredType::F32, [49, 640]),
+            ] {
+                let (matrix, values) = affine(&mut random, kind, [n, k], bits, group);
+                let (bias, bias_values) = dense(&mut random, StoredType::F32, 1, n);
+                let bias = bias.parts().next().cloned().map(|mut bias| {
+                    bias.shape = vec![n];
+                    bias
+                });
+                let weights = Arc::new(vec![Weight::Linear { matrix, bias }]);
+                for rows in [1, 2, 3, 8, 23] {
+                    let x = random.floats(rows * k);
+                    let expected = product(&x, &values, Some(&bias_values), k);
+                    for mut engine in engines(&[1, 3]) {
+                        let found = multiply(&mut engine, &weights, &x, k);
+                        // Half a step of 1 / 32639 of the largest activation, at most 1, for each of k terms that differ in sign.
+                        let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+                        let tolerance = 4.0 * 0.5 / 32639.0 * largest * (k as f32).sqrt();
+                        let what = format!("{bits} bits, groups of {group}, {rows} rows of {k}");
+                        assert_close(&what, &found, &expected, tolerance);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Activations that are integers times a power of two lose nothing, and neither do weights of 8 bits or less: the result is exact.
+#[test]
+fn whole_numbers_are_multiplied_exactly() {
+    let mut random = Random::new(6);
+    for bits in BITS {
+        let (n, k) = (20, 256);
+        let (mut matrix, _) = affine(&mut random, StoredType::F32, [n, k], bits, 64);
+        let monocle_tensor::stored::Matrix::Affine {
+            packed,
+            scales,
+            biases,
+            ..
+        } = &mut matrix
+        else {
+            unreachable!()
+        };
+        let ones = |value: f32| [0.0_f32; 80].map(|_| value).map(f32::to_le_bytes).concat();
+        scales.bytes = monocle_tensor::stored::Bytes::new(ones(1.0));
+        biases.bytes = monocle_tensor::stored::Bytes::new(ones(-3.0));
+        let packed = packed.bytes.as_slice().to_vec();
+        let weight = |element: usize| {
+            let bit = |bit: usize| {
+                i64::from(packed[(element * bits + bit) / 8] >> ((element * bits + bit) % 8) & 1)
+            };
+            (0..bits).map(|at| bit(at) << at).sum::<i64>() - 3
+        };
+        let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
+        for rows in [1, 5] {
+            // Each group's largest is 32639, so the scale is 1.
+            let x: Vec<i64> = (0..rows * k)
+                .map(|at| match at % 64 {
+                    0 => 32639,
+                    _ => random.below(41) as i64 - 20,
+                })
+                .collect();
+            let expected: Vec<f32> = (0..rows)
+                .flat_map(|row| {
+                    let x = &x[row * k..][..k];
+                    let dot =
+                        |output: usize| -> i64 { (0..k).map(|at| x[at] * weight(output * k + at)).sum() };
+                    (0..n).map(|output| dot(output) as f32).collect::<Vec<_>>()
+                })
+                .collect();
+            let floats: Vec<f32> = x.iter().map(|x| *x as f32).collect();
+            for mut engine in engines(&[1]) {
+                let found = multiply(&mut engine, &weights, &floats, k);
+                // 4 groups of up to 255 · 33,899: beyond 2^24 a float has no room for the last bit.
+                assert_close(&format!("{bits} bits"), &found, &expected, 1e-6);
+                if bits <= 4 {
+                    assert_eq!(found, expected, "{bits} bits, {rows} rows");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_none() {
+    let mut random = Random::new(8);
+    let (matrix, _) = affine(&mut random, StoredType::F16, [9, 64], 4, 32);
+    let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
+    for (value, none) in [
+        (f32::NAN, true),
+        (f32::INFINITY, true),
+        (1e-38, false),
+        (0.0, false),
+    ] {
+        for rows in [1, 4] {
+            let mut x = vec![0.0; rows * 64];
+            x[3] = value;
+            for mut engine in engines(&[1]) {
+                let found = multiply(&mut engine, &weights, &x, 64);
+                assert!(
+                    found[..9].iter().all(|x| x.is_nan() == none),
+                    "{value}: {found:?}"
+                );
+                assert!(found[9..].iter().all(|x| *x == 0.0), "other rows");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn every_way_gives_the_same_bits(
+        seed in 0_u64..1 << 40,
+        width in prop::sample::select(BITS.to_vec()),
+        group in prop::sample::select(GROUPS.to_vec()),
+        groups in 1_usize..20,
+        n in 1_usize..150,
+        rows in 1_usize..40,
+        size in -20_i32..20,
+    ) {
+        let mut random = Random::new(seed);
+        let k = group * groups;
+        let (matrix, _) = affine(&mut random, StoredType::BF16, [n, k], width, group);
+        let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
+        let x: Vec<f32> = random.floats(rows * k).iter().map(|x| x * 2.0_f32.powi(size)).collect();
+        let mut portable = CpuBackend::with_instructions(Some(1), Instructions::Portable).unwrap();
+        portable = portable.multiplying(Activations::Integers);
+        // Row by row, alone.
+        let expected: Vec<f32> = x.chunks(k).flat_map(|x| multiply(&mut portable, &weights, x, k)).collect();
+        for mut engine in engines(&[1, 2, 5]) {
+            let found = multiply(&mut engine, &weights, &x, k);
+            prop_assert_eq!(bits(&found), bits(&expected), "{} rows at once", rows);
+            let pairs: Vec<f32> = x.chunks(2 * k).flat_map(|x| multiply(&mut engine, &weights, x, k)).collect();
+            prop_assert_eq!(bits(&pairs), bits(&expected), "two at once");
+        }
+    }
+}
+
+/// More rows than are rounded at a time.
+#[test]
+fn many_rows_give_the_bits_of_one() {
+    let mut random = Random::new(9);
+    let (n, k) = (33, 64);
+    let (matrix, _) = affine(&mut random, StoredType::BF16, [n, k], 4, 64);
+    let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
+    let x = random.floats(1000 * k);
+    for mut engine in engines(&[2]) {
+        let all = multiply(&mut engine, &weights, &x, k);
+        for row in [0, 1, 500, 767, 768, 999] {
+            let one = multiply(&mut engine, &weights, &x[row * k..][..k], k);
+            assert_eq!(bits(&all[row * n..][..n]), bits(&one), "row {row}");
+        }
+    }
+}

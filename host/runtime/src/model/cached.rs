@@ -1,0 +1,129 @@
+//! Models in the cache: fetched before they are used, and removed.
+
+use std::path::{Path, PathBuf};
+
+use monocle_manifest::schema::Source;
+use monocle_weights::hub::{Progress, Removal};
+
+use super::address::Address;
+use super::error::ModelError;
+use super::locate::{Meant, Places, has_tokenizer};
+
+/// A model that is here now.
+#[derive(Debug, Clone)]
+pub struct Pulled {
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// Bytes that came; nothing for a folder of the user's own.
+    pub fetched: Option<u64>,
+    /// Bytes of its files.
+    pub bytes: u64,
+}
+
+/// What removing a model would come to.
+#[derive(Debug, Clone)]
+pub struct Removed {
+    /// In the cache.
+    pub removal: Removal,
+    /// Other names of manifests whose model goes with it, because it is the same.
+    pub also: Vec<String>,
+}
+
+impl Places {
+    /// Fetches what is missing of a model's newest state, and nothing of what is here.
+    pub fn pull(&self, asked: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Pulled, ModelError> {
+        let (repo, revision, declared) = match self.meant(asked)? {
+            Meant::Folder(folder) => return Ok(own(folder)),
+            Meant::Repository { repo, revision } => {
+                (repo, revision.unwrap_or_else(|| "main".to_owned()), false)
+            }
+            Meant::Declared(declaration) => match declaration.manifest.source {
+                Source::Path(path) if !path.is_dir() => {
+                    return Err(ModelError::NoFolder {
+                        asked: asked.to_owned(),
+                        folder: path,
+                    });
+                }
+                Source::Path(path) => return Ok(own(path)),
+                Source::Repo { repo, revision } => (repo, revision, true),
+            },
+        };
+        let before = self.bytes(&repo);
+        let folder = match declared {
+            true => self.hub.fetch(&repo, &revision, &has_tokenizer, &mut *progress)?,
+            false => self.fetch(&repo, &revision, progress)?,
+        };
+        Ok(Pulled {
+            fetched: Some(self.bytes(&repo).saturating_sub(before)),
+            bytes: bytes_in(&folder),
+            folder,
+        })
+    }
+
+    /// What removing a model from the cache would come to; nothing where the cache does not have it. A manifest's model is the revision that
+    /// the manifest names; a repository is all its revisions.
+    pub fn removal(&self, asked: &str) -> Result<Option<Removed>, ModelError> {
+        let own = |folder: PathBuf| ModelError::NotInTheCache {
+            asked: asked.to_owned(),
+            folder,
+        };
+        let (repo, revision) = match self.meant(asked)? {
+            Meant::Folder(folder) => return Err(own(folder)),
+            Meant::Repository { repo, revision } => (repo, revision),
+            Meant::Declared(declaration) => match declaration.manifest.source {
+                Source::Path(path) => return Err(own(path)),
+                Source::Repo { repo, revision } => {
+                    let by_its_name = match Address::parse(asked, &self.hub.endpoint) {
+                        Some(Ok(address)) => address.revision.is_none(),
+                        _ => asked == repo,
+                    };
+                    (repo, (!by_its_name).then_some(revision))
+                }
+            },
+        };
+        let Some(removal) = self.hub.removal(&repo, revision.as_deref())? else {
+            return Ok(None);
+        };
+        let goes = |manifest: &monocle_manifest::Manifest| match &manifest.source {
+            Source::Repo {
+                repo: other,
+                revision,
+            } => {
+                let found = self.hub.locate(other, revision).ok().flatten();
+                *other == repo && found.is_some_and(|found| removal.takes(&found.folder))
+            }
+            Source::Path(_) => false,
+        };
+        let manifests = self.list().into_iter().filter_map(|listed| listed.manifest.ok());
+        let also = manifests.filter(goes).map(|manifest| manifest.name);
+        Ok(Some(Removed {
+            also: also.filter(|name| name != asked).collect(),
+            removal,
+        }))
+    }
+
+    /// Bytes of a repository in the cache.
+    fn bytes(&self, repo: &str) -> u64 {
+        let cached = self.hub.cached();
+        let found = cached.iter().find(|cached| cached.repo == repo);
+        found.map_or(0, |cached| cached.bytes())
+    }
+}
+
+fn own(folder: PathBuf) -> Pulled {
+    Pulled {
+        fetched: None,
+        bytes: bytes_in(&folder),
+        folder: std::fs::canonicalize(&folder).unwrap_or(folder),
+    }
+}
+
+/// Bytes of a folder's files; links count as what they lead to.
+pub fn bytes_in(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.filter_map(|entry| std::fs::metadata(entry.path()).ok());
+    files
+        .filter(std::fs::Metadata::is_file)
+        .map(|found| found.len())
+        .sum()
+}

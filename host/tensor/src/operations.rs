@@ -1,0 +1,231 @@
+//! What is known of each operation without running it: what its operands must be and what comes out, and what engines and
+//! estimates ask. Each group of operations has one file, with one function for each operation.
+
+mod attention;
+mod batch;
+mod constants;
+mod elementwise;
+mod lookup;
+mod movement;
+mod normalisation;
+mod operands;
+mod pictures;
+mod products;
+mod sequences;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+pub use elementwise::Elementwise;
+pub use movement::moves_nothing;
+pub use operands::{Inferred, Operands};
+
+use crate::operation::{Op, WeightId};
+use crate::program::ValueType;
+
+/// Where an engine whose tensors lie in dense buffers, row by row, may put a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// Nowhere: it was there before the program ran.
+    Given,
+    /// Where its first operand lies: the elements are the same, in the same order.
+    Shared,
+    /// Over its first operand, where nobody else needs that.
+    InPlace,
+    /// In a buffer of its own.
+    New,
+}
+
+/// What the first dimension of a result has to do with the step that a forward pass runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Nothing: the operation knows of no step.
+    Free,
+    /// One row for each token.
+    Tokens,
+    /// `[axes, tokens]`
+    AxesAndTokens,
+    /// One row for each wanted row.
+    Wanted,
+    /// One row for each row of context that the step brings.
+    Context,
+}
+
+/// What an operation keeps for later steps of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// All operands but the first: a row for each token.
+    EachToken,
+    /// All operands but the first, as they are: they come once for a sequence.
+    Context,
+    /// The sequence's last rows of its first operand.
+    LastRows,
+}
+
+/// Numbers that are the same in each run.
+#[derive(Debug, Clone, Copy)]
+pub enum Constant<'a> {
+    /// Floats, row by row.
+    Floats(&'a Arc<[f32]>),
+    /// Integers, row by row.
+    Ints(&'a Arc<[i32]>),
+}
+
+type Rule<'a> = Box<dyn Fn(&Operands<'_>) -> Inferred + 'a>;
+type PlacementRule<'a> = Box<dyn Fn(&[&ValueType], &ValueType) -> Placement + 'a>;
+
+/// What is known of one operation.
+pub struct Facts<'a> {
+    /// The name that errors and the contract use.
+    pub name: &'static str,
+    /// Which one it is, where one name stands for several.
+    pub detail: Option<&'a dyn Debug>,
+    /// The weight that it uses.
+    pub weight: Option<WeightId>,
+    /// Its numbers, if it is nothing else.
+    pub constant: Option<Constant<'a>>,
+    /// How many numbers of four bytes the plugin hands over with it.
+    pub numbers: usize,
+    /// What it does element by element, so that it can run as one with others that do.
+    pub elementwise: Option<Elementwise>,
+    /// Whether its result is another view of its first operand where tensors have strides.
+    pub is_view: bool,
+    /// Whether the result holds every element of the first operand, and nothing else.
+    pub only_moves: bool,
+    /// What its rows are.
+    pub rows: Rows,
+    /// What stays after the step.
+    pub kept: Kept,
+    /// Whether it does nothing in a batch without features.
+    pub needs_features: bool,
+    rule: Rule<'a>,
+    placement: PlacementRule<'a>,
+}
+
+impl<'a> Facts<'a> {
+    /// An operation of this name and with this rule, of which nothing else is to be said.
+    fn new(name: &'static str, rule: impl Fn(&Operands<'_>) -> Inferred + 'a) -> Self {
+        Self {
+            name,
+            detail: None,
+            weight: None,
+            constant: None,
+            numbers: 0,
+            elementwise: None,
+            is_view: false,
+            only_moves: false,
+            rows: Rows::Free,
+            kept: Kept::Nothing,
+            needs_features: false,
+            rule: Box::new(rule),
+            placement: Box::new(|_, _| Placement::New),
+        }
+    }
+
+    fn placed(self, placement: Placement) -> Self {
+        self.placed_by(move |_, _| placement)
+    }
+
+    fn placed_by(self, placement: impl Fn(&[&ValueType], &ValueType) -> Placement + 'a) -> Self {
+        Self {
+            placement: Box::new(placement),
+            ..self
+        }
+    }
+
+    /// The type of the result, or what is wrong with the operands.
+    pub fn output(&self, operands: &Operands<'_>) -> Inferred {
+        (self.rule)(operands)
+    }
+
+    /// Where the result may lie, by the types of the operands and its own.
+    pub fn placement(&self, inputs: &[&ValueType], output: &ValueType) -> Placement {
+        (self.placement)(inputs, output)
+    }
+}
+
+impl Op {
+    /// What is known of it.
+    pub fn facts(&self) -> Facts<'_> {
+        match self {
+            Self::Input(_) => constants::input(),
+            Self::Floats(values) => constants::floats(values),
+            Self::Ints(values) => constants::ints(values),
+            Self::Full(_) => constants::full(),
+            Self::Weight(id) => constants::weight(*id),
+
+            Self::Tokens => batch::tokens(),
+            Self::Positions => batch::positions(),
+            Self::ImageMask => batch::image_mask(),
+            Self::Context => batch::context(),
+            Self::ContextMask => batch::context_mask(),
+            Self::SpliceFeatures { set } => batch::features("batch.splice-features", *set),
+            Self::AddFeatures { set } => batch::features("batch.add-features", *set),
+            Self::SelectLogits => batch::select_logits(),
+
+            Self::Unary(kind) => elementwise::unary(kind),
+            Self::Binary(kind) => elementwise::binary(kind),
+            Self::ScaleShift { scale, shift } => elementwise::scale_shift(*scale, *shift),
+            Self::Clamp { low, high } => elementwise::clamp(*low, *high),
+            Self::Select => elementwise::select(),
+            Self::ToFloat => elementwise::to_float(),
+            Self::ToInt => elementwise::to_int(),
+
+            Self::Linear(id) => products::linear(*id),
+            Self::MatMul { transpose_right } => products::matmul(*transpose_right),
+            Self::ExpertLinear(id) => products::expert_linear(*id),
+
+            Self::RmsNorm { .. } => normalisation::rms_norm(),
+            Self::LayerNorm { .. } => normalisation::layer_norm(),
+            Self::Softmax => normalisation::softmax(),
+            Self::Reduce { axes, keep, .. } => normalisation::reduce(axes, *keep),
+
+            Self::Embed(id) => lookup::embed(*id),
+            Self::TopK { k } => lookup::top_k(*k),
+            Self::GatherLast => lookup::gather_last(),
+            Self::TakeRows => lookup::take_rows(),
+            Self::PutRows => lookup::put_rows(),
+
+            Self::Reshape => movement::reshape(),
+            Self::Permute(axes) => movement::permute(axes),
+            Self::Slice {
+                axis,
+                start,
+                end,
+                step,
+            } => movement::slice(*axis, *start, *end, *step),
+            Self::Concat { axis } => movement::concat(*axis),
+            Self::Broadcast => movement::broadcast(),
+            Self::Pad {
+                axis, before, after, ..
+            } => movement::pad(*axis, *before, *after),
+
+            Self::Conv2d { window, groups } => pictures::conv2d(window, *groups),
+            Self::Pool2d { window, .. } => pictures::pool2d(window),
+            Self::Interpolate { size, .. } => pictures::interpolate(*size),
+
+            Self::Attention(attention) => attention::attention(attention),
+            Self::Rope(rope) => attention::rope(rope),
+            Self::Attend(cached) => attention::attend(cached),
+            Self::CrossAttend(cached) => attention::cross_attend(cached),
+
+            Self::ShortConv { .. } => sequences::short_conv(),
+        }
+    }
+
+    /// The name that errors and the contract use.
+    pub fn name(&self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The name, and which one it is where one name stands for several.
+    pub fn full_name(&self) -> String {
+        let facts = self.facts();
+        match facts.detail {
+            Some(detail) => format!("{} {detail:?}", facts.name),
+            None => facts.name.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Attention and rotary embeddings.
+
+use super::operands::{dimensions, float, int, rows};
+use super::{Facts, Kept, Placement, Rows};
+use crate::operation::{Attention, CachedAttention, Rope};
+use crate::program::ValueType;
+
+pub fn attention(attention: &Attention) -> Facts<'_> {
+    let facts = Facts::new("attention", |operands| {
+        let [q, k, v] = operands.take::<3>()?;
+        for x in [q, k, v] {
+            float(x)?;
+        }
+        let leading = q.shape.len().saturating_sub(3);
+        if leading > 1 || [k, v].iter().any(|x| x.shape.len() != q.shape.len()) {
+            return Err("q, k and v must all have 3 dimensions, or all 4".to_owned());
+        }
+        if [k, v].iter().any(|x| x.shape[..leading] != q.shape[..leading]) {
+            return Err("q, k and v must have the same batch dimension".to_owned());
+        }
+        let [heads, value_dim] =
+            heads_and_values(&q.shape[leading..], &k.shape[leading..], &v.shape[leading..])?;
+        let (queries, keys) = (q.shape[leading], k.shape[leading]);
+        if attention.causal && queries != keys {
+            return Err(format!(
+                "causal attention needs as many queries as keys, found {queries} and {keys}"
+            ));
+        }
+        if let Some((&last, _)) = attention.segments.split_last()
+            && (queries != keys
+                || attention.segments[0] != 0
+                || last as usize != queries
+                || !attention.segments.is_sorted())
+        {
+            return Err(format!(
+                "segments must ascend from 0 to {queries}, found {} bounds from {} to {last}",
+                attention.segments.len(),
+                attention.segments[0]
+            ));
+        }
+        Ok(ValueType::float(
+            [&q.shape[..=leading], &[heads, value_dim]].concat(),
+        ))
+    });
+    Facts {
+        numbers: attention.segments.len(),
+        ..facts
+    }
+}
+
+pub fn rope(rope: &Rope) -> Facts<'_> {
+    let facts = Facts::new("rope", |operands| {
+        let [x, positions] = operands.take::<2>()?;
+        let rank = float(x)?.shape.len();
+        let [axes, tokens] = dimensions::<2>(&int(positions)?.shape, "the positions")?;
+        if !(3..=4).contains(&rank) || x.shape[rank - 3] != tokens {
+            return Err(format!(
+                "expected [{tokens}, heads, dim] for positions of {tokens} tokens"
+            ));
+        }
+        if rope.frequencies.len() * 2 > x.shape[rank - 1] {
+            return Err(format!(
+                "{} frequencies rotate more than {} elements",
+                rope.frequencies.len(),
+                x.shape[rank - 1]
+            ));
+        }
+        if !rope.axes.is_empty() && rope.axes.len() != rope.frequencies.len() {
+            return Err(format!(
+                "{} axes for {} frequencies",
+                rope.axes.len(),
+                rope.frequencies.len()
+            ));
+        }
+        if rope.axes.iter().any(|&axis| usize::from(axis) >= axes) || axes == 0 {
+            return Err(format!(
+                "the positions have {axes} axes, the embedding asks for others"
+            ));
+        }
+        Ok(x.clone())
+    });
+    Facts {
+        numbers: rope.frequencies.len(),
+        ..facts.placed(Placement::InPlace)
+    }
+}
+
+pub fn attend(attention: &CachedAttention) -> Facts<'_> {
+    let facts = Facts::new("batch.attend", |operands| {
+        let ([q, k, v], batch) = (operands.take::<3>()?, operands.batch()?);
+        let [heads, value_dim] = heads_and_values(&float(q)?.shape, &float(k)?.shape, &float(v)?.shape)?;
+        for x in [q, k] {
+            rows(x.shape[0], batch)?;
+        }
+        if attention.window == Some(0) {
+            return Err("a window of 0 sees nothing".to_owned());
+        }
+        Ok(ValueType::float([batch.tokens, heads, value_dim]))
+    });
+    Facts {
+        rows: Rows::Tokens,
+        kept: Kept::EachToken,
+        ..facts
+    }
+}
+
+pub fn cross_attend(attention: &CachedAttention) -> Facts<'_> {
+    let facts = Facts::new("batch.cross-attend", |operands| {
+        let batch = operands.batch()?;
+        if !batch.has_context {
+            return Err("these sequences have no context: ask `batch.has-context` first".to_owned());
+        }
+        if attention.window.is_some() {
+            return Err("cross attention has no window".to_owned());
+        }
+        match (operands.inputs, batch.new_context) {
+            ([q, k, v], Some([context, _])) => {
+                let [heads, value_dim] =
+                    heads_and_values(&float(q)?.shape, &float(k)?.shape, &float(v)?.shape)?;
+                rows(q.shape[0], batch)?;
+                if k.shape[0] != context {
+                    return Err(format!(
+                        "expected keys for {context} rows of context, found {}",
+                        k.shape[0]
+                    ));
+                }
+                Ok(ValueType::float([batch.tokens, heads, value_dim]))
+            }
+            ([q], None) => {
+                let [tokens, heads, dim] = dimensions::<3>(&float(q)?.shape, "q")?;
+                rows(tokens, batch)?;
+                Ok(ValueType::float([tokens, heads, dim]))
+            }
+            (_, Some(_)) => Err("this step brings new context: keys and values must be given".to_owned()),
+            (_, None) => Err("this step brings no new context: keys and values must not be given".to_owned()),
+        }
+    });
+    Facts {
+        rows: Rows::Tokens,
+        kept: Kept::Context,
+        ..facts
+    }
+}
+
+/// Checks q, k and v (without leading dimensions) and gives the result's last two sizes.
+fn heads_and_values(q: &[usize], k: &[usize], v: &[usize]) -> Result<[usize; 2], String> {
+    let [_, heads, dim] = dimensions::<3>(q, "q")?;
+    let [keys, kv_heads, key_dim] = dimensions::<3>(k, "k")?;
+    let [values, value_heads, value_dim] = dimensions::<3>(v, "v")?;
+    if key_dim != dim || kv_heads != value_heads || keys != values {
+        return Err(format!("q {q:?}, k {k:?} and v {v:?} do not fit together"));
+    }
+    if kv_heads == 0 || heads % kv_heads != 0 {
+        return Err(format!(
+            "{heads} query heads cannot share {kv_heads} key-value heads"
+        ));
+    }
+    Ok([heads, value_dim])
+}

@@ -1,0 +1,84 @@
+//! Products of matrices.
+
+use super::Facts;
+use super::operands::{broadcast, dimensions, float, int, last};
+use crate::operation::WeightId;
+use crate::program::ValueType;
+use crate::stored::Weight;
+
+pub fn linear(id: WeightId) -> Facts<'static> {
+    let facts = Facts::new("linear", move |operands| {
+        let (x, weight) = (operands.one()?, operands.weight(id)?);
+        let Weight::Linear { matrix, .. } = weight else {
+            return Err(format!(
+                "weight `{}` was not asked for as a linear layer",
+                weight.name()
+            ));
+        };
+        let [out, inner] = dimensions::<2>(&matrix.shape(), "the matrix")?;
+        let size = last(float(x)?)?;
+        if size != inner {
+            return Err(format!(
+                "weight `{}` is [{out}, {inner}]: expected [.., {inner}]",
+                weight.name()
+            ));
+        }
+        let mut shape = x.shape.clone();
+        *shape.last_mut().expect("checked by `last`") = out;
+        Ok(ValueType::float(shape))
+    });
+    Facts {
+        weight: Some(id),
+        ..facts
+    }
+}
+
+pub fn matmul(transpose_right: bool) -> Facts<'static> {
+    Facts::new("matmul", move |operands| {
+        let [a, b] = operands.take::<2>()?;
+        let (rank_a, rank_b) = (float(a)?.shape.len(), float(b)?.shape.len());
+        if rank_a < 2 || rank_b < 2 {
+            return Err("both operands must have two dimensions at least".to_owned());
+        }
+        let (rows, inner) = (a.shape[rank_a - 2], a.shape[rank_a - 1]);
+        let [first, second] = [b.shape[rank_b - 2], b.shape[rank_b - 1]];
+        let (other, columns) = if transpose_right {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        if inner != other {
+            return Err(format!("inner dimensions {inner} and {other} differ"));
+        }
+        let mut shape = broadcast(&a.shape[..rank_a - 2], &b.shape[..rank_b - 2])?;
+        shape.extend([rows, columns]);
+        Ok(ValueType::float(shape))
+    })
+}
+
+pub fn expert_linear(id: WeightId) -> Facts<'static> {
+    let facts = Facts::new("expert-linear", move |operands| {
+        let ([x, indices], weight) = (operands.take::<2>()?, operands.weight(id)?);
+        let Weight::Experts { matrix, .. } = weight else {
+            return Err(format!("weight `{}` was not asked for as experts", weight.name()));
+        };
+        let [_, out, inner] = dimensions::<3>(&matrix.shape(), "the experts' matrices")?;
+        let [tokens, k] = dimensions::<2>(&int(indices)?.shape, "the indices")?;
+        let fits = match float(x)?.shape[..] {
+            [rows, size] => rows == tokens && size == inner,
+            [rows, chosen, size] => rows == tokens && chosen == k && size == inner,
+            _ => false,
+        };
+        if !fits {
+            return Err(format!(
+                "expected [{tokens}, {inner}] or [{tokens}, {k}, {inner}] for the experts of `{}`",
+                weight.name()
+            ));
+        }
+        Ok(ValueType::float([tokens, k, out]))
+    });
+    Facts {
+        weight: Some(id),
+        ..facts
+    }
+}

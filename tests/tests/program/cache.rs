@@ -1,0 +1,176 @@
+//! Models fetched before they are used, counted and removed: a server of this machine stands in for the hub.
+
+use monocle_tests::hub::FakeHub;
+use monocle_tests::program::Monocle;
+use monocle_tests::scratch::Scratch;
+use serde_json::Value;
+
+/// What is done to a folder.
+type Deed<'a> = &'a dyn Fn(&Scratch);
+
+struct Place {
+    hub: FakeHub,
+    cache: Scratch,
+    manifests: Scratch,
+}
+
+impl Place {
+    fn new(name: &str, model: &Scratch) -> Self {
+        let manifests = Scratch::new(&format!("{name}-manifests"));
+        manifests.write(
+            "tiny.toml",
+            "schema = 1\nname = \"tiny\"\nplugin = \"smolvlm\"\n[source]\nrepo = \"org/model\"\n",
+        );
+        Self {
+            hub: FakeHub::serve(model.path()),
+            cache: Scratch::new(&format!("{name}-cache")),
+            manifests,
+        }
+    }
+
+    fn monocle(&self, arguments: &[&str]) -> Monocle {
+        Monocle::new(arguments)
+            .env("HF_HUB_OFFLINE", "0")
+            .env("HF_ENDPOINT", &self.hub.endpoint)
+            .env("HF_HOME", self.cache.path())
+    }
+
+    fn with_manifest(&self, arguments: &[&str]) -> Monocle {
+        self.monocle(arguments)
+            .env("MONOCLE_MANIFESTS", self.manifests.path())
+    }
+
+    fn rows(&self, arguments: &[&str]) -> Vec<Value> {
+        let rows = self.monocle(arguments).json();
+        let named = |row: &&Value| {
+            row["source"]
+                .as_str()
+                .is_some_and(|source| source.starts_with("org/model"))
+        };
+        rows.as_array()
+            .expect("a list")
+            .iter()
+            .filter(named)
+            .cloned()
+            .collect()
+    }
+}
+
+#[test]
+fn a_model_is_pulled_counted_and_removed() {
+    let model = Scratch::checkpoint("smolvlm");
+    let place = Place::new("pulled", &model);
+    let first = place.monocle(&["pull", "org/model"]).succeeds().stdout;
+    assert!(first.starts_with("org/model: fetched "), "{first}");
+    let before = place.hub.requests();
+    let second = place.monocle(&["pull", "org/model"]).succeeds().stdout;
+    assert!(second.starts_with("org/model: was here already: "), "{second}");
+    // What the revision is and which files it has, and no file.
+    assert_eq!(place.hub.requests(), before + 2);
+
+    let wanted = |name: &str| !name.ends_with(".safetensors") || name == "model.safetensors";
+    let files = std::fs::read_dir(model.path())
+        .expect("the folder can be read")
+        .flatten();
+    let bytes: u64 = files
+        .filter(|entry| wanted(&entry.file_name().to_string_lossy()))
+        .map(|entry| entry.metadata().expect("it is there").len())
+        .sum();
+    assert_eq!(place.rows(&["models", "--json"]), [] as [Value; 0]);
+    let rows = place.rows(&["models", "--sizes", "--json"]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(
+        (rows[0]["state"].as_str(), rows[0]["bytes"].as_u64()),
+        (Some("present"), Some(bytes))
+    );
+    assert_eq!(
+        (rows[0]["name"].as_str(), rows[0]["manifest"].as_str()),
+        (Some("org/model"), None)
+    );
+    let text = place.monocle(&["models", "--sizes"]).succeeds().stdout;
+    assert!(text.contains(" in all in the cache "), "{text}");
+
+    let asked = place.monocle(&["rm", "org/model"]).run();
+    assert_eq!(asked.code, 2, "{asked:?}");
+    assert!(
+        asked
+            .stderr
+            .contains("asks before it removes, and nobody can answer here"),
+        "{asked:?}"
+    );
+    place
+        .monocle(&["rm", "org/model", "org/other", "--yes"])
+        .fails(1, &["`org/other` is not in the cache", "nothing was removed"]);
+    assert_eq!(place.rows(&["models", "--sizes", "--json"]).len(), 1);
+    let removed = place.monocle(&["rm", "org/model", "--yes"]).succeeds().stdout;
+    assert!(removed.starts_with("org/model: removed, "), "{removed}");
+    assert_eq!(place.rows(&["models", "--sizes", "--json"]).len(), 0);
+    place
+        .monocle(&["rm", "org/model", "--yes"])
+        .fails(1, &["is not in the cache"]);
+}
+
+#[test]
+fn a_manifests_model_is_its_revision() {
+    let model = Scratch::checkpoint("smolvlm");
+    let place = Place::new("declared", &model);
+    place.with_manifest(&["pull", "tiny"]).succeeds();
+    let told = place.with_manifest(&["rm", "org/model"]).run();
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(
+        told.stderr.contains("the same files are those of `tiny`"),
+        "{told:?}"
+    );
+    let removed = place.with_manifest(&["rm", "tiny", "--yes"]).succeeds().stdout;
+    assert!(removed.starts_with("tiny: removed, "), "{removed}");
+
+    let folder = model.path().display().to_string();
+    place
+        .monocle(&["rm", &folder, "--yes"])
+        .fails(1, &["not a model in the cache", "as you would any folder"]);
+    assert!(model.file("config.json").is_file());
+    let own = place.monocle(&["pull", &folder]).succeeds().stdout;
+    assert!(own.contains("nothing to fetch"), "{own}");
+}
+
+#[test]
+fn several_are_pulled_though_one_fails() {
+    let model = Scratch::checkpoint("smolvlm");
+    let place = Place::new("several", &model);
+    let outcome = place.monocle(&["pull", "org/none", "org/model"]).run();
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(outcome.stdout.starts_with("org/model: fetched "), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("note: `org/none` was not fetched: ")
+            && outcome.stderr.contains("error: 1 of 2 models"),
+        "{outcome:?}"
+    );
+}
+
+/// The tokenizer and the architecture are known from the small files: the weights stay where they are.
+#[test]
+fn what_cannot_be_run_is_refused_before_its_weights_are_fetched() {
+    let no_tokenizer = |model: &Scratch| model.edit("tokenizer.json", |_| "{\"a\": 1}".to_owned());
+    let no_plugin = |model: &Scratch| {
+        model.edit("config.json", |text| {
+            text.replace("\"idefics3\"", "\"unheard-of\"")
+                .replace("\"smolvlm\"", "\"unheard-of\"")
+        })
+    };
+    let cases: [(&str, Deed, &str); 2] = [
+        ("tokenizer", &no_tokenizer, "is not a valid tokenizer"),
+        ("architecture", &no_plugin, "no installed plugin understands"),
+    ];
+    for (name, change, words) in cases {
+        let model = Scratch::checkpoint("smolvlm");
+        change(&model);
+        let place = Place::new(name, &model);
+        for arguments in [&["pull", "org/model"][..], &["run", "org/model", "-p", "x"]] {
+            place
+                .monocle(arguments)
+                .fails(1, &["the weights of `org/model` are not fetched", words]);
+        }
+        let rows = place.rows(&["models", "--sizes", "--json"]);
+        assert_eq!(rows[0]["state"], "partial", "{rows:?}");
+    }
+}

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use monocle_tensor::operation::Op;
+use monocle_tensor::operations::Origin;
 use monocle_tensor::program::{Program, ValueId};
 use monocle_tensor::stored::Weight;
 
@@ -75,13 +76,12 @@ impl Cut {
     }
 }
 
-/// What no operation computes; it is made anew in each piece that needs it, or given to it.
+/// Whether no operation computes it: it is made anew in each piece that needs it, or given to it.
 fn is_given(op: &Op) -> bool {
-    is_constant(op) || matches!(op, Op::Input(_))
-}
-
-fn is_constant(op: &Op) -> bool {
-    matches!(op, Op::Floats(_) | Op::Ints(_) | Op::Full(_) | Op::Weight(_))
+    match op.facts().origin {
+        Origin::Input(_) | Origin::Constant => true,
+        Origin::Computed => false,
+    }
 }
 
 /// For each value the last operation that uses it; the end, for results.
@@ -157,9 +157,12 @@ fn extract(
     let mut inputs: Vec<ValueId> = Vec::new();
     for index in range.clone() {
         for value in &program.nodes[index].inputs {
-            let given = matches!(program.nodes[value.index()].op, Op::Input(_));
-            let earlier = value.index() < range.start && !is_constant(&program.nodes[value.index()].op);
-            if (given || earlier) && !inputs.contains(value) {
+            let needed = match program.nodes[value.index()].op.facts().origin {
+                Origin::Input(_) => true,
+                Origin::Constant => false,
+                Origin::Computed => value.index() < range.start,
+            };
+            if needed && !inputs.contains(value) {
                 inputs.push(*value);
             }
         }
@@ -192,9 +195,9 @@ fn extract(
     }
     let given = inputs
         .iter()
-        .filter_map(|value| match program.nodes[value.index()].op {
-            Op::Input(number) => Some((*value, number as usize)),
-            _ => None,
+        .filter_map(|value| match program.nodes[value.index()].op.facts().origin {
+            Origin::Input(number) => Some((*value, number as usize)),
+            Origin::Computed | Origin::Constant => None,
         });
     let given = given.collect();
     let results = outputs.iter().map(|value| made[value]).collect();

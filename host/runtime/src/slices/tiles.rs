@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use monocle_tensor::operation::Op;
+use monocle_tensor::operations::{Origin, Parts};
 use monocle_tensor::program::{Node, Program, ValueId, ValueType};
 use monocle_tensor::recorder::Recorder;
 use monocle_tensor::stored::Weight;
@@ -118,27 +119,20 @@ fn kinds(program: &Program, count: usize) -> Vec<Kind> {
         let divides = shape
             .first()
             .is_some_and(|first| *first > 0 && first.is_multiple_of(count));
-        let kind = match &node.op {
-            Op::Input(_) => Kind::Tiled,
-            _ if node
-                .inputs
-                .iter()
-                .all(|value| kinds[value.index()] <= Kind::Uniform) =>
-            {
-                let uniform = match &node.op {
-                    Op::Full(_) => true,
-                    Op::Broadcast => {
-                        let from = &program.value(node.inputs[0]).shape;
-                        from.len() < shape.len() || from[0] == 1
-                    }
-                    _ => false,
-                };
-                match uniform && divides {
+        let facts = node.op.facts();
+        let constant = node
+            .inputs
+            .iter()
+            .all(|value| kinds[value.index()] <= Kind::Uniform);
+        let kind = match (facts.origin, constant) {
+            (Origin::Input(_), _) => Kind::Tiled,
+            (Origin::Computed | Origin::Constant, true) => {
+                match divides && facts.parts(&program.operands(node), &node.output) == Parts::Alike {
                     true => Kind::Uniform,
                     false => Kind::Constant,
                 }
             }
-            _ => match scaled_operands(program, node, &kinds) {
+            (Origin::Computed | Origin::Constant, false) => match scaled_operands(program, node, &kinds) {
                 Some(_) if divides => Kind::Tiled,
                 _ => Kind::Mixed,
             },
@@ -151,52 +145,33 @@ fn kinds(program: &Program, count: usize) -> Vec<Kind> {
 /// For an operation whose result has tiles, which of its operands are needed for the tiles at hand only; none where the result has no tiles.
 fn scaled_operands(program: &Program, node: &Node, kinds: &[Kind]) -> Option<Vec<bool>> {
     let kind = |input: usize| kinds[node.inputs[input].index()];
-    let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
+    let operands = program.operands(node);
     let out = &node.output.shape;
-    let constant = |input: usize| kind(input) <= Kind::Uniform;
-    let only_first = || {
-        let others = (1..node.inputs.len()).all(constant);
-        (kind(0) == Kind::Tiled && others)
-            .then(|| (0..node.inputs.len()).map(|input| input == 0).collect::<Vec<_>>())
-    };
-    // Operands that broadcast: along the first dimension, each has all of it or none.
-    let broadcast = || {
-        let operand = |input: usize| {
-            let shape = shape(input);
-            let aligned = shape.len() == out.len() && shape[0] == out[0];
-            let repeated = shape.len() < out.len() || shape[0] == 1;
-            match kind(input) {
-                Kind::Tiled | Kind::Uniform if aligned => Some(true),
-                Kind::Constant | Kind::Uniform if repeated => Some(false),
-                _ => None,
-            }
-        };
-        (0..node.inputs.len()).map(operand).collect::<Option<Vec<_>>>()
-    };
-    match &node.op {
-        Op::Unary(_) | Op::ScaleShift { .. } | Op::Clamp { .. } | Op::ToFloat | Op::ToInt => only_first(),
-        Op::Softmax | Op::TopK { .. } | Op::RmsNorm { .. } | Op::LayerNorm { .. } | Op::Linear(_) => {
-            only_first().filter(|_| out.len() > 1)
+    let inputs = 0..operands.len();
+    match node.op.facts().parts(&operands, &node.output) {
+        Parts::Together | Parts::Alike => None,
+        Parts::First => {
+            let others = inputs.clone().skip(1).all(|input| kind(input) <= Kind::Uniform);
+            (kind(0) == Kind::Tiled && others).then(|| inputs.map(|input| input == 0).collect())
         }
-        Op::Binary(_) | Op::Select => broadcast(),
-        Op::MatMul { .. } => broadcast().filter(|_| out.len() > 2),
-        Op::Reduce { axes, .. } => only_first().filter(|_| !axes.contains(&0)),
-        Op::Reshape => only_first(),
-        Op::Broadcast => only_first().filter(|_| shape(0).len() == out.len() && shape(0)[0] == out[0]),
-        Op::Permute(axes) => only_first().filter(|_| axes.first() == Some(&0)),
-        Op::Slice { axis, .. } | Op::Pad { axis, .. } => only_first().filter(|_| *axis != 0),
-        Op::Concat { axis } => {
+        Parts::Each => {
             let tiled = |input: usize| matches!(kind(input), Kind::Tiled | Kind::Uniform);
-            (*axis != 0 && (0..node.inputs.len()).all(tiled)).then(|| vec![true; node.inputs.len()])
+            inputs.clone().all(tiled).then(|| vec![true; inputs.len()])
         }
-        Op::Conv2d { .. } | Op::Pool2d { .. } | Op::Interpolate { .. } => only_first(),
-        Op::Attention(_) => {
-            let batched = (0..3).all(|input| kind(input) == Kind::Tiled && shape(input).len() == 4);
-            batched.then(|| vec![true; 3])
+        // Along the first dimension, each has all of it or none.
+        Parts::Broadcast => {
+            let operand = |input: usize| {
+                let shape = &operands[input].shape;
+                let aligned = shape.len() == out.len() && shape.first() == out.first();
+                let repeated = shape.len() < out.len() || shape.first() == Some(&1);
+                match kind(input) {
+                    Kind::Tiled | Kind::Uniform if aligned => Some(true),
+                    Kind::Constant | Kind::Uniform if repeated => Some(false),
+                    _ => None,
+                }
+            };
+            inputs.map(operand).collect()
         }
-        // Without a leading dimension, its first counts tokens, and positions would have to be cut with it.
-        Op::Rope(_) => only_first().filter(|_| shape(0).len() == 4),
-        _ => None,
     }
 }
 
@@ -233,13 +208,14 @@ impl Part<'_> {
         let inputs = recorder.input_values();
         let mut made: HashMap<(ValueId, bool), ValueId> = HashMap::new();
         for (index, node) in self.program.nodes.iter().enumerate() {
-            if let Op::Input(number) = node.op {
+            if let Origin::Input(number) = node.op.facts().origin {
                 made.insert((ValueId(index as u32), true), inputs[number as usize]);
             }
         }
         // In the order in which they were recorded, so that no recursion is needed.
         for (index, node) in self.program.nodes.iter().enumerate() {
-            if self.kinds[index] != Kind::Tiled || matches!(node.op, Op::Input(_)) {
+            let key = (ValueId(index as u32), true);
+            if self.kinds[index] != Kind::Tiled || made.contains_key(&key) {
                 continue;
             }
             let scaled = scaled_operands(self.program, node, self.kinds)?;
@@ -252,7 +228,7 @@ impl Part<'_> {
             if recorder.value(result)?.shape != shape {
                 return None;
             }
-            made.insert((ValueId(index as u32), true), result);
+            made.insert(key, result);
         }
         let results = boundary.iter().map(|value| made.get(&(*value, true)).copied());
         let results = results.collect::<Option<Vec<_>>>()?;

@@ -42,10 +42,8 @@ fn request(number: usize) -> Request {
 fn submit(scheduler: &mut Scheduler, number: usize) -> SessionId {
     let options = GenerateOptions {
         max_tokens: 1 + number % 6,
-        sampling: Default::default(),
-        stop: Vec::new(),
         prefill_chunk: 32,
-        thinking_budget: None,
+        ..GenerateOptions::default()
     };
     let prepared = scheduler
         .prepare(&request(number), options.max_tokens, options.prefill_chunk)

@@ -87,7 +87,7 @@ enum Way {
     /// With a penalty on what is in the history.
     Penalised,
     Stopped,
-    /// Without the tokens that end an answer.
+    /// Whatever the model says, as long as it may be.
     Endless,
 }
 
@@ -208,14 +208,9 @@ fn crowd(requests: usize) -> impl Strategy<Value = Schedule> {
         })
 }
 
-/// `ends` are tokens that end an answer.
-fn options(ask: Ask, ends: &[u32]) -> GenerateOptions {
+fn options(ask: Ask) -> GenerateOptions {
     let sampling = match ask.way {
-        Way::Likeliest | Way::Stopped => SamplingOptions::default(),
-        Way::Endless => SamplingOptions {
-            suppress_tokens: ends.to_vec(),
-            ..SamplingOptions::default()
-        },
+        Way::Likeliest | Way::Stopped | Way::Endless => SamplingOptions::default(),
         Way::Sampled => SamplingOptions {
             temperature: 1.0,
             seed: ask.request as u64,
@@ -235,7 +230,8 @@ fn options(ask: Ask, ends: &[u32]) -> GenerateOptions {
             _ => Vec::new(),
         },
         prefill_chunk: ask.chunk,
-        thinking_budget: None,
+        ignore_end: ask.way == Way::Endless,
+        ..GenerateOptions::default()
     }
 }
 
@@ -258,7 +254,6 @@ struct Family {
     /// Tokens that must be computed together, at most.
     together: usize,
     plain: Scheduler,
-    ends: Vec<u32>,
     alone: BTreeMap<(usize, usize, Way), Alone>,
 }
 
@@ -327,7 +322,7 @@ impl Family {
                 }
             }
         }
-        let mut family = Self {
+        Self {
             model: Arc::clone(plain.model()),
             requests,
             prompts,
@@ -335,33 +330,7 @@ impl Family {
             needs,
             together,
             plain,
-            ends: Vec::new(),
             alone: BTreeMap::new(),
-        };
-        family.find_ends();
-        family
-    }
-
-    /// Tokens that end answers: with those that are known left out, one comes that is not, until none does.
-    fn find_ends(&mut self) {
-        for request in 0..self.requests.len() {
-            loop {
-                let ask = Ask {
-                    request,
-                    tokens: LONG,
-                    chunk: 512,
-                    way: Way::Endless,
-                    bulk: false,
-                    times: [None; 2],
-                };
-                match self.alone(ask).finish.clone() {
-                    FinishReason::EndToken { id, .. } => {
-                        self.ends.push(id);
-                        self.alone.clear();
-                    }
-                    _ => break,
-                }
-            }
         }
     }
 
@@ -371,7 +340,6 @@ impl Family {
             plain,
             requests,
             alone,
-            ends,
             ..
         } = self;
         alone
@@ -379,7 +347,7 @@ impl Family {
             .or_insert_with(|| {
                 let options = GenerateOptions {
                     prefill_chunk: 512,
-                    ..options(ask, ends)
+                    ..options(ask)
                 };
                 let go_on = &mut |_: &_| monocle_runtime::scheduler::Flow::Continue;
                 let report = plain.answer(&requests[ask.request], &options, go_on).unwrap();
@@ -483,7 +451,7 @@ impl<'a> Watch<'a> {
     }
 
     fn submit(&mut self, ask: Ask) -> Outcome {
-        let options = options(ask, &self.family.ends);
+        let options = options(ask);
         let request = &self.family.requests[ask.request];
         // One that could never fit, beside those that do.
         if let Some(limit) = self.limit {

@@ -1,6 +1,5 @@
 //! An engine and what of a model it holds: the weights, and how much memory there is for all else.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Tens
 use monocle_tensor::operation::Op;
 use monocle_tensor::program::ValueType;
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
-use monocle_tensor::stored::Weight;
+use monocle_tensor::stored::{Weight, stored_bytes};
 
 use crate::error::RequestError;
 use crate::memory::{self, MemoryEstimate, MemoryLimit, MemoryPolicy};
@@ -60,12 +59,7 @@ impl Loaded {
 
     /// Bytes of the weights, as stored; 0 before the plugin asked for them.
     pub fn weight_bytes(&self) -> usize {
-        // A table that two layers share is asked for twice, and there once.
-        let mut counted = HashSet::new();
-        let weights = self.weights.iter().flat_map(|weights| weights.iter());
-        let parts = weights.flat_map(Weight::parts);
-        let parts = parts.filter(|part| counted.insert(part.bytes.as_slice().as_ptr_range()));
-        parts.map(|part| part.len() * part.kind.size()).sum()
+        self.weights.as_ref().map_or(0, |weights| stored_bytes(weights))
     }
 
     /// Hands the weights to the engine, once.
@@ -85,14 +79,25 @@ impl Loaded {
         Ok(())
     }
 
-    /// What a request will take, alone.
-    pub fn estimate(&mut self, prepared: &PreparedRequest) -> Result<MemoryEstimate, PluginError> {
+    /// Asks the engine what a request will take, alone, unless that is known.
+    pub fn note_estimate(&mut self, prepared: &mut PreparedRequest) -> Result<(), PluginError> {
+        if !prepared.is_estimated {
+            prepared.estimate = self.estimate(prepared)?;
+            prepared.is_estimated = true;
+        }
+        Ok(())
+    }
+
+    fn estimate(&mut self, prepared: &PreparedRequest) -> Result<MemoryEstimate, PluginError> {
         self.weights()?;
-        Ok(memory::estimate(
-            self.backend.as_ref(),
-            self.weights_estimate(),
-            prepared,
-        ))
+        let weights = self.weights_estimate();
+        let mut estimate = memory::estimate(self.backend.as_ref(), weights, prepared);
+        // What is beyond is given back.
+        let most = self
+            .memory
+            .most_kept(weights.weights_bytes.max(weights.engine_weights_bytes));
+        estimate.kept_bytes = estimate.kept_bytes.min(most);
+        Ok(estimate)
     }
 
     /// Refuses what cannot fit, before anything is allocated for it.

@@ -187,7 +187,7 @@ impl Scheduler {
             chunk,
             self.memory_limit(),
         )?;
-        prepared.estimate = self.loaded.estimate(&prepared)?;
+        self.loaded.note_estimate(&mut prepared)?;
         Ok(prepared)
     }
 
@@ -199,7 +199,7 @@ impl Scheduler {
         options: GenerateOptions,
         terms: impl Into<Terms>,
     ) -> Result<SessionId, RequestError> {
-        prepared.estimate = self.loaded.estimate(&prepared)?;
+        self.loaded.note_estimate(&mut prepared)?;
         self.loaded.check_memory(&prepared.estimate)?;
         self.loaded.load(&mut |_, _| {})?;
         let id = SessionId(self.next);

@@ -42,6 +42,8 @@ pub struct PreparedRequest {
     pub chunk: usize,
     /// What it is expected to take, once an engine has been asked.
     pub estimate: MemoryEstimate,
+    /// Whether one was.
+    pub(crate) is_estimated: bool,
     /// What the user said last.
     pub(crate) question: String,
     pub(crate) processor: Instance,
@@ -120,6 +122,7 @@ impl PreparedRequest {
             programs: Vec::new(),
             chunk,
             estimate: MemoryEstimate::default(),
+            is_estimated: false,
             image_time,
             plan_time,
             record_time: Duration::ZERO,

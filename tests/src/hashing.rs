@@ -19,6 +19,7 @@ use std::sync::Arc;
 use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Step, Tensor};
 use monocle_tensor::check::check;
 use monocle_tensor::operation::Op;
+use monocle_tensor::operations::{Kept, Rows};
 use monocle_tensor::program::{Program, ProgramId, ValueType};
 use monocle_tensor::sequences::Sequences;
 use monocle_tensor::stored::Weight;
@@ -391,9 +392,9 @@ impl StepRun<'_> {
                         state.contexts.insert(attention.layer, brought.clone());
                     }
                     let context = state.contexts.get(&attention.layer);
-                    for row in row..row + rows.rows {
+                    for (row, query) in queries.iter().enumerate().skip(row).take(rows.rows) {
                         let seen = step.visible_context[row];
-                        let mut hash = mix(salt, queries[row]);
+                        let mut hash = mix(salt, *query);
                         for place in seen.start..seen.end {
                             match context.and_then(|context| context.get(place as usize)) {
                                 Some(key) => hash = mix(hash, mix(*key, u64::from(place))),
@@ -430,7 +431,13 @@ impl StepRun<'_> {
                 }
                 Value::Rows(results)
             }
-            _ => {
+            other => {
+                // What keeps a state, or has rows of its own, is above.
+                let facts = other.facts();
+                if facts.kept != Kept::Nothing || facts.rows != Rows::Free {
+                    let reason = format!("the hashing engine does not know `{}`", facts.name);
+                    return Err(BackendError::Input(reason));
+                }
                 let operands: Vec<_> = node.inputs.iter().map(|id| &self.values[id.index()]).collect();
                 value::combine(salt, &operands).map_err(|counts| {
                     BackendError::Input(format!("`{}` mixes rows of {counts:?}", node.op.name()))

@@ -542,6 +542,8 @@ impl Backend for HashingEngine {
         step: Option<&Step>,
     ) -> Result<Vec<Tensor>, BackendError> {
         check(program, inputs, step, owns)?;
+        // Results are what is left of this.
+        drop(self.memory.take(self.program_bytes(program)));
         match step {
             Some(step) => self.forward(program, step),
             None => self.plain(program, inputs),

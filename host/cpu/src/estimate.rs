@@ -43,7 +43,7 @@ pub fn kept_bytes(programs: &[&Program], (first, tokens): (&Program, usize), kin
     }
     let free = most.iter().map(|(size, count)| size * count);
     let free = free.fold(0_usize, usize::saturating_add);
-    (free.saturating_mul(ELEMENT))
+    free.saturating_mul(ELEMENT)
         .saturating_add(cache_bytes(first, tokens, kind))
         .min(MOST_CACHED)
 }

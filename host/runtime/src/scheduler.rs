@@ -14,11 +14,12 @@ pub mod policy;
 pub mod prefixes;
 pub mod terms;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{Backend, SequenceId};
+use monocle_tensor::program::{Program, ProgramId};
 use monocle_text::{Delta, FinishReason};
 
 use crate::device_choice::Picker;
@@ -37,6 +38,9 @@ use ahead::Ahead;
 use features::FeatureCache;
 use prefixes::PrefixCache;
 use terms::{Class, Terms};
+
+/// Programs whose needs are remembered.
+const PROGRAMS_KNOWN: usize = 1024;
 
 /// Names a request for as long as its scheduler lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,6 +114,8 @@ pub struct Scheduler {
     /// Tokens that the device has chosen and the host has not read.
     ahead: Option<Ahead>,
     picker: Option<Picker>,
+    /// What programs compute at once, as far as the engine was asked.
+    program_bytes: HashMap<ProgramId, usize>,
     events: Vec<(SessionId, Event)>,
     next: u64,
 }
@@ -132,6 +138,7 @@ impl Scheduler {
             scratch: None,
             ahead: None,
             picker: None,
+            program_bytes: HashMap::new(),
             events: Vec::new(),
             next: 0,
         }
@@ -375,22 +382,60 @@ impl Scheduler {
 
     /// Makes room for so many bytes and a program of so large intermediate results; what is kept for requests to come goes first.
     fn room_for(&mut self, bytes: usize, peak: usize, fixed: usize) -> bool {
+        let running = self.running.iter();
+        let peak = running.fold(peak, |peak, session| peak.max(self.claim(session).peak));
+        let all = [fixed, bytes, peak]
+            .into_iter()
+            .fold(self.counted(), usize::saturating_add);
+        self.shrink_caches_beside(all)
+    }
+
+    /// Makes room for what a pass over rows of several sessions computes: it may be more than any of them needs alone.
+    fn room_for_pass(&mut self, program: &Program) -> bool {
+        let (Some(first), Some(_)) = (self.running.first(), self.loaded.memory.limit) else {
+            return true;
+        };
+        let fixed = self.claim(first).fixed;
+        let encoding = self.running.iter().filter(|session| session.encoding.is_some());
+        let encoding = encoding.map(|session| session.prepared.estimate.slices_bytes);
+        let encoding: usize = encoding.sum();
+        let results = self.program_bytes(program);
+        let all = [fixed, encoding, results]
+            .into_iter()
+            .fold(self.counted(), usize::saturating_add);
+        self.shrink_caches_beside(all)
+    }
+
+    /// What a program computes at once at most; asked of the engine once for each program.
+    fn program_bytes(&mut self, program: &Program) -> usize {
+        if self.program_bytes.len() >= PROGRAMS_KNOWN {
+            self.program_bytes.clear();
+        }
+        let backend = self.loaded.backend.as_ref();
+        *self
+            .program_bytes
+            .entry(program.id)
+            .or_insert_with(|| backend.program_bytes(program))
+    }
+
+    /// Bytes that are counted for sessions, besides weights and what is computed at the moment.
+    fn counted(&self) -> usize {
+        let running = self.running.iter().map(|session| {
+            let caches = self.loaded.cache_bytes(&session.prepared, session.reserved);
+            caches.saturating_add(self.claim(session).pictures)
+        });
+        // One that gave its caches up keeps what is done of its picture.
+        let waiting = self.waiting.iter().filter(|session| session.encoding.is_some());
+        let waiting = waiting.map(|session| session.prepared.estimate.slices_bytes);
+        running.chain(waiting).fold(0, usize::saturating_add)
+    }
+
+    /// Gives back of what is kept for requests to come what does not fit beside so many bytes; false where these do not fit themselves.
+    fn shrink_caches_beside(&mut self, bytes: usize) -> bool {
         let Some(limit) = self.loaded.memory.limit else {
             return true;
         };
-        let (mut used, mut peak) = (fixed.saturating_add(bytes), peak);
-        for session in &self.running {
-            let theirs = self.claim(session);
-            used = used
-                .saturating_add(self.loaded.cache_bytes(&session.prepared, session.reserved))
-                .saturating_add(theirs.pictures);
-            peak = peak.max(theirs.peak);
-        }
-        // One that gave its caches up keeps what is done of its picture.
-        for session in self.waiting.iter().filter(|session| session.encoding.is_some()) {
-            used = used.saturating_add(session.prepared.estimate.slices_bytes);
-        }
-        let left = limit.bytes.checked_sub(used.saturating_add(peak));
+        let left = limit.bytes.checked_sub(bytes);
         self.shrink_caches(left.unwrap_or(0));
         left.is_some()
     }

@@ -5,6 +5,7 @@ mod caches;
 mod containment;
 mod hashed;
 mod schedules;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::time::Instant;

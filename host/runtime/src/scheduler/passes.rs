@@ -182,6 +182,7 @@ impl Scheduler {
         device_tokens: Option<Tensor>,
     ) -> Result<Logits, RequestError> {
         let several = parts.len() > 1;
+        let sessions = parts.len();
         let new_context = parts.iter().find_map(|part| part.new_context.clone());
         let rows: usize = parts.iter().map(|part| part.rows.tokens.len()).sum();
         // A context is a sequence's own; nobody's rows have none.
@@ -224,6 +225,11 @@ impl Scheduler {
                     session.progress.recording_calls += calls;
                 }
             }
+        }
+        // Where there is no room for several together, each is computed by itself: for that there was room when it began.
+        if several && !self.room_for_pass(&program) {
+            let reason = format!("no room for what {sessions} sessions compute together");
+            return Err(BackendError::Input(reason).into());
         }
         let outputs = self.loaded.backend.run(&program, &[], Some(&step));
         let mut outputs = outputs.map_err(|error| self.loaded.blame("network.forward", error))?;

@@ -28,6 +28,7 @@ pub struct Pictures {
 }
 
 /// Tiles of 16 patches, so that pictures cost little.
+#[allow(dead_code, reason = "not all benches that share this file need it")]
 pub const SMALL: Pictures = Pictures {
     tile: 56,
     patch: 14,

@@ -54,7 +54,7 @@ pub struct SchedulerOptions {
     /// Bytes of picture features, and as many of sequences that ended, that may be kept for requests to come; part of the memory limit, and given
     /// back first when memory is short. 0 keeps nothing.
     pub cache_limit: usize,
-    /// Rows of one forward pass, unless what must stay together is more.
+    /// Rows of one forward pass, unless what must stay together is more; beside answers, prompts have fewer ([`policy::budget`]).
     pub token_budget: usize,
     /// Requests that are computed side by side; further ones wait.
     pub max_sessions: usize,

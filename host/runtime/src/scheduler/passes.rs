@@ -86,7 +86,7 @@ impl Scheduler {
         // Alone, a session has what it asks for.
         let budget = match ready[..] {
             [only] => only.options.prefill_chunk,
-            _ => self.options.token_budget,
+            _ => policy::budget(&candidates, self.options.token_budget),
         };
         let mut passes: Vec<(Kind, Vec<Member>)> = Vec::new();
         let mut passed: Vec<SessionId> = ready.iter().map(|session| session.id).collect();

@@ -7,6 +7,9 @@ use super::terms::Class;
 /// So many steps running a prompt of bulk work may have no rows because of others; then it goes before them for a step.
 pub const PATIENCE: usize = 16;
 
+/// Prompt rows beside answers that somebody reads, if these are fewer: with so many, a step takes about twice as long as without.
+pub const BESIDE_ANSWERS: usize = 16;
+
 /// What there is to know of a session that may have rows computed.
 pub struct Candidate<'a> {
     /// Tokens that are computed.
@@ -21,6 +24,19 @@ pub struct Candidate<'a> {
     pub passed: usize,
     /// Where rows that begin here, and should be so many, must end: tokens that see each other stay together.
     pub end: &'a dyn Fn(usize, usize) -> usize,
+}
+
+/// The most rows of the next step, where it may have `most`: fewer where somebody waits for the next token of an answer, so that a long prompt
+/// does not make it late.
+pub fn budget(candidates: &[Candidate<'_>], most: usize) -> usize {
+    let answering = |candidate: &&Candidate<'_>| candidate.known - candidate.computed == 1;
+    let answers = candidates.iter().filter(answering).count();
+    let read = candidates.iter().filter(answering);
+    let read = read.filter(|candidate| candidate.class == Class::Interactive);
+    match read.count() {
+        0 => most,
+        _ => most.min(answers + answers.max(BESIDE_ANSWERS)),
+    }
 }
 
 /// The rows of the next step: for each session that has any, its place in `candidates` and which of its tokens. Candidates come in the order
@@ -108,6 +124,32 @@ mod tests {
     fn answers_go_on_beside_a_long_prompt() {
         let rows = schedule_of(&[(0, 4000), (30, 31), (7, 8)], 512);
         assert_eq!(rows, [(0, 0..510), (1, 30..31), (2, 7..8)]);
+    }
+
+    #[test]
+    fn a_prompt_has_few_rows_beside_answers_that_somebody_reads() {
+        let end = anywhere(4000);
+        let candidate = |class, known| Candidate {
+            computed: 0,
+            known,
+            chunk: 512,
+            class,
+            passed: 0,
+            end: &end,
+        };
+        let (bulk, other) = (Class::Bulk, Class::Interactive);
+        let budget_of = |sessions: &[(Class, usize)]| {
+            let candidates: Vec<_> = sessions
+                .iter()
+                .map(|(class, known)| candidate(*class, *known))
+                .collect();
+            budget(&candidates, 512)
+        };
+        assert_eq!(budget_of(&[(other, 4000), (bulk, 1)]), 512);
+        assert_eq!(budget_of(&[(other, 4000), (other, 1)]), 1 + 16);
+        assert_eq!(budget_of(&[(other, 4000), (other, 1), (bulk, 1)]), 2 + 16);
+        assert_eq!(budget_of(&vec![(other, 1); 40]), 80);
+        assert_eq!(budget_of(&vec![(other, 1); 300]), 512);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{Ends, run};
 /// Tokens of a long answer: more than what caches are counted for when it begins.
 const LONG: usize = 600;
 
-/// A scheduler with room for the caches of so many tokens of text.
+/// A scheduler with room for the caches of so many tokens of text, beside what a prompt of these words computes.
 struct Scene {
     scheduler: Scheduler,
     log: Rc<RefCell<Log>>,
@@ -23,27 +23,24 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(tokens: usize, max_sessions: usize) -> Self {
+    fn new(tokens: usize, prompt: &str) -> Self {
         let open = |memory_limit| {
             let engine = HashingEngine::default();
             let log = engine.log();
             let options = SchedulerOptions {
                 memory_limit,
-                max_sessions,
+                max_sessions: 3,
                 ..SchedulerOptions::default()
             };
             let folder = project::oracle("smolvlm");
             (project::open_folder_with(&folder, Box::new(engine), options), log)
         };
         let (mut roomy, _) = open(None);
-        // What a token's caches take, and what the widest pass computes: of a prompt in chunks of 512, and as much again.
-        let estimate = |scheduler: &mut Scheduler, tokens| {
-            let request = text(&"word ".repeat(600));
-            scheduler.prepare(&request, tokens, 512).unwrap().estimate
-        };
-        let [few, many] = [1, 1001].map(|tokens| estimate(&mut roomy, tokens));
+        // What a token's caches take, and what is there in any case.
+        let mut estimate = |tokens| roomy.prepare(&text(prompt), tokens, 512).unwrap().estimate;
+        let [few, many] = [1, 1001].map(&mut estimate);
         let token = (many.cache_bytes - few.cache_bytes) / 1000;
-        let fixed = few.weights_bytes + 2 * few.program_bytes;
+        let fixed = few.weights_bytes + few.program_bytes;
         let (scheduler, log) = open(Some(fixed + tokens * token));
         Self {
             scheduler,
@@ -71,19 +68,6 @@ impl Scene {
         self.ends.take(events);
     }
 
-    /// Words whose prompt has so many tokens, or a few more.
-    fn words(&mut self, tokens: usize) -> String {
-        let mut words = String::new();
-        loop {
-            let prepared = self.scheduler.prepare(&text(&words), 1, 512).unwrap();
-            let missing = tokens.saturating_sub(prepared.prompt.len());
-            if missing == 0 {
-                return words;
-            }
-            words += &"a ".repeat(missing.div_ceil(4));
-        }
-    }
-
     /// Numbers of the rows that were the last of this prompt: one for each time that it was computed.
     fn prompts(&mut self, words: &str) -> Vec<usize> {
         let prepared = self.scheduler.prepare(&text(words), 1, 512).unwrap();
@@ -97,6 +81,22 @@ impl Scene {
     }
 }
 
+/// Words whose prompt has so many tokens, or a few more.
+fn words(tokens: usize) -> String {
+    let folder = project::oracle("smolvlm");
+    let engine = Box::new(HashingEngine::default());
+    let mut scheduler = project::open_folder_with(&folder, engine, SchedulerOptions::default());
+    let mut words = String::new();
+    loop {
+        let prepared = scheduler.prepare(&text(&words), 1, 512).unwrap();
+        let missing = tokens.saturating_sub(prepared.prompt.len());
+        if missing == 0 {
+            return words;
+        }
+        words += &"a ".repeat(missing.div_ceil(4));
+    }
+}
+
 fn text(words: &str) -> Request {
     Request::single(None, Vec::new(), words)
 }
@@ -105,7 +105,7 @@ fn text(words: &str) -> Request {
 #[test]
 fn the_newest_gives_up_and_is_the_next_to_begin() {
     use Class::Interactive;
-    let mut scene = Scene::new(1500, 3);
+    let mut scene = Scene::new(1500, "three");
     let all: Vec<_> = ["one", "two", "three"]
         .into_iter()
         .map(|words| scene.ask(words, LONG, Interactive))
@@ -128,7 +128,7 @@ fn the_newest_gives_up_and_is_the_next_to_begin() {
 #[test]
 fn bulk_work_gives_up_before_others() {
     use Class::{Bulk, Interactive};
-    let mut scene = Scene::new(1500, 3);
+    let mut scene = Scene::new(1500, "three");
     for (words, class) in [("one", Interactive), ("two", Bulk), ("three", Interactive)] {
         scene.ask(words, LONG, class);
         // Each begins before the next one comes.
@@ -145,10 +145,10 @@ fn bulk_work_gives_up_before_others() {
 #[test]
 fn the_one_whose_turn_it_is_is_not_passed_over() {
     use Class::Interactive;
-    let mut scene = Scene::new(950, 3);
+    let words = words(720);
+    let mut scene = Scene::new(950, &words);
     let long = scene.ask("long", LONG, Interactive);
     scene.step();
-    let words = scene.words(720);
     let large = scene.ask(&words, 2, Interactive);
     let small = scene.ask("small", 2, Interactive);
     run(&mut scene.scheduler, &mut scene.ends);

@@ -129,3 +129,34 @@ impl Drop for Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of a buffer of 1,024 elements.
+    const SMALL: usize = 4096;
+
+    #[test]
+    fn free_buffers_go_before_the_limit_is_passed() {
+        let memory = Memory::default();
+        memory.keep_within(3 * SMALL);
+        let two = [1024; 2].map(|elements| memory.take(elements));
+        drop(two);
+        assert_eq!(memory.usage().cached, 2 * SMALL);
+        // One of another size does not fit beside those.
+        let large = memory.take(2048);
+        assert_eq!((memory.usage().active, memory.usage().cached), (2 * SMALL, 0));
+        drop(large);
+        // But a small one fits beside that.
+        let small = memory.take(1024);
+        assert_eq!((memory.usage().active, memory.usage().cached), (SMALL, 2 * SMALL));
+        // What would be too much is not kept.
+        let another = memory.take(1024);
+        memory.keep_within(SMALL);
+        drop(another);
+        drop(small);
+        assert_eq!(memory.usage().active, 0);
+        assert!(memory.usage().cached <= SMALL, "{:?}", memory.usage());
+    }
+}

@@ -17,7 +17,7 @@ const TOKENS: usize = 9;
 /// Prints what each phase takes.
 pub fn compare(precision: Precision) {
     let folder = project::target().join("bench-models").join("256m-one-tile");
-    checkpoint::write(&folder, checkpoint::LAYERS).expect("the checkpoint can be written");
+    checkpoint::write(&folder, checkpoint::LAYERS, checkpoint::SMALL).expect("the checkpoint can be written");
     // One tile a picture.
     let file = folder.join("preprocessor_config.json");
     let config = std::fs::read_to_string(&file).expect("the checkpoint has it");

@@ -35,7 +35,7 @@ fn main() {
 
 fn compare(layers: usize) {
     let folder = project::target().join("bench-models").join("overlap");
-    checkpoint::write(&folder, layers).expect("the checkpoint can be written");
+    checkpoint::write(&folder, layers, checkpoint::SMALL).expect("the checkpoint can be written");
     let mut loops = [false, true].map(|ahead| Loop::open(&folder, ahead));
     let [step, queued] = measure(&mut loops, Duration::ZERO);
     println!(

@@ -14,19 +14,53 @@ const HIDDEN: usize = 576;
 const VISION: usize = 768;
 const VOCABULARY: usize = 49_280;
 
+/// What the vision tower sees.
+#[derive(Clone, Copy)]
+pub struct Pictures {
+    /// Pixels along a side of a tile.
+    tile: usize,
+    /// Pixels along a side of a patch.
+    patch: usize,
+    /// Patches along a side of the squares that become one feature.
+    shuffle: usize,
+    /// Pixels along the longer side of a picture.
+    longest_edge: usize,
+}
+
+/// Tiles of 16 patches, so that pictures cost little.
+#[allow(dead_code, reason = "not all benches that share this file need it")]
+pub const SMALL: Pictures = Pictures {
+    tile: 56,
+    patch: 14,
+    shuffle: 2,
+    longest_edge: 224,
+};
+
+/// As SmolVLM-256M has them: tiles of 1,024 patches.
+#[allow(dead_code, reason = "not all benches that share this file need it")]
+pub const FULL: Pictures = Pictures {
+    tile: 512,
+    patch: 16,
+    shuffle: 4,
+    longest_edge: 2048,
+};
+
 /// Writes the folder, the decoder with so many layers.
-pub fn write(folder: &Path, layers: usize) -> io::Result<()> {
+pub fn write(folder: &Path, layers: usize, pictures: Pictures) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let small = project::oracle("smolvlm");
-    for file in [
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "chat_template.jinja",
-        "preprocessor_config.json",
-    ] {
+    for file in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
         std::fs::copy(small.join(file), folder.join(file))?;
     }
-    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(small.join("config.json"))?)?;
+    let read = |file: &str| -> io::Result<Value> {
+        Ok(serde_json::from_str(&std::fs::read_to_string(small.join(file))?)?)
+    };
+    let mut rules = read("preprocessor_config.json")?;
+    rules["max_image_size"]["longest_edge"] = pictures.tile.into();
+    rules["size"]["longest_edge"] = pictures.longest_edge.into();
+    std::fs::write(folder.join("preprocessor_config.json"), rules.to_string())?;
+    let mut config = read("config.json")?;
+    config["scale_factor"] = pictures.shuffle.into();
     merge(
         &mut config["text_config"],
         json!({"hidden_size": HIDDEN, "intermediate_size": 1536, "num_hidden_layers": layers, "num_attention_heads": 9,
@@ -35,10 +69,10 @@ pub fn write(folder: &Path, layers: usize) -> io::Result<()> {
     merge(
         &mut config["vision_config"],
         json!({"hidden_size": VISION, "intermediate_size": 3072, "num_hidden_layers": VISION_LAYERS,
-               "num_attention_heads": 12}),
+               "num_attention_heads": 12, "image_size": pictures.tile, "patch_size": pictures.patch}),
     );
     std::fs::write(folder.join("config.json"), config.to_string())?;
-    weights(&folder.join("model.safetensors"), layers)
+    weights(&folder.join("model.safetensors"), layers, pictures)
 }
 
 fn merge(section: &mut Value, changes: Value) {
@@ -49,7 +83,10 @@ fn merge(section: &mut Value, changes: Value) {
 }
 
 /// Names and shapes.
-fn tensors(layers: usize) -> Vec<(String, Vec<usize>)> {
+fn tensors(layers: usize, pictures: Pictures) -> Vec<(String, Vec<usize>)> {
+    let Pictures {
+        tile, patch, shuffle, ..
+    } = pictures;
     let mut tensors = vec![
         ("lm_head.weight".to_owned(), vec![VOCABULARY, HIDDEN]),
         (
@@ -57,14 +94,13 @@ fn tensors(layers: usize) -> Vec<(String, Vec<usize>)> {
             vec![VOCABULARY, HIDDEN],
         ),
         ("model.text_model.norm.weight".to_owned(), vec![HIDDEN]),
-        // Pixel shuffle packs squares of 2 x 2 patches in the small configuration.
         (
             "model.connector.modality_projection.proj.weight".to_owned(),
-            vec![HIDDEN, 4 * VISION],
+            vec![HIDDEN, shuffle * shuffle * VISION],
         ),
         (
             "model.vision_model.embeddings.patch_embedding.weight".to_owned(),
-            vec![VISION, 3, 14, 14],
+            vec![VISION, 3, patch, patch],
         ),
         (
             "model.vision_model.embeddings.patch_embedding.bias".to_owned(),
@@ -72,7 +108,7 @@ fn tensors(layers: usize) -> Vec<(String, Vec<usize>)> {
         ),
         (
             "model.vision_model.embeddings.position_embedding.weight".to_owned(),
-            vec![16, VISION],
+            vec![(tile / patch).pow(2), VISION],
         ),
         (
             "model.vision_model.post_layernorm.weight".to_owned(),
@@ -115,10 +151,10 @@ fn tensors(layers: usize) -> Vec<(String, Vec<usize>)> {
 }
 
 /// All of them in bf16: a length, a header of names, types, shapes and places, then the numbers.
-fn weights(path: &Path, layers: usize) -> io::Result<()> {
+fn weights(path: &Path, layers: usize, pictures: Pictures) -> io::Result<()> {
     let mut header = Map::new();
     let mut end = 0;
-    for (name, shape) in tensors(layers) {
+    for (name, shape) in tensors(layers, pictures) {
         let start = end;
         end += shape.iter().product::<usize>() * 2;
         header.insert(

@@ -19,7 +19,7 @@ const TRIES: usize = 5;
 fn main() {
     operations();
     let folder = project::target().join("bench-models").join("256m");
-    checkpoint::write(&folder, checkpoint::LAYERS).expect("the checkpoint can be written");
+    checkpoint::write(&folder, checkpoint::LAYERS, checkpoint::SMALL).expect("the checkpoint can be written");
     let manifest =
         format!("schema = 1\nname = \"256m\"\nplugin = \"smolvlm\"\nsource = {{ path = {folder:?} }}\n");
     let recording = recording(&manifest);

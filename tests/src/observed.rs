@@ -131,4 +131,8 @@ impl<F: FnMut(Event<'_>)> Backend for Observed<F> {
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
         self.engine.cache_bytes(program, tokens)
     }
+
+    fn kept_bytes(&self, programs: &[&Program], sequence: (&Program, usize)) -> usize {
+        self.engine.kept_bytes(programs, sequence)
+    }
 }

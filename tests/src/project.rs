@@ -26,6 +26,22 @@ pub fn oracle(name: &str) -> PathBuf {
     root().join("tests/oracle").join(name)
 }
 
+/// The folders of `tests/oracle` that hold a checkpoint with its reference's answers, by name.
+pub fn checkpoints() -> Vec<String> {
+    let folder = root().join("tests/oracle");
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    let whole = paths.filter(|path| {
+        let files = ["golden.json", "config.json", "model.safetensors"];
+        files.iter().all(|file| path.join(file).is_file())
+    });
+    let mut names: Vec<String> = whole
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
 /// The folder that cargo builds into, found from the test's own program.
 pub fn target() -> PathBuf {
     let program = std::env::current_exe().expect("a test has a program");

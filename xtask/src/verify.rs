@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests, headers of safetensors files",
@@ -31,13 +31,18 @@ const PARTS: [Part; 4] = [
     },
     Part {
         name: "soak",
-        what: "5,000 requests one after another: memory is level at the end",
+        what: "5,000 requests one after another, and 5,000 many at a time: memory is level at the end",
         run: soak,
     },
     Part {
         name: "schedules",
-        what: "10,000 random schedules of many requests on the engine `cpu`",
+        what: "10,000 random schedules of many requests on an engine that hashes what each row may see",
         run: schedules,
+    },
+    Part {
+        name: "batches",
+        what: "31 requests together on each parity checkpoint, on the engine `cpu`",
+        run: batches,
     },
     Part {
         name: "shapes-mlx",
@@ -101,7 +106,15 @@ fn fuzz(target: &Path) -> Result<()> {
 
 fn soak(_: &Path) -> Result<()> {
     let mut command = cargo_command();
-    command.args(["test", "--release", "--workspace", "--test", "soak"]);
+    command.args([
+        "test",
+        "--release",
+        "--workspace",
+        "--test",
+        "soak",
+        "--test",
+        "soak_together",
+    ]);
     run(command.env("MONOCLE_SOAK_REQUESTS", "5000"))
 }
 
@@ -113,10 +126,22 @@ fn schedules(_: &Path) -> Result<()> {
         "--workspace",
         "--test",
         "scheduler",
-        "schedules",
+        "hashed",
     ]);
-    // For each of six families.
-    run(command.env("MONOCLE_SCHEDULES", "1667"))
+    run(command.env("MONOCLE_SCHEDULES", "10000"))
+}
+
+fn batches(_: &Path) -> Result<()> {
+    let mut command = cargo_command();
+    command.args([
+        "test",
+        "--release",
+        "--workspace",
+        "--test",
+        "scheduler",
+        "batches",
+    ]);
+    run(command.env("MONOCLE_BATCH", "31"))
 }
 
 fn shapes_on_mlx(target: &Path) -> Result<()> {

@@ -9,7 +9,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
@@ -84,6 +83,7 @@ impl Chat {
             conversation: Conversation::new(system, pictures),
             scheduler,
             options,
+            sampling: self.sampling,
             interrupted,
             show_stats: self.stats || (typed && !quiet),
             typed,
@@ -99,6 +99,7 @@ struct Talk {
     conversation: Conversation,
     scheduler: Scheduler,
     options: GenerateOptions,
+    sampling: SamplingArguments,
     /// Ctrl-C was pressed.
     interrupted: Arc<AtomicBool>,
     show_stats: bool,
@@ -235,11 +236,11 @@ impl Talk {
 
     fn answer(&mut self, request: &Request, writer: &mut Writer) -> Answered {
         self.interrupted.store(false, Ordering::Relaxed);
-        let started = Instant::now();
+        let terms = self.sampling.terms();
         let (max_tokens, chunk) = (self.options.max_tokens, self.options.prefill_chunk);
         let prepared = self.scheduler.prepare(request, max_tokens, chunk);
         let submitted =
-            prepared.and_then(|prepared| self.scheduler.submit(prepared, self.options.clone(), started));
+            prepared.and_then(|prepared| self.scheduler.submit(prepared, self.options.clone(), terms));
         let asked = match submitted {
             Ok(asked) => asked,
             Err(error) => return Answered::Not(error),

@@ -47,8 +47,9 @@ impl Run {
         scheduler.load_weights(&mut |done, total| bar.update(done, total))?;
         bar.finish();
 
+        let terms = self.sampling.terms();
         let mut writer = Writer::new(self.json, !self.plain);
-        let report = scheduler.answer(&request, &options, &mut |delta| writer.write(delta))?;
+        let report = scheduler.answer_on(&request, &options, terms, &mut |delta| writer.write(delta))?;
         writer.finish()?;
         if self.json {
             return output::print_json(&report);

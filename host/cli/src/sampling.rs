@@ -1,8 +1,11 @@
 //! How answers are generated, as the command line says it.
 
+use std::time::{Duration, Instant};
+
 use clap::Args;
 use monocle_runtime::model::Model;
 use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::scheduler::terms::Terms;
 use monocle_text::SamplingOptions;
 
 use super::Misuse;
@@ -41,6 +44,19 @@ pub struct SamplingArguments {
     /// Close reasoning after so many tokens
     #[arg(long)]
     thinking_budget: Option<usize>,
+
+    /// Give up after so many seconds, preparation counted in
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = seconds.filter(|time| !time.is_zero());
+    seconds.ok_or_else(|| "expected a number of seconds above 0, like `30` or `2.5`".to_owned())
 }
 
 impl SamplingArguments {
@@ -60,6 +76,14 @@ impl SamplingArguments {
             prefill_chunk: options.prefill_chunk as usize,
             thinking_budget: self.thinking_budget.or(model.settings.thinking_budget),
             ignore_end: false,
+        }
+    }
+
+    /// The terms of a request that comes now.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            longest: self.timeout,
+            ..Terms::from(Instant::now())
         }
     }
 

@@ -147,12 +147,14 @@ pub fn picture(image: &ImageReport) -> String {
 /// What is expected, a line a subject.
 pub fn estimate(estimate: &MemoryEstimate, max_tokens: usize) -> [String; 2] {
     let parts = format!(
-        "{} weights as stored, {} pictures, {} features, {} caches for {max_tokens} tokens more, {} intermediate results",
+        "{} weights as stored, {} pictures, {} features, {} caches for {max_tokens} tokens more, {} intermediate results, {} kept for reuse \
+         afterwards",
         bytes(estimate.weights_bytes),
         bytes(estimate.picture_bytes),
         bytes(estimate.feature_bytes),
         bytes(estimate.cache_bytes),
-        bytes(estimate.program_bytes)
+        bytes(estimate.program_bytes),
+        bytes(estimate.kept_bytes)
     );
     let peaks = format!(
         "the engine's peak: {} encode, {} prefill, {} decode",

@@ -1,9 +1,11 @@
 //! How much memory a program will take on this engine, known from its shapes: the run's allocations, without the run.
 
+use std::collections::{HashMap, HashSet};
+
 use super::attention::{self, Shape};
 use super::convolution;
 use super::few_rows::MOST_ROWS;
-use super::memory::rounded;
+use super::memory::{MOST_CACHED, rounded};
 use super::prepared_program::rope_tables;
 use super::product::packed_elements;
 use super::sequence_state::{CacheShape, most_tokens};
@@ -20,6 +22,34 @@ const MOST_STEP_ROWS: usize = 512;
 
 /// The most bytes that are alive at once while it runs, its inputs not counted.
 pub fn program_bytes(program: &Program) -> usize {
+    walk(program).peak * ELEMENT
+}
+
+/// Bytes of buffers that are left, and free, when these programs have run and a sequence of so many tokens is dropped. A buffer is never cut
+/// up: of each size as many are left as were ever in use at once.
+pub fn kept_bytes(programs: &[&Program], (first, tokens): (&Program, usize), kind: KeyValueType) -> usize {
+    let mut most: HashMap<usize, usize> = HashMap::new();
+    let mut walked = HashSet::new();
+    for program in programs.iter().filter(|program| walked.insert(program.id)) {
+        let mut sizes = walk(program).sizes;
+        // Its inputs are there all the while.
+        for input in &program.inputs {
+            sizes.entry(rounded(input.len())).or_default()[1] += 1;
+        }
+        for (size, [_, count]) in sizes {
+            let known = most.entry(size).or_default();
+            *known = count.max(*known);
+        }
+    }
+    let free = most.iter().map(|(size, count)| size * count);
+    let free = free.fold(0_usize, usize::saturating_add);
+    free.saturating_mul(ELEMENT)
+        .saturating_add(cache_bytes(first, tokens, kind))
+        .min(MOST_CACHED)
+}
+
+/// What a run allocates and frees.
+fn walk(program: &Program) -> Values {
     let dying = program.dying();
     let (tables, count) = rope_tables(program);
     let mut has_table = vec![false; count];
@@ -46,7 +76,7 @@ pub fn program_bytes(program: &Program) -> usize {
             values.release(*value);
         }
     }
-    values.peak * ELEMENT
+    values
 }
 
 /// Bytes of a sequence's caches once they hold so many tokens, stored so, and of the context that this program brings; with what
@@ -79,54 +109,58 @@ pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usiz
     elements.saturating_add(most_partial).saturating_mul(ELEMENT)
 }
 
-/// Elements that an operation needs while it runs, besides its result.
-fn scratch(program: &Program, node: &Node) -> usize {
+/// Elements of each buffer that an operation needs while it runs, besides its result.
+fn scratch(program: &Program, node: &Node) -> [usize; 3] {
     let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
     let last = |shape: &[usize]| shape.last().copied().unwrap_or(1);
     match &node.op {
         Op::Linear(_) => {
             let (x, k) = (program.value(node.inputs[0]), last(shape(0)));
-            product(x.len() / k.max(1), k)
+            [product(x.len() / k.max(1), k), 0, 0]
         }
         Op::MatMul { .. } => {
             let a = shape(0);
-            product(a[a.len() - 2], last(a))
+            [product(a[a.len() - 2], last(a)), 0, 0]
         }
         Op::ExpertLinear(_) => {
             // All rows may go to one expert.
             let (inner, out) = (last(shape(0)), &node.output.shape);
             let rows = out[0] * out[1];
-            rounded(rows * inner) + rounded(rows * out[2]) + product(rows, inner)
+            [
+                rounded(rows * inner),
+                rounded(rows * out[2]),
+                product(rows, inner),
+            ]
         }
         Op::Conv2d { groups, .. } => {
             let kernel = shape(1);
             let (outputs, patch) = (kernel[0] / groups, kernel[1..].iter().product::<usize>());
             if kernel[1] == 1 && outputs == 1 {
-                return 0;
+                return [0; 3];
             }
             let pixels = node.output.shape[..3].iter().product::<usize>();
             let block = convolution::BLOCK_PIXELS.min(pixels.max(1));
             let products = if *groups == 1 { 0 } else { block * outputs };
-            rounded(block * patch) + rounded(products) + product(block, patch)
+            [rounded(block * patch), rounded(products), product(block, patch)]
         }
         Op::Interpolate { size, .. } => {
             let x = shape(0);
-            rounded(x[0] * x[1] * size[1] * x[3])
+            [rounded(x[0] * x[1] * size[1] * x[3]), 0, 0]
         }
         Op::Reduce { axes, .. } => {
             let trailing = axes.iter().enumerate().all(|(index, axis)| {
                 let rank = shape(0).len();
                 *axis == rank - axes.len() + index
             });
-            if trailing {
-                0
-            } else {
-                rounded(program.value(node.inputs[0]).len())
-            }
+            let copy = match trailing {
+                true => 0,
+                false => rounded(program.value(node.inputs[0]).len()),
+            };
+            [copy, 0, 0]
         }
         Op::ShortConv { .. } => {
             let (x, taps) = (shape(0), last(shape(1)));
-            rounded((x[0] + taps - 1) * x[1])
+            [rounded((x[0] + taps - 1) * x[1]), 0, 0]
         }
         Op::Input(_)
         | Op::Tokens
@@ -168,7 +202,7 @@ fn scratch(program: &Program, node: &Node) -> usize {
         | Op::SelectLogits
         | Op::Attend(_)
         | Op::AttendShared(..)
-        | Op::CrossAttend(_) => 0,
+        | Op::CrossAttend(_) => [0; 3],
     }
 }
 
@@ -188,10 +222,12 @@ struct Values {
     owner: Vec<usize>,
     /// For each owner, how many values lie in its buffer now.
     users: Vec<usize>,
-    /// For each owner, the elements of its buffer.
-    sizes: Vec<usize>,
+    /// For each owner, the elements of its buffer; 0 where none was made for it.
+    lengths: Vec<usize>,
     live: usize,
     peak: usize,
+    /// For each size of buffer, how many are in use, and the most that ever were; constants not counted.
+    sizes: HashMap<usize, [usize; 2]>,
 }
 
 impl Values {
@@ -206,22 +242,32 @@ impl Values {
         Self {
             owner: (0..count).collect(),
             users: vec![1; count],
-            sizes: vec![0; count],
+            lengths: vec![0; count],
             live,
             peak: live,
+            sizes: HashMap::new(),
         }
     }
 
     fn allocate(&mut self, index: usize, elements: usize) {
-        self.sizes[index] = rounded(elements);
-        self.live += self.sizes[index];
-        self.peak = self.peak.max(self.live);
+        self.lengths[index] = rounded(elements);
+        self.keep(elements);
     }
 
     /// Until the run ends.
     fn keep(&mut self, elements: usize) {
         self.live += rounded(elements);
         self.peak = self.peak.max(self.live);
+        let [used, most] = self.sizes.entry(rounded(elements)).or_default();
+        *used += 1;
+        *most = (*most).max(*used);
+    }
+
+    fn free(&mut self, elements: usize) {
+        self.live -= elements;
+        if let Some([used, _]) = self.sizes.get_mut(&elements) {
+            *used -= 1;
+        }
     }
 
     fn share(&mut self, index: usize, with: ValueId) {
@@ -233,18 +279,20 @@ impl Values {
     /// Whether its buffer is its own, to be written to.
     fn is_alone(&self, value: ValueId) -> bool {
         let owner = self.owner[value.index()];
-        self.sizes[owner] > 0 && self.users[owner] == 1
+        self.lengths[owner] > 0 && self.users[owner] == 1
     }
 
-    fn borrow(&mut self, elements: usize) {
-        self.peak = self.peak.max(self.live + elements);
+    fn borrow(&mut self, buffers: [usize; 3]) {
+        let buffers = buffers.map(rounded);
+        buffers.iter().for_each(|elements| self.keep(*elements));
+        buffers.iter().for_each(|elements| self.free(*elements));
     }
 
     fn release(&mut self, value: ValueId) {
         let owner = self.owner[value.index()];
         self.users[owner] -= 1;
-        if self.users[owner] == 0 {
-            self.live -= self.sizes[owner];
+        if self.users[owner] == 0 && self.lengths[owner] > 0 {
+            self.free(self.lengths[owner]);
         }
     }
 }

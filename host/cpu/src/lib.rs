@@ -46,7 +46,7 @@ use monocle_tensor::backend::{
 use monocle_tensor::check::check;
 use monocle_tensor::program::{Program, ProgramId, ValueType};
 use monocle_tensor::sequences::Sequences;
-use monocle_tensor::stored::Weight;
+use monocle_tensor::stored::{Weight, stored_bytes};
 use prepared_program::PreparedProgram;
 use run::ProgramRun;
 use sequence_state::Sequence;
@@ -66,6 +66,10 @@ pub struct CpuBackend {
     weights: Vec<Loaded>,
     sequences: Sequences<Sequence>,
     prepared: HashMap<ProgramId, Rc<PreparedProgram>>,
+    /// Bytes that should be in use at most, those of weights where they are stored included.
+    limit: usize,
+    /// Bytes of those.
+    in_place: usize,
 }
 
 impl CpuBackend {
@@ -90,7 +94,13 @@ impl CpuBackend {
             weights: Vec::new(),
             sequences: Sequences::default(),
             prepared: HashMap::new(),
+            limit: usize::MAX,
+            in_place: 0,
         }
+    }
+
+    fn bound_memory(&self) {
+        self.memory.keep_within(self.limit.saturating_sub(self.in_place));
     }
 
     /// Stores keys and values so, in sequences that are new from here on; in f32 if nothing is said.
@@ -143,6 +153,8 @@ impl Backend for CpuBackend {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<(), BackendError> {
         self.weights.clear();
+        self.in_place = stored_bytes(&weights).saturating_sub(self.weight_bytes(&weights));
+        self.bound_memory();
         let bytes: Vec<usize> = weights.iter().map(Weight::stored_bytes).collect();
         let (mut done, all) = (0, bytes.iter().sum());
         for (weight, bytes) in weights.iter().zip(bytes) {
@@ -246,5 +258,14 @@ impl Backend for CpuBackend {
 
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
         estimate::cache_bytes(program, tokens, self.key_values)
+    }
+
+    fn kept_bytes(&self, programs: &[&Program], sequence: (&Program, usize)) -> usize {
+        estimate::kept_bytes(programs, sequence, self.key_values)
+    }
+
+    fn keep_within(&mut self, bytes: usize) {
+        self.limit = bytes;
+        self.bound_memory();
     }
 }

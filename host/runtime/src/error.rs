@@ -1,5 +1,7 @@
 //! Why a request could not be answered.
 
+use std::time::Duration;
+
 use monocle_image::ImageError;
 use monocle_tensor::backend::BackendError;
 use monocle_text::{SamplingError, TokenizerError};
@@ -62,6 +64,37 @@ pub enum RequestError {
         estimate: Box<MemoryEstimate>,
         /// What it may take.
         limit: MemoryLimit,
+    },
+    /// It could not begin in the time that it was given.
+    #[error(
+        "the request has waited {:.1} s to begin, and may wait {:.1} s: {before} others are before it",
+        .waited.as_secs_f64(), .limit.as_secs_f64()
+    )]
+    WaitedTooLong {
+        /// How long it has waited.
+        waited: Duration,
+        /// How long it may wait.
+        limit: Duration,
+        /// Requests that are computed or wait before it.
+        before: usize,
+    },
+    /// It was not answered in the time that it was given.
+    #[error(
+        "the request has taken {:.1} s, and may take {:.1} s: {computed} of the prompt's {prompt} tokens are computed, and {answered} of \
+         the answer\n\nhint: give it more time (`--timeout`), or use smaller pictures, a shorter prompt or fewer `--max-tokens`",
+        .took.as_secs_f64(), .limit.as_secs_f64()
+    )]
+    TooLate {
+        /// How long it has taken.
+        took: Duration,
+        /// How long it may take.
+        limit: Duration,
+        /// Tokens of the prompt that are computed.
+        computed: usize,
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Tokens of the answer.
+        answered: usize,
     },
     /// A plugin failed.
     #[error(transparent)]

@@ -18,5 +18,6 @@ pub mod report;
 pub mod request;
 pub mod scheduler;
 mod session;
+mod slices;
 mod token_choice;
 pub mod trace;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{Backend, BackendError, MemoryUse, SequenceId, Tensor};
 use monocle_tensor::operation::Op;
-use monocle_tensor::program::{Program, ValueType};
+use monocle_tensor::program::ValueType;
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
-use monocle_tensor::stored::Weight;
+use monocle_tensor::stored::{Weight, stored_bytes};
 
 use crate::error::RequestError;
 use crate::memory::{self, MemoryEstimate, MemoryLimit, MemoryPolicy};
@@ -59,8 +59,7 @@ impl Loaded {
 
     /// Bytes of the weights, as stored; 0 before the plugin asked for them.
     pub fn weight_bytes(&self) -> usize {
-        let weights = self.weights.iter().flat_map(|weights| weights.iter());
-        weights.map(Weight::stored_bytes).sum()
+        self.weights.as_ref().map_or(0, |weights| stored_bytes(weights))
     }
 
     /// Hands the weights to the engine, once.
@@ -80,14 +79,25 @@ impl Loaded {
         Ok(())
     }
 
-    /// What a request will take, alone.
-    pub fn estimate(&mut self, prepared: &PreparedRequest) -> Result<MemoryEstimate, PluginError> {
+    /// Asks the engine what a request will take, alone, unless that is known.
+    pub fn note_estimate(&mut self, prepared: &mut PreparedRequest) -> Result<(), PluginError> {
+        if !prepared.is_estimated {
+            prepared.estimate = self.estimate(prepared)?;
+            prepared.is_estimated = true;
+        }
+        Ok(())
+    }
+
+    fn estimate(&mut self, prepared: &PreparedRequest) -> Result<MemoryEstimate, PluginError> {
         self.weights()?;
-        Ok(memory::estimate(
-            self.backend.as_ref(),
-            self.weights_estimate(),
-            prepared,
-        ))
+        let weights = self.weights_estimate();
+        let mut estimate = memory::estimate(self.backend.as_ref(), weights, prepared);
+        // What is beyond is given back.
+        let most = self
+            .memory
+            .most_kept(weights.weights_bytes.max(weights.engine_weights_bytes));
+        estimate.kept_bytes = estimate.kept_bytes.min(most);
+        Ok(estimate)
     }
 
     /// Refuses what cannot fit, before anything is allocated for it.
@@ -171,19 +181,5 @@ impl Loaded {
                 self.recordings.error(function, Fault::Run(error)).into()
             }
         }
-    }
-
-    /// Runs a program over a picture's pixels: its feature sets.
-    pub fn encode(
-        &mut self,
-        program: &Program,
-        pixels: Vec<crate::plugin::wasm::recording::PixelTensor>,
-    ) -> Result<Vec<Tensor>, RequestError> {
-        let mut inputs = Vec::with_capacity(pixels.len());
-        for tensor in pixels {
-            inputs.push(self.backend.upload(&tensor.shape, tensor.values)?);
-        }
-        let sets = self.backend.run(program, &inputs, None);
-        sets.map_err(|error| self.blame("network.encode", error))
     }
 }

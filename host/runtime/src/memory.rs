@@ -29,6 +29,10 @@ pub struct MemoryEstimate {
     pub cache_bytes: usize,
     /// The largest program's intermediate results.
     pub program_bytes: usize,
+    /// What a picture that is encoded in slices keeps between them.
+    pub slices_bytes: usize,
+    /// Free buffers that the engine keeps for reuse when the request is over; they are given back before the limit is reached.
+    pub kept_bytes: usize,
     /// The engine's peak while pictures are encoded; its weights are in this and the next two.
     pub encode_peak_bytes: usize,
     /// The engine's peak during prefill.
@@ -103,6 +107,12 @@ impl MemoryPolicy {
         self.limit.is_some_and(|limit| used > limit.bytes / 5 * 4)
     }
 
+    /// How much may be kept for reuse beside so much other use, when a request is over.
+    pub(crate) fn most_kept(&self, used: usize) -> usize {
+        self.limit
+            .map_or(usize::MAX, |limit| (limit.bytes / 5 * 4).saturating_sub(used))
+    }
+
     /// Counts a request; says whether it is time to give back what is kept.
     pub(crate) fn count_request(&mut self) -> bool {
         self.requests += 1;
@@ -130,17 +140,13 @@ pub fn estimate(
         ..weights
     };
     let weights = estimate.engine_weights_bytes;
-    for (image, program) in prepared.plan.images.iter().zip(&prepared.encoders) {
-        let pixels: usize = image
-            .pixels
-            .iter()
-            .map(|shape| shape.iter().product::<usize>() * FLOAT)
-            .sum();
-        let intermediate = backend.program_bytes(program);
-        let peak = weights + estimate.feature_bytes + pixels + intermediate;
+    for encoder in &prepared.encoders {
+        let bytes = encoder.bytes(backend);
+        let peak = weights + estimate.feature_bytes + bytes.peak;
         estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
-        estimate.program_bytes = estimate.program_bytes.max(intermediate);
-        estimate.feature_bytes += results(program);
+        estimate.program_bytes = estimate.program_bytes.max(bytes.peak);
+        estimate.slices_bytes = estimate.slices_bytes.max(bytes.between);
+        estimate.feature_bytes += results(&encoder.program);
     }
     let Some(((decode, tokens), prefill)) = prepared.programs.split_last() else {
         return estimate;
@@ -154,6 +160,11 @@ pub fn estimate(
         estimate.program_bytes = estimate.program_bytes.max(intermediate);
     }
     estimate.cache_bytes = backend.cache_bytes(first, *tokens);
+    let encoders = prepared.encoders.iter().flat_map(|encoder| &encoder.pieces);
+    let encoders = encoders.map(|piece| piece.program.as_ref());
+    let forward = prepared.programs.iter().map(|(program, _)| program.as_ref());
+    let programs: Vec<&Program> = encoders.chain(forward).collect();
+    estimate.kept_bytes = backend.kept_bytes(&programs, (first, *tokens));
     // The last logits are there until the next ones are.
     estimate.decode_peak_bytes =
         weights + estimate.cache_bytes + backend.program_bytes(decode) + results(decode);

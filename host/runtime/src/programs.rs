@@ -7,6 +7,8 @@ use std::sync::Arc;
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
 
+use crate::slices::Encoder;
+
 /// Programs kept of each kind. A long conversation in odd chunks makes many signatures; those not used for
 /// longest are recorded anew.
 const KEPT: usize = 64;
@@ -23,17 +25,17 @@ pub struct EncodeSignature {
 /// All programs of one model.
 #[derive(Debug, Default)]
 pub struct Programs {
-    encode: Kept<EncodeSignature>,
-    forward: Kept<BatchShape>,
+    encode: Kept<EncodeSignature, Encoder>,
+    forward: Kept<BatchShape, Program>,
 }
 
 impl Programs {
-    /// The program for a picture, recorded if need be.
+    /// What encodes a picture, recorded if need be.
     pub fn encode<E>(
         &mut self,
         signature: EncodeSignature,
-        record: impl FnOnce() -> Result<Program, E>,
-    ) -> Result<Arc<Program>, E> {
+        record: impl FnOnce() -> Result<Encoder, E>,
+    ) -> Result<Arc<Encoder>, E> {
         self.encode.get_or_record(signature, record)
     }
 
@@ -48,13 +50,13 @@ impl Programs {
 }
 
 #[derive(Debug)]
-struct Kept<K> {
-    programs: HashMap<K, Arc<Program>>,
+struct Kept<K, P> {
+    programs: HashMap<K, Arc<P>>,
     /// The one used last is at the end.
     order: VecDeque<K>,
 }
 
-impl<K> Default for Kept<K> {
+impl<K, P> Default for Kept<K, P> {
     fn default() -> Self {
         Self {
             programs: HashMap::new(),
@@ -63,12 +65,8 @@ impl<K> Default for Kept<K> {
     }
 }
 
-impl<K: Hash + Eq + Clone> Kept<K> {
-    fn get_or_record<E>(
-        &mut self,
-        key: K,
-        record: impl FnOnce() -> Result<Program, E>,
-    ) -> Result<Arc<Program>, E> {
+impl<K: Hash + Eq + Clone, P> Kept<K, P> {
+    fn get_or_record<E>(&mut self, key: K, record: impl FnOnce() -> Result<P, E>) -> Result<Arc<P>, E> {
         if let Some(program) = self.programs.get(&key) {
             let program = Arc::clone(program);
             if self.order.back() != Some(&key) {
@@ -101,8 +99,12 @@ mod tests {
         }
     }
 
-    fn empty() -> Result<Program, ()> {
-        Ok(Recorder::new(Arc::default(), Vec::new(), None, RecordingLimits::default()).finish(Vec::new()))
+    fn empty() -> Result<Encoder, ()> {
+        let recorder = Recorder::new(Arc::default(), Vec::new(), None, RecordingLimits::default());
+        Ok(Encoder::new(
+            Arc::new(recorder.finish(Vec::new())),
+            &Arc::default(),
+        ))
     }
 
     #[test]
@@ -110,7 +112,7 @@ mod tests {
         let mut programs = Programs::default();
         let first = programs.encode(signature(1), empty).unwrap();
         let again = programs.encode(signature(1), || Err(())).unwrap();
-        assert_eq!(first.id, again.id);
+        assert_eq!(first.program.id, again.program.id);
         assert!(programs.encode(signature(2), || Err(())).is_err());
     }
 

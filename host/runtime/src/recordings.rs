@@ -14,6 +14,7 @@ use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::wasm::instance::Instance;
 use crate::plugin::wasm::recording::LogLine;
 use crate::programs::{EncodeSignature, Programs};
+use crate::slices::Encoder;
 
 /// See the module. Clones are the same.
 #[derive(Clone)]
@@ -45,9 +46,7 @@ impl Recordings {
 
     /// The weights that the plugin asks for; programs name them by their place in this list.
     pub fn weights(&self) -> Result<Arc<Vec<Weight>>, PluginError> {
-        let mut recorded = self.lock();
-        recorded.ready()?;
-        Ok(recorded.weights.clone().unwrap_or_default())
+        self.lock().weights()
     }
 
     /// The weights, if they were asked for.
@@ -55,20 +54,24 @@ impl Recordings {
         self.lock().weights.clone()
     }
 
-    /// The program that encodes a picture, recorded if its signature is new.
-    pub fn encode(&self, plan: &ImagePlan) -> Result<Arc<Program>, PluginError> {
+    /// What encodes a picture, recorded if its signature is new.
+    pub fn encode(&self, plan: &ImagePlan) -> Result<Arc<Encoder>, PluginError> {
         let signature = EncodeSignature {
             pixels: plan.pixels.clone(),
             layout: plan.layout.clone(),
         };
         let mut recorded = self.lock();
+        let weights = recorded.weights()?;
         let (programs, instance) = recorded.ready()?;
-        let program = programs.encode(signature, || instance.record_encode(plan));
-        let program = program.and_then(|program| {
-            instance.check_features(&program, plan)?;
-            Ok(program)
+        let encoder = programs.encode(signature, || {
+            let program = instance.record_encode(plan)?;
+            Ok(Encoder::new(Arc::new(program), &weights))
         });
-        recorded.settled(program)
+        let encoder = encoder.and_then(|encoder| {
+            instance.check_features(&encoder.program, plan)?;
+            Ok(encoder)
+        });
+        recorded.settled(encoder)
     }
 
     /// The program of a forward pass, recorded if its signature is new.
@@ -119,6 +122,11 @@ impl Recordings {
 }
 
 impl Recorded {
+    fn weights(&mut self) -> Result<Arc<Vec<Weight>>, PluginError> {
+        self.ready()?;
+        Ok(self.weights.clone().unwrap_or_default())
+    }
+
     /// An instance that has asked for its weights; all instances of a model must ask for the same.
     fn ready(&mut self) -> Result<(&mut Programs, &mut Instance), PluginError> {
         if self.instance.is_none() {

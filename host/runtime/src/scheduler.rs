@@ -6,17 +6,20 @@
 pub mod admission;
 mod ahead;
 pub mod batch;
+pub(crate) mod encoding;
 pub mod features;
 mod passes;
 mod pictures;
 pub mod policy;
 pub mod prefixes;
+pub mod terms;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{Backend, SequenceId};
+use monocle_tensor::program::{Program, ProgramId};
 use monocle_text::{Delta, FinishReason};
 
 use crate::device_choice::Picker;
@@ -34,6 +37,10 @@ use admission::Claim;
 use ahead::Ahead;
 use features::FeatureCache;
 use prefixes::PrefixCache;
+use terms::{Class, Terms};
+
+/// Programs whose needs are remembered.
+const PROGRAMS_KNOWN: usize = 1024;
 
 /// Names a request for as long as its scheduler lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,7 +54,7 @@ pub struct SchedulerOptions {
     /// Bytes of picture features, and as many of sequences that ended, that may be kept for requests to come; part of the memory limit, and given
     /// back first when memory is short. 0 keeps nothing.
     pub cache_limit: usize,
-    /// Rows of one forward pass, unless what must stay together is more.
+    /// Rows of one forward pass, unless what must stay together is more; beside answers, prompts have fewer ([`policy::budget`]).
     pub token_budget: usize,
     /// Requests that are computed side by side; further ones wait.
     pub max_sessions: usize,
@@ -92,10 +99,14 @@ pub struct Scheduler {
     pub(crate) recordings: Recordings,
     pub(crate) loaded: Loaded,
     options: SchedulerOptions,
-    /// In the order of their arrival.
+    /// Those that had begun and must begin again, in the order in which they began; then all others in the order of their arrival.
     waiting: VecDeque<Session>,
-    /// Likewise.
+    /// In the order in which they began.
     running: Vec<Session>,
+    /// Sessions that began so far.
+    begun: u64,
+    /// Sessions of the first class that began while one of the second waited.
+    passed: usize,
     features: FeatureCache,
     prefixes: PrefixCache,
     /// Whose rows fill a step up.
@@ -103,6 +114,8 @@ pub struct Scheduler {
     /// Tokens that the device has chosen and the host has not read.
     ahead: Option<Ahead>,
     picker: Option<Picker>,
+    /// What programs compute at once, as far as the engine was asked.
+    program_bytes: HashMap<ProgramId, usize>,
     events: Vec<(SessionId, Event)>,
     next: u64,
 }
@@ -120,9 +133,12 @@ impl Scheduler {
             options,
             waiting: VecDeque::new(),
             running: Vec::new(),
+            begun: 0,
+            passed: 0,
             scratch: None,
             ahead: None,
             picker: None,
+            program_bytes: HashMap::new(),
             events: Vec::new(),
             next: 0,
         }
@@ -178,22 +194,23 @@ impl Scheduler {
             chunk,
             self.memory_limit(),
         )?;
-        prepared.estimate = self.loaded.estimate(&prepared)?;
+        self.loaded.note_estimate(&mut prepared)?;
         Ok(prepared)
     }
 
-    /// Takes a request in. What becomes of it, [`Scheduler::step`] says. Refused is what could never be answered here.
+    /// Takes a request in. What becomes of it, [`Scheduler::step`] says. Refused is what could never be answered here. Terms may be the moment
+    /// at which it came.
     pub fn submit(
         &mut self,
         mut prepared: PreparedRequest,
         options: GenerateOptions,
-        started: Instant,
+        terms: impl Into<Terms>,
     ) -> Result<SessionId, RequestError> {
-        prepared.estimate = self.loaded.estimate(&prepared)?;
+        self.loaded.note_estimate(&mut prepared)?;
         self.loaded.check_memory(&prepared.estimate)?;
         self.loaded.load(&mut |_, _| {})?;
         let id = SessionId(self.next);
-        let session = Session::new(id, &self.model, prepared, options, started)?;
+        let session = Session::new(id, &self.model, prepared, options, terms.into())?;
         self.next += 1;
         self.waiting.push_back(session);
         Ok(id)
@@ -214,10 +231,17 @@ impl Scheduler {
 
     /// Does the next piece of work; gives what happened, in order.
     pub fn step(&mut self) -> Vec<(SessionId, Event)> {
+        self.step_at(Instant::now())
+    }
+
+    /// As [`Scheduler::step`], at a moment that the caller names: requests that are late by then end.
+    pub fn step_at(&mut self, now: Instant) -> Vec<(SessionId, Event)> {
         self.end_cancelled();
+        self.end_late(now);
         self.admit();
         self.encode();
         self.forward();
+        self.forget_ahead();
         std::mem::take(&mut self.events)
     }
 
@@ -228,9 +252,19 @@ impl Scheduler {
         options: &GenerateOptions,
         sink: &mut dyn FnMut(&Delta) -> Flow,
     ) -> Result<Report, RequestError> {
-        let started = Instant::now();
+        self.answer_on(request, options, Terms::from(Instant::now()), sink)
+    }
+
+    /// As [`Scheduler::answer`], on these terms.
+    pub fn answer_on(
+        &mut self,
+        request: &Request,
+        options: &GenerateOptions,
+        terms: Terms,
+        sink: &mut dyn FnMut(&Delta) -> Flow,
+    ) -> Result<Report, RequestError> {
         let prepared = self.prepare(request, options.max_tokens, options.prefill_chunk)?;
-        let asked = self.submit(prepared, options.clone(), started)?;
+        let asked = self.submit(prepared, options.clone(), terms)?;
         loop {
             for (id, event) in self.step() {
                 match event {
@@ -278,25 +312,58 @@ impl Scheduler {
         }
     }
 
-    /// Lets those begin that wait, in the order of their arrival, as long as there is room.
+    /// Ends those whose time is over, wherever they are.
+    fn end_late(&mut self, now: Instant) {
+        let before = |place: usize| self.running.len() + place;
+        let waiting = self.waiting.iter().enumerate();
+        let waiting = waiting.filter_map(|(place, session)| {
+            let error = session
+                .late(now)
+                .or_else(|| session.waited_long(now, before(place)));
+            Some((session.id, error?))
+        });
+        let running = self.running.iter();
+        let running = running.filter_map(|session| Some((session.id, session.late(now)?)));
+        let late: Vec<_> = waiting.chain(running).collect();
+        for (id, error) in late {
+            match self.waiting.iter().position(|session| session.id == id) {
+                Some(place) => {
+                    self.waiting.remove(place);
+                    self.events.push((id, Event::Failed(error)));
+                }
+                None => self.fail(id, error),
+            }
+        }
+    }
+
+    /// Lets those begin that wait, as long as there is room; the one whose turn it is is not passed over because it needs much.
     fn admit(&mut self) {
         while self.running.len() < self.options.max_sessions {
-            let Some(session) = self.waiting.front() else {
+            let classes: Vec<Class> = self.waiting.iter().map(|session| session.terms.class).collect();
+            let Some(place) = admission::next(&classes, self.passed) else {
                 return;
             };
-            let claim = self.claim(session);
+            let claim = self.claim(&self.waiting[place]);
             if !self.make_room(&claim) {
                 return;
             }
-            let Some(mut session) = self.waiting.pop_front() else {
+            let Some(mut session) = self.waiting.remove(place) else {
                 return;
             };
+            self.passed = match session.terms.class {
+                Class::Interactive if classes.contains(&Class::Bulk) => self.passed + 1,
+                Class::Interactive | Class::Bulk => 0,
+            };
             session.reserved = claim.tokens;
+            session.begun.get_or_insert_with(|| {
+                self.begun += 1;
+                self.begun
+            });
             if self.running.is_empty() {
                 self.loaded.backend.reset_peak();
             }
-            // The order of arrival: one that had to begin again goes back to its place.
-            let place = self.running.partition_point(|other| other.id < session.id);
+            // One that had to begin again goes back to its place.
+            let place = self.running.partition_point(|other| other.begun < session.begun);
             self.running.insert(place, session);
         }
     }
@@ -315,18 +382,60 @@ impl Scheduler {
 
     /// Makes room for so many bytes and a program of so large intermediate results; what is kept for requests to come goes first.
     fn room_for(&mut self, bytes: usize, peak: usize, fixed: usize) -> bool {
+        let running = self.running.iter();
+        let peak = running.fold(peak, |peak, session| peak.max(self.claim(session).peak));
+        let all = [fixed, bytes, peak]
+            .into_iter()
+            .fold(self.counted(), usize::saturating_add);
+        self.shrink_caches_beside(all)
+    }
+
+    /// Makes room for what a pass over rows of several sessions computes: it may be more than any of them needs alone.
+    fn room_for_pass(&mut self, program: &Program) -> bool {
+        let (Some(first), Some(_)) = (self.running.first(), self.loaded.memory.limit) else {
+            return true;
+        };
+        let fixed = self.claim(first).fixed;
+        let encoding = self.running.iter().filter(|session| session.encoding.is_some());
+        let encoding = encoding.map(|session| session.prepared.estimate.slices_bytes);
+        let encoding: usize = encoding.sum();
+        let results = self.program_bytes(program);
+        let all = [fixed, encoding, results]
+            .into_iter()
+            .fold(self.counted(), usize::saturating_add);
+        self.shrink_caches_beside(all)
+    }
+
+    /// What a program computes at once at most; asked of the engine once for each program.
+    fn program_bytes(&mut self, program: &Program) -> usize {
+        if self.program_bytes.len() >= PROGRAMS_KNOWN {
+            self.program_bytes.clear();
+        }
+        let backend = self.loaded.backend.as_ref();
+        *self
+            .program_bytes
+            .entry(program.id)
+            .or_insert_with(|| backend.program_bytes(program))
+    }
+
+    /// Bytes that are counted for sessions, besides weights and what is computed at the moment.
+    fn counted(&self) -> usize {
+        let running = self.running.iter().map(|session| {
+            let caches = self.loaded.cache_bytes(&session.prepared, session.reserved);
+            caches.saturating_add(self.claim(session).pictures)
+        });
+        // One that gave its caches up keeps what is done of its picture.
+        let waiting = self.waiting.iter().filter(|session| session.encoding.is_some());
+        let waiting = waiting.map(|session| session.prepared.estimate.slices_bytes);
+        running.chain(waiting).fold(0, usize::saturating_add)
+    }
+
+    /// Gives back of what is kept for requests to come what does not fit beside so many bytes; false where these do not fit themselves.
+    fn shrink_caches_beside(&mut self, bytes: usize) -> bool {
         let Some(limit) = self.loaded.memory.limit else {
             return true;
         };
-        let (mut used, mut peak) = (fixed.saturating_add(bytes), peak);
-        for session in &self.running {
-            let theirs = self.claim(session);
-            used = used
-                .saturating_add(self.loaded.cache_bytes(&session.prepared, session.reserved))
-                .saturating_add(theirs.pictures);
-            peak = peak.max(theirs.peak);
-        }
-        let left = limit.bytes.checked_sub(used.saturating_add(peak));
+        let left = limit.bytes.checked_sub(bytes);
         self.shrink_caches(left.unwrap_or(0));
         left.is_some()
     }
@@ -361,12 +470,25 @@ impl Scheduler {
                 index += 1;
                 continue;
             }
-            if let Some(mut newest) = self.running.pop() {
-                self.loaded.drop_sequence(newest.sequence);
-                newest.start_over();
-                self.waiting.push_front(newest);
-            }
+            self.give_up_newest();
+            // Places have changed.
+            index = 0;
         }
+    }
+
+    /// The newest session gives its caches up, of bulk work before others, and begins again later. The oldest never does.
+    fn give_up_newest(&mut self) {
+        let bulk = |session: &Session| session.terms.class == Class::Bulk;
+        let index = match self.running.iter().rposition(bulk) {
+            Some(index) if index > 0 => index,
+            _ => self.running.len() - 1,
+        };
+        let mut newest = self.running.remove(index);
+        self.loaded.drop_sequence(newest.sequence);
+        newest.start_over();
+        let begun_before = |other: &Session| other.begun.is_some() && other.begun < newest.begun;
+        let place = self.waiting.partition_point(begun_before);
+        self.waiting.insert(place, newest);
     }
 
     /// A running session's answer is over, or it cannot go on.

@@ -17,7 +17,9 @@ use crate::request::GenerateOptions;
 use crate::request::prepare::PreparedRequest;
 use crate::request::prompt::Rows;
 use crate::scheduler::SessionId;
+use crate::scheduler::encoding::Encoding;
 use crate::scheduler::features::ContentKey;
+use crate::scheduler::terms::Terms;
 use crate::token_choice::TokenChoice;
 
 /// See the module.
@@ -37,11 +39,18 @@ pub struct Session {
     pub pixels: Vec<Option<Vec<PixelTensor>>>,
     /// Whether each picture's pixels were made: they can be made once only.
     pub pixels_made: Vec<bool>,
+    /// The picture that is in the encoder.
+    pub encoding: Option<Encoding>,
     /// What each picture is known by, once its pixels were made.
     pub picture_keys: Vec<Option<ContentKey>>,
     /// The key-value caches that are counted for it, in tokens.
     pub reserved: usize,
     pub cancelled: bool,
+    pub terms: Terms,
+    /// Its number among those that began, once it did.
+    pub begun: Option<u64>,
+    /// Steps running in which it could have had rows, and had none.
+    pub passed: usize,
     choice: TokenChoice,
     answer: Answer,
     /// Tokens that the model's context has left for the answer.
@@ -89,7 +98,7 @@ impl Session {
         model: &Model,
         prepared: PreparedRequest,
         options: GenerateOptions,
-        started: Instant,
+        terms: Terms,
     ) -> Result<Self, RequestError> {
         let mut rules = model.output_rules(&prepared.plan, &options.stop, &prepared.services);
         let mut end_tokens = model.end_tokens(&prepared.plan);
@@ -123,14 +132,18 @@ impl Session {
             features: vec![None; pictures],
             pixels: vec![None; pictures],
             pixels_made: vec![false; pictures],
+            encoding: None,
             picture_keys: vec![None; pictures],
             reserved: 0,
             cancelled: false,
+            terms,
+            begun: None,
+            passed: 0,
             choice,
             answer: Answer::new(stream),
             options,
             progress: Progress {
-                started,
+                started: terms.started,
                 timings,
                 memory,
                 phase: Phase::Encode,
@@ -204,6 +217,31 @@ impl Session {
             self.progress.calls_before_decode =
                 self.prepared.processor.calls() + self.prepared.recording_calls;
         }
+    }
+
+    /// Why it ends now, if it may take no longer.
+    pub fn late(&self, now: Instant) -> Option<RequestError> {
+        let limit = self.terms.longest?;
+        let took = now.saturating_duration_since(self.terms.started);
+        let prompt = self.prepared.prompt.len();
+        (took > limit).then(|| RequestError::TooLate {
+            took,
+            limit,
+            computed: self.computed.min(prompt),
+            prompt,
+            answered: self.generated(),
+        })
+    }
+
+    /// Why it ends now, if it may wait no longer to begin; `before` are those before it.
+    pub fn waited_long(&self, now: Instant, before: usize) -> Option<RequestError> {
+        let limit = self.terms.longest_wait.filter(|_| self.begun.is_none())?;
+        let waited = now.saturating_duration_since(self.terms.started);
+        (waited > limit).then_some(RequestError::WaitedTooLong {
+            waited,
+            limit,
+            before,
+        })
     }
 
     /// Why no further token may come, where that is so.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use monocle_tensor::backend::{SequenceId, Tensor};
 
@@ -11,6 +12,7 @@ use crate::request::Request;
 use crate::request::prepare::PreparedRequest;
 use crate::scheduler::Scheduler;
 use crate::scheduler::batch::{self, Part};
+use crate::scheduler::encoding::Encoding;
 
 /// What became of a request, number by number.
 #[derive(Debug, Clone)]
@@ -82,7 +84,11 @@ impl Scheduler {
         for index in 0..prepared.plan.images.len() {
             let pixels = prepared.take_pixels(index)?;
             trace.pixels.push(pixels.clone());
-            let sets = self.loaded.encode(&prepared.encoders[index], pixels)?;
+            let encoder = Arc::clone(&prepared.encoders[index]);
+            let mut encoding = Encoding::new(encoder, index, pixels, None);
+            let sets = encoding
+                .advance(&mut self.loaded, usize::MAX)?
+                .unwrap_or_default();
             let read: Result<Vec<_>, _> = sets.iter().map(|set| self.loaded.backend.download(set)).collect();
             trace.features.push(read?);
             features.push(Some(Rc::from(sets)));

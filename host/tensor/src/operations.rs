@@ -66,6 +66,32 @@ pub enum Kept {
     LastRows,
 }
 
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An operation computes it.
+    Computed,
+    /// It is the program's input of this number.
+    Input(u32),
+    /// It is the same in each run, and needs no operand.
+    Constant,
+}
+
+/// What one part of a result's first dimension is made of, where that dimension is cut into equal parts, and those of operands into as many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// Of all operands as they are, in a way of which nothing is said.
+    Together,
+    /// Of all operands as they are; all parts are the same.
+    Alike,
+    /// Of the same part of the first operand, and of the others as they are.
+    First,
+    /// Of the same part of each operand.
+    Each,
+    /// Of the same part of each operand that has the result's first dimension, and of those as they are that are repeated along it.
+    Broadcast,
+}
+
 /// Numbers that are the same in each run.
 #[derive(Debug, Clone, Copy)]
 pub enum Constant<'a> {
@@ -77,6 +103,8 @@ pub enum Constant<'a> {
 
 type Rule<'a> = Box<dyn Fn(&Operands<'_>) -> Inferred + 'a>;
 type PlacementRule<'a> = Box<dyn Fn(&[&ValueType], &ValueType) -> Placement + 'a>;
+type PartsRule<'a> = Box<dyn Fn(&[&ValueType], &ValueType) -> Parts + 'a>;
+type WorkRule<'a> = Box<dyn Fn(&[&ValueType]) -> usize + 'a>;
 
 /// What is known of one operation.
 pub struct Facts<'a> {
@@ -84,6 +112,8 @@ pub struct Facts<'a> {
     pub name: &'static str,
     /// Which one it is, where one name stands for several.
     pub detail: Option<&'a dyn Debug>,
+    /// Where its result comes from.
+    pub origin: Origin,
     /// The weight that it uses.
     pub weight: Option<WeightId>,
     /// Its numbers, if it is nothing else.
@@ -104,6 +134,8 @@ pub struct Facts<'a> {
     pub needs_features: bool,
     rule: Rule<'a>,
     placement: PlacementRule<'a>,
+    parts: PartsRule<'a>,
+    work: WorkRule<'a>,
 }
 
 impl<'a> Facts<'a> {
@@ -112,6 +144,7 @@ impl<'a> Facts<'a> {
         Self {
             name,
             detail: None,
+            origin: Origin::Computed,
             weight: None,
             constant: None,
             numbers: 0,
@@ -123,6 +156,8 @@ impl<'a> Facts<'a> {
             needs_features: false,
             rule: Box::new(rule),
             placement: Box::new(|_, _| Placement::New),
+            parts: Box::new(|_, _| Parts::Together),
+            work: Box::new(|_| 1),
         }
     }
 
@@ -137,6 +172,25 @@ impl<'a> Facts<'a> {
         }
     }
 
+    fn parted(self, parts: Parts) -> Self {
+        self.parted_by(move |_, _| parts)
+    }
+
+    fn parted_by(self, parts: impl Fn(&[&ValueType], &ValueType) -> Parts + 'a) -> Self {
+        Self {
+            parts: Box::new(parts),
+            ..self
+        }
+    }
+
+    /// So many multiplications for each element of the result, or as much work.
+    fn works(self, work: impl Fn(&[&ValueType]) -> usize + 'a) -> Self {
+        Self {
+            work: Box::new(work),
+            ..self
+        }
+    }
+
     /// The type of the result, or what is wrong with the operands.
     pub fn output(&self, operands: &Operands<'_>) -> Inferred {
         (self.rule)(operands)
@@ -146,13 +200,24 @@ impl<'a> Facts<'a> {
     pub fn placement(&self, inputs: &[&ValueType], output: &ValueType) -> Placement {
         (self.placement)(inputs, output)
     }
+
+    /// What each part of the result is made of, by the types of the operands and its own.
+    pub fn parts(&self, inputs: &[&ValueType], output: &ValueType) -> Parts {
+        (self.parts)(inputs, output)
+    }
+
+    /// How much work it is, roughly: its multiplications, or what it writes where it multiplies nothing. What steps before kept is not known and
+    /// does not count.
+    pub fn work(&self, inputs: &[&ValueType], output: &ValueType) -> u64 {
+        (output.len() as u64).saturating_mul((self.work)(inputs) as u64)
+    }
 }
 
 impl Op {
     /// What is known of it.
     pub fn facts(&self) -> Facts<'_> {
         match self {
-            Self::Input(_) => constants::input(),
+            Self::Input(number) => constants::input(*number),
             Self::Floats(values) => constants::floats(values),
             Self::Ints(values) => constants::ints(values),
             Self::Full(_) => constants::full(),

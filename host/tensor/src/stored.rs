@@ -2,6 +2,7 @@
 //!
 //! Nothing here converts or copies a weight: engines read the stored form, and decide themselves what to keep.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -344,6 +345,14 @@ impl Weight {
             }
         }
     }
+}
+
+/// Bytes of weights as stored. A table that two layers share is asked for twice, and there once.
+pub fn stored_bytes(weights: &[Weight]) -> usize {
+    let mut counted = HashSet::new();
+    let parts = weights.iter().flat_map(Weight::parts);
+    let parts = parts.filter(|part| counted.insert(part.bytes.as_slice().as_ptr_range()));
+    parts.map(|part| part.len() * part.kind.size()).sum()
 }
 
 /// One stored number; `bytes` has as many as one takes.

@@ -49,6 +49,10 @@ fn check_requests(plugin: &str, folder: PathBuf, requests: &[Asked]) {
             fully_answered += 1;
             phases.push(("decode", memory.decode.peak_bytes, expected.decode_peak_bytes));
             phases.push(("all", memory.engine_peak(), expected.engine_peak()));
+            // Where the engine can tell.
+            if expected.kept_bytes > 0 {
+                phases.push(("kept", model.backend().memory().cached, expected.kept_bytes));
+            }
         }
         for (phase, measured, expected) in phases {
             let ratio = expected as f64 / measured as f64;

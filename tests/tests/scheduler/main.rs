@@ -3,7 +3,9 @@
 mod batches;
 mod caches;
 mod containment;
+mod hashed;
 mod schedules;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -64,17 +66,20 @@ struct Ends {
     failed: BTreeMap<SessionId, String>,
     /// What was shown of each.
     text: BTreeMap<SessionId, String>,
+    /// In which order they ended.
+    order: Vec<SessionId>,
 }
 
 impl Ends {
     /// Takes a step's events in; each request ends once, and nothing comes after.
     fn take(&mut self, events: Vec<(SessionId, Event)>) {
         for (id, event) in events {
-            let over =
-                self.done.contains_key(&id) || self.cancelled.contains(&id) || self.failed.contains_key(&id);
-            assert!(!over, "{id:?} has ended, and then came {event:?}");
+            assert!(!self.is_over(id), "{id:?} has ended, and then came {event:?}");
             match event {
-                Event::Text(delta) => *self.text.entry(id).or_default() += &delta.text,
+                Event::Text(delta) => {
+                    *self.text.entry(id).or_default() += &delta.text;
+                    continue;
+                }
                 Event::Done(report) => {
                     let shown = self.text.get(&id).map_or("", String::as_str);
                     assert_eq!(shown, report.output.text, "what was shown is the answer");
@@ -85,7 +90,12 @@ impl Ends {
                     self.failed.insert(id, error.to_string());
                 }
             }
+            self.order.push(id);
         }
+    }
+
+    fn is_over(&self, id: SessionId) -> bool {
+        self.done.contains_key(&id) || self.cancelled.contains(&id) || self.failed.contains_key(&id)
     }
 
     fn count(&self) -> usize {

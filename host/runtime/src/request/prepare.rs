@@ -24,6 +24,7 @@ use crate::plugin::wasm::instance::Instance;
 use crate::plugin::wasm::recording::PixelTensor;
 use crate::recordings::Recordings;
 use crate::report::{ImageReport, PromptReport};
+use crate::slices::Encoder;
 
 /// Bytes that decoding may take whatever the limit on memory is: a limit that is too small for the model is better refused with the
 /// estimate, which needs the pictures.
@@ -41,10 +42,12 @@ pub struct PreparedRequest {
     pub chunk: usize,
     /// What it is expected to take, once an engine has been asked.
     pub estimate: MemoryEstimate,
+    /// Whether one was.
+    pub(crate) is_estimated: bool,
     /// What the user said last.
     pub(crate) question: String,
     pub(crate) processor: Instance,
-    pub(crate) encoders: Vec<Arc<Program>>,
+    pub(crate) encoders: Vec<Arc<Encoder>>,
     /// The programs of its prefill steps, each with the tokens in the caches after it, and last its decode step with all tokens that
     /// may come.
     pub(crate) programs: Vec<(Arc<Program>, usize)>,
@@ -119,6 +122,7 @@ impl PreparedRequest {
             programs: Vec::new(),
             chunk,
             estimate: MemoryEstimate::default(),
+            is_estimated: false,
             image_time,
             plan_time,
             record_time: Duration::ZERO,
@@ -186,7 +190,7 @@ impl PreparedRequest {
     pub(crate) fn feature_widths(&self) -> Vec<usize> {
         self.encoders
             .first()
-            .map(|program| widths(program))
+            .map(|encoder| widths(&encoder.program))
             .unwrap_or_default()
     }
 
@@ -292,10 +296,11 @@ fn widths(program: &Program) -> Vec<usize> {
 }
 
 /// All pictures of a request must give feature sets of the same widths.
-fn check_widths(recordings: &Recordings, encoders: &[Arc<Program>]) -> Result<(), PluginError> {
+fn check_widths(recordings: &Recordings, encoders: &[Arc<Encoder>]) -> Result<(), PluginError> {
     let Some((first, others)) = encoders.split_first() else {
         return Ok(());
     };
+    let widths = |encoder: &Encoder| widths(&encoder.program);
     match others.iter().find(|other| widths(other) != widths(first)) {
         None => Ok(()),
         Some(other) => {

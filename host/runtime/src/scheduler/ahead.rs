@@ -58,6 +58,14 @@ impl Scheduler {
         asked
     }
 
+    /// Drops what was asked for ahead for sessions that have all ended since.
+    pub(super) fn forget_ahead(&mut self) {
+        let gone = |ahead: &Ahead| ahead.members.iter().all(|id| self.place(*id).is_none());
+        if self.ahead.as_ref().is_some_and(gone) {
+            self.ahead = None;
+        }
+    }
+
     /// Whether the next step has the same rows as this one, each a token further.
     fn may_go_ahead(&self, ahead: &Ahead) -> bool {
         let ready = self.running.iter().filter(|session| is_ready(session));

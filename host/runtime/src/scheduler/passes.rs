@@ -68,7 +68,7 @@ impl Scheduler {
     }
 
     /// The rows of this step, those of one kind together.
-    fn passes(&self) -> Vec<Vec<Member>> {
+    fn passes(&mut self) -> Vec<Vec<Member>> {
         let ready: Vec<&Session> = self.running.iter().filter(|session| is_ready(session)).collect();
         let ends: Vec<_> = ready
             .iter()
@@ -81,17 +81,21 @@ impl Scheduler {
                 computed: session.computed,
                 known: session.tokens.len(),
                 chunk: session.options.prefill_chunk.max(1),
+                class: session.terms.class,
+                passed: session.passed,
                 end,
             })
             .collect();
         // Alone, a session has what it asks for.
         let budget = match ready[..] {
             [only] => only.options.prefill_chunk,
-            _ => self.options.token_budget,
+            _ => policy::budget(&candidates, self.options.token_budget),
         };
         let mut passes: Vec<(Kind, Vec<Member>)> = Vec::new();
+        let mut passed: Vec<SessionId> = ready.iter().map(|session| session.id).collect();
         for (index, range) in policy::schedule(&candidates, budget) {
             let session = ready[index];
+            passed.retain(|id| *id != session.id);
             let kind = kind(session, &range);
             let member = Member {
                 id: session.id,
@@ -105,7 +109,14 @@ impl Scheduler {
                 None => passes.push((kind, vec![member])),
             }
         }
-        passes.into_iter().map(|(_, members)| members).collect()
+        let passes = passes.into_iter().map(|(_, members)| members).collect();
+        for session in &mut self.running {
+            session.passed = match passed.contains(&session.id) {
+                true => session.passed + 1,
+                false => 0,
+            };
+        }
+        passes
     }
 
     /// Computes a pass. If it fails, each of its sessions is tried by itself: only the one at fault ends.
@@ -174,6 +185,7 @@ impl Scheduler {
         device_tokens: Option<Tensor>,
     ) -> Result<Logits, RequestError> {
         let several = parts.len() > 1;
+        let sessions = parts.len();
         let new_context = parts.iter().find_map(|part| part.new_context.clone());
         let rows: usize = parts.iter().map(|part| part.rows.tokens.len()).sum();
         // A context is a sequence's own; nobody's rows have none.
@@ -222,6 +234,11 @@ impl Scheduler {
                     session.progress.recording_calls += calls;
                 }
             }
+        }
+        // Where there is no room for several together, each is computed by itself: for that there was room when it began.
+        if several && !self.room_for_pass(&program) {
+            let reason = format!("no room for what {sessions} sessions compute together");
+            return Err(BackendError::Input(reason).into());
         }
         let outputs = self.loaded.backend.run(&program, &[], Some(&step));
         let mut outputs = outputs.map_err(|error| self.loaded.blame("network.forward", error))?;
@@ -356,7 +373,8 @@ impl Scheduler {
         self.loaded.backend.wait()?;
         let mut session = self.running.remove(index);
         // The oldest is never computed again.
-        if index == 0 {
+        let is_oldest = self.waiting.iter().all(|other| other.begun.is_none());
+        if index == 0 && is_oldest {
             session.features.fill(None);
             session.pixels.fill(None);
         }

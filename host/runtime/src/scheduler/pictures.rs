@@ -1,20 +1,31 @@
 //! Beginning sessions: their pictures' pixels and features, and what is kept of sequences that began the same way.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use monocle_tensor::backend::BackendError;
 
-use super::features::{ContentKey, content_key};
+use super::encoding::Encoding;
+use super::features::content_key;
+use super::passes::is_ready;
 use super::prefixes;
 use super::{Scheduler, SessionId};
 use crate::error::RequestError;
 use crate::plugin::wasm::recording::PixelTensor;
+use crate::session::Session;
+
+/// Pieces of an encoder's work in one step where nobody waits for a token: enough that reading results costs nothing that shows, few enough that
+/// a request can be cancelled in between.
+const PIECES_ALONE: usize = 32;
 
 impl Scheduler {
-    /// The next picture of the oldest session that has one to do: a picture a step, so that others' answers go on between.
+    /// The next slice of a picture of the oldest session that has one to do, so that others' answers go on between. A picture that is begun is
+    /// finished first, and bulk work comes last.
     pub(super) fn encode(&mut self) {
-        let ids: Vec<SessionId> = self.running.iter().map(|session| session.id).collect();
+        let mut order: Vec<&Session> = self.running.iter().collect();
+        order.sort_by_key(|session| (session.encoding.is_none(), session.terms.class));
+        let ids: Vec<SessionId> = order.iter().map(|session| session.id).collect();
         for id in ids {
             match self.prepare_session(id) {
                 Ok(false) => {}
@@ -42,7 +53,10 @@ impl Scheduler {
             }
             self.begin_sequence(index)?;
         }
-        match self.running[index].picture_to_encode() {
+        // One that is begun is finished, needed or not: its pixels cannot be made again.
+        let begun = self.running[index].encoding.as_ref();
+        let begun = begun.map(|encoding| encoding.picture);
+        match begun.or_else(|| self.running[index].picture_to_encode()) {
             Some(picture) => self.encode_picture(index, picture).map(|()| true),
             None => Ok(false),
         }
@@ -68,38 +82,43 @@ impl Scheduler {
         Ok(pixels)
     }
 
+    /// Goes on with a picture, or begins with it.
     fn encode_picture(&mut self, index: usize, picture: usize) -> Result<(), RequestError> {
-        let pixels = self.pixels(index, picture)?;
-        let key = self.running[index].picture_keys[picture];
-        let started = Instant::now();
-        let known = key.and_then(|key| self.features.get(&key));
-        let features = match known {
-            Some(features) => {
-                self.running[index].progress.cached_pictures += 1;
-                features
+        let mut encoding = match self.running[index].encoding.take() {
+            Some(encoding) => encoding,
+            None => {
+                let pixels = self.pixels(index, picture)?;
+                let session = &mut self.running[index];
+                let key = session.picture_keys[picture];
+                if let Some(features) = key.and_then(|key| self.features.get(&key)) {
+                    session.progress.cached_pictures += 1;
+                    session.features[picture] = Some(features);
+                    return Ok(());
+                }
+                let encoder = Arc::clone(&session.prepared.encoders[picture]);
+                Encoding::new(encoder, picture, pixels, key)
             }
-            None => self.run_encoder(index, picture, pixels, key)?,
         };
+        let started = Instant::now();
+        let pieces = match self.running.iter().any(is_ready) {
+            true => 1,
+            false => PIECES_ALONE,
+        };
+        let features = encoding.advance(&mut self.loaded, pieces)?;
+        self.loaded.backend.wait()?;
         let session = &mut self.running[index];
-        session.features[picture] = Some(features);
+        match features {
+            Some(features) => {
+                let features = Rc::from(features);
+                if let Some(key) = encoding.key {
+                    self.features.insert(key, &features);
+                }
+                session.features[encoding.picture] = Some(features);
+            }
+            None => session.encoding = Some(encoding),
+        }
         session.progress.timings.encode += started.elapsed();
         Ok(())
-    }
-
-    fn run_encoder(
-        &mut self,
-        index: usize,
-        picture: usize,
-        pixels: Vec<PixelTensor>,
-        key: Option<ContentKey>,
-    ) -> Result<Rc<[monocle_tensor::backend::Tensor]>, RequestError> {
-        let program = std::sync::Arc::clone(&self.running[index].prepared.encoders[picture]);
-        let features = Rc::from(self.loaded.encode(&program, pixels)?);
-        self.loaded.backend.wait()?;
-        if let Some(key) = key {
-            self.features.insert(key, &features);
-        }
-        Ok(features)
     }
 
     /// A new sequence, or one that goes on where a kept one, or one that runs, is the same.

@@ -2,6 +2,14 @@
 
 use std::ops::Range;
 
+use super::terms::Class;
+
+/// So many steps running a prompt of bulk work may have no rows because of others; then it goes before them for a step.
+pub const PATIENCE: usize = 16;
+
+/// Prompt rows beside answers that somebody reads, if these are fewer: with so many, a step takes about twice as long as without.
+pub const BESIDE_ANSWERS: usize = 16;
+
 /// What there is to know of a session that may have rows computed.
 pub struct Candidate<'a> {
     /// Tokens that are computed.
@@ -10,15 +18,33 @@ pub struct Candidate<'a> {
     pub known: usize,
     /// The most rows of one step.
     pub chunk: usize,
+    /// Whom it goes before.
+    pub class: Class,
+    /// Steps running in which it had no rows.
+    pub passed: usize,
     /// Where rows that begin here, and should be so many, must end: tokens that see each other stay together.
     pub end: &'a dyn Fn(usize, usize) -> usize,
+}
+
+/// The most rows of the next step, where it may have `most`: fewer where somebody waits for the next token of an answer, so that a long prompt
+/// does not make it late.
+pub fn budget(candidates: &[Candidate<'_>], most: usize) -> usize {
+    let answering = |candidate: &&Candidate<'_>| candidate.known - candidate.computed == 1;
+    let answers = candidates.iter().filter(answering).count();
+    let read = candidates.iter().filter(answering);
+    let read = read.filter(|candidate| candidate.class == Class::Interactive);
+    match read.count() {
+        0 => most,
+        _ => most.min(answers + answers.max(BESIDE_ANSWERS)),
+    }
 }
 
 /// The rows of the next step: for each session that has any, its place in `candidates` and which of its tokens. Candidates come in the order
 /// of their arrival.
 ///
 /// Sessions that wait for one token's row come first, all of them: their answers go on. What is left of `budget` rows goes to prompts, the
-/// oldest first; that one always gets a row at least, and tokens that must stay together may exceed the budget for it.
+/// oldest first and bulk work last, unless it has waited for long; the first always gets a row at least, and tokens that must stay together
+/// may exceed the budget for it.
 pub fn schedule(candidates: &[Candidate<'_>], budget: usize) -> Vec<(usize, Range<usize>)> {
     let mut rows = Vec::new();
     let mut left = budget;
@@ -28,11 +54,15 @@ pub fn schedule(candidates: &[Candidate<'_>], budget: usize) -> Vec<(usize, Rang
             left = left.saturating_sub(1);
         }
     }
+    let mut prompts: Vec<_> = candidates.iter().enumerate().collect();
+    prompts.retain(|(_, candidate)| candidate.known - candidate.computed > 1);
+    prompts.sort_by_key(|(_, candidate)| match candidate.class {
+        Class::Bulk if candidate.passed >= PATIENCE => 0,
+        Class::Interactive => 1,
+        Class::Bulk => 2,
+    });
     let mut first = true;
-    for (index, candidate) in candidates.iter().enumerate() {
-        if candidate.known - candidate.computed < 2 {
-            continue;
-        }
+    for (index, candidate) in prompts {
         let size = match first {
             true => left.max(1),
             false => left,
@@ -82,6 +112,8 @@ mod tests {
                 computed: *computed,
                 known: *known,
                 chunk: 512,
+                class: Class::Interactive,
+                passed: 0,
                 end,
             })
             .collect();
@@ -92,6 +124,32 @@ mod tests {
     fn answers_go_on_beside_a_long_prompt() {
         let rows = schedule_of(&[(0, 4000), (30, 31), (7, 8)], 512);
         assert_eq!(rows, [(0, 0..510), (1, 30..31), (2, 7..8)]);
+    }
+
+    #[test]
+    fn a_prompt_has_few_rows_beside_answers_that_somebody_reads() {
+        let end = anywhere(4000);
+        let candidate = |class, known| Candidate {
+            computed: 0,
+            known,
+            chunk: 512,
+            class,
+            passed: 0,
+            end: &end,
+        };
+        let (bulk, other) = (Class::Bulk, Class::Interactive);
+        let budget_of = |sessions: &[(Class, usize)]| {
+            let candidates: Vec<_> = sessions
+                .iter()
+                .map(|(class, known)| candidate(*class, *known))
+                .collect();
+            budget(&candidates, 512)
+        };
+        assert_eq!(budget_of(&[(other, 4000), (bulk, 1)]), 512);
+        assert_eq!(budget_of(&[(other, 4000), (other, 1)]), 1 + 16);
+        assert_eq!(budget_of(&[(other, 4000), (other, 1), (bulk, 1)]), 2 + 16);
+        assert_eq!(budget_of(&vec![(other, 1); 40]), 80);
+        assert_eq!(budget_of(&vec![(other, 1); 300]), 512);
     }
 
     #[test]
@@ -107,6 +165,8 @@ mod tests {
             computed: 0,
             known: 1000,
             chunk: 512,
+            class: Class::Interactive,
+            passed: 0,
             end: &together,
         };
         assert_eq!(schedule(&[candidate(), candidate()], 512), [(0, 0..900)]);
@@ -118,7 +178,60 @@ mod tests {
         assert_eq!(sizes, [1, 2, 4, 4, 8, 8, 16, 40, 64, 96, 512]);
     }
 
+    #[test]
+    fn bulk_work_has_what_is_left_and_its_turn_now_and_then() {
+        let end = anywhere(100);
+        let candidate = |class, passed| Candidate {
+            computed: 0,
+            known: 100,
+            chunk: 512,
+            class,
+            passed,
+            end: &end,
+        };
+        let (bulk, other) = (Class::Bulk, Class::Interactive);
+        let rows = |passed| schedule(&[candidate(bulk, passed), candidate(other, 0)], 120);
+        assert_eq!(rows(0), [(0, 0..20), (1, 0..100)]);
+        assert_eq!(rows(PATIENCE), [(0, 0..100), (1, 0..20)]);
+    }
+
     proptest! {
+        /// Prompts of the first class come and come; one of bulk work has rows at least every so many steps.
+        #[test]
+        fn bulk_work_is_not_left_waiting(
+            others in prop::collection::vec(2_usize..400, 1..6),
+            bulk in 2_usize..300,
+            budget in 1_usize..200,
+        ) {
+            let (mut computed, mut passed, mut steps) = (0, 0, 0);
+            while bulk - computed > 1 {
+                let ends: Vec<_> = others.iter().map(|known| anywhere(*known)).collect();
+                let own = anywhere(bulk);
+                let candidate = |computed, known, class, passed, end| Candidate {
+                    computed,
+                    known,
+                    chunk: 512,
+                    class,
+                    passed,
+                    end,
+                };
+                let mut candidates = vec![candidate(computed, bulk, Class::Bulk, passed, &own as &dyn Fn(_, _) -> _)];
+                let new = others.iter().zip(&ends);
+                candidates.extend(new.map(|(known, end)| candidate(0, *known, Class::Interactive, 0, end as &dyn Fn(_, _) -> _)));
+                let rows = schedule(&candidates, budget);
+                match rows.iter().find(|(index, _)| *index == 0) {
+                    Some((_, range)) => {
+                        computed = range.end;
+                        passed = 0;
+                    }
+                    None => passed += 1,
+                }
+                steps += 1;
+                prop_assert!(passed <= PATIENCE);
+                prop_assert!(steps <= bulk * (PATIENCE + 1));
+            }
+        }
+
         #[test]
         fn every_session_with_one_token_goes_on_and_somebody_does(
             sessions in prop::collection::vec((0_usize..50, 1_usize..600), 1..20),

@@ -1,7 +1,7 @@
 //! Attention and rotary embeddings.
 
 use super::operands::{dimensions, float, int, rows};
-use super::{Facts, Kept, Placement, Rows};
+use super::{Facts, Kept, Parts, Placement, Rows};
 use crate::operation::{Attention, CachedAttention, CachedHeads, Rope};
 use crate::program::ValueType;
 
@@ -42,9 +42,26 @@ pub fn attention(attention: &Attention) -> Facts<'_> {
             [&q.shape[..=leading], &[heads, value_dim]].concat(),
         ))
     });
+    let facts = facts.parted_by(|inputs, _| leading(inputs[0], Parts::Each));
+    // Each query with each key of its segment, and as much again with the values.
+    let facts = facts.works(|inputs| {
+        let keys = inputs[1].shape[inputs[0].shape.len() - 3];
+        match attention.segments.len() {
+            0 | 1 => 2 * keys,
+            bounds => 2 * keys.div_ceil(bounds - 1),
+        }
+    });
     Facts {
         numbers: attention.segments.len(),
         ..facts
+    }
+}
+
+/// What holds where `[tokens, heads, dim]` has a leading dimension; without it, the first counts tokens, and what belongs to those is not cut.
+fn leading(x: &ValueType, parts: Parts) -> Parts {
+    match x.shape.len() {
+        4 => parts,
+        _ => Parts::Together,
     }
 }
 
@@ -81,7 +98,9 @@ pub fn rope(rope: &Rope) -> Facts<'_> {
     });
     Facts {
         numbers: rope.frequencies.len(),
-        ..facts.placed(Placement::InPlace)
+        ..facts
+            .placed(Placement::InPlace)
+            .parted_by(|inputs, _| leading(inputs[0], Parts::First))
     }
 }
 

@@ -3,20 +3,24 @@
 use std::sync::Arc;
 
 use super::operands::{Inferred, Operands, product};
-use super::{Constant, Facts, Placement};
+use super::{Constant, Facts, Origin, Parts, Placement};
 use crate::operation::{Kind, WeightId};
 use crate::program::ValueType;
 use crate::stored::Weight;
 
-pub fn input() -> Facts<'static> {
-    Facts::new("input", |_| Err("inputs are given by the host".to_owned())).placed(Placement::Given)
+pub fn input(number: u32) -> Facts<'static> {
+    let facts = Facts::new("input", |_| Err("inputs are given by the host".to_owned()));
+    Facts {
+        origin: Origin::Input(number),
+        ..facts.placed(Placement::Given).works(|_| 0)
+    }
 }
 
 pub fn floats(values: &Arc<[f32]>) -> Facts<'_> {
     Facts {
         constant: Some(Constant::Floats(values)),
         numbers: values.len(),
-        ..Facts::new("floats", |operands| filled(values.len(), operands, Kind::Float))
+        ..constant("floats", |operands| filled(values.len(), operands, Kind::Float))
     }
 }
 
@@ -24,22 +28,29 @@ pub fn ints(values: &Arc<[i32]>) -> Facts<'_> {
     Facts {
         constant: Some(Constant::Ints(values)),
         numbers: values.len(),
-        ..Facts::new("ints", |operands| filled(values.len(), operands, Kind::Int))
+        ..constant("ints", |operands| filled(values.len(), operands, Kind::Int))
     }
 }
 
 pub fn full() -> Facts<'static> {
-    Facts::new("full", |operands| Ok(ValueType::float(operands.shape()?)))
+    constant("full", |operands| Ok(ValueType::float(operands.shape()?))).parted(Parts::Alike)
 }
 
 pub fn weight(id: WeightId) -> Facts<'static> {
-    let facts = Facts::new("parameter.value", move |operands| match operands.weight(id)? {
+    let facts = constant("parameter.value", move |operands| match operands.weight(id)? {
         Weight::Tensor(tensor) => Ok(ValueType::float(tensor.shape.clone())),
         other => Err(format!("weight `{}` was not asked for as a tensor", other.name())),
     });
     Facts {
         weight: Some(id),
         ..facts.placed(Placement::Given)
+    }
+}
+
+fn constant<'a>(name: &'static str, rule: impl Fn(&Operands<'_>) -> Inferred + 'a) -> Facts<'a> {
+    Facts {
+        origin: Origin::Constant,
+        ..Facts::new(name, rule).works(|_| 0)
     }
 }
 

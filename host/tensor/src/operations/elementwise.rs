@@ -1,8 +1,8 @@
 //! Operations element by element.
 
 use super::movement::part;
-use super::operands::{Inferred, broadcast, float, int, same_kind};
-use super::{Facts, Placement};
+use super::operands::{broadcast, float, int, same_kind};
+use super::{Facts, Parts, Placement};
 use crate::operation::{Binary, Kind, Unary};
 use crate::program::ValueType;
 
@@ -63,7 +63,7 @@ pub fn unary(kind: &Unary) -> Facts<'_> {
     Facts {
         detail: Some(kind),
         elementwise: Some(Elementwise::Unary(*kind)),
-        ..facts
+        ..facts.parted(Parts::First)
     }
 }
 
@@ -86,26 +86,27 @@ pub fn binary(kind: &Binary) -> Facts<'_> {
     Facts {
         detail: Some(kind),
         elementwise: Some(Elementwise::Binary(*kind)),
-        ..facts
+        ..facts.parted(Parts::Broadcast)
     }
 }
 
 pub fn scale_shift(scale: f32, shift: f32) -> Facts<'static> {
     Facts {
         elementwise: Some(Elementwise::ScaleShift { scale, shift }),
-        ..Facts::new("scale-shift", same_floats).placed(Placement::InPlace)
+        ..on_same_floats("scale-shift")
     }
 }
 
 pub fn clamp(low: f32, high: f32) -> Facts<'static> {
     Facts {
         elementwise: Some(Elementwise::Clamp { low, high }),
-        ..Facts::new("clamp", same_floats).placed(Placement::InPlace)
+        ..on_same_floats("clamp")
     }
 }
 
-fn same_floats(operands: &super::Operands<'_>) -> Inferred {
-    Ok(float(operands.one()?)?.clone())
+fn on_same_floats(name: &'static str) -> Facts<'static> {
+    let facts = Facts::new(name, |operands| Ok(float(operands.one()?)?.clone()));
+    facts.placed(Placement::InPlace).parted(Parts::First)
 }
 
 pub fn select() -> Facts<'static> {
@@ -118,7 +119,7 @@ pub fn select() -> Facts<'static> {
     });
     Facts {
         elementwise: Some(Elementwise::Select),
-        ..facts
+        ..facts.parted(Parts::Broadcast)
     }
 }
 
@@ -138,6 +139,6 @@ fn cast(elementwise: Elementwise, kind: Kind) -> Facts<'static> {
     let facts = facts.placed_by(|inputs, output| part(inputs[0].kind == output.kind));
     Facts {
         elementwise: Some(elementwise),
-        ..facts
+        ..facts.parted(Parts::First)
     }
 }

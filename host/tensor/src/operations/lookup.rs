@@ -1,6 +1,6 @@
 //! Elements looked up by indices, and indices of elements.
 
-use super::operands::{dimension, dimensions, float, int, last, same_kind};
+use super::operands::{by_rows, dimension, dimensions, float, int, last, same_kind};
 use super::{Facts, Placement};
 use crate::operation::WeightId;
 use crate::program::ValueType;
@@ -22,7 +22,7 @@ pub fn embed(id: WeightId) -> Facts<'static> {
 }
 
 pub fn top_k(k: usize) -> Facts<'static> {
-    Facts::new("top-k", move |operands| {
+    let facts = Facts::new("top-k", move |operands| {
         let x = float(operands.one()?)?;
         let size = last(x)?;
         if k == 0 || k > size {
@@ -31,7 +31,8 @@ pub fn top_k(k: usize) -> Facts<'static> {
         let mut shape = x.shape.clone();
         *shape.last_mut().expect("checked by `last`") = k;
         Ok(ValueType::int(shape))
-    })
+    });
+    facts.parted_by(|_, output| by_rows(output))
 }
 
 pub fn gather_last() -> Facts<'static> {

@@ -1,7 +1,7 @@
 //! The same elements in another order or shape.
 
 use super::operands::{broadcast as broadcast_shapes, dimension, product, same_kind};
-use super::{Facts, Placement};
+use super::{Facts, Parts, Placement};
 use crate::program::ValueType;
 
 /// Whether a permutation leaves all elements where they are: only dimensions of size 1 change their place.
@@ -15,6 +15,14 @@ pub fn part(is_part: bool) -> Placement {
         Placement::Shared
     } else {
         Placement::New
+    }
+}
+
+/// The parts of a result that is made along this dimension.
+fn along(axis: usize, beside: Parts) -> Parts {
+    match axis {
+        0 => Parts::Together,
+        _ => beside,
     }
 }
 
@@ -37,7 +45,7 @@ pub fn reshape() -> Facts<'static> {
     Facts {
         is_view: true,
         only_moves: true,
-        ..facts.placed(Placement::Shared)
+        ..facts.placed(Placement::Shared).parted(Parts::First).works(|_| 0)
     }
 }
 
@@ -53,6 +61,10 @@ pub fn permute(axes: &[usize]) -> Facts<'_> {
             shape: axes.iter().map(|&axis| x.shape[axis]).collect(),
             kind: x.kind,
         })
+    });
+    let facts = facts.parted_by(move |_, _| match axes.first() {
+        Some(0) => Parts::First,
+        _ => Parts::Together,
     });
     // No view: what reads the result wants its rows in one piece.
     Facts {
@@ -80,7 +92,7 @@ pub fn slice(axis: usize, start: usize, end: usize, step: usize) -> Facts<'stati
     });
     Facts {
         is_view: true,
-        ..facts
+        ..facts.parted(along(axis, Parts::First))
     }
 }
 
@@ -110,7 +122,9 @@ pub fn concat(axis: usize) -> Facts<'static> {
             kind: first.kind,
         })
     });
-    facts.placed_by(|inputs, _| part(inputs.len() == 1))
+    facts
+        .placed_by(|inputs, _| part(inputs.len() == 1))
+        .parted(along(axis, Parts::Each))
 }
 
 pub fn broadcast() -> Facts<'static> {
@@ -125,6 +139,15 @@ pub fn broadcast() -> Facts<'static> {
             kind: x.kind,
         })
     });
+    let facts = facts.parted_by(|inputs, output| {
+        let from = &inputs[0].shape;
+        match (from.first(), output.shape.first()) {
+            (Some(1), _) => Parts::Alike,
+            (Some(size), Some(all)) if from.len() == output.shape.len() && size == all => Parts::First,
+            _ if from.len() < output.shape.len() => Parts::Alike,
+            _ => Parts::Together,
+        }
+    });
     Facts {
         is_view: true,
         only_moves: true,
@@ -133,7 +156,7 @@ pub fn broadcast() -> Facts<'static> {
 }
 
 pub fn pad(axis: usize, before: usize, after: usize) -> Facts<'static> {
-    Facts::new("pad", move |operands| {
+    let facts = Facts::new("pad", move |operands| {
         let x = operands.one()?;
         let size = dimension(x, axis)?;
         let mut shape = x.shape.clone();
@@ -142,5 +165,6 @@ pub fn pad(axis: usize, before: usize, after: usize) -> Facts<'static> {
             .and_then(|size| size.checked_add(after))
             .ok_or("the padded dimension is too large")?;
         Ok(ValueType { shape, kind: x.kind })
-    })
+    });
+    facts.parted(along(axis, Parts::First))
 }

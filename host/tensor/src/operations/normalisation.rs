@@ -1,15 +1,15 @@
 //! Norms, softmax and reductions.
 
-use super::operands::{Inferred, Operands, dimension, float, last};
-use super::{Facts, Placement};
+use super::operands::{Inferred, Operands, by_rows, dimension, float, last};
+use super::{Facts, Parts, Placement};
 use crate::program::ValueType;
 
 pub fn rms_norm() -> Facts<'static> {
-    Facts::new("rms-norm", |operands| norm(operands, 1, 2))
+    Facts::new("rms-norm", |operands| norm(operands, 1, 2)).parted_by(|_, output| by_rows(output))
 }
 
 pub fn layer_norm() -> Facts<'static> {
-    Facts::new("layer-norm", |operands| norm(operands, 2, 3))
+    Facts::new("layer-norm", |operands| norm(operands, 2, 3)).parted_by(|_, output| by_rows(output))
 }
 
 fn norm(operands: &Operands<'_>, least: usize, most: usize) -> Inferred {
@@ -35,11 +35,13 @@ pub fn softmax() -> Facts<'static> {
         last(x)?;
         Ok(x.clone())
     });
-    facts.placed(Placement::InPlace)
+    facts
+        .placed(Placement::InPlace)
+        .parted_by(|_, output| by_rows(output))
 }
 
 pub fn reduce(axes: &[usize], keep: bool) -> Facts<'_> {
-    Facts::new("reduce", move |operands| {
+    let facts = Facts::new("reduce", move |operands| {
         let x = float(operands.one()?)?;
         if axes.is_empty() || !axes.is_sorted_by(|a, b| a < b) {
             return Err(format!("dimensions {axes:?} must be some, ascending"));
@@ -56,5 +58,9 @@ pub fn reduce(axes: &[usize], keep: bool) -> Facts<'_> {
             (true, false) => None,
         });
         Ok(ValueType::float(shape.collect::<Vec<_>>()))
+    });
+    facts.parted(match axes.contains(&0) {
+        true => Parts::Together,
+        false => Parts::First,
     })
 }

@@ -1,5 +1,6 @@
 //! What rules say of operands: how many, which kind, which dimensions.
 
+use super::Parts;
 use crate::operation::{Kind, WeightId};
 use crate::program::ValueType;
 use crate::recorder::BatchShape;
@@ -142,4 +143,12 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
             )),
         })
         .collect()
+}
+
+/// The parts of what is made row by row, along the last dimension.
+pub fn by_rows(output: &ValueType) -> Parts {
+    match output.shape.len() {
+        0 | 1 => Parts::Together,
+        _ => Parts::First,
+    }
 }

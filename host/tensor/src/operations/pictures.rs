@@ -1,12 +1,12 @@
 //! Pictures: `[batch, height, width, channels]`.
 
-use super::Facts;
 use super::operands::{dimensions, float};
+use super::{Facts, Parts};
 use crate::operation::Window;
 use crate::program::ValueType;
 
 pub fn conv2d(window: &Window, groups: usize) -> Facts<'_> {
-    Facts::new("conv2d", move |operands| {
+    let facts = Facts::new("conv2d", move |operands| {
         let (x, kernel, bias) = operands.two_or_three()?;
         let [batch, height, width, channels] = dimensions::<4>(&float(x)?.shape, "the operand")?;
         let [out, inner, kernel_height, kernel_width] = dimensions::<4>(&float(kernel)?.shape, "the kernel")?;
@@ -22,20 +22,24 @@ pub fn conv2d(window: &Window, groups: usize) -> Facts<'_> {
         let size = [kernel_height as u32, kernel_width as u32];
         let [height, width] = windows(height, width, size, window)?;
         Ok(ValueType::float([batch, height, width, out]))
-    })
+    });
+    facts
+        .parted(Parts::First)
+        .works(|inputs| inputs[1].shape[1..].iter().product())
 }
 
 pub fn pool2d(window: &Window) -> Facts<'_> {
-    Facts::new("pool2d", |operands| {
+    let facts = Facts::new("pool2d", |operands| {
         let x = float(operands.one()?)?;
         let [batch, height, width, channels] = dimensions::<4>(&x.shape, "the operand")?;
         let [height, width] = windows(height, width, window.size, window)?;
         Ok(ValueType::float([batch, height, width, channels]))
-    })
+    });
+    facts.parted(Parts::First)
 }
 
 pub fn interpolate(size: [usize; 2]) -> Facts<'static> {
-    Facts::new("interpolate", move |operands| {
+    let facts = Facts::new("interpolate", move |operands| {
         let x = float(operands.one()?)?;
         let [batch, height, width, channels] = dimensions::<4>(&x.shape, "the operand")?;
         if height == 0 || width == 0 || size.contains(&0) {
@@ -45,7 +49,8 @@ pub fn interpolate(size: [usize; 2]) -> Facts<'static> {
             ));
         }
         Ok(ValueType::float([batch, size[0], size[1], channels]))
-    })
+    });
+    facts.parted(Parts::First)
 }
 
 fn windows(height: usize, width: usize, size: [u32; 2], window: &Window) -> Result<[usize; 2], String> {

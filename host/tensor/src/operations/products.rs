@@ -1,10 +1,15 @@
 //! Products of matrices.
 
-use super::Facts;
-use super::operands::{broadcast, dimensions, float, int, last};
+use super::operands::{broadcast, by_rows, dimensions, float, int, last};
+use super::{Facts, Parts};
 use crate::operation::WeightId;
 use crate::program::ValueType;
 use crate::stored::Weight;
+
+/// Multiplications for an element: as many as a row of the first operand has elements.
+fn inner(inputs: &[&ValueType]) -> usize {
+    inputs[0].shape.last().copied().unwrap_or(1)
+}
 
 pub fn linear(id: WeightId) -> Facts<'static> {
     let facts = Facts::new("linear", move |operands| {
@@ -29,12 +34,12 @@ pub fn linear(id: WeightId) -> Facts<'static> {
     });
     Facts {
         weight: Some(id),
-        ..facts
+        ..facts.parted_by(|_, output| by_rows(output)).works(inner)
     }
 }
 
 pub fn matmul(transpose_right: bool) -> Facts<'static> {
-    Facts::new("matmul", move |operands| {
+    let facts = Facts::new("matmul", move |operands| {
         let [a, b] = operands.take::<2>()?;
         let (rank_a, rank_b) = (float(a)?.shape.len(), float(b)?.shape.len());
         if rank_a < 2 || rank_b < 2 {
@@ -53,7 +58,13 @@ pub fn matmul(transpose_right: bool) -> Facts<'static> {
         let mut shape = broadcast(&a.shape[..rank_a - 2], &b.shape[..rank_b - 2])?;
         shape.extend([rows, columns]);
         Ok(ValueType::float(shape))
-    })
+    });
+    // Without a leading dimension, the first counts rows, of which the right operand has none.
+    let parts = |_: &[&ValueType], output: &ValueType| match output.shape.len() {
+        0..=2 => Parts::Together,
+        _ => Parts::Broadcast,
+    };
+    facts.parted_by(parts).works(inner)
 }
 
 pub fn expert_linear(id: WeightId) -> Facts<'static> {
@@ -79,6 +90,6 @@ pub fn expert_linear(id: WeightId) -> Facts<'static> {
     });
     Facts {
         weight: Some(id),
-        ..facts
+        ..facts.works(inner)
     }
 }

@@ -1,0 +1,163 @@
+//! Whose turn it is where memory is short: the engine that hashes what a row may see writes down which rows it was asked for, and in which order.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use monocle_runtime::request::{GenerateOptions, Request};
+use monocle_runtime::scheduler::terms::{Class, Terms};
+use monocle_runtime::scheduler::{Scheduler, SchedulerOptions, SessionId};
+use monocle_tests::hashing::{HashingEngine, Log, mix};
+use monocle_tests::project;
+
+use super::{Ends, run};
+
+/// Tokens of a long answer: more than what caches are counted for when it begins.
+const LONG: usize = 600;
+
+/// A scheduler with room for the caches of so many tokens of text, beside what a prompt of these words computes.
+struct Scene {
+    scheduler: Scheduler,
+    log: Rc<RefCell<Log>>,
+    ends: Ends,
+}
+
+impl Scene {
+    fn new(tokens: usize, prompt: &str) -> Self {
+        let open = |memory_limit| {
+            let engine = HashingEngine::default();
+            let log = engine.log();
+            let options = SchedulerOptions {
+                memory_limit,
+                max_sessions: 3,
+                ..SchedulerOptions::default()
+            };
+            let folder = project::oracle("smolvlm");
+            (project::open_folder_with(&folder, Box::new(engine), options), log)
+        };
+        let (mut roomy, _) = open(None);
+        // What a token's caches take, and what is there in any case.
+        let mut estimate = |tokens| roomy.prepare(&text(prompt), tokens, 512).unwrap().estimate;
+        let [few, many] = [1, 1001].map(&mut estimate);
+        let token = (many.cache_bytes - few.cache_bytes) / 1000;
+        let fixed = few.weights_bytes + few.program_bytes;
+        let (scheduler, log) = open(Some(fixed + tokens * token));
+        Self {
+            scheduler,
+            log,
+            ends: Ends::default(),
+        }
+    }
+
+    fn ask(&mut self, words: &str, tokens: usize, class: Class) -> SessionId {
+        let options = GenerateOptions {
+            max_tokens: tokens,
+            ignore_end: true,
+            ..GenerateOptions::default()
+        };
+        let prepared = self.scheduler.prepare(&text(words), tokens, 512).unwrap();
+        let terms = Terms {
+            class,
+            ..Terms::from(Instant::now())
+        };
+        self.scheduler.submit(prepared, options, terms).unwrap()
+    }
+
+    fn step(&mut self) {
+        let events = self.scheduler.step();
+        self.ends.take(events);
+    }
+
+    /// Numbers of the rows that were the last of this prompt: one for each time that it was computed.
+    fn prompts(&mut self, words: &str) -> Vec<usize> {
+        let prepared = self.scheduler.prepare(&text(words), 1, 512).unwrap();
+        let ids = prepared.prompt.ids().iter();
+        let last = ids.fold(0, |hash, id| mix(hash, u64::from(*id)));
+        let log = self.log.borrow();
+        let rows = log.rows.iter().enumerate();
+        rows.filter(|(_, row)| **row == last)
+            .map(|(number, _)| number)
+            .collect()
+    }
+}
+
+/// Words whose prompt has so many tokens, or a few more.
+fn words(tokens: usize) -> String {
+    let folder = project::oracle("smolvlm");
+    let engine = Box::new(HashingEngine::default());
+    let mut scheduler = project::open_folder_with(&folder, engine, SchedulerOptions::default());
+    let mut words = String::new();
+    loop {
+        let prepared = scheduler.prepare(&text(&words), 1, 512).unwrap();
+        let missing = tokens.saturating_sub(prepared.prompt.len());
+        if missing == 0 {
+            return words;
+        }
+        words += &"a ".repeat(missing.div_ceil(4));
+    }
+}
+
+fn text(words: &str) -> Request {
+    Request::single(None, Vec::new(), words)
+}
+
+/// Three begin, and not all can grow. The newest gives up its caches, and begins again before one that came later and never began.
+#[test]
+fn the_newest_gives_up_and_is_the_next_to_begin() {
+    use Class::Interactive;
+    let mut scene = Scene::new(1500, "three");
+    let all: Vec<_> = ["one", "two", "three"]
+        .into_iter()
+        .map(|words| scene.ask(words, LONG, Interactive))
+        .collect();
+    scene.step();
+    let late = scene.ask("late", 2, Interactive);
+    run(&mut scene.scheduler, &mut scene.ends);
+    assert!(scene.ends.done.contains_key(&late));
+    for id in all {
+        assert_eq!(scene.ends.done[&id].output.tokens, LONG);
+    }
+    assert_eq!(scene.prompts("one").len(), 1);
+    assert_eq!(scene.prompts("two").len(), 1);
+    let newest = scene.prompts("three");
+    assert_eq!(newest.len(), 2, "it began twice");
+    assert!(newest[1] < scene.prompts("late")[0]);
+}
+
+/// The same, but for bulk work in the middle: it gives its caches up, and the newest goes on.
+#[test]
+fn bulk_work_gives_up_before_others() {
+    use Class::{Bulk, Interactive};
+    let mut scene = Scene::new(1500, "three");
+    for (words, class) in [("one", Interactive), ("two", Bulk), ("three", Interactive)] {
+        scene.ask(words, LONG, class);
+        // Each begins before the next one comes.
+        scene.step();
+    }
+    run(&mut scene.scheduler, &mut scene.ends);
+    assert_eq!(scene.ends.done.len(), 3);
+    assert_eq!(scene.prompts("one").len(), 1);
+    assert_eq!(scene.prompts("two").len(), 2, "it began twice");
+    assert_eq!(scene.prompts("three").len(), 1);
+}
+
+/// One that needs much waits for room, and a small one that came later does not go before it.
+#[test]
+fn the_one_whose_turn_it_is_is_not_passed_over() {
+    use Class::Interactive;
+    let words = words(720);
+    let mut scene = Scene::new(950, &words);
+    let long = scene.ask("long", LONG, Interactive);
+    scene.step();
+    let large = scene.ask(&words, 2, Interactive);
+    let small = scene.ask("small", 2, Interactive);
+    run(&mut scene.scheduler, &mut scene.ends);
+    assert_eq!(scene.ends.done.len(), 3);
+    assert!(
+        scene.prompts(&words)[0] < scene.prompts("small")[0],
+        "the small one went first"
+    );
+    // The large one has waited: there was no room for both.
+    let place = |id| scene.ends.order.iter().position(|other| *other == id);
+    assert!(place(long) < place(large) && place(long) < place(small));
+}

@@ -320,6 +320,10 @@ impl StepRun<'_> {
                 let row = |row| (0..step.axes).fold(salt, |hash, axis| mix(hash, position(axis, row)));
                 Value::Rows((0..count).map(row).collect())
             }
+            Op::Mark(mark) => {
+                let marks = &step.marks[*mark as usize];
+                Value::Rows(marks.iter().map(|mark| mix(salt, *mark as u64)).collect())
+            }
             Op::ImageMask => {
                 let mut mask = vec![mix(salt, 0); count];
                 for splice in &step.splices {

@@ -386,14 +386,12 @@ fn turn<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32]) {
 impl<'a> Multiply<'a> {
     #[inline(always)]
     fn bits<V: Lanes, const BITS: usize>(mut self) {
+        // What is most used is compiled with the group's size known; the rest once for each number of bits.
         match (self.way, self.product.affine.group) {
-            (Way::RowByRow, 32) => self.row_by_row::<V, BITS, 32>(),
-            (Way::RowByRow, 64) => self.row_by_row::<V, BITS, 64>(),
-            (Way::RowByRow, 128) => self.row_by_row::<V, BITS, 128>(),
+            (Way::RowByRow, 64) if BITS == 4 => self.row_by_row::<V, BITS, 64>(),
+            (Way::RowByRow, 32) if BITS == 4 => self.row_by_row::<V, BITS, 32>(),
             (Way::RowByRow, _) => self.row_by_row::<V, BITS, 0>(),
-            (Way::Unpacked, 32) => self.unpacked::<V, BITS, 32>(),
-            (Way::Unpacked, 64) => self.unpacked::<V, BITS, 64>(),
-            (Way::Unpacked, 128) => self.unpacked::<V, BITS, 128>(),
+            (Way::Unpacked, 64) if BITS == 4 => self.unpacked::<V, BITS, 64>(),
             (Way::Unpacked, _) => self.unpacked::<V, BITS, 0>(),
         }
     }

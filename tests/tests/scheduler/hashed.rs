@@ -190,14 +190,15 @@ fn crowd(requests: usize) -> impl Strategy<Value = Schedule> {
         0_usize..5,
         any::<bool>(),
         prop::option::weighted(0.5, cancel),
+        prop::sample::select(vec![0, 8 << 20]),
     )
-        .prop_map(|(asks, spare, ahead, cancel)| {
+        .prop_map(|(asks, spare, ahead, cancel, cache_limit)| {
             let mut actions: Vec<Action> = asks.into_iter().map(Action::Ask).collect();
             if let Some((who, steps)) = cancel {
                 actions.extend([Action::Steps(steps), Action::Cancel(who)]);
             }
             Schedule {
-                cache_limit: 0,
+                cache_limit,
                 token_budget: 64,
                 max_sessions: 4,
                 spare: Some(spare),

@@ -12,7 +12,7 @@ mod state;
 mod value;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -72,6 +72,8 @@ pub struct HashingEngine {
     memory: Memory,
     sequences: Sequences<State>,
     salts: HashMap<ProgramId, Rc<[u64]>>,
+    /// Sequences whose own step failed: what they hold may be why.
+    failed: BTreeSet<SequenceId>,
 }
 
 impl Default for HashingEngine {
@@ -83,6 +85,7 @@ impl Default for HashingEngine {
             memory: Memory::default(),
             sequences: Sequences::default(),
             salts: HashMap::new(),
+            failed: BTreeSet::new(),
         }
     }
 }
@@ -120,6 +123,10 @@ impl HashingEngine {
         if fails {
             let mut log = self.log.borrow_mut();
             *log.failed.entry(step.sequences.len()).or_default() += 1;
+            // One that was asked for ahead of its token is asked for again.
+            if let ([only], None) = (&step.sequences[..], &step.device_tokens) {
+                self.failed.insert(only.sequence);
+            }
         }
         let (ids, after) = self.tokens(step);
         let hashes = self.note(step, &ids);
@@ -499,6 +506,10 @@ impl Backend for HashingEngine {
     }
 
     fn fork(&mut self, sequence: SequenceId, tokens: usize) -> Result<Option<SequenceId>, BackendError> {
+        if self.failed.contains(&sequence) {
+            let fault = format!("sequence {} goes on, and its step has failed", sequence.0);
+            self.log.borrow_mut().faults.push(fault);
+        }
         let fork = self
             .sequences
             .fork(sequence, tokens, |state| state.part(tokens))?;

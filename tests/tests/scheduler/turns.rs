@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use monocle_runtime::request::{GenerateOptions, Request};
 use monocle_runtime::scheduler::terms::{Class, Terms};
@@ -160,4 +160,40 @@ fn the_one_whose_turn_it_is_is_not_passed_over() {
     // The large one has waited: there was no room for both.
     let place = |id| scene.ends.order.iter().position(|other| *other == id);
     assert!(place(long) < place(large) && place(long) < place(small));
+}
+
+/// Where one runs at a time, another ends when it has waited as long as it may; the time to wait is over for one that has begun.
+#[test]
+fn one_that_has_waited_too_long_ends() {
+    let options = SchedulerOptions {
+        max_sessions: 1,
+        ..SchedulerOptions::default()
+    };
+    let folder = project::oracle("smolvlm");
+    let engine = Box::new(HashingEngine::default());
+    let mut scheduler = project::open_folder_with(&folder, engine, options);
+    let start = Instant::now();
+    let after = |milliseconds| start + Duration::from_millis(milliseconds);
+    let endless = GenerateOptions {
+        max_tokens: 50,
+        ignore_end: true,
+        ..GenerateOptions::default()
+    };
+    let [first, second] = ["one", "two"].map(|words| {
+        let prepared = scheduler.prepare(&text(words), 50, 512).unwrap();
+        let terms = Terms {
+            longest_wait: Some(Duration::from_millis(5)),
+            ..Terms::from(start)
+        };
+        scheduler.submit(prepared, endless.clone(), terms).unwrap()
+    });
+    let mut ends = Ends::default();
+    for milliseconds in 0..=5 {
+        ends.take(scheduler.step_at(after(milliseconds)));
+    }
+    assert_eq!(ends.count(), 0);
+    ends.take(scheduler.step_at(after(6)));
+    assert!(ends.failed[&second].starts_with("the request has waited "));
+    run(&mut scheduler, &mut ends);
+    assert_eq!(ends.done[&first].output.tokens, 50);
 }

@@ -173,6 +173,25 @@ mod tests {
     }
 
     #[test]
+    fn what_must_stay_together_is_not_begun_beside_others_where_it_does_not_fit() {
+        let (first, block) = (anywhere(100), |_: usize, _: usize| 900);
+        let candidate = |known, end| Candidate {
+            computed: 0,
+            known,
+            chunk: 512,
+            class: Class::Interactive,
+            passed: 0,
+            end,
+        };
+        let candidates = [
+            candidate(100, &first as &dyn Fn(_, _) -> _),
+            candidate(1000, &block),
+        ];
+        assert_eq!(schedule(&candidates, 512), [(0, 0..100)]);
+        assert_eq!(schedule(&candidates, 1000), [(0, 0..100), (1, 0..900)]);
+    }
+
+    #[test]
     fn sizes_are_few() {
         let sizes: Vec<_> = [1, 2, 3, 4, 5, 8, 9, 33, 64, 65, 512].map(rounded).into();
         assert_eq!(sizes, [1, 2, 4, 4, 8, 8, 16, 40, 64, 96, 512]);

@@ -163,6 +163,10 @@ mod tests {
 
     /// Tokens 0..3 text, 3..8 picture 0, 8..10 text.
     fn prompt(attention: AttentionScheme) -> Prompt {
+        prompt_at(attention, Positions::Sequential)
+    }
+
+    fn prompt_at(attention: AttentionScheme, positions: Positions) -> Prompt {
         let image = ImagePlan {
             used: Size { width: 4, height: 4 },
             tiles: 1,
@@ -184,7 +188,7 @@ mod tests {
                 Piece::Tokens(vec![13, 14]),
             ],
             images: vec![image],
-            positions: Positions::Sequential,
+            positions,
             marks: Vec::new(),
             attention,
             feature_use: FeatureUse::Splice,
@@ -205,6 +209,22 @@ mod tests {
         // All but the last token, whose logits are wanted.
         assert_eq!(common(&prompt, &red, &red), 9);
         assert_eq!(token_keys(&prompt, prompt.ids(), &[None]), None);
+    }
+
+    /// The same ids and pictures, but other positions, or tokens that see others.
+    #[test]
+    fn what_a_token_sees_and_where_it_stands_count() {
+        let causal = prompt(AttentionScheme::Causal);
+        let mine = keys(&causal, 1);
+        let blocks = prompt(AttentionScheme::ImageBlocks);
+        assert_eq!(common(&causal, &mine, &keys(&blocks, 1)), 3);
+        let moved = Positions::Explicit {
+            axes: 1,
+            values: vec![0, 1, 2, 3, 4, 5, 5, 5, 6, 7],
+            next: 8,
+        };
+        let moved = prompt_at(AttentionScheme::Causal, moved);
+        assert_eq!(common(&causal, &mine, &keys(&moved, 1)), 6);
     }
 
     #[test]

@@ -357,6 +357,18 @@ for tokens, channels, taps, biased, cuts in [(23, 5, 4, True, [1, 2, 9, 20]), (9
     expected = F.conv1d(padded, w.double()[:, None], b.double() if biased else None, groups=channels)[0].T
     case("kv.short-conv", [x, w] + ([b] if biased else []), expected, cuts=cuts)
 
+# Attention to latent vectors: values are the first elements of the keys (arXiv:2405.04434 section 2.1).
+for tokens, heads, shared, dim, value_dim, window, softcap, cuts in [
+    (70, 4, 1, 24, 16, None, None, [1, 2, 9, 64, 65]),
+    (150, 6, 2, 9, 5, 33, 4.0, [7, 64, 128, 129]),
+    (11, 3, 1, 8, 8, None, None, [4, 5]),
+]:
+    q, k = floats(tokens, heads, dim, scale=2.0), floats(tokens, shared, dim)
+    bounds = [(0 if window is None else max(0, row + 1 - window), row + 1) for row in range(tokens)]
+    expected = attention(q, k, k[..., :value_dim], 0.35, intervals(bounds, tokens), softcap)
+    case("kv.attend", [q, k], expected, scale=0.35, softcap=softcap, window=window, value_dim=value_dim,
+         visible=[[row, row + 1] for row in range(tokens)], cuts=cuts)
+
 OUT.mkdir(exist_ok=True)
 used = {name for entry in cases for name in entry["inputs"] + [entry["expected"], entry.get("weight"), entry.get("bias")]}
 save_file({name: tensor for name, tensor in tensors.items() if name in used}, OUT / "goldens.safetensors",

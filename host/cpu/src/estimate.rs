@@ -9,7 +9,7 @@ use super::product::packed_elements;
 use super::sequence_state::{CacheShape, most_tokens};
 use super::stored_heads::BLOCK_TOKENS;
 use monocle_tensor::backend::KeyValueType;
-use monocle_tensor::operation::Op;
+use monocle_tensor::operation::{CachedHeads, Op};
 use monocle_tensor::operations::Placement;
 use monocle_tensor::program::{Node, Program, ValueId};
 
@@ -57,11 +57,15 @@ pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usiz
     for node in &program.nodes {
         let Op::Attend(attention) = &node.op else { continue };
         let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
-        let (q, k, v) = (shape(0), shape(1), shape(2));
+        let (q, k, value_dim) = (shape(0), shape(1), node.output.shape[2]);
         let cached = CacheShape {
             kind,
-            kv_heads: k[1],
-            dims: [k[2], v[2]],
+            heads: CachedHeads {
+                kv_heads: k[1],
+                dim: k[2],
+                value_dim,
+                latent: attention.value_dim.is_some(),
+            },
         };
         let kept = most_tokens(tokens, attention.window, q[0].max(MOST_STEP_ROWS));
         let block: usize = cached.block_words().map(rounded).iter().sum();
@@ -70,7 +74,7 @@ pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usiz
             heads: q[1],
             kv_heads: k[1],
             dim: q[2],
-            value_dim: v[2],
+            value_dim,
             scale: attention.scale,
             softcap: attention.softcap,
         };

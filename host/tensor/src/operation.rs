@@ -158,6 +158,8 @@ pub struct CachedAttention {
     pub softcap: Option<f32>,
     /// A row at position `p` sees positions greater than `p - window` only.
     pub window: Option<u32>,
+    /// Values are the first so many elements of each key, stored once with it (latent attention, arXiv:2405.04434).
+    pub value_dim: Option<u32>,
 }
 
 /// What a cache of keys and values holds for each token.
@@ -169,6 +171,15 @@ pub struct CachedHeads {
     pub dim: usize,
     /// Elements of a value.
     pub value_dim: usize,
+    /// Values are not stored: they are the first elements of the keys.
+    pub latent: bool,
+}
+
+impl CachedHeads {
+    /// Elements of a token's keys and of its values that are stored, of each head.
+    pub fn stored_dims(&self) -> [usize; 2] {
+        [self.dim, if self.latent { 0 } else { self.value_dim }]
+    }
 }
 
 /// A 2-D window over `[batch, height, width, channels]`.
@@ -360,7 +371,8 @@ pub enum Op {
     },
     /// The rows of x whose logits the host wants: `[tokens, ..]` to `[wanted, ..]`.
     SelectLogits,
-    /// Appends k and v to the cache of each row's sequence and attends to it; shapes as [`Op::Attention`].
+    /// Appends k and v to the cache of each row's sequence and attends to it; shapes as [`Op::Attention`]. With
+    /// [`CachedAttention::value_dim`] no v comes.
     Attend(CachedAttention),
     /// q `[tokens, heads, dim]` attends to a cache that an earlier [`Op::Attend`] of the program has filled; nothing is stored.
     AttendShared(CachedAttention, CachedHeads),

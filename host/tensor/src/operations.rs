@@ -100,6 +100,8 @@ pub struct Facts<'a> {
     pub rows: Rows,
     /// What stays after the step.
     pub kept: Kept,
+    /// The number of the state that it keeps. Operations of one name must not keep two with one number.
+    pub state: Option<u32>,
     /// Whether it does nothing in a batch without features.
     pub needs_features: bool,
     rule: Rule<'a>,
@@ -120,6 +122,7 @@ impl<'a> Facts<'a> {
             only_moves: false,
             rows: Rows::Free,
             kept: Kept::Nothing,
+            state: None,
             needs_features: false,
             rule: Box::new(rule),
             placement: Box::new(|_, _| Placement::New),
@@ -215,7 +218,7 @@ impl Op {
             Self::AttendShared(cached, heads) => attention::attend_shared(cached, heads),
             Self::CrossAttend(cached) => attention::cross_attend(cached),
 
-            Self::ShortConv { .. } => sequences::short_conv(),
+            Self::ShortConv { layer } => sequences::short_conv(*layer),
         }
     }
 

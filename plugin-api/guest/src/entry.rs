@@ -183,7 +183,7 @@ macro_rules! __section {
         const TEXT: &str = concat!(
             "{\"name\":\"", env!("CARGO_PKG_NAME"),
             "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
-            "\",\"contract\":\"0.2.0-dev.1\",\"kind\":\"", $kind,
+            "\",\"contract\":\"0.2.0-dev.2\",\"kind\":\"", $kind,
             "\",\"model-types\":[", $("\"", $first, "\"", $(",\"", $rest, "\"",)*)?
             "],\"filters-output\":", $filters, "}",
         );

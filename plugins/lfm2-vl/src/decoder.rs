@@ -199,6 +199,7 @@ impl Attention {
                 scale: 1.0 / (config.head_dim as f32).sqrt(),
                 softcap: None,
                 window: None,
+                value_dim: None,
             },
             angles: config.angles.clone(),
         })
@@ -211,7 +212,7 @@ impl Attention {
         let turn = |x: Tensor, norm: &RmsNorm| norm.forward(&x).rope(positions, &self.angles);
         let q = turn(heads(q, self.heads), &self.norms[0]);
         let k = turn(heads(k, self.kv_heads), &self.norms[1]);
-        let mixed = batch.attend(&q, &k, &heads(v, self.kv_heads), self.kind);
+        let mixed = batch.attend(&q, &k, Some(&heads(v, self.kv_heads)), self.kind);
         self.out
             .forward(&mixed.reshape(&[tokens, self.heads * self.head_dim]))
     }

@@ -444,6 +444,21 @@ fn forward() {
                 &["`batch.attend-shared` on", "cache 0 holds keys of "],
             ),
             (
+                "a part of a cache that was written",
+                &[
+                    "`batch.attend-shared` on",
+                    "`value-dim` is for the `attend` that writes",
+                ],
+            ),
+            ("attend twice", &["`batch.attend` on", "number 0 was taken"]),
+            ("values twice", &["`batch.attend` on", "values are given, and"]),
+            ("no values", &["`batch.attend` on", "no values are given"]),
+            (
+                "values wider than keys",
+                &["`batch.attend` on", "`value-dim` is 17"],
+            ),
+            ("values of nothing", &["`batch.attend` on", "`value-dim` is 0"]),
+            (
                 "a mark that is not there",
                 &["`batch.mark` asks for `nowhere`", "have none"],
             ),
@@ -475,7 +490,6 @@ fn forward() {
             ),
             ("narrower heads when decoding", &["while running", "layer 0"]),
             ("another layer when decoding", &["while running", "layer 1"]),
-            ("attend twice", &["while running", "layer 0"]),
         ],
     );
 }

@@ -142,6 +142,7 @@ fn program(shape: Shape, rows: usize, window: Option<u32>) -> Program {
             scale: 0.25,
             softcap: None,
             window,
+            value_dim: None,
         };
         let inputs = recorder.input_values();
         vec![recorder.push(Op::Attend(attention), &inputs, None).unwrap()]

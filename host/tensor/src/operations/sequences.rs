@@ -3,7 +3,7 @@
 use super::operands::{dimensions, float, rows};
 use super::{Facts, Kept, Rows};
 
-pub fn short_conv() -> Facts<'static> {
+pub fn short_conv(layer: u32) -> Facts<'static> {
     let facts = Facts::new("batch.short-conv", |operands| {
         let (x, kernel, bias) = operands.two_or_three()?;
         let batch = operands.batch()?;
@@ -20,6 +20,7 @@ pub fn short_conv() -> Facts<'static> {
     Facts {
         rows: Rows::Tokens,
         kept: Kept::LastRows,
+        state: Some(layer),
         ..facts
     }
 }

@@ -111,9 +111,20 @@ impl Network for HostileNetwork {
             scale: 0.25,
             softcap: None,
             window,
+            value_dim: None,
+        };
+        let latent = |value_dim| CachedAttention {
+            value_dim: Some(value_dim),
+            ..attention(None)
         };
         let window = (deed == "a window of nothing").then_some(0);
-        let mut seen = batch.attend(&q, &k, &q, attention(window));
+        let mut seen = match deed {
+            "values twice" => batch.attend(&q, &k, Some(&q), latent(dim)),
+            "no values" => batch.attend(&q, &k, None, attention(None)),
+            "values wider than keys" => batch.attend(&q, &k, None, latent(dim + 1)),
+            "values of nothing" => batch.attend(&q, &k, None, latent(0)),
+            _ => batch.attend(&q, &k, Some(&q), attention(window)),
+        };
         match deed {
             "a cache that nobody wrote" => {
                 let nowhere = CachedAttention {
@@ -127,15 +138,16 @@ impl Network for HostileNetwork {
                     layer: 1,
                     ..attention(window)
                 };
-                batch.attend(&q, &k, &q, other(Some(4)));
+                batch.attend(&q, &k, Some(&q), other(Some(4)));
                 seen = batch.attend_shared(&q, other(Some(5)));
             }
             "a cache of other heads" => seen = batch.attend_shared(&q.narrow(2, 0, 3), attention(None)),
+            "a part of a cache that was written" => seen = batch.attend_shared(&q, latent(dim)),
             "a mark that is not there" => drop(batch.mark("nowhere")),
             _ => {}
         }
         if deed == "attend twice" {
-            seen = batch.attend(&q, &k, &seen, attention(None));
+            seen = batch.attend(&q, &k, Some(&seen), attention(None));
         }
         let x = x + seen
             .reshape(&[rows, HEADS * dim])
@@ -223,6 +235,7 @@ fn misuse(deed: &str, batch: &Batch, x: Tensor, recording: u32) -> Tensor {
                 scale: 1.0,
                 softcap: None,
                 window: None,
+                value_dim: None,
             },
         ),
         "constants for ever" => {

@@ -324,11 +324,12 @@ impl batches::HostBatch for State {
         _batch: Batch,
         q: Tensor,
         k: Tensor,
-        v: Tensor,
+        v: Option<Tensor>,
         attention: batches::CachedAttention,
     ) -> Result<Tensor> {
         let attention = cached(self, attention)?;
-        self.record(Op::Attend(attention), &[&q, &k, &v], None)
+        let operands: Vec<&Tensor> = [&q, &k].into_iter().chain(&v).collect();
+        self.record(Op::Attend(attention), &operands, None)
     }
 
     fn attend_shared(
@@ -411,6 +412,7 @@ fn cached(state: &mut State, attention: batches::CachedAttention) -> Result<Cach
         scale: attention.scale,
         softcap: attention.softcap,
         window: attention.window,
+        value_dim: attention.value_dim,
     })
 }
 

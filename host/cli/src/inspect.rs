@@ -165,14 +165,7 @@ fn text(inspection: &Inspection, max_tokens: usize) -> String {
         lines.add("note", note);
     }
     lines.add("template", format!("from {}", prompt.template));
-    lines.add(
-        "prompt",
-        format!(
-            "{}, {} of them for pictures:",
-            stats::count(prompt.tokens, "token"),
-            prompt.image_tokens
-        ),
-    );
+    lines.add("prompt", format!("{}:", stats::prompt(prompt)));
     let mut text = lines.finish();
     text.push_str(&output::safe_for(&std::io::stdout(), &prompt.text));
     if !text.ends_with('\n') {

@@ -142,6 +142,14 @@ pub fn estimate(
         estimate.program_bytes = estimate.program_bytes.max(intermediate);
         estimate.feature_bytes += results(program);
     }
+    if let Some(encoder) = &prepared.prompt_encoder {
+        let intermediate = backend.program_bytes(&encoder.program);
+        let peak = weights + estimate.feature_bytes + intermediate;
+        estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
+        estimate.program_bytes = estimate.program_bytes.max(intermediate);
+        // The context takes the features' place.
+        estimate.feature_bytes = results(&encoder.program);
+    }
     let Some(((decode, tokens), prefill)) = prepared.programs.split_last() else {
         return estimate;
     };

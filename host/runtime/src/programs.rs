@@ -24,6 +24,7 @@ pub struct EncodeSignature {
 #[derive(Debug, Default)]
 pub struct Programs {
     encode: Kept<EncodeSignature>,
+    encode_prompt: Kept<BatchShape>,
     forward: Kept<BatchShape>,
 }
 
@@ -35,6 +36,15 @@ impl Programs {
         record: impl FnOnce() -> Result<Program, E>,
     ) -> Result<Arc<Program>, E> {
         self.encode.get_or_record(signature, record)
+    }
+
+    /// The program for an encoder's prompt, recorded if need be.
+    pub fn encode_prompt<E>(
+        &mut self,
+        signature: BatchShape,
+        record: impl FnOnce() -> Result<Program, E>,
+    ) -> Result<Arc<Program>, E> {
+        self.encode_prompt.get_or_record(signature, record)
     }
 
     /// The program for a batch, recorded if need be.

@@ -121,6 +121,9 @@ pub struct PromptReport {
     pub tokens: usize,
     /// Those of them that hold picture features.
     pub image_tokens: usize,
+    /// Tokens of the encoder's prompt, where there is one; picture features are in it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder_tokens: Option<usize>,
     /// Those whose state was there already, from an earlier request that began the same way.
     pub cached_tokens: usize,
     /// Pictures whose features were there already.

@@ -33,6 +33,8 @@ pub struct Session {
     pub computed: usize,
     /// Feature sets of each picture, while they are needed.
     pub features: Vec<Option<Rc<[Tensor]>>>,
+    /// What the encoder made of its prompt, while it is needed.
+    pub context: Option<Tensor>,
     /// Pixels of each picture, where they were made before it is known whether they are needed.
     pub pixels: Vec<Option<Vec<PixelTensor>>>,
     /// Whether each picture's pixels were made: they can be made once only.
@@ -121,6 +123,7 @@ impl Session {
             computed: 0,
             sequence: None,
             features: vec![None; pictures],
+            context: None,
             pixels: vec![None; pictures],
             pixels_made: vec![false; pictures],
             picture_keys: vec![None; pictures],
@@ -161,12 +164,18 @@ impl Session {
         let missing = |picture: &usize| self.features[*picture].is_none();
         if self.prepared.has_context() {
             // The context comes with the first rows.
-            return (self.computed == 0)
+            return (self.computed == 0 && self.context.is_none())
                 .then(|| (0..self.features.len()).find(missing))
                 .flatten();
         }
         let needed = prompt.pictures_of(self.computed..prompt.len());
         needed.into_iter().find(missing)
+    }
+
+    /// Whether an encoder's prompt must be encoded before rows can be computed, and its pictures are.
+    pub fn has_prompt_to_encode(&self) -> bool {
+        let encodes = self.prepared.prompt_encoder.is_some();
+        encodes && self.computed == 0 && self.context.is_none() && self.picture_to_encode().is_none()
     }
 
     /// Where rows that begin at `start`, and should be so many, must end.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::operation::{CachedAttention, CachedHeads, Op, WeightId};
-use crate::operations::{Facts, Operands};
+use crate::operations::{Facts, Kept, Operands, Rows};
 use crate::program::{Node, Program, ValueId, ValueType};
 use crate::stored::Weight;
 
@@ -80,6 +80,7 @@ pub struct Recorder {
     last_weight: Option<WeightId>,
     /// Names of operations, and numbers of the states that they keep.
     states: HashSet<(&'static str, u32)>,
+    of_encoder: bool,
 }
 
 impl Recorder {
@@ -108,6 +109,15 @@ impl Recorder {
             constant_bytes: 0,
             last_weight: None,
             states: HashSet::new(),
+            of_encoder: false,
+        }
+    }
+
+    /// A recording of what an encoder makes of its prompt: it runs once, so nothing can be kept for later steps.
+    pub fn of_encoder(weights: Arc<Vec<Weight>>, batch: BatchShape, limits: RecordingLimits) -> Self {
+        Self {
+            of_encoder: true,
+            ..Self::new(weights, Vec::new(), Some(batch), limits)
         }
     }
 
@@ -230,6 +240,12 @@ impl Recorder {
             weights: &self.weights,
             batch: self.batch.as_ref(),
         })?;
+        if self.of_encoder && (facts.kept != Kept::Nothing || facts.rows == Rows::Wanted) {
+            return Err(
+                "an encoder's prompt has no caches and no wanted rows: all its tokens are there, and `tensor.attention` sees them"
+                    .to_owned(),
+            );
+        }
         // What only reads a state has one operand.
         let keeps = facts.state.filter(|_| inputs.len() > 1);
         if let Some(number) = keeps

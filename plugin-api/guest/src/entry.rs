@@ -70,6 +70,10 @@ impl<E: NetworkEntry> network::exports::monocle::plugin::network::Guest for E {
         .map_err(words)
     }
 
+    fn encode_prompt(batch: &Batch) -> Result<Tensor, String> {
+        with(E::cell(), "network.load", |network| network.encode_prompt(batch))?.map_err(words)
+    }
+
     fn forward(batch: &Batch) -> Result<Tensor, String> {
         with(E::cell(), "network.load", |network| network.forward(batch))?.map_err(words)
     }
@@ -183,7 +187,7 @@ macro_rules! __section {
         const TEXT: &str = concat!(
             "{\"name\":\"", env!("CARGO_PKG_NAME"),
             "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
-            "\",\"contract\":\"0.2.0-dev.2\",\"kind\":\"", $kind,
+            "\",\"contract\":\"0.2.0-dev.3\",\"kind\":\"", $kind,
             "\",\"model-types\":[", $("\"", $first, "\"", $(",\"", $rest, "\"",)*)?
             "],\"filters-output\":", $filters, "}",
         );

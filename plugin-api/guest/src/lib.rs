@@ -87,8 +87,8 @@ pub use bindings::imports::tensors::{
     UnaryOperation, Window, concat, floats, full, ints,
 };
 pub use bindings::imports::types::{
-    AttentionScheme, Content, ContextRange, ExplicitPositions, FeatureUse, ImagePlan, Mark, Message,
-    ModelFiles, Part, Piece, Plan, PositionScheme, Size, Slot,
+    AttentionScheme, Content, ContextRange, EncoderPlan, ExplicitPositions, FeatureUse, ImagePlan, Mark,
+    Message, ModelFiles, Part, Piece, Plan, PositionScheme, Size, Slot,
 };
 pub use error::{Context, Error, Result};
 pub use plugin::{Network, Processor};

@@ -1,6 +1,6 @@
 //! The two traits that a plugin implements.
 
-use crate::{Batch, Image, Message, ModelFiles, Pixels, Plan, Result, Size, Tensor};
+use crate::{Batch, Error, Image, Message, ModelFiles, Pixels, Plan, Result, Size, Tensor};
 
 /// How a request becomes tokens, and pictures become pixels. One value serves one request.
 pub trait Processor: Sized {
@@ -30,6 +30,13 @@ pub trait Network: Sized {
     /// Features of one picture: from the tensors of [`Processor::pixels`] and its plan's `layout`, to feature sets
     /// `[features, hidden]`; set 0 is what [`Batch::splice_features`] usually takes. Recorded.
     fn encode(&self, pixels: &[Tensor], layout: &[u32]) -> Result<Vec<Tensor>>;
+
+    /// Rows of context, one for each token of the plan's `encoder`: `[tokens, hidden]`. Its tokens are all in the batch, and see each other
+    /// through [`Tensor::attention`]; [`Network::forward`] finds the rows in [`Batch::new_context`]. Recorded.
+    fn encode_prompt(&self, batch: &Batch) -> Result<Tensor> {
+        let _ = batch;
+        Err(Error::new("this model has no encoder for prompts"))
+    }
 
     /// Logits of the rows that [`Batch::select_logits`] picks: `[wanted, vocabulary]`. Recorded.
     fn forward(&self, batch: &Batch) -> Result<Tensor>;

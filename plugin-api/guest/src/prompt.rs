@@ -161,6 +161,7 @@ pub fn plan_tokens(
         text: shown(&text).into_owned(),
         pieces,
         images,
+        encoder: None,
         positions: PositionScheme::Sequential,
         marks: vec![],
         attention: AttentionScheme::Causal,

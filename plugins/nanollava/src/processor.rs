@@ -68,6 +68,7 @@ impl Processor for NanoLlavaProcessor {
             images: vec![self.squash.plan(self.features); sizes.len()],
             text: prompt::shown(&text).into_owned(),
             pieces,
+            encoder: None,
             positions: PositionScheme::Sequential,
             marks: vec![],
             attention: AttentionScheme::Causal,

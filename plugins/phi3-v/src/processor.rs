@@ -59,6 +59,7 @@ impl Processor for Phi3VProcessor {
             text: prompt::shown(&text).into_owned(),
             pieces,
             images: images.collect(),
+            encoder: None,
             positions: PositionScheme::Sequential,
             marks: vec![long_context::mark(tokens, tokens > self.short_context)],
             attention: AttentionScheme::Causal,

@@ -162,6 +162,14 @@ fn plan() {
             ("a slot of nothing", &["a slot of picture 0 has no tokens"]),
             ("a huge slot", &["more than the 16777216 that any may have"]),
             ("no tokens", &["the prompt has no tokens"]),
+            (
+                "an empty prompt for an encoder",
+                &["the encoder's prompt: the prompt has no tokens"],
+            ),
+            (
+                "slots for both",
+                &["a slot stands in the decoder's prompt: with an encoder, slots stand in its prompt"],
+            ),
             ("no pictures", &["planned 0 pictures of 1"]),
             ("huge pixels", &["picture 0: pixels of [4294967295, 4294967295"]),
             (
@@ -490,6 +498,36 @@ fn forward() {
             ),
             ("narrower heads when decoding", &["while running", "layer 0"]),
             ("another layer when decoding", &["while running", "layer 1"]),
+        ],
+    );
+}
+
+#[test]
+fn encode_prompt() {
+    let kept: &[&str] = &["an encoder's prompt has no caches and no wanted rows"];
+    check(
+        "network.encode-prompt",
+        &[
+            LOOP,
+            PANIC,
+            REFUSE,
+            ("a cache", kept),
+            (
+                "a cache read",
+                &["cache 0, to which no `attend` of this call has written"],
+            ),
+            ("a convolution", kept),
+            ("wanted rows", kept),
+            ("context", &["these sequences have no context"]),
+            (
+                "too few rows",
+                &["rows of context are float[5, 64], expected float[6, hidden]"],
+            ),
+            (
+                "heads",
+                &["rows of context are float[6, 4, 16], expected float[6, hidden]"],
+            ),
+            ("another number", &["not a function of shapes alone"]),
         ],
     );
 }

@@ -1,6 +1,7 @@
 //! What a plugin can rely on, and what it cannot break.
 
 mod adapter;
+mod encoder_decoder;
 mod files;
 mod hostile;
 mod names;

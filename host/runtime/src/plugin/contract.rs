@@ -192,15 +192,28 @@ pub enum FeatureUse {
     Context(Vec<ContextRange>),
 }
 
+/// The prompt of an encoder: `network.encode-prompt` makes a row of context of each of its tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncoderPlan {
+    /// Tokens and slots.
+    pub pieces: Vec<Piece>,
+    /// Where tokens are.
+    pub positions: Positions,
+    /// What else is known of each token.
+    pub marks: Vec<Mark>,
+}
+
 /// What a request comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The rendered prompt.
     pub text: String,
-    /// The prompt in tokens and slots.
+    /// The prompt in tokens and slots; with an encoder, what the decoder begins with.
     pub pieces: Vec<Piece>,
     /// One a picture.
     pub images: Vec<ImagePlan>,
+    /// The encoder's prompt.
+    pub encoder: Option<EncoderPlan>,
     /// Where tokens are.
     pub positions: Positions,
     /// What else is known of each token.
@@ -218,14 +231,7 @@ pub struct Plan {
 impl Plan {
     /// The ids of all tokens, image tokens at the slots.
     pub fn token_ids(&self) -> Vec<u32> {
-        let mut ids = Vec::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Tokens(tokens) => ids.extend_from_slice(tokens),
-                Piece::Features(slot) => ids.extend(std::iter::repeat_n(slot.token_id, slot.tokens as usize)),
-            }
-        }
-        ids
+        token_ids(&self.pieces)
     }
 
     /// Checks that the plan agrees with itself and with a request of so many pictures, before anything is computed.
@@ -233,78 +239,73 @@ impl Plan {
         if self.images.len() != images {
             return Err(format!("planned {} pictures of {images}", self.images.len()));
         }
-        // Sizes first: later steps expand slots into lists.
-        let limit = 1_u64 << 24;
-        let tokens: u64 = self
-            .pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Tokens(tokens) => tokens.len() as u64,
-                Piece::Features(slot) => u64::from(slot.tokens),
-            })
-            .sum();
-        if tokens == 0 {
-            return Err("the prompt has no tokens".to_owned());
-        }
-        if tokens > limit {
-            return Err(format!(
-                "the prompt has {tokens} tokens, more than the {limit} that any may have"
-            ));
-        }
+        let tokens = count_tokens(&self.pieces)?;
         for (index, image) in self.images.iter().enumerate() {
             image
                 .check_pixels()
                 .map_err(|reason| format!("picture {index}: {reason}"))?;
         }
-        if let Positions::Explicit { axes, values, .. } = &self.positions
-            && (*axes == 0 || *axes > 8 || values.len() as u64 != *axes as u64 * tokens)
-        {
-            return Err(format!(
-                "{} positions on {axes} axes for {tokens} tokens",
-                values.len()
-            ));
-        }
-        self.check_marks(tokens)?;
+        check_positions(&self.positions, tokens)?;
+        check_marks(&self.marks, tokens)?;
         if let AttentionScheme::Prefix(prefix) = self.attention
             && u64::from(prefix) > tokens
         {
             return Err(format!("a prefix of {prefix} tokens in a prompt of {tokens}"));
         }
-        self.check_slots(tokens)
+        match &self.encoder {
+            None => self.check_decoder(tokens),
+            Some(encoder) => self.check_encoder(encoder, tokens),
+        }
     }
 
-    fn check_marks(&self, tokens: u64) -> Result<(), String> {
-        if self.marks.len() > MARKS {
-            return Err(format!(
-                "{} marks, more than the {MARKS} that a plan may have",
-                self.marks.len()
-            ));
-        }
-        for (index, mark) in self.marks.iter().enumerate() {
-            let name = &mark.name;
-            if name.is_empty() || name.len() > MARK_NAME {
-                return Err(format!(
-                    "a mark's name has {} bytes, expected 1 to {MARK_NAME}",
-                    name.len()
-                ));
-            }
-            if self.marks[..index].iter().any(|other| other.name == *name) {
-                return Err(format!("two marks are called `{name}`"));
-            }
-            if mark.values.len() as u64 != tokens {
-                return Err(format!(
-                    "mark `{name}` has {} values for {tokens} tokens",
-                    mark.values.len()
-                ));
+    /// A prompt whose features are in it, or that sees them as context.
+    fn check_decoder(&self, tokens: u64) -> Result<(), String> {
+        let used = self.used_features(&self.pieces)?;
+        match &self.feature_use {
+            FeatureUse::Splice => self.check_all_used(&used),
+            FeatureUse::Context(ranges) => {
+                let rows: u64 = self.images.iter().map(|image| u64::from(image.features)).sum();
+                check_ranges(ranges, tokens, rows)?;
+                let reads =
+                    |range: &ContextRange| range.from_row < range.to_row && range.from_token < range.to_token;
+                match rows == 0 || ranges.iter().any(reads) {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "no token sees any of the {rows} rows of context that the pictures give"
+                    )),
+                }
             }
         }
-        Ok(())
     }
 
-    /// Each feature of each picture must be used once, in order.
-    fn check_slots(&self, tokens: u64) -> Result<(), String> {
+    /// An encoder's prompt, and a decoder's that sees its rows.
+    fn check_encoder(&self, encoder: &EncoderPlan, tokens: u64) -> Result<(), String> {
+        let of_encoder = |reason: String| format!("the encoder's prompt: {reason}");
+        let rows = count_tokens(&encoder.pieces).map_err(of_encoder)?;
+        check_positions(&encoder.positions, rows).map_err(of_encoder)?;
+        check_marks(&encoder.marks, rows).map_err(of_encoder)?;
+        if self
+            .pieces
+            .iter()
+            .any(|piece| matches!(piece, Piece::Features(_)))
+        {
+            return Err(
+                "a slot stands in the decoder's prompt: with an encoder, slots stand in its prompt"
+                    .to_owned(),
+            );
+        }
+        let used = self.used_features(&encoder.pieces)?;
+        self.check_all_used(&used)?;
+        match &self.feature_use {
+            FeatureUse::Splice => Ok(()),
+            FeatureUse::Context(ranges) => check_ranges(ranges, tokens, rows),
+        }
+    }
+
+    /// How many features of each picture slots use: each at most once, in order.
+    fn used_features(&self, pieces: &[Piece]) -> Result<Vec<u32>, String> {
         let mut used = vec![0_u32; self.images.len()];
-        for piece in &self.pieces {
+        for piece in pieces {
             let Piece::Features(slot) = piece else { continue };
             let Some(next) = used.get_mut(slot.image as usize) else {
                 return Err(format!(
@@ -324,45 +325,108 @@ impl Plan {
             }
             *next = next.checked_add(slot.tokens).ok_or("too many tokens in slots")?;
         }
-        match &self.feature_use {
-            FeatureUse::Splice => {
-                for (index, (image, used)) in self.images.iter().zip(&used).enumerate() {
-                    if image.features != *used {
-                        return Err(format!(
-                            "picture {index}: {} features for {used} image tokens in the prompt",
-                            image.features
-                        ));
-                    }
-                }
-                Ok(())
-            }
-            FeatureUse::Context(ranges) => {
-                let rows: u64 = self.images.iter().map(|image| u64::from(image.features)).sum();
-                if ranges.len() as u64 > tokens {
-                    return Err(format!("{} ranges of context for {tokens} tokens", ranges.len()));
-                }
-                let outside = ranges.iter().find(|range| {
-                    range.from_row > range.to_row
-                        || u64::from(range.to_row) > rows
-                        || range.from_token > range.to_token
-                });
-                if let Some(range) = outside {
-                    return Err(format!("{range:?} lies outside {rows} rows of context"));
-                }
-                let reads =
-                    |range: &ContextRange| range.from_row < range.to_row && range.from_token < range.to_token;
-                if rows > 0 && !ranges.iter().any(reads) {
-                    return Err(format!(
-                        "no token sees any of the {rows} rows of context that the pictures give"
-                    ));
-                }
-                if let Some(range) = ranges.iter().find(|range| u64::from(range.to_token) > tokens) {
-                    return Err(format!("{range:?} lies beyond the {tokens} tokens of the prompt"));
-                }
-                Ok(())
+        Ok(used)
+    }
+
+    /// Each feature of each picture must be used.
+    fn check_all_used(&self, used: &[u32]) -> Result<(), String> {
+        for (index, (image, used)) in self.images.iter().zip(used).enumerate() {
+            if image.features != *used {
+                return Err(format!(
+                    "picture {index}: {} features for {used} image tokens in the prompt",
+                    image.features
+                ));
             }
         }
+        Ok(())
     }
+}
+
+/// The ids of all tokens, image tokens at the slots.
+pub fn token_ids(pieces: &[Piece]) -> Vec<u32> {
+    let mut ids = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Tokens(tokens) => ids.extend_from_slice(tokens),
+            Piece::Features(slot) => ids.extend(std::iter::repeat_n(slot.token_id, slot.tokens as usize)),
+        }
+    }
+    ids
+}
+
+/// How many tokens a prompt has. Checked first: later steps expand slots into lists.
+fn count_tokens(pieces: &[Piece]) -> Result<u64, String> {
+    let limit = 1_u64 << 24;
+    let tokens = pieces.iter().map(|piece| match piece {
+        Piece::Tokens(tokens) => tokens.len() as u64,
+        Piece::Features(slot) => u64::from(slot.tokens),
+    });
+    match tokens.sum() {
+        0 => Err("the prompt has no tokens".to_owned()),
+        tokens if tokens > limit => Err(format!(
+            "the prompt has {tokens} tokens, more than the {limit} that any may have"
+        )),
+        tokens => Ok(tokens),
+    }
+}
+
+fn check_positions(positions: &Positions, tokens: u64) -> Result<(), String> {
+    match positions {
+        Positions::Explicit { axes, values, .. }
+            if *axes == 0 || *axes > 8 || values.len() as u64 != *axes as u64 * tokens =>
+        {
+            Err(format!(
+                "{} positions on {axes} axes for {tokens} tokens",
+                values.len()
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_marks(marks: &[Mark], tokens: u64) -> Result<(), String> {
+    if marks.len() > MARKS {
+        return Err(format!(
+            "{} marks, more than the {MARKS} that a plan may have",
+            marks.len()
+        ));
+    }
+    for (index, mark) in marks.iter().enumerate() {
+        let name = &mark.name;
+        if name.is_empty() || name.len() > MARK_NAME {
+            return Err(format!(
+                "a mark's name has {} bytes, expected 1 to {MARK_NAME}",
+                name.len()
+            ));
+        }
+        if marks[..index].iter().any(|other| other.name == *name) {
+            return Err(format!("two marks are called `{name}`"));
+        }
+        if mark.values.len() as u64 != tokens {
+            return Err(format!(
+                "mark `{name}` has {} values for {tokens} tokens",
+                mark.values.len()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Ranges of context must lie within what there is.
+fn check_ranges(ranges: &[ContextRange], tokens: u64, rows: u64) -> Result<(), String> {
+    if ranges.len() as u64 > tokens {
+        return Err(format!("{} ranges of context for {tokens} tokens", ranges.len()));
+    }
+    let outside = |range: &&ContextRange| {
+        range.from_row > range.to_row || u64::from(range.to_row) > rows || range.from_token > range.to_token
+    };
+    if let Some(range) = ranges.iter().find(outside) {
+        return Err(format!("{range:?} lies outside {rows} rows of context"));
+    }
+    if let Some(range) = ranges.iter().find(|range| u64::from(range.to_token) > tokens) {
+        return Err(format!("{range:?} lies beyond the {tokens} tokens of the prompt"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -381,6 +445,7 @@ mod tests {
                 layout: Vec::new(),
                 features: 4,
             }],
+            encoder: None,
             positions: Positions::Sequential,
             marks: Vec::new(),
             attention: AttentionScheme::Causal,
@@ -424,5 +489,59 @@ mod tests {
             let refusal = plan(ranges.clone()).check(1).expect_err("it is refused");
             assert!(refusal.contains(words), "{ranges:?}: {refusal}");
         }
+    }
+    /// A prompt of three tokens for a decoder, and one of two words and a picture's four features for an encoder.
+    fn with_encoder() -> Plan {
+        let slot = Slot {
+            image: 0,
+            offset: 0,
+            tokens: 4,
+            token_id: 9,
+        };
+        Plan {
+            pieces: vec![Piece::Tokens(vec![2; 3])],
+            encoder: Some(EncoderPlan {
+                pieces: vec![Piece::Features(slot), Piece::Tokens(vec![5, 6])],
+                positions: Positions::Sequential,
+                marks: Vec::new(),
+            }),
+            feature_use: FeatureUse::Splice,
+            ..plan(Vec::new())
+        }
+    }
+
+    #[test]
+    fn an_encoders_prompt_holds_the_features() {
+        assert_eq!(with_encoder().check(1), Ok(()));
+        let broken = |change: &dyn Fn(&mut Plan, &mut EncoderPlan)| {
+            let mut plan = with_encoder();
+            let mut encoder = plan.encoder.take().expect("it has one");
+            change(&mut plan, &mut encoder);
+            plan.encoder = Some(encoder);
+            plan.check(1).expect_err("it is refused")
+        };
+        let empty = broken(&|_, encoder| encoder.pieces.clear());
+        assert_eq!(empty, "the encoder's prompt: the prompt has no tokens");
+        let twice = broken(&|plan, encoder| plan.pieces.push(encoder.pieces[0].clone()));
+        assert!(twice.contains("a slot stands in the decoder's prompt"), "{twice}");
+        let unused = broken(&|_, encoder| drop(encoder.pieces.remove(0)));
+        assert_eq!(unused, "picture 0: 4 features for 0 image tokens in the prompt");
+        let short = broken(&|_, encoder| {
+            encoder.positions = Positions::Explicit {
+                axes: 1,
+                values: vec![0; 5],
+                next: 0,
+            };
+        });
+        assert_eq!(short, "the encoder's prompt: 5 positions on 1 axes for 6 tokens");
+        let far = broken(&|plan, _| {
+            plan.feature_use = FeatureUse::Context(vec![ContextRange {
+                from_token: 0,
+                to_token: 3,
+                from_row: 0,
+                to_row: 7,
+            }]);
+        });
+        assert!(far.contains("lies outside 6 rows of context"), "{far}");
     }
 }

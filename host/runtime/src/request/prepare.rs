@@ -18,7 +18,7 @@ use crate::memory::{MemoryEstimate, MemoryLimit};
 use crate::model::Model;
 use crate::model::services::RequestServices;
 use crate::model::settings::Settings;
-use crate::plugin::contract::{Plan, Size};
+use crate::plugin::contract::{EncoderPlan, Plan, Size};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::wasm::instance::Instance;
 use crate::plugin::wasm::recording::PixelTensor;
@@ -45,6 +45,8 @@ pub struct PreparedRequest {
     pub(crate) question: String,
     pub(crate) processor: Instance,
     pub(crate) encoders: Vec<Arc<Program>>,
+    /// What makes context of an encoder's prompt, where there is one.
+    pub(crate) prompt_encoder: Option<PromptEncoder>,
     /// The programs of its prefill steps, each with the tokens in the caches after it, and last its decode step with all tokens that
     /// may come.
     pub(crate) programs: Vec<(Arc<Program>, usize)>,
@@ -57,6 +59,42 @@ pub struct PreparedRequest {
     network: String,
     /// What the plugin that prepared it had of the model.
     pub(crate) services: Arc<RequestServices>,
+}
+
+/// An encoder's prompt and its program.
+pub struct PromptEncoder {
+    /// The prompt.
+    pub prompt: Prompt,
+    /// Gives `[tokens, hidden]`.
+    pub program: Arc<Program>,
+}
+
+impl PromptEncoder {
+    fn new(
+        plan: &EncoderPlan,
+        recordings: &Recordings,
+        encoders: &[Arc<Program>],
+    ) -> Result<Self, PluginError> {
+        let prompt = Prompt::of_encoder(plan);
+        let shape = BatchShape {
+            tokens: prompt.len(),
+            axes: prompt.axes(),
+            marks: prompt.mark_names().to_vec(),
+            wanted: 0,
+            features: prompt
+                .has_features(&(0..prompt.len()))
+                .then(|| widths_of_all(encoders)),
+            has_context: false,
+            new_context: None,
+        };
+        let program = recordings.encode_prompt(&shape)?;
+        Ok(Self { prompt, program })
+    }
+
+    /// `[rows, hidden]` of what it gives.
+    fn context(&self) -> [usize; 2] {
+        [self.prompt.len(), widths(&self.program)[0]]
+    }
 }
 
 impl PreparedRequest {
@@ -109,6 +147,10 @@ impl PreparedRequest {
         let encode = |image| recordings.encode(image);
         let encoders = plan.images.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         check_widths(recordings, &encoders)?;
+        let prompt_encoder = plan.encoder.as_ref();
+        let prompt_encoder = prompt_encoder
+            .map(|plan| PromptEncoder::new(plan, recordings, &encoders))
+            .transpose()?;
         let mut prepared = Self {
             question: request.last_words(),
             processor,
@@ -116,6 +158,7 @@ impl PreparedRequest {
             prompt,
             pictures: opened,
             encoders,
+            prompt_encoder,
             programs: Vec::new(),
             chunk,
             estimate: MemoryEstimate::default(),
@@ -169,14 +212,17 @@ impl PreparedRequest {
         }
     }
 
-    /// Whether its rows attend to pictures by cross attention.
+    /// Whether its rows attend to pictures, or to what an encoder gives, by cross attention.
     pub(crate) fn has_context(&self) -> bool {
-        self.prompt.uses_context() && !self.encoders.is_empty()
+        self.prompt.uses_context() && (self.prompt_encoder.is_some() || !self.encoders.is_empty())
     }
 
     /// `[rows, hidden]` of the context that a step which begins here brings.
     pub(crate) fn new_context(&self, start: usize) -> Option<[usize; 2]> {
         (self.has_context() && start == 0).then(|| {
+            if let Some(encoder) = &self.prompt_encoder {
+                return encoder.context();
+            }
             let rows = self.plan.images.iter().map(|image| image.features as usize).sum();
             [rows, self.feature_widths()[0]]
         })
@@ -184,10 +230,7 @@ impl PreparedRequest {
 
     /// Width of each feature set; the same for all pictures.
     pub(crate) fn feature_widths(&self) -> Vec<usize> {
-        self.encoders
-            .first()
-            .map(|program| widths(program))
-            .unwrap_or_default()
+        widths_of_all(&self.encoders)
     }
 
     /// The pixel tensors of a picture. The picture itself is needed no longer then, and is given up.
@@ -195,6 +238,12 @@ impl PreparedRequest {
         let nothing = Picture::filled(1, 1, [0; 3]).expect("one pixel is a picture");
         let picture = std::mem::replace(&mut self.pictures[index].picture, nothing);
         self.processor.pixels(index, picture, &self.plan.images[index])
+    }
+
+    /// How many tokens hold picture features, of the encoder's prompt if there is one.
+    pub fn image_tokens(&self) -> usize {
+        let encoder = self.prompt_encoder.as_ref().map(|encoder| &encoder.prompt);
+        encoder.unwrap_or(&self.prompt).image_tokens()
     }
 
     /// What there is to say of the prompt.
@@ -206,7 +255,8 @@ impl PreparedRequest {
                 .template_source()
                 .unwrap_or_else(|| "the plugin (no template was rendered)".to_owned()),
             tokens: self.prompt.len(),
-            image_tokens: self.prompt.image_tokens(),
+            image_tokens: self.image_tokens(),
+            encoder_tokens: self.prompt_encoder.as_ref().map(|encoder| encoder.prompt.len()),
             cached_tokens: 0,
             cached_pictures: 0,
             attention: self.plan.attention,
@@ -238,8 +288,12 @@ impl PreparedRequest {
                 Op::SpliceFeatures { .. } | Op::AddFeatures { .. } | Op::Context | Op::CrossAttend(_)
             )
         };
-        let mut programs = self.programs.iter().map(|(program, _)| program);
-        programs.any(|program| program.nodes.iter().any(|node| reads(&node.op)))
+        let encoder = self.prompt_encoder.as_ref().map(|encoder| &encoder.program);
+        let programs = self.programs.iter().map(|(program, _)| program);
+        encoder
+            .into_iter()
+            .chain(programs)
+            .any(|program| program.nodes.iter().any(|node| reads(&node.op)))
     }
 
     /// What there is to say of the pictures.
@@ -281,6 +335,11 @@ fn open_pictures(
         opened.push(next);
     }
     Ok(opened)
+}
+
+fn widths_of_all(encoders: &[Arc<Program>]) -> Vec<usize> {
+    let first = encoders.first();
+    first.map(|program| widths(program)).unwrap_or_default()
 }
 
 fn widths(program: &Program) -> Vec<usize> {

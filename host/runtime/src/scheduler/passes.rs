@@ -278,6 +278,7 @@ impl Scheduler {
         let rows = session.rows(member.range.clone());
         let wants_logits = member.range.end == session.tokens.len();
         let new_context = match session.prepared.new_context(member.range.start) {
+            Some(_) if session.context.is_some() => session.context.clone(),
             Some(_) => {
                 let sets = batch::first_sets(&session.features);
                 Some(self.loaded.join(&sets)?)
@@ -293,7 +294,7 @@ impl Scheduler {
         Ok((part, kind))
     }
 
-    fn scratch(&mut self) -> Result<SequenceId, BackendError> {
+    pub(super) fn scratch(&mut self) -> Result<SequenceId, BackendError> {
         if let Some(scratch) = self.scratch {
             return Ok(scratch);
         }
@@ -358,6 +359,7 @@ impl Scheduler {
         // The oldest is never computed again.
         if index == 0 {
             session.features.fill(None);
+            session.context = None;
             session.pixels.fill(None);
         }
         let phase = session.progress.phase;
@@ -387,7 +389,7 @@ impl Scheduler {
 
 /// Whether rows of a session can be computed.
 pub fn is_ready(session: &Session) -> bool {
-    session.sequence.is_some() && session.picture_to_encode().is_none()
+    session.sequence.is_some() && session.picture_to_encode().is_none() && !session.has_prompt_to_encode()
 }
 
 fn kind(session: &Session, range: &Range<usize>) -> Kind {

@@ -184,6 +184,7 @@ mod tests {
                 Piece::Tokens(vec![13, 14]),
             ],
             images: vec![image],
+            encoder: None,
             positions: Positions::Sequential,
             marks: Vec::new(),
             attention,

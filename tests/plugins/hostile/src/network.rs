@@ -77,6 +77,33 @@ impl Network for HostileNetwork {
         })
     }
 
+    fn encode_prompt(&self, batch: &Batch) -> Result<Tensor> {
+        let deed = deed("encode-prompt");
+        let x = batch.splice_features(&self.embedding.forward(&batch.ids()), 0); // [tokens, hidden]
+        let rows = batch.tokens();
+        let heads = || x.reshape(&[rows, HEADS, HIDDEN / HEADS]);
+        let attention = CachedAttention {
+            layer: 0,
+            scale: 0.25,
+            softcap: None,
+            window: None,
+            value_dim: None,
+        };
+        match deed {
+            "refuse" => return Err(Error::new("I was told to refuse")),
+            "a cache" => drop(batch.attend(&heads(), &heads(), Some(&heads()), attention)),
+            "a cache read" => drop(batch.attend_shared(&heads(), attention)),
+            "a convolution" => drop(batch.short_conv(&x, &full(&[HIDDEN, 3], 1.0), None, 0)),
+            "context" => drop(batch.cross_attend(&heads(), None, None, attention)),
+            "wanted rows" => return Ok(batch.select_logits(&x)),
+            "too few rows" => return Ok(x.narrow(0, 1, rows)),
+            "heads" => return Ok(heads()),
+            "another number" => return Ok(x * RECORDINGS.fetch_add(1, Ordering::Relaxed) as f32),
+            _ => {}
+        }
+        Ok(x)
+    }
+
     fn forward(&self, batch: &Batch) -> Result<Tensor> {
         let deed = deed("forward");
         let recording = RECORDINGS.fetch_add(1, Ordering::Relaxed);

@@ -1,11 +1,11 @@
 //! Deeds in the processor.
 
 use monocle_plugin::{
-    AttentionScheme, ContextRange, ExplicitPositions, FeatureUse, Mark, Piece, PositionScheme, Slot,
-    prelude::*,
+    AttentionScheme, ContextRange, EncoderPlan, ExplicitPositions, FeatureUse, Mark, Piece, PositionScheme,
+    Slot, prelude::*,
 };
 
-use crate::{be_told, deed};
+use crate::{be_told, deed, told};
 
 /// Side of the only tile.
 const SIDE: u32 = 8;
@@ -44,6 +44,7 @@ impl Processor for HostileProcessor {
             text: "Describe the image".to_owned(),
             pieces,
             images: vec![picture; sizes.len()],
+            encoder: None,
             positions: PositionScheme::Sequential,
             marks: vec![],
             attention: AttentionScheme::Causal,
@@ -69,6 +70,16 @@ impl Processor for HostileProcessor {
             values: vec![1; tokens],
             generated: 0,
         };
+        let encoder = |pieces| EncoderPlan {
+            pieces,
+            positions: PositionScheme::Sequential,
+            marks: vec![],
+        };
+        if told("encode-prompt") {
+            // The picture goes to the encoder, with two tokens.
+            let words = Piece::Tokens(vec![1, 2]);
+            plan.encoder = Some(encoder(vec![plan.pieces.remove(1), words]));
+        }
         let mut alone = |slot: Slot| plan.pieces[1] = Piece::Features(slot);
         match deed {
             "refuse" => return Err(Error::new("I was told to refuse")),
@@ -106,6 +117,8 @@ impl Processor for HostileProcessor {
                 plan.marks = names.map(|name| mark(&name, tokens(&plan))).collect();
             }
             "a prefix beyond the prompt" => plan.attention = AttentionScheme::Prefix(1000),
+            "an empty prompt for an encoder" => plan.encoder = Some(encoder(vec![])),
+            "slots for both" => plan.encoder = Some(encoder(vec![Piece::Features(slot(0))])),
             "context that is not there" => {
                 plan.pieces.truncate(1);
                 plan.feature_use = FeatureUse::Context(vec![ContextRange {

@@ -200,6 +200,29 @@ impl Instance {
         Ok(program)
     }
 
+    /// Records `network.encode-prompt` for an encoder's prompt of this shape.
+    pub fn record_encode_prompt(&mut self, batch: &BatchShape) -> Result<Program, PluginError> {
+        const FUNCTION: &str = "network.encode-prompt";
+        let signature = format!("{batch:?}");
+        let program = self.record_twice(FUNCTION, &signature, |this| {
+            let limits = this.store.data().limits.recording;
+            let recorder = Recorder::of_encoder(Arc::clone(&this.weights), batch.clone(), limits);
+            this.begin(FUNCTION, recorder)?;
+            let output = this.call(FUNCTION, |calls, store| calls.encode_prompt(store));
+            this.finish(FUNCTION, vec![output?])
+        })?;
+        let found = program.value(program.outputs[0]);
+        let fits = found.kind == Kind::Float && found.shape.len() == 2;
+        if !fits || found.shape[0] != batch.tokens || found.shape[1] == 0 {
+            let reason = format!(
+                "rows of context are {found}, expected float[{}, hidden]",
+                batch.tokens
+            );
+            return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
+        }
+        Ok(program)
+    }
+
     /// Calls of the plugin made so far.
     pub fn calls(&self) -> u64 {
         self.store.data().calls

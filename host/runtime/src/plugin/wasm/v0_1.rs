@@ -118,6 +118,12 @@ impl Calls for Guests {
         }
     }
 
+    fn encode_prompt(&self, _store: &mut Store<State>) -> Answer<Resource<TensorHandle>> {
+        Ok(Err(
+            "a plugin of contract 0.1 has no encoder of prompts".to_owned()
+        ))
+    }
+
     fn forward(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>> {
         match &self.network {
             Some(network) => network.call_forward(store, Resource::new_own(0)),

@@ -16,7 +16,7 @@ use bindings::exports::monocle::plugin::{network, processor};
 use bindings::monocle::plugin::{batches, images, log, prompts, tensors, tokenizers, types, weights};
 
 /// Its number.
-const NUMBER: &str = "0.2.0-dev.2";
+const NUMBER: &str = "0.2.0-dev.3";
 
 /// See the module.
 pub struct V0_2;
@@ -118,6 +118,13 @@ impl Calls for Guests {
     ) -> Answer<Vec<Resource<TensorHandle>>> {
         match &self.network {
             Some(network) => network.call_encode(store, pixels, layout),
+            None => Ok(Err(NO_NETWORK.to_owned())),
+        }
+    }
+
+    fn encode_prompt(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>> {
+        match &self.network {
+            Some(network) => network.call_encode_prompt(store, Resource::new_own(0)),
             None => Ok(Err(NO_NETWORK.to_owned())),
         }
     }

@@ -65,6 +65,9 @@ pub trait Calls: Send {
         layout: &[u32],
     ) -> Answer<Vec<Resource<TensorHandle>>>;
 
+    /// `network.encode-prompt`
+    fn encode_prompt(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>>;
+
     /// `network.forward`
     fn forward(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>>;
 }

@@ -83,6 +83,7 @@ pub fn plan_from_plugin(plan: types::Plan) -> Plan {
             })
             .collect(),
         images: plan.images.into_iter().map(image_plan).collect(),
+        encoder: None,
         positions: match plan.positions {
             types::PositionScheme::Sequential => Positions::Sequential,
             types::PositionScheme::Explicit(explicit) => Positions::Explicit {

@@ -2,8 +2,8 @@
 
 use super::bindings::monocle::plugin::types;
 use crate::plugin::contract::{
-    AttentionScheme, Content, ContextRange, FeatureUse, ImagePlan, Mark, Message, ModelFiles, Part, Piece,
-    Plan, Positions, Size, Slot,
+    AttentionScheme, Content, ContextRange, EncoderPlan, FeatureUse, ImagePlan, Mark, Message, ModelFiles,
+    Part, Piece, Plan, Positions, Size, Slot,
 };
 
 /// A message that a plugin hands over.
@@ -69,37 +69,15 @@ pub fn size_to_plugin(size: Size) -> types::Size {
 pub fn plan_from_plugin(plan: types::Plan) -> Plan {
     Plan {
         text: plan.text,
-        pieces: plan
-            .pieces
-            .into_iter()
-            .map(|piece| match piece {
-                types::Piece::Tokens(tokens) => Piece::Tokens(tokens),
-                types::Piece::Features(slot) => Piece::Features(Slot {
-                    image: slot.image,
-                    offset: slot.offset,
-                    tokens: slot.tokens,
-                    token_id: slot.token_id,
-                }),
-            })
-            .collect(),
+        pieces: pieces(plan.pieces),
         images: plan.images.into_iter().map(image_plan).collect(),
-        positions: match plan.positions {
-            types::PositionScheme::Sequential => Positions::Sequential,
-            types::PositionScheme::Explicit(explicit) => Positions::Explicit {
-                axes: explicit.axes as usize,
-                values: explicit.values,
-                next: explicit.next,
-            },
-        },
-        marks: plan
-            .marks
-            .into_iter()
-            .map(|mark| Mark {
-                name: mark.name,
-                values: mark.values,
-                generated: mark.generated,
-            })
-            .collect(),
+        encoder: plan.encoder.map(|encoder| EncoderPlan {
+            pieces: pieces(encoder.pieces),
+            positions: positions(encoder.positions),
+            marks: marks(encoder.marks),
+        }),
+        positions: positions(plan.positions),
+        marks: marks(plan.marks),
         attention: match plan.attention {
             types::AttentionScheme::Causal => AttentionScheme::Causal,
             types::AttentionScheme::Prefix(tokens) => AttentionScheme::Prefix(tokens),
@@ -122,6 +100,39 @@ pub fn plan_from_plugin(plan: types::Plan) -> Plan {
         stop_tokens: plan.stop_tokens,
         keep_tokens: plan.keep_tokens,
     }
+}
+
+fn pieces(pieces: Vec<types::Piece>) -> Vec<Piece> {
+    let piece = |piece| match piece {
+        types::Piece::Tokens(tokens) => Piece::Tokens(tokens),
+        types::Piece::Features(slot) => Piece::Features(Slot {
+            image: slot.image,
+            offset: slot.offset,
+            tokens: slot.tokens,
+            token_id: slot.token_id,
+        }),
+    };
+    pieces.into_iter().map(piece).collect()
+}
+
+fn positions(positions: types::PositionScheme) -> Positions {
+    match positions {
+        types::PositionScheme::Sequential => Positions::Sequential,
+        types::PositionScheme::Explicit(explicit) => Positions::Explicit {
+            axes: explicit.axes as usize,
+            values: explicit.values,
+            next: explicit.next,
+        },
+    }
+}
+
+fn marks(marks: Vec<types::Mark>) -> Vec<Mark> {
+    let mark = |mark: types::Mark| Mark {
+        name: mark.name,
+        values: mark.values,
+        generated: mark.generated,
+    };
+    marks.into_iter().map(mark).collect()
 }
 
 fn image_plan(image: types::ImagePlan) -> ImagePlan {

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::memory::MemoryEstimate;
 use crate::memory::process;
 use crate::model::generation::GenerationSettings;
-use crate::plugin::contract::{AttentionScheme, Size};
+use crate::plugin::contract::{AnswerPart, AttentionScheme, Size};
 use crate::plugin::stamp::PluginKind;
 use crate::plugin::wasm::component::Plugin;
 use crate::plugin::wasm::recording::{LogLevel, LogLine};
@@ -29,6 +29,9 @@ pub struct Report {
     pub generation: GenerationSettings,
     /// The answer, why it ended and what was taken out of it.
     pub output: Generated,
+    /// What the answer says beside its words: rectangles, points. Only where the plugin finds such things.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<AnswerPart>,
     /// Ids of the tokens that were generated, the end token included.
     pub token_ids: Vec<u32>,
     /// Where the time went.

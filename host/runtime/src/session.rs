@@ -293,6 +293,16 @@ impl Session {
             .flags
             .extend(find_request_flags(&self.prepared.question, &output.text));
 
+        let mut parts = Vec::new();
+        if self.prepared.processor.plugin().stamp.answers_parts {
+            let media = self.prepared.plan.images.len();
+            match self.prepared.processor.parts(&output.text, media) {
+                Ok(found) => parts = found,
+                // The answer is there all the same.
+                Err(error) => notes.push(error.to_string()),
+            }
+        }
+
         let mut prompt = self.prepared.prompt_report();
         prompt.cached_tokens = progress.cached_tokens;
         prompt.cached_pictures = progress.cached_pictures;
@@ -306,6 +316,7 @@ impl Session {
                 .generation
                 .asked(self.options.max_tokens, &self.options.sampling),
             output,
+            parts,
             token_ids,
             timings,
             memory: progress.memory,

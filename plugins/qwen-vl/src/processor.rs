@@ -55,10 +55,11 @@ impl Processor for QwenVlProcessor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let used = |size: &Size| self.budget.fit(size.checked()?, self.unit);
         self.used = sizes.iter().map(used).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(messages, None, &[self.image], self.in_text)?;
+        let text = prompt::render_with_pictures(request, None, &[self.image], self.in_text)?;
         let image = prompt::Placeholder::find(self.image)?;
         let grids: Vec<[u32; 2]> = self
             .used
@@ -66,15 +67,15 @@ impl Processor for QwenVlProcessor {
             .map(|used| [used.height / self.unit, used.width / self.unit])
             .collect();
         let expansion = |index: usize, _| self.image.repeat(grids[index].iter().product::<u32>() as usize);
-        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
+        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
         let images = self
             .used
             .iter()
             .zip(&grids)
-            .map(|(used, [rows, columns])| ImagePlan {
+            .map(|(used, [rows, columns])| MediumPlan {
                 used: *used,
-                tiles: 1,
-                pixels: vec![vec![1, used.height, used.width, 3]],
+                pieces: 1,
+                tensors: vec![vec![1, used.height, used.width, 3]],
                 layout: vec![],
                 features: rows * columns,
             });

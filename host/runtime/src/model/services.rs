@@ -8,9 +8,9 @@ use monocle_text::{
     ChatTemplate, Conversation, MarkersFrom, ReasoningMarkers, RenderOptions, Tokenizer, find_markers,
 };
 use monocle_weights::Checkpoint;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::plugin::contract::{Content, Message, Part};
+use crate::plugin::contract::{Content, Message, Part, Rendering, ToolCall};
 use crate::plugin::services::{Role, Services};
 
 /// What a model has, whoever asks.
@@ -97,12 +97,19 @@ impl RequestServices {
         find_markers(text, |token| self.model.tokenizer.token_id(token).is_some())
     }
 
-    /// Variables that the template in force was given and never reads.
-    pub fn unread_variables(&self) -> Vec<String> {
+    /// Variables that the template in force was given, by the model or by a request, and never reads.
+    pub fn unread_variables(&self, asked: &Map<String, Value>) -> Vec<String> {
+        let names = self.model.variables.keys().chain(asked.keys());
+        let mut unread: Vec<String> = names.filter(|name| !self.reads(name)).cloned().collect();
+        unread.sort();
+        unread.dedup();
+        unread
+    }
+
+    /// Whether the template in force reads a variable of this name.
+    pub fn reads(&self, name: &str) -> bool {
         let template = locked(&self.template);
-        let reads = |name: &str| template.as_ref().is_some_and(|template| template.reads(name));
-        let names = self.model.variables.keys();
-        names.filter(|name| !reads(name)).cloned().collect()
+        template.as_ref().is_some_and(|template| template.reads(name))
     }
 }
 
@@ -127,16 +134,21 @@ impl Services for RequestServices {
         self.model.tokenizer.token(id)
     }
 
-    fn render(&self, messages: &[Message], fallback: Option<&str>) -> Result<String, String> {
-        let template = self.model.template(fallback)?;
+    fn render(&self, rendering: &Rendering) -> Result<String, String> {
+        let template = self.model.template(rendering.fallback.as_deref())?;
         *locked(&self.template) = Some(Arc::clone(&template));
+        let mut variables = rendering.own_variables.clone();
+        variables.extend(self.model.variables.clone());
+        variables.extend(rendering.variables.clone());
+        let tools = rendering.tools.iter().cloned().map(Value::Object).collect();
         let options = RenderOptions {
             add_generation_prompt: true,
-            variables: self.model.variables.clone(),
+            tools: (!rendering.tools.is_empty()).then_some(tools),
+            variables,
             ..RenderOptions::default()
         };
         let special_tokens = self.model.tokenizer.special_tokens();
-        let rendered = template.render(&conversation(messages), special_tokens, &options);
+        let rendered = template.render(&conversation(&rendering.messages), special_tokens, &options);
         rendered.map_err(|error| error.to_string())
     }
 
@@ -165,6 +177,18 @@ impl Services for RequestServices {
     }
 }
 
+/// A call as transformers' templates read it.
+fn tool_call(call: &ToolCall) -> Value {
+    let mut value = json!({
+        "type": "function",
+        "function": { "name": call.name, "arguments": call.arguments },
+    });
+    if let Some(id) = &call.id {
+        value["id"] = Value::from(id.as_str());
+    }
+    value
+}
+
 fn conversation(messages: &[Message]) -> Conversation {
     let message = |message: &Message| {
         let content = match &message.content {
@@ -179,7 +203,27 @@ fn conversation(messages: &[Message]) -> Conversation {
                     .collect(),
             ),
         };
-        monocle_text::Message::new(message.role.clone(), content)
+        let mut extra = Map::new();
+        let texts = [
+            ("reasoning_content", &message.reasoning),
+            ("tool_call_id", &message.tool_call),
+            ("name", &message.name),
+        ];
+        for (key, text) in texts {
+            extra.extend(
+                text.as_ref()
+                    .map(|text| (key.to_owned(), Value::from(text.as_str()))),
+            );
+        }
+        if !message.tool_calls.is_empty() {
+            let calls = message.tool_calls.iter().map(tool_call).collect();
+            extra.insert("tool_calls".to_owned(), Value::Array(calls));
+        }
+        monocle_text::Message {
+            role: message.role.clone(),
+            content,
+            extra,
+        }
     };
     Conversation {
         messages: messages.iter().map(message).collect(),

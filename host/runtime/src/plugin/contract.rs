@@ -1,6 +1,7 @@
 //! The contract's data as the host uses it, whatever version a plugin speaks. See `plugin-api/wit` for what it means.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// The text files of a model's folder.
 #[derive(Debug, Clone, Default)]
@@ -53,10 +54,160 @@ pub enum Content {
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// `system`, `user` or `assistant`.
+    /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
     /// What it says.
     pub content: Content,
+    /// What the assistant thought before.
+    pub reasoning: Option<String>,
+    /// Tools that the assistant called.
+    pub tool_calls: Vec<ToolCall>,
+    /// Of a tool's message: the id of the call whose result it is.
+    pub tool_call: Option<String>,
+    /// Of a tool's message: the tool's name.
+    pub name: Option<String>,
+}
+
+impl Message {
+    /// A message that has to do with no tool.
+    pub fn new(role: impl Into<String>, content: Content) -> Self {
+        Self {
+            role: role.into(),
+            content,
+            reasoning: None,
+            tool_calls: Vec::new(),
+            tool_call: None,
+            name: None,
+        }
+    }
+
+    /// Whether it has to do with a tool.
+    pub fn is_of_tools(&self) -> bool {
+        self.role == "tool" || !self.tool_calls.is_empty() || self.tool_call.is_some()
+    }
+}
+
+/// A tool that the assistant called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// By which a result refers to it.
+    pub id: Option<String>,
+    /// The tool's name.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Map<String, Value>,
+}
+
+/// What is asked of a model, as a plugin gets it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanRequest {
+    /// Oldest first.
+    pub messages: Vec<Message>,
+    /// Sizes of the pictures, in the order of the conversation.
+    pub pictures: Vec<Size>,
+    /// Tools that the model may call.
+    pub tools: Vec<Map<String, Value>>,
+    /// Variables for the template that the request brings.
+    pub variables: Map<String, Value>,
+}
+
+/// What a plugin wants rendered.
+#[derive(Debug, Clone, Default)]
+pub struct Rendering {
+    /// Oldest first.
+    pub messages: Vec<Message>,
+    /// Tools that the model may call.
+    pub tools: Vec<Map<String, Value>>,
+    /// Variables for the template that the request brings.
+    pub variables: Map<String, Value>,
+    /// Variables of the plugin.
+    pub own_variables: Map<String, Value>,
+    /// A template for when there is no other.
+    pub fallback: Option<String>,
+}
+
+/// A place in a picture, in its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Place {
+    /// From its left side.
+    pub x: f32,
+    /// From its upper side.
+    pub y: f32,
+}
+
+/// A piece of an answer that is more than text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum AnswerPart {
+    /// Words between the others.
+    Text {
+        /// The words.
+        text: String,
+    },
+    /// A rectangle.
+    Rectangle {
+        /// Which picture.
+        medium: u32,
+        /// What is there.
+        label: Option<String>,
+        /// A corner.
+        upper_left: Place,
+        /// The other one.
+        lower_right: Place,
+    },
+    /// A point.
+    Point {
+        /// Which picture.
+        medium: u32,
+        /// What is there.
+        label: Option<String>,
+        /// Where.
+        at: Place,
+    },
+    /// An outline: its last point is joined to its first.
+    Outline {
+        /// Which picture.
+        medium: u32,
+        /// What is there.
+        label: Option<String>,
+        /// Its points.
+        points: Vec<Place>,
+    },
+    /// Words for a whole medium.
+    Label {
+        /// Which one.
+        medium: u32,
+        /// The words.
+        label: String,
+    },
+}
+
+impl AnswerPart {
+    /// Checks that it is of one of so many media, and that its places are numbers.
+    pub fn check(&self, media: usize) -> Result<(), String> {
+        let (medium, places) = match self {
+            Self::Text { .. } => return Ok(()),
+            Self::Label { medium, .. } => (medium, Vec::new()),
+            Self::Point { medium, at, .. } => (medium, vec![*at]),
+            Self::Outline { medium, points, .. } => (medium, points.clone()),
+            Self::Rectangle {
+                medium,
+                upper_left,
+                lower_right,
+                ..
+            } => (medium, vec![*upper_left, *lower_right]),
+        };
+        if *medium as usize >= media {
+            return Err(format!("a part of the answer is of medium {medium}, of {media}"));
+        }
+        match places
+            .iter()
+            .find(|place| !place.x.is_finite() || !place.y.is_finite())
+        {
+            Some(place) => Err(format!("a part of the answer lies at {}, {}", place.x, place.y)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A piece of the prompt.

@@ -2,7 +2,7 @@
 
 use monocle_tensor::stored::Weight;
 
-use super::contract::Message;
+use super::contract::Rendering;
 
 /// In which role a plugin asks for a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub trait Services: Send + Sync {
     /// The text of a token by its id.
     fn token(&self, id: u32) -> Option<String>;
     /// Renders a conversation with the template in force.
-    fn render(&self, messages: &[Message], fallback: Option<&str>) -> Result<String, String>;
+    fn render(&self, rendering: &Rendering) -> Result<String, String>;
     /// Whether the checkpoint has a tensor of this name.
     fn has_weight(&self, name: &str) -> bool;
     /// Names of the checkpoint's tensors that start with a prefix, sorted.

@@ -9,6 +9,7 @@ use monocle_image::Picture;
 use monocle_tensor::operation::Op;
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
+use serde_json::{Map, Value};
 
 use super::Request;
 use super::pictures::{self, Opened};
@@ -18,7 +19,7 @@ use crate::memory::{MemoryEstimate, MemoryLimit};
 use crate::model::Model;
 use crate::model::services::RequestServices;
 use crate::model::settings::Settings;
-use crate::plugin::contract::{EncoderPlan, Plan, Size};
+use crate::plugin::contract::{EncoderPlan, Plan, PlanRequest, Size};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::wasm::instance::Instance;
 use crate::plugin::wasm::recording::PixelTensor;
@@ -43,6 +44,10 @@ pub struct PreparedRequest {
     pub estimate: MemoryEstimate,
     /// What the user said last.
     pub(crate) question: String,
+    /// Whether it names tools.
+    has_tools: bool,
+    /// The template's variables that it brings.
+    variables: Map<String, Value>,
     pub(crate) processor: Instance,
     pub(crate) encoders: Vec<Arc<Program>>,
     /// What makes context of an encoder's prompt, where there is one.
@@ -128,8 +133,13 @@ impl PreparedRequest {
             width: opened.picture.width(),
             height: opened.picture.height(),
         };
-        let sizes: Vec<_> = opened.iter().map(size).collect();
-        let plan = processor.plan(&request.messages, &sizes)?;
+        let asked = PlanRequest {
+            messages: request.messages.clone(),
+            pictures: opened.iter().map(size).collect(),
+            tools: request.tools.clone(),
+            variables: request.variables.clone(),
+        };
+        let plan = processor.plan(&asked)?;
         let prompt = Prompt::new(&plan);
         if let Some(limit) = settings.context.filter(|limit| prompt.len() > *limit) {
             let (tokens, image_tokens) = (prompt.len(), prompt.image_tokens());
@@ -153,6 +163,8 @@ impl PreparedRequest {
             .transpose()?;
         let mut prepared = Self {
             question: request.last_words(),
+            has_tools: !request.tools.is_empty(),
+            variables: request.variables.clone(),
             processor,
             plan,
             prompt,
@@ -267,7 +279,7 @@ impl PreparedRequest {
     pub fn notes(&self) -> Vec<String> {
         let lossy = self.pictures.iter().filter(|opened| !opened.losses.is_empty());
         let losses = lossy.map(|opened| format!("picture `{}`: {}", opened.name, opened.losses.join("; ")));
-        let unread = self.services.unread_variables().into_iter();
+        let unread = self.services.unread_variables(&self.variables).into_iter();
         let unread = unread.map(|name| {
             format!("the chat template never reads the variable `{name}`, which was given to it")
         });
@@ -277,7 +289,10 @@ impl PreparedRequest {
                 self.network
             )
         });
-        losses.chain(unread).chain(ignored).collect()
+        let deaf = (self.has_tools && !self.services.reads("tools")).then(|| {
+            "the chat template never reads `tools`: the model does not know of the tools".to_owned()
+        });
+        losses.chain(unread).chain(deaf).chain(ignored).collect()
     }
 
     /// Whether any of its programs has to do with what the pictures gave.

@@ -33,12 +33,13 @@ impl Processor for Reader {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
-        let text = words(messages);
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
+        let text = words(&request.messages);
         let ids = tokenizer::encode(&text);
         let slots = (0..sizes.len() as u32).map(|image| {
             Piece::Features(Slot {
-                image,
+                medium: image,
                 offset: 0,
                 tokens: self.features,
                 token_id: self.vocabulary - 1,
@@ -46,17 +47,17 @@ impl Processor for Reader {
         });
         let mut kinds = vec![1; sizes.len() * self.features as usize];
         kinds.extend(vec![0; ids.len()]);
-        let picture = ImagePlan {
+        let picture = MediumPlan {
             used: Size::square(self.side),
-            tiles: 1,
-            pixels: vec![vec![1, self.side, self.side, 3]],
+            pieces: 1,
+            tensors: vec![vec![1, self.side, self.side, 3]],
             layout: vec![],
             features: self.features,
         };
         Ok(Plan {
             text,
             pieces: vec![Piece::Tokens(vec![self.start])],
-            images: vec![picture; sizes.len()],
+            media: vec![picture; sizes.len()],
             encoder: Some(EncoderPlan {
                 pieces: slots.chain([Piece::Tokens(ids)]).collect(),
                 positions: PositionScheme::Sequential,

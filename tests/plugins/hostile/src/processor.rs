@@ -23,27 +23,28 @@ impl Processor for HostileProcessor {
         }
     }
 
-    fn plan(&mut self, _messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let deed = deed("plan");
         let slot = |image| Slot {
-            image,
+            medium: image,
             offset: 0,
             tokens: FEATURES,
             token_id: 0,
         };
         let mut pieces = vec![Piece::Tokens(tokenizer::encode("Describe the image"))];
         pieces.extend((0..sizes.len() as u32).map(|image| Piece::Features(slot(image))));
-        let picture = ImagePlan {
+        let picture = MediumPlan {
             used: Size::square(SIDE),
-            tiles: 1,
-            pixels: vec![vec![1, SIDE, SIDE, 3]],
+            pieces: 1,
+            tensors: vec![vec![1, SIDE, SIDE, 3]],
             layout: vec![],
             features: FEATURES,
         };
         let mut plan = Plan {
             text: "Describe the image".to_owned(),
             pieces,
-            images: vec![picture; sizes.len()],
+            media: vec![picture; sizes.len()],
             encoder: None,
             positions: PositionScheme::Sequential,
             marks: vec![],
@@ -99,14 +100,14 @@ impl Processor for HostileProcessor {
                     tokens: u32::MAX,
                     ..slot(0)
                 });
-                plan.images[0].features = u32::MAX;
+                plan.media[0].features = u32::MAX;
             }
             "no tokens" => plan.pieces = vec![],
-            "no pictures" => plan.images = vec![],
+            "no pictures" => plan.media = vec![],
             "a token that is none" => plan.pieces.push(Piece::Tokens(vec![u32::MAX])),
-            "huge pixels" => plan.images[0].pixels = vec![vec![u32::MAX; 4]],
-            "pixels without end" => plan.images[0].pixels = vec![vec![]; 2_000_000],
-            "other pixels" => plan.images[0].pixels = vec![vec![1, SIDE, 2 * SIDE, 3]],
+            "huge pixels" => plan.media[0].tensors = vec![vec![u32::MAX; 4]],
+            "pixels without end" => plan.media[0].tensors = vec![vec![]; 2_000_000],
+            "other pixels" => plan.media[0].tensors = vec![vec![1, SIDE, 2 * SIDE, 3]],
             "too few positions" => plan.positions = explicit(3, vec![0; 5]),
             "positions at the end" => plan.positions = explicit(1, vec![i32::MAX; tokens(&plan)]),
             "a mark for some tokens" => plan.marks = vec![mark("kind", 1)],

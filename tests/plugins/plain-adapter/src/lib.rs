@@ -22,20 +22,21 @@ impl Processor for Plain {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let image = prompt::Placeholder::find("<image>")?;
         let text = format!(
             "{}{}{} Answer:",
             image.text.repeat(sizes.len()),
             self.ask,
-            words(messages)
+            words(&request.messages)
         );
         let features = image.text.repeat(self.tokens as usize);
-        let expanded = prompt::expand(&text, &image, sizes, |_, _| features.clone())?;
-        let picture = ImagePlan {
+        let expanded = prompt::expand(&text, &image, &sizes, |_, _| features.clone())?;
+        let picture = MediumPlan {
             used: Size::square(self.side),
-            tiles: 1,
-            pixels: vec![vec![1, self.side, self.side, 3]],
+            pieces: 1,
+            tensors: vec![vec![1, self.side, self.side, 3]],
             layout: vec![],
             features: self.tokens,
         };
@@ -68,7 +69,7 @@ fn words(messages: &[Message]) -> String {
 fn text(part: &Part) -> Option<&str> {
     match part {
         Part::Text(text) => Some(text),
-        Part::Image(_) => None,
+        Part::Medium(_) => None,
     }
 }
 

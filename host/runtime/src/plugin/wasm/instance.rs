@@ -14,7 +14,7 @@ use wasmtime::{Store, Trap};
 use super::component::{Plugin, TICK};
 use super::recording::{LogLevel, LogLine, PixelTensor, State};
 use super::version::{Answer, Calls};
-use crate::plugin::contract::{ImagePlan, Message, ModelFiles, Plan, Size};
+use crate::plugin::contract::{AnswerPart, ImagePlan, ModelFiles, Plan, PlanRequest};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::limits::Limits;
 use crate::plugin::services::Services;
@@ -62,10 +62,10 @@ impl Instance {
     }
 
     /// `processor.plan`, checked against itself and the request.
-    pub fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan, PluginError> {
+    pub fn plan(&mut self, request: &PlanRequest) -> Result<Plan, PluginError> {
         const FUNCTION: &str = "processor.plan";
-        let plan = self.call(FUNCTION, |calls, store| calls.plan(store, messages, sizes))?;
-        plan.check(sizes.len())
+        let plan = self.call(FUNCTION, |calls, store| calls.plan(store, request))?;
+        plan.check(request.pictures.len())
             .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
         Ok(plan)
     }
@@ -115,6 +115,17 @@ impl Instance {
         self.call("processor.output", |calls, store| {
             calls.output(store, text, last).map(Ok)
         })
+    }
+
+    /// `processor.parts`: what an answer about so many media says beside its words, checked.
+    pub fn parts(&mut self, answer: &str, media: usize) -> Result<Vec<AnswerPart>, PluginError> {
+        const FUNCTION: &str = "processor.parts";
+        let parts = self.call(FUNCTION, |calls, store| calls.parts(store, answer).map(Ok))?;
+        for part in &parts {
+            part.check(media)
+                .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
+        }
+        Ok(parts)
     }
 
     /// `network.load`: the weights that the plugin asks for.

@@ -90,6 +90,8 @@ pub struct State {
     pub weights: Vec<Weight>,
     /// Whether it may ask for weights now.
     pub loading: bool,
+    /// Variables of the request, for plugins that cannot hand them back.
+    pub request_variables: serde_json::Map<String, serde_json::Value>,
     weight_ids: HashMap<(String, Role), WeightId>,
     recorder: Option<Recorder>,
     recording: u32,
@@ -111,6 +113,7 @@ impl State {
             calls: 0,
             weights: Vec::new(),
             loading: false,
+            request_variables: serde_json::Map::new(),
             weight_ids: HashMap::new(),
             recorder: None,
             recording: 0,

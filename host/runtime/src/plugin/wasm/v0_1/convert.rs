@@ -20,10 +20,7 @@ pub fn message_from_plugin(message: types::Message) -> Message {
                 .collect(),
         ),
     };
-    Message {
-        role: message.role,
-        content,
-    }
+    Message::new(message.role, content)
 }
 
 /// A message for a plugin.

@@ -303,7 +303,7 @@ impl batches::HostBatch for State {
         }
     }
 
-    fn image_mask(&mut self, _batch: Batch) -> Result<Tensor> {
+    fn medium_mask(&mut self, _batch: Batch) -> Result<Tensor> {
         self.record(Op::ImageMask, &[], None)
     }
 

@@ -203,6 +203,11 @@ fn operation(case: &Json) -> Op {
             },
             scale: float(case, "scale"),
         })),
+        "linear-heads" => Op::LinearHeads {
+            weight,
+            heads: size(case, "heads"),
+            transposed: flag(case, "transposed"),
+        },
         "kv.attend" => Op::Attend(cached(case)),
         "kv.cross-attend" => Op::CrossAttend(cached(case)),
         "kv.short-conv" => Op::ShortConv { layer: 5 },

@@ -369,6 +369,16 @@ for tokens, heads, shared, dim, value_dim, window, softcap, cuts in [
     case("kv.attend", [q, k], expected, scale=0.35, softcap=softcap, window=window, value_dim=value_dim,
          visible=[[row, row + 1] for row in range(tokens)], cuts=cuts)
 
+# A matrix head by head (arXiv:2405.04434 section 2.1.2), and its transpose.
+for tokens, heads, size, inner in [(1, 3, 5, 64), (7, 3, 5, 64), (40, 2, 17, 33)]:
+    w = floats(heads * size, inner)
+    each = w.double().reshape(heads, size, inner)
+    x, y = floats(tokens, heads, inner), floats(tokens, heads, size)
+    case("linear-heads", [x], torch.einsum("thi,hsi->ths", x.double(), each), weight=w, heads=heads, transposed=False,
+         tolerance=1e-5)
+    case("linear-heads", [y], torch.einsum("ths,hsi->thi", y.double(), each), weight=w, heads=heads, transposed=True,
+         tolerance=1e-5)
+
 OUT.mkdir(exist_ok=True)
 used = {name for entry in cases for name in entry["inputs"] + [entry["expected"], entry.get("weight"), entry.get("bias")]}
 save_file({name: tensor for name, tensor in tensors.items() if name in used}, OUT / "goldens.safetensors",

@@ -96,6 +96,11 @@ fn scratch(program: &Program, node: &Node) -> usize {
             let a = shape(0);
             product(a[a.len() - 2], last(a))
         }
+        Op::LinearHeads { transposed, .. } => {
+            let (x, out) = (shape(0), &node.output.shape);
+            let unpacked = if *transposed { rounded(x[2] * out[2]) } else { 0 };
+            rounded(x[0] * x[2]) + rounded(x[0] * out[2]) + unpacked + product(x[0], x[2])
+        }
         Op::ExpertLinear(_) => {
             // All rows may go to one expert.
             let (inner, out) = (last(shape(0)), &node.output.shape);

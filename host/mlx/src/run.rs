@@ -200,6 +200,11 @@ impl<'a> GraphBuilder<'a> {
 
             Op::Linear(id) => dense::linear(self, *id),
             Op::MatMul { transpose_right } => dense::matmul(self.input(0)?, self.input(1)?, *transpose_right),
+            Op::LinearHeads {
+                weight,
+                heads,
+                transposed,
+            } => dense::linear_heads(self, *weight, *heads, *transposed),
             Op::ExpertLinear(id) => dense::expert_linear(self, *id),
             Op::RmsNorm { epsilon, offset } => dense::rms_norm(self, *epsilon, *offset),
             Op::LayerNorm { epsilon } => dense::layer_norm(self, *epsilon),

@@ -246,6 +246,16 @@ pub enum Op {
 
     /// `x Wᵀ + b`: `[.., in]` to `[.., out]`.
     Linear(WeightId),
+    /// A matrix `[heads · size, in]` as one of `[size, in]` a head: x `[tokens, heads, in]` to `[tokens, heads, size]`, or, transposed,
+    /// `[tokens, heads, size]` to `[tokens, heads, in]`.
+    LinearHeads {
+        /// The matrix; no bias is added.
+        weight: WeightId,
+        /// How many heads.
+        heads: usize,
+        /// The transposed matrix of each head.
+        transposed: bool,
+    },
     /// `a b`, or `a bᵀ`: `[.., m, k]` with `[.., k, n]`; leading dimensions broadcast.
     MatMul {
         /// The right operand is `[.., n, k]`.

@@ -180,6 +180,11 @@ impl Op {
             Self::ToInt => elementwise::to_int(),
 
             Self::Linear(id) => products::linear(*id),
+            Self::LinearHeads {
+                weight,
+                heads,
+                transposed,
+            } => products::linear_heads(*weight, *heads, *transposed),
             Self::MatMul { transpose_right } => products::matmul(*transpose_right),
             Self::ExpertLinear(id) => products::expert_linear(*id),
 

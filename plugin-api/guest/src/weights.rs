@@ -47,6 +47,11 @@ pub fn embedding(name: &str) -> Embedding {
     imports::get_embedding(name)
 }
 
+/// Layers of these names, `[out, in]` each, as the stacked layers of experts: for checkpoints that store experts one by one.
+pub fn stack_experts(names: &[String]) -> Experts {
+    imports::stack_experts(names)
+}
+
 /// The stacked layers of this name.
 pub fn experts(name: &str) -> Experts {
     imports::get_experts(name)

@@ -262,6 +262,17 @@ fn load() {
                 &["model.text_model.layers.0.input_layernorm", "[64]"],
             ),
             ("experts that are none", &["lm_head", "[576, 64]"]),
+            (
+                "a stack of nothing",
+                &["`weights.stack-experts` got 0 names, expected 1 to 4096"],
+            ),
+            (
+                "a stack of two shapes",
+                &[
+                    "`model.text_model.layers.0.mlp.gate_proj.weight`",
+                    "[64, 64] in F32, no bias, as `model.text_model.layers.0.self_attn.q_proj.weight` has it",
+                ],
+            ),
         ],
     );
 }
@@ -457,6 +468,17 @@ fn forward() {
                     "`batch.attend-shared` on",
                     "`value-dim` is for the `attend` that writes",
                 ],
+            ),
+            (
+                "heads that do not divide",
+                &[
+                    "`linear.forward-heads` on",
+                    "`lm_head.weight` is [576, 64]: 576 rows are not 7 heads",
+                ],
+            ),
+            (
+                "heads of another width",
+                &["`lm_head.weight` is [576, 64]: expected [tokens, 4, 64]"],
             ),
             ("attend twice", &["`batch.attend` on", "number 0 was taken"]),
             ("values twice", &["`batch.attend` on", "values are given, and"]),

@@ -175,6 +175,11 @@ impl Services for RequestServices {
         }
         .map_err(|error| error.to_string())
     }
+
+    fn stack(&self, names: &[String]) -> Result<Weight, String> {
+        let stacked = self.model.checkpoint.stack_experts(names);
+        stacked.map_err(|error| error.to_string())
+    }
 }
 
 /// A call as transformers' templates read it.

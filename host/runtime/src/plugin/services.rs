@@ -33,4 +33,6 @@ pub trait Services: Send + Sync {
     fn weight_names(&self, prefix: &str) -> Vec<String>;
     /// A weight, or why it cannot be had, with the nearest names.
     fn weight(&self, name: &str, role: Role) -> Result<Weight, String>;
+    /// Layers that are stored one by one, as the stacked layers of experts.
+    fn stack(&self, names: &[String]) -> Result<Weight, String>;
 }

@@ -36,6 +36,14 @@ impl Network for HostileNetwork {
             "refuse" => return Err(Error::new("I was told to refuse")),
             "a weight that is not there" => drop(nn::linear("model.text_model.layers.0.self_attn.q_porj")),
             "a vector as a layer" => drop(nn::linear("model.text_model.layers.0.input_layernorm")),
+            "a stack of nothing" => drop(weights::stack_experts(&[])),
+            "a stack of two shapes" => {
+                let layer = |part: &str| format!("model.text_model.layers.0.{part}");
+                drop(weights::stack_experts(&[
+                    layer("self_attn.q_proj"),
+                    layer("mlp.gate_proj"),
+                ]));
+            }
             "experts that are none" => drop(nn::experts("lm_head")),
             _ => {}
         }
@@ -114,6 +122,15 @@ impl Network for HostileNetwork {
         }; // [tokens, hidden]
         if deed == "refuse" {
             return Err(Error::new("I was told to refuse"));
+        }
+        let heads = |count| {
+            self.head
+                .forward_heads(&x.reshape(&[batch.tokens(), HEADS, 16]), count, false)
+        };
+        match deed {
+            "heads that do not divide" => return Ok(heads(7)),
+            "heads of another width" => return Ok(heads(HEADS)),
+            _ => {}
         }
         let x = misuse(deed, batch, x, recording);
         let rows = batch.tokens();

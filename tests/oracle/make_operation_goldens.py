@@ -379,6 +379,20 @@ for tokens, heads, size, inner in [(1, 3, 5, 64), (7, 3, 5, 64), (40, 2, 17, 33)
     case("linear-heads", [y], torch.einsum("ths,hsi->thi", y.double(), each), weight=w, heads=heads, transposed=True,
          tolerance=1e-5)
 
+# The gated delta rule, token by token (arXiv:2412.06464, equation 10).
+for tokens, heads, value_heads, dim, value_dim, cuts in [(70, 2, 4, 16, 12, [1, 2, 9, 64]), (23, 3, 3, 5, 19, [7, 8]), (9, 1, 2, 32, 40, [4])]:
+    q, k = floats(tokens, heads, dim), F.normalize(floats(tokens, heads, dim), dim=-1)
+    v, gate, beta = floats(tokens, value_heads, value_dim), -floats(tokens, value_heads).abs(), torch.sigmoid(floats(tokens, value_heads))
+    group, out = value_heads // heads, []
+    state = torch.zeros(value_heads, value_dim, dim, dtype=torch.float64)
+    for t in range(tokens):
+        key, query = (x[t].double().repeat_interleave(group, 0) for x in (k, q))
+        rate, write = gate[t].double().exp()[:, None, None], beta[t].double()[:, None, None]
+        outer = key[:, :, None] * key[:, None, :]
+        state = rate * state @ (torch.eye(dim, dtype=torch.float64) - write * outer) + write * v[t].double()[:, :, None] * key[:, None, :]
+        out.append((state @ query[:, :, None])[..., 0])
+    case("kv.recurrent", [q, k, v, gate, beta], torch.stack(out), cuts=cuts, tolerance=1e-5)
+
 OUT.mkdir(exist_ok=True)
 used = {name for entry in cases for name in entry["inputs"] + [entry["expected"], entry.get("weight"), entry.get("bias")]}
 save_file({name: tensor for name, tensor in tensors.items() if name in used}, OUT / "goldens.safetensors",

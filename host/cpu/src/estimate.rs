@@ -52,7 +52,9 @@ pub fn program_bytes(program: &Program) -> usize {
 /// Bytes of a sequence's caches once they hold so many tokens, stored so, and of the context that this program brings; with what
 /// attention puts together from pieces.
 pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usize {
-    let mut elements = program.kept_context().map(rounded).sum::<usize>();
+    // A state, and what it was before the last step.
+    let states = 2 * program.kept_state();
+    let mut elements = program.kept_context().map(rounded).sum::<usize>() + states;
     let mut most_partial = 0;
     for node in &program.nodes {
         let Op::Attend(attention) = &node.op else { continue };
@@ -175,6 +177,7 @@ fn scratch(program: &Program, node: &Node) -> usize {
         | Op::SpliceFeatures { .. }
         | Op::AddFeatures { .. }
         | Op::SelectLogits
+        | Op::Recurrent { .. }
         | Op::Attend(_)
         | Op::AttendShared(..)
         | Op::CrossAttend(_) => 0,

@@ -15,7 +15,7 @@ use monocle_tensor::program::{Node, Program, ValueId};
 use monocle_tensor::sequences::Sequences;
 
 use super::elementwise::{self, Function};
-use super::{batch_operations, dense, indexing, movement, sequence_operations};
+use super::{batch_operations, dense, indexing, movement, recurrence, sequence_operations};
 
 /// What quantised matrices are multiplied with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -251,6 +251,7 @@ impl<'a> ProgramRun<'a> {
             Op::Attend(attention) => sequence_operations::attend(self, attention),
             Op::AttendShared(attention, heads) => sequence_operations::attend_shared(self, attention, *heads),
             Op::CrossAttend(attention) => sequence_operations::cross_attend(self, attention),
+            Op::Recurrent { layer } => recurrence::recurrent(self, *layer),
             Op::ShortConv { layer } => sequence_operations::short_conv(self, *layer),
         }
     }

@@ -23,6 +23,8 @@ pub struct Sequence {
     pub contexts: HashMap<u32, Context>,
     /// By layer.
     pub convolutions: HashMap<u32, Convolution>,
+    /// By layer.
+    pub states: HashMap<u32, State>,
 }
 
 /// Keys and values of one layer, in blocks: growing never copies. Sequences with the same beginning share blocks; the first to write
@@ -99,13 +101,37 @@ impl Convolution {
     }
 }
 
+/// What a recurrence has made of the tokens so far.
+#[derive(Clone)]
+pub struct State {
+    /// `[value_heads, value_dim, dim]`
+    pub values: Value,
+    /// Tokens seen.
+    pub tokens: usize,
+    /// The values and the tokens before the last step, which may have to be undone.
+    pub before: Option<(Value, usize)>,
+}
+
+impl State {
+    /// Goes back to what it was after the first tokens; false where that is gone.
+    fn truncate(&mut self, tokens: usize) -> bool {
+        if self.tokens != tokens
+            && let Some((values, before)) = self.before.take()
+        {
+            (self.values, self.tokens) = (values, before);
+        }
+        self.tokens == tokens
+    }
+}
+
 impl Sequence {
-    /// What it kept after its first tokens, sharing blocks; none where a convolution has moved on for more than a step.
+    /// What it kept after its first tokens, sharing blocks; none where a convolution or a recurrence has moved on for more than a step.
     pub fn part(&self, tokens: usize) -> Option<Self> {
         let mut part = Self {
             caches: self.caches.clone(),
             contexts: self.contexts.clone(),
             convolutions: self.convolutions.clone(),
+            states: self.states.clone(),
         };
         part.truncate(tokens).then_some(part)
     }
@@ -115,6 +141,7 @@ impl Sequence {
         let mut convolutions = self.convolutions.values_mut();
         self.caches.values_mut().all(|cache| cache.truncate(tokens))
             && convolutions.all(|state| state.truncate(tokens))
+            && self.states.values_mut().all(|state| state.truncate(tokens))
     }
 }
 

@@ -19,6 +19,7 @@ pub struct SequenceState {
     caches: HashMap<u32, Cache>,
     contexts: HashMap<u32, [Array; 2]>,
     convolutions: HashMap<u32, Convolution>,
+    pub states: HashMap<u32, State>,
 }
 
 impl SequenceState {
@@ -33,6 +34,7 @@ impl SequenceState {
         let mut convolutions = self.convolutions.values_mut();
         self.caches.values_mut().all(|cache| cache.truncate(tokens))
             && convolutions.all(|state| state.truncate(tokens))
+            && self.states.values_mut().all(|state| state.truncate(tokens))
     }
 }
 
@@ -54,6 +56,29 @@ impl Convolution {
             && let Some((rows, before)) = self.before.take()
         {
             (self.rows, self.tokens) = (rows, before);
+        }
+        self.tokens == tokens
+    }
+}
+
+/// What a recurrence has made of the tokens so far.
+#[derive(Clone)]
+pub struct State {
+    /// `[value_heads, value_dim, dim]`, 32 bits.
+    pub values: Array,
+    /// Tokens seen.
+    pub tokens: usize,
+    /// The values and the tokens before the last step, which may have to be undone.
+    pub before: Option<(Array, usize)>,
+}
+
+impl State {
+    /// Goes back to what it was after the first tokens; false where that is gone.
+    fn truncate(&mut self, tokens: usize) -> bool {
+        if self.tokens != tokens
+            && let Some((values, before)) = self.before.take()
+        {
+            (self.values, self.tokens) = (values, before);
         }
         self.tokens == tokens
     }

@@ -395,4 +395,10 @@ pub enum Op {
         /// Which state: the decoder layer's number.
         layer: u32,
     },
+    /// The gated delta rule along each sequence (arXiv:2412.06464), its state kept: inputs q and k `[tokens, heads, key dim]`, v
+    /// `[tokens, value heads, value dim]`, gate and beta `[tokens, value heads]`, to `[tokens, value heads, value dim]`.
+    Recurrent {
+        /// Which state: the decoder layer's number.
+        layer: u32,
+    },
 }

@@ -64,6 +64,8 @@ pub enum Kept {
     Context,
     /// The sequence's last rows of its first operand.
     LastRows,
+    /// A state of fixed size, in 32 bits: a matrix of keys by values for each head of its third operand.
+    State,
 }
 
 /// Numbers that are the same in each run.
@@ -224,6 +226,7 @@ impl Op {
             Self::CrossAttend(cached) => attention::cross_attend(cached),
 
             Self::ShortConv { layer } => sequences::short_conv(*layer),
+            Self::Recurrent { layer } => sequences::recurrent(*layer),
         }
     }
 

@@ -370,6 +370,20 @@ impl batches::HostBatch for State {
         self.record(Op::ShortConv { layer }, &operands, None)
     }
 
+    fn recurrent(
+        &mut self,
+        _batch: Batch,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        gate: Tensor,
+        beta: Tensor,
+        layer: u32,
+    ) -> Result<Tensor> {
+        self.check_layer(layer)?;
+        self.record(Op::Recurrent { layer }, &[&q, &k, &v, &gate, &beta], None)
+    }
+
     fn has_context(&mut self, _batch: Batch) -> Result<bool> {
         Ok(self.recorder()?.batch().is_some_and(|batch| batch.has_context))
     }

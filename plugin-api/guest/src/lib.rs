@@ -97,12 +97,15 @@ pub use bindings::imports::types::{
 pub use error::{Context, Error, Result};
 pub use plugin::{Network, Processor};
 pub use squash::Squash;
+pub use tensor::Axis;
 
 /// What most plugins use.
 pub mod prelude {
+    pub use crate::weights::{self, Weights};
     pub use crate::{
-        Batch, Context, Error, Filter, Image, Layout, MediumPlan, Message, ModelFiles, Network,
-        Normalisation, Pixels, Plan, Processor, Request, Result, SelfAttention, Size, Tensor, log, nn,
-        prompt, stack, tokenizer, weights,
+        AttentionScheme, Batch, CachedAttention, Context, Error, FeatureUse, Filter, Image, Kind, Layout,
+        MediumPlan, Message, ModelFiles, Network, Normalisation, Piece, Pixels, Plan, PositionScheme,
+        Processor, Request, Result, RopeAngles, SelfAttention, Size, Slot, Squash, Tensor, concat, ensure,
+        floats, full, ints, log, nn, prompt, stack, tokenizer,
     };
 }

@@ -32,7 +32,7 @@ impl Processor for NanoLlavaProcessor {
         };
         Ok(Self {
             squash: Squash::read(&rules, default)?,
-            pad: files.options()?.get_or("pad", false)?,
+            pad: files.options()?.only(&["pad"])?.get_or("pad", false)?,
             features: vision.patches_per_side().pow(2),
         })
     }

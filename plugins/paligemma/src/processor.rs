@@ -29,9 +29,10 @@ impl Processor for PaliGemmaProcessor {
 
     fn plan(&mut self, request: &Request) -> Result<Plan> {
         let sizes = request.pictures()?;
-        (!sizes.is_empty())
-            .then_some(())
-            .context("PaliGemma models answer about a picture only; give one")?;
+        ensure!(
+            !sizes.is_empty(),
+            "PaliGemma models answer about a picture only; give one"
+        );
         let text = prompt::render_with_pictures(request, None, &[IMAGE], IMAGE)?;
         let text = prompt::with_pictures_first(text, IMAGE, sizes.len());
         let image = prompt::Placeholder::find(IMAGE)?;

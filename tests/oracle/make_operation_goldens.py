@@ -379,7 +379,8 @@ for tokens, heads, size, inner in [(1, 3, 5, 64), (7, 3, 5, 64), (40, 2, 17, 33)
     case("linear-heads", [y], torch.einsum("ths,hsi->thi", y.double(), each), weight=w, heads=heads, transposed=True,
          tolerance=1e-5)
 
-# The gated delta rule, token by token (arXiv:2412.06464, equation 10).
+# The gated delta rule, token by token (arXiv:2412.06464, equation 10). torch_recurrent_gated_delta_rule in transformers 5.23's
+# modeling_qwen3_next.py gives the same within 5e-7, in single precision and with its scale taken out of q.
 for tokens, heads, value_heads, dim, value_dim, cuts in [(70, 2, 4, 16, 12, [1, 2, 9, 64]), (23, 3, 3, 5, 19, [7, 8]), (9, 1, 2, 32, 40, [4])]:
     q, k = floats(tokens, heads, dim), F.normalize(floats(tokens, heads, dim), dim=-1)
     v, gate, beta = floats(tokens, value_heads, value_dim), -floats(tokens, value_heads).abs(), torch.sigmoid(floats(tokens, value_heads))

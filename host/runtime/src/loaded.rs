@@ -175,14 +175,15 @@ impl Loaded {
         }
     }
 
-    /// What an encoder makes of its prompt, with pictures' features in it: rows of context. The sequence is nobody's: nothing is kept.
+    /// What an encoder makes of its prompt, with pictures' features in it: rows of context.
     pub fn encode_prompt(
         &mut self,
         encoder: &PromptEncoder,
-        sequence: SequenceId,
         features: &[Option<Rc<[Tensor]>>],
     ) -> Result<Tensor, RequestError> {
         let prompt = &encoder.prompt;
+        // Nothing of it is kept.
+        let sequence = self.backend.new_sequence();
         let part = Part {
             sequence,
             rows: prompt.rows(0..prompt.len(), &[], features),
@@ -191,6 +192,7 @@ impl Loaded {
         };
         let step = batch::join(vec![part], prompt.axes(), prompt.mark_names().len());
         let outputs = self.backend.run(&encoder.program, &[], Some(&step));
+        self.backend.drop_sequence(sequence);
         let mut outputs = outputs.map_err(|error| self.blame("network.encode-prompt", error))?;
         Ok(outputs.remove(0))
     }

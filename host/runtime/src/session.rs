@@ -94,14 +94,15 @@ impl Session {
         started: Instant,
     ) -> Result<Self, RequestError> {
         let mut rules = model.output_rules(&prepared.plan, &options.stop, &prepared.services);
-        let mut end_tokens = model.end_tokens(&prepared.plan);
+        let tokenizer = prepared.services.tokenizer();
+        let mut end_tokens = model.end_tokens(&prepared.plan, &tokenizer);
         if options.ignore_end {
             rules.stop.clear();
             end_tokens.clear();
         }
-        let end = model.thinking_end(&rules)?;
+        let end = model.thinking_end(&rules, &tokenizer)?;
         let choice = TokenChoice::new(options.sampling.clone(), options.thinking_budget, end)?;
-        let stream = OutputStream::new(model.tokenizer(), rules, end_tokens);
+        let stream = OutputStream::new(tokenizer, rules, end_tokens);
         let tokens = prepared.prompt.ids().to_vec();
         let context = model.settings.context.unwrap_or(usize::MAX);
         let pictures = prepared.plan.images.len();

@@ -95,7 +95,7 @@ impl Scheduler {
         }
         let mut context = None;
         if let Some(encoder) = &prepared.prompt_encoder {
-            let rows = self.loaded.encode_prompt(encoder, sequence, &features)?;
+            let rows = self.loaded.encode_prompt(encoder, &features)?;
             trace.encoder_ids = encoder.prompt.ids().to_vec();
             trace.context = self.loaded.backend.download(&rows)?;
             context = Some(rows);

@@ -133,12 +133,12 @@ fn the_report_tells_the_encoders_prompt_from_the_decoders() {
     let folder = folder();
     let mut model = open(&folder);
     let cases = golden();
-    let mut answer = |name: &str| -> Report {
+    let answer = |model: &mut Scheduler, name: &str| -> Report {
         model
             .answer(&request(&cases[name]), &options(), &mut |_| Flow::Continue)
             .unwrap()
     };
-    let two = answer("two_pictures");
+    let two = answer(&mut model, "two_pictures");
     assert_eq!((two.prompt.tokens, two.prompt.encoder_tokens), (1, Some(14)));
     assert_eq!(two.prompt.image_tokens, 8);
     assert!(
@@ -148,9 +148,12 @@ fn the_report_tells_the_encoders_prompt_from_the_decoders() {
     );
     // One row of 32 floats for each of 14 tokens: what the estimate counts for the context.
     assert_eq!(two.memory.estimate.feature_bytes, 14 * 32 * 4);
-    let none = answer("no_picture");
+    let none = answer(&mut model, "no_picture");
     assert_eq!(
         (none.prompt.encoder_tokens, none.prompt.image_tokens),
         (Some(6), 0)
     );
+    let prepared = model.prepare(&request(&cases["two_pictures"]), 4, 64).unwrap();
+    let read = [vec![479; 8], ids(&cases["two_pictures"]["ids"])].concat();
+    assert_eq!(prepared.encoder_ids(), Some(read.as_slice()));
 }

@@ -7,3 +7,4 @@ mod hostile;
 mod names;
 mod prompt_format;
 mod replay;
+mod tools;

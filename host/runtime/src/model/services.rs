@@ -21,12 +21,19 @@ pub struct ModelServices {
     variables: Map<String, Value>,
     /// The template that was chosen last, and the plugin's own that was on offer then.
     template: Mutex<Option<(Option<String>, Arc<ChatTemplate>)>>,
+    /// The tokens that a plugin added last, and the tokenizer with them: instances of one plugin add the same.
+    extended: Mutex<Option<(Vec<AddedToken>, Arc<Tokenizer>)>>,
 }
+
+/// A token that a plugin adds, and whether it is special.
+type AddedToken = (String, bool);
 
 /// The services of one request: which template was used belongs to it.
 pub struct RequestServices {
     model: Arc<ModelServices>,
     template: Mutex<Option<Arc<ChatTemplate>>>,
+    /// The tokens that the plugin added, and the tokenizer with them.
+    added: Mutex<(Vec<AddedToken>, Arc<Tokenizer>)>,
 }
 
 impl ModelServices {
@@ -44,6 +51,7 @@ impl ModelServices {
             candidates,
             variables,
             template: Mutex::new(None),
+            extended: Mutex::new(None),
         }
     }
 
@@ -78,10 +86,17 @@ impl ModelServices {
 impl RequestServices {
     /// The services of a request that has asked for nothing yet.
     pub fn new(model: Arc<ModelServices>) -> Self {
+        let added = Mutex::new((Vec::new(), Arc::clone(&model.tokenizer)));
         Self {
             model,
             template: Mutex::new(None),
+            added,
         }
+    }
+
+    /// The model's tokenizer, with what the plugin added to it.
+    pub fn tokenizer(&self) -> Arc<Tokenizer> {
+        Arc::clone(&locked(&self.added).1)
     }
 
     /// Where the template in force came from, once one was asked for.
@@ -94,7 +109,7 @@ impl RequestServices {
     pub fn reasoning_markers(&self) -> Option<(ReasoningMarkers, MarkersFrom)> {
         let template = locked(&self.template);
         let text = template.as_ref().map(|template| template.text());
-        find_markers(text, |token| self.model.tokenizer.token_id(token).is_some())
+        find_markers(text, |token| self.tokenizer().token_id(token).is_some())
     }
 
     /// Variables that the template in force was given, by the model or by a request, and never reads.
@@ -120,18 +135,41 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Services for RequestServices {
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, String> {
-        self.model
-            .tokenizer
+        self.tokenizer()
             .encode(text, add_special_tokens)
             .map_err(|error| error.to_string())
     }
 
     fn token_id(&self, token: &str) -> Option<u32> {
-        self.model.tokenizer.token_id(token)
+        self.tokenizer().token_id(token)
     }
 
     fn token(&self, id: u32) -> Option<String> {
-        self.model.tokenizer.token(id)
+        self.tokenizer().token(id)
+    }
+
+    fn add_tokens(&self, tokens: &[String], special: bool) -> Result<Vec<u32>, String> {
+        let mut added = locked(&self.added);
+        let mut all = added.0.clone();
+        all.extend(tokens.iter().map(|token| (token.clone(), special)));
+        let mut extended = locked(&self.model.extended);
+        let known = extended.as_ref().filter(|(known, _)| *known == all);
+        let tokenizer = match known {
+            Some((_, tokenizer)) => Arc::clone(tokenizer),
+            None => {
+                let tokenizer = self.model.tokenizer.with_tokens(&all);
+                let tokenizer = Arc::new(tokenizer.map_err(|error| error.to_string())?);
+                *extended = Some((all.clone(), Arc::clone(&tokenizer)));
+                tokenizer
+            }
+        };
+        let id = |token: &String| {
+            let id = tokenizer.token_id(token);
+            id.ok_or_else(|| format!("the tokenizer does not take the token `{token}`"))
+        };
+        let ids = tokens.iter().map(id).collect();
+        *added = (all, Arc::clone(&tokenizer));
+        ids
     }
 
     fn render(&self, rendering: &Rendering) -> Result<String, String> {

@@ -25,6 +25,8 @@ pub trait Services: Send + Sync {
     fn token_id(&self, token: &str) -> Option<u32>;
     /// The text of a token by its id.
     fn token(&self, id: u32) -> Option<String>;
+    /// Adds tokens that the vocabulary lacks, after its last; gives the ids of all.
+    fn add_tokens(&self, tokens: &[String], special: bool) -> Result<Vec<u32>, String>;
     /// Renders a conversation with the template in force.
     fn render(&self, rendering: &Rendering) -> Result<String, String>;
     /// Whether the checkpoint has a tensor of this name.

@@ -252,6 +252,11 @@ impl PreparedRequest {
         self.processor.pixels(index, picture, &self.plan.images[index])
     }
 
+    /// Token ids of the encoder's prompt, if there is one.
+    pub fn encoder_ids(&self) -> Option<&[u32]> {
+        self.prompt_encoder.as_ref().map(|encoder| encoder.prompt.ids())
+    }
+
     /// How many tokens hold picture features, of the encoder's prompt if there is one.
     pub fn image_tokens(&self) -> usize {
         let encoder = self.prompt_encoder.as_ref().map(|encoder| &encoder.prompt);

@@ -294,7 +294,7 @@ impl Scheduler {
         Ok((part, kind))
     }
 
-    pub(super) fn scratch(&mut self) -> Result<SequenceId, BackendError> {
+    fn scratch(&mut self) -> Result<SequenceId, BackendError> {
         if let Some(scratch) = self.scratch {
             return Ok(scratch);
         }

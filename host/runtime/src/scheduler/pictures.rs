@@ -52,10 +52,9 @@ impl Scheduler {
     /// What the encoder makes of its prompt. Pictures' features are in it then, and needed no longer.
     fn encode_prompt(&mut self, index: usize) -> Result<(), RequestError> {
         let started = Instant::now();
-        let scratch = self.scratch()?;
         let session = &self.running[index];
         if let Some(encoder) = &session.prepared.prompt_encoder {
-            let context = self.loaded.encode_prompt(encoder, scratch, &session.features)?;
+            let context = self.loaded.encode_prompt(encoder, &session.features)?;
             self.loaded.backend.wait()?;
             let session = &mut self.running[index];
             session.context = Some(context);

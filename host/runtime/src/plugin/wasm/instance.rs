@@ -50,9 +50,12 @@ impl Instance {
             calls,
             weights: Arc::default(),
         };
-        this.call("processor.configure", |calls, store| {
+        this.store.data_mut().configuring = true;
+        let configured = this.call("processor.configure", |calls, store| {
             calls.configure(store, files)
-        })?;
+        });
+        this.store.data_mut().configuring = false;
+        configured?;
         Ok(this)
     }
 

@@ -92,6 +92,8 @@ pub struct State {
     pub weights: Vec<Weight>,
     /// Whether it may ask for weights now.
     pub loading: bool,
+    /// Whether it may add tokens now.
+    pub configuring: bool,
     /// Variables of the request, for plugins that cannot hand them back.
     pub request_variables: serde_json::Map<String, serde_json::Value>,
     weight_ids: HashMap<(String, Role), WeightId>,
@@ -116,6 +118,7 @@ impl State {
             calls: 0,
             weights: Vec::new(),
             loading: false,
+            configuring: false,
             request_variables: serde_json::Map::new(),
             weight_ids: HashMap::new(),
             stack_ids: HashMap::new(),

@@ -16,7 +16,7 @@ use bindings::exports::monocle::plugin::{network, processor};
 use bindings::monocle::plugin::{batches, images, log, prompts, tensors, tokenizers, types, weights};
 
 /// Its number.
-const NUMBER: &str = "0.2.0-dev.6";
+const NUMBER: &str = "0.2.0-dev.7";
 
 /// See the module.
 pub struct V0_2;

@@ -25,6 +25,10 @@ impl tokenizers::Host for State {
         self.encode_text(&text, add_special_tokens)
     }
 
+    fn add(&mut self, tokens: Vec<String>, special: bool) -> Result<Vec<u32>> {
+        self.add_tokens(&tokens, special)
+    }
+
     fn adds_beginning(&mut self) -> Result<Option<u32>> {
         // Any text would do.
         let [plain, whole] = [false, true].map(|special| self.encode_text("a", special));

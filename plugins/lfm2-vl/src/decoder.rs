@@ -24,9 +24,10 @@ impl Lfm2Config {
             .with_defaults([("rope_theta", 1_000_000.0.into())]);
         let hidden: u32 = text_config.get_or("hidden_size", 2560)?;
         let heads: u32 = text_config.get_or("num_attention_heads", 32)?;
-        (heads > 0)
-            .then_some(())
-            .context("`num_attention_heads` of the text config must not be 0")?;
+        ensure!(
+            heads > 0,
+            "`num_attention_heads` of the text config must not be 0"
+        );
         let head_dim = text_config.get_or("head_dim", hidden / heads)?;
         Ok(Self {
             layers: text_config.get_or("num_hidden_layers", 32)?,

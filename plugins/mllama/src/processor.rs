@@ -40,12 +40,12 @@ impl Processor for MllamaProcessor {
         // As in transformers' `MllamaImageProcessor`.
         let tile = rules.section("size")?.get_or("height", 224)?;
         let most_tiles = rules.get_or("max_image_tiles", 4)?;
-        ((tile, most_tiles) == (vision.image_size, vision.max_num_tiles))
-            .then_some(())
-            .context(format_args!(
-                "`preprocessor_config.json` makes {most_tiles} tiles of {tile} pixels at most, `config.json` expects {} of {}",
-                vision.max_num_tiles, vision.image_size
-            ))?;
+        ensure!(
+            (tile, most_tiles) == (vision.image_size, vision.max_num_tiles),
+            "`preprocessor_config.json` makes {most_tiles} tiles of {tile} pixels at most, `config.json` expects {} of {}",
+            vision.max_num_tiles,
+            vision.image_size
+        );
         let features = most_tiles.checked_mul(vision.rows_per_tile());
         Ok(Self {
             tile,

@@ -32,9 +32,7 @@ impl Processor for QwenVlProcessor {
         let rules = files.preprocessor()?;
         let glm = is_glm(&files.config()?)?;
         let unit = rules.get_or("merge_size", 2_u32)? * rules.get_or("patch_size", 14_u32)?;
-        (unit > 0)
-            .then_some(())
-            .context("`merge_size` and `patch_size` must not be 0")?;
+        ensure!(unit > 0, "`merge_size` and `patch_size` must not be 0");
         // As in transformers' image processors, whose mean and deviation are CLIP's.
         let clip = Normalisation::new(
             1.0 / 255.0,

@@ -120,6 +120,8 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
             (node.output.len() + shape.iter().product::<usize>() + shape[0] * shape[1] * size[1] * shape[3])
                 * 4
         }
+        // Heads before tokens, and back.
+        Op::LinearHeads { .. } => input(0) + result,
         // Strides of one operand are made those of a matrix.
         Op::MatMul { .. } => written_out(input(0) + input(1)),
         op @ (Op::Unary(_)

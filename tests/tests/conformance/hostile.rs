@@ -499,25 +499,6 @@ fn forward() {
                 "recur twice",
                 &["number 0 was taken by an earlier `batch.recurrent` of this call"],
             ),
-            (
-                "a recurrence of heads that do not fit",
-                &[
-                    "`batch.recurrent` on",
-                    "3 value heads of 16 elements cannot share 4 key heads of 16",
-                ],
-            ),
-            (
-                "a gate of another shape",
-                &[
-                    "`batch.recurrent` on",
-                    "the gate must be [",
-                    ", 4], one for each value head",
-                ],
-            ),
-            (
-                "recur twice",
-                &["number 0 was taken by an earlier `batch.recurrent` of this call"],
-            ),
             ("attend twice", &["`batch.attend` on", "number 0 was taken"]),
             ("values twice", &["`batch.attend` on", "values are given, and"]),
             ("no values", &["`batch.attend` on", "no values are given"]),

@@ -200,19 +200,6 @@ impl Network for HostileNetwork {
                 let once = batch.recurrent(&q, &k, &q, &gate, &gate, 0);
                 drop(batch.recurrent(&q, &k, &once, &gate, &gate, 0));
             }
-            "a recurrence of heads that do not fit" => {
-                let [v, gate] = [q.narrow(1, 0, 3), full(&[rows, 3], 0.0)];
-                drop(batch.recurrent(&q, &k, &v, &gate, &gate, 0));
-            }
-            "a gate of another shape" => {
-                let [gate, beta] = [full(&[rows, 1], 0.0), full(&[rows, HEADS], 0.5)];
-                drop(batch.recurrent(&q, &k, &q, &gate, &beta, 0));
-            }
-            "recur twice" => {
-                let gate = full(&[rows, HEADS], 0.0);
-                let once = batch.recurrent(&q, &k, &q, &gate, &gate, 0);
-                drop(batch.recurrent(&q, &k, &once, &gate, &gate, 0));
-            }
             "a mark that is not there" => drop(batch.mark("nowhere")),
             _ => {}
         }

@@ -75,6 +75,7 @@ fn demo_requests() -> Vec<Request> {
                     .map(|message| message_of(message, &mut pictures))
                     .collect(),
                 pictures: vec![PictureInput::File(picture.clone())],
+                ..Request::default()
             });
         }
     }

@@ -210,6 +210,7 @@ pub fn attending(rows: usize) -> Program {
                 scale: 1.0,
                 softcap: None,
                 window: None,
+                value_dim: None,
             };
             vec![recorder.push(Op::Attend(attention), &[x, x, x], None).unwrap()]
         },

@@ -218,6 +218,90 @@ fn quantised_experts_multiply() {
     assert_close("experts", &found, &expected, 1e-4);
 }
 
+/// Layers that are stored by themselves, one quantised and one not, with biases and without.
+#[test]
+fn experts_that_are_stored_one_by_one_multiply() {
+    let mut random = Random::new(8);
+    let (experts, rows, columns) = (3, 7, 64);
+    let (x, indices) = (random.floats(2 * columns), vec![2, 0, 1, 1]);
+    for (quantised, biased) in [(true, false), (false, true), (true, true)] {
+        let (mut layers, mut values, mut biases) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..experts {
+            let (matrix, own) = match quantised {
+                true => affine(&mut random, StoredType::BF16, [rows, columns], 4, 32),
+                false => dense(&mut random, StoredType::F16, rows, columns),
+            };
+            let bias = random.floats(rows);
+            let stored = biased.then(|| encoded("bias", StoredType::F32, vec![rows], &bias).0);
+            layers.push((matrix, stored));
+            values.push(own);
+            biases.push(if biased { bias } else { vec![0.0; rows] });
+        }
+        let mut expected = Vec::new();
+        for (row, expert) in indices.iter().enumerate() {
+            let expert = *expert as usize;
+            let x = &x[row / 2 * columns..][..columns];
+            expected.extend(product(x, &values[expert], Some(&biases[expert]), columns));
+        }
+        let weights = Arc::new(vec![Weight::Stack(layers)]);
+        assert_eq!(weights[0].shape(), [experts, rows, columns]);
+        let operands = [
+            Operand::Floats(vec![2, columns], x.clone()),
+            Operand::Ints(vec![2, 2], indices.clone()),
+        ];
+        let (program, inputs) = program_of(Op::ExpertLinear(WeightId(0)), &operands, None, &weights, None);
+        for mut engine in engines() {
+            engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+            let found = run(engine.as_mut(), &program, &inputs, None).unwrap();
+            assert_close("a stack", &found, &expected, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn quantised_matrices_multiply_head_by_head() {
+    let mut random = Random::new(9);
+    let (heads, size, columns) = (3, 32, 64);
+    for kind in [StoredType::BF16, StoredType::F32] {
+        let (matrix, values) = affine(&mut random, kind, [heads * size, columns], 4, 32);
+        let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
+        for tokens in [1, 5, 40] {
+            for transposed in [false, true] {
+                let (from, to) = if transposed {
+                    (size, columns)
+                } else {
+                    (columns, size)
+                };
+                let x = random.floats(tokens * heads * from);
+                let mut expected = vec![0.0_f64; tokens * heads * to];
+                for (place, x) in x.chunks(from).enumerate() {
+                    let w = &values[place % heads * size * columns..][..size * columns];
+                    for row in 0..size {
+                        for column in 0..columns {
+                            let weight = f64::from(w[row * columns + column]);
+                            let (at, by) = if transposed { (column, row) } else { (row, column) };
+                            expected[place * to + at] += weight * f64::from(x[by]);
+                        }
+                    }
+                }
+                let expected: Vec<f32> = expected.iter().map(|value| *value as f32).collect();
+                let operands = [Operand::Floats(vec![tokens, heads, from], x)];
+                let op = Op::LinearHeads {
+                    weight: WeightId(0),
+                    heads,
+                    transposed,
+                };
+                let (program, inputs) = program_of(op, &operands, None, &weights, None);
+                for mut engine in engines() {
+                    engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+                    let found = run(engine.as_mut(), &program, &inputs, None).unwrap();
+                    assert_close(&format!("{tokens} {transposed}"), &found, &expected, 1e-4);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn products_over_nothing_are_zero() {
     let mut engine = engines().remove(0);

@@ -94,6 +94,7 @@ fn cached(case: &Json) -> CachedAttention {
         scale: float(case, "scale"),
         softcap: case["softcap"].as_f64().map(|cap| cap as f32),
         window: case["window"].as_u64().map(|window| window as u32),
+        value_dim: case["value_dim"].as_u64().map(|dim| dim as u32),
     }
 }
 
@@ -202,9 +203,15 @@ fn operation(case: &Json) -> Op {
             },
             scale: float(case, "scale"),
         })),
+        "linear-heads" => Op::LinearHeads {
+            weight,
+            heads: size(case, "heads"),
+            transposed: flag(case, "transposed"),
+        },
         "kv.attend" => Op::Attend(cached(case)),
         "kv.cross-attend" => Op::CrossAttend(cached(case)),
         "kv.short-conv" => Op::ShortConv { layer: 5 },
+        "kv.recurrent" => Op::Recurrent { layer: 5 },
         other => panic!("operation {other}"),
     }
 }
@@ -279,7 +286,12 @@ fn in_steps(
     record: Recorded<'_>,
 ) -> [Vec<f32>; 2] {
     let sequences = [engine.new_sequence(), engine.new_sequence()];
-    let parameters = if text(case, "op") == "kv.attend" { 3 } else { 1 };
+    // Of a convolution only the first operand has a row for each token.
+    let cut = if text(case, "op") == "kv.short-conv" {
+        1
+    } else {
+        operands.len()
+    };
     let mut results = [Vec::new(), Vec::new()];
     for turn in 0..=pieces.len() {
         // The second sequence comes first, so that rows of both move about.
@@ -292,7 +304,7 @@ fn in_steps(
         }
         let tokens: usize = parts.iter().map(|(_, [start, end])| end - start).sum();
         let mut inputs = operands.to_vec();
-        for operand in &mut inputs[..parameters] {
+        for operand in &mut inputs[..cut] {
             let rows: Vec<Operand> = parts
                 .iter()
                 .map(|(_, [start, end])| operand.rows(*start..*end))
@@ -385,17 +397,23 @@ fn through_a_shared_cache(case: &Json, operands: &[Operand], batch: BatchShape) 
     let types = inputs.iter().map(|(shape, _)| ValueType::float(shape.clone()));
     let limits = RecordingLimits::default();
     let mut recorder = Recorder::new(Arc::new(Vec::new()), types.collect(), Some(batch), limits);
-    let [q, k, v] = recorder.input_values()[..] else {
-        panic!("attention takes three operands");
-    };
+    let values = recorder.input_values();
+    let (q, written) = values.split_first().unwrap();
     let attention = cached(case);
     assert!(recorder.cache(attention.layer).is_none());
-    let other = recorder.push(Op::Unary(Unary::Negate), &[q], None).unwrap();
+    let other = recorder.push(Op::Unary(Unary::Negate), &[*q], None).unwrap();
     let writing = Op::Attend(attention.clone());
-    let writer = recorder.push(writing, &[other, k, v], None).unwrap();
+    let writer = recorder
+        .push(writing, &[&[other], written].concat(), None)
+        .unwrap();
     let (_, heads) = recorder.cache(attention.layer).unwrap();
-    let reading = Op::AttendShared(attention, heads);
-    let reader = recorder.push(reading, &[q], None).unwrap();
+    let reading = CachedAttention {
+        value_dim: None,
+        ..attention
+    };
+    let reader = recorder
+        .push(Op::AttendShared(reading, heads), &[*q], None)
+        .unwrap();
     (recorder.finish(vec![reader, writer]), inputs)
 }
 
@@ -407,7 +425,7 @@ fn attention_over_a_cache_equals_the_reference_however_it_is_cut() {
         .iter()
         .filter(|case| text(case, "op") == "kv.attend")
         .collect();
-    assert!(cases.len() >= 5);
+    assert!(cases.len() >= 8);
     for case in cases {
         let names = case["inputs"].as_array().unwrap().iter();
         let operands: Vec<Operand> = names
@@ -443,6 +461,40 @@ fn attention_over_a_cache_equals_the_reference_however_it_is_cut() {
                     assert_close(&what, &found, &floats(expected), float(case, "tolerance"));
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn recurrences_equal_the_reference_however_they_are_cut() {
+    let goldens = Goldens::read(&folder().join("goldens.safetensors"));
+    let all = cases();
+    let cases: Vec<&Json> = all
+        .iter()
+        .filter(|case| text(case, "op") == "kv.recurrent")
+        .collect();
+    assert!(cases.len() >= 3);
+    for case in cases {
+        let names = case["inputs"].as_array().unwrap().iter();
+        let operands: Vec<Operand> = names
+            .map(|name| Operand::of(goldens.get(name.as_str().unwrap())))
+            .collect();
+        let expected = goldens.get(text(case, "expected"));
+        for mut engine in engines() {
+            let mut results = Vec::new();
+            for pieces in ways(&usizes(&case["cuts"]), expected.shape[0]) {
+                let record = |operands: &[Operand], batch| alone(case, operands, batch);
+                for found in in_steps(engine.as_mut(), case, &operands, &pieces, &|_, _| {}, &record) {
+                    let what = format!("{} cut at {pieces:?}: {case}", engine.device());
+                    assert_close(&what, &found, &floats(expected), float(case, "tolerance"));
+                    results.push(found);
+                }
+            }
+            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            assert!(
+                results.iter().all(|found| bits(found) == bits(&results[0])),
+                "the size of steps changes {case}"
+            );
         }
     }
 }

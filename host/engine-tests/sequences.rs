@@ -33,6 +33,7 @@ fn append(
                 scale: 1.0,
                 softcap: None,
                 window: None,
+                value_dim: None,
             };
             let attend = recorder.push(Op::Attend(attention), &[zeros, zeros, values], None);
             vec![attend.unwrap()]

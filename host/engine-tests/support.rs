@@ -73,7 +73,7 @@ pub fn ints(tensor: &StoredTensor) -> Vec<i32> {
 pub fn weight_for(op: &Op, tensor: StoredTensor, bias: Option<StoredTensor>) -> Weight {
     let matrix = Matrix::Dense(tensor.clone());
     match op {
-        Op::Linear(_) => Weight::Linear { matrix, bias },
+        Op::Linear(_) | Op::LinearHeads { .. } => Weight::Linear { matrix, bias },
         Op::Embed(_) => Weight::Embedding(matrix),
         Op::ExpertLinear(_) => Weight::Experts { matrix, bias },
         _ => Weight::Tensor(tensor),

@@ -357,6 +357,43 @@ for tokens, channels, taps, biased, cuts in [(23, 5, 4, True, [1, 2, 9, 20]), (9
     expected = F.conv1d(padded, w.double()[:, None], b.double() if biased else None, groups=channels)[0].T
     case("kv.short-conv", [x, w] + ([b] if biased else []), expected, cuts=cuts)
 
+# Attention to latent vectors: values are the first elements of the keys (arXiv:2405.04434 section 2.1).
+for tokens, heads, shared, dim, value_dim, window, softcap, cuts in [
+    (70, 4, 1, 24, 16, None, None, [1, 2, 9, 64, 65]),
+    (150, 6, 2, 9, 5, 33, 4.0, [7, 64, 128, 129]),
+    (11, 3, 1, 8, 8, None, None, [4, 5]),
+]:
+    q, k = floats(tokens, heads, dim, scale=2.0), floats(tokens, shared, dim)
+    bounds = [(0 if window is None else max(0, row + 1 - window), row + 1) for row in range(tokens)]
+    expected = attention(q, k, k[..., :value_dim], 0.35, intervals(bounds, tokens), softcap)
+    case("kv.attend", [q, k], expected, scale=0.35, softcap=softcap, window=window, value_dim=value_dim,
+         visible=[[row, row + 1] for row in range(tokens)], cuts=cuts)
+
+# A matrix head by head (arXiv:2405.04434 section 2.1.2), and its transpose.
+for tokens, heads, size, inner in [(1, 3, 5, 64), (7, 3, 5, 64), (40, 2, 17, 33)]:
+    w = floats(heads * size, inner)
+    each = w.double().reshape(heads, size, inner)
+    x, y = floats(tokens, heads, inner), floats(tokens, heads, size)
+    case("linear-heads", [x], torch.einsum("thi,hsi->ths", x.double(), each), weight=w, heads=heads, transposed=False,
+         tolerance=1e-5)
+    case("linear-heads", [y], torch.einsum("ths,hsi->thi", y.double(), each), weight=w, heads=heads, transposed=True,
+         tolerance=1e-5)
+
+# The gated delta rule, token by token (arXiv:2412.06464, equation 10). torch_recurrent_gated_delta_rule in transformers 5.23's
+# modeling_qwen3_next.py gives the same within 5e-7, in single precision and with its scale taken out of q.
+for tokens, heads, value_heads, dim, value_dim, cuts in [(70, 2, 4, 16, 12, [1, 2, 9, 64]), (23, 3, 3, 5, 19, [7, 8]), (9, 1, 2, 32, 40, [4])]:
+    q, k = floats(tokens, heads, dim), F.normalize(floats(tokens, heads, dim), dim=-1)
+    v, gate, beta = floats(tokens, value_heads, value_dim), -floats(tokens, value_heads).abs(), torch.sigmoid(floats(tokens, value_heads))
+    group, out = value_heads // heads, []
+    state = torch.zeros(value_heads, value_dim, dim, dtype=torch.float64)
+    for t in range(tokens):
+        key, query = (x[t].double().repeat_interleave(group, 0) for x in (k, q))
+        rate, write = gate[t].double().exp()[:, None, None], beta[t].double()[:, None, None]
+        outer = key[:, :, None] * key[:, None, :]
+        state = rate * state @ (torch.eye(dim, dtype=torch.float64) - write * outer) + write * v[t].double()[:, :, None] * key[:, None, :]
+        out.append((state @ query[:, :, None])[..., 0])
+    case("kv.recurrent", [q, k, v, gate, beta], torch.stack(out), cuts=cuts, tolerance=1e-5)
+
 OUT.mkdir(exist_ok=True)
 used = {name for entry in cases for name in entry["inputs"] + [entry["expected"], entry.get("weight"), entry.get("bias")]}
 save_file({name: tensor for name, tensor in tensors.items() if name in used}, OUT / "goldens.safetensors",

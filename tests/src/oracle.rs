@@ -83,7 +83,11 @@ impl Oracle {
             .iter()
             .map(|image| PictureInput::File(self.folder.join(image.as_str().expect("an image has a name"))))
             .collect();
-        Request { messages, pictures }
+        Request {
+            messages,
+            pictures,
+            ..Request::default()
+        }
     }
 
     /// Floats of an array, row-major, and its shape.
@@ -140,5 +144,5 @@ pub fn message_of(message: &Value, pictures: &mut u32) -> Message {
             Content::Parts(parts.iter().map(part).collect())
         }
     };
-    Message { role, content }
+    Message::new(role, content)
 }

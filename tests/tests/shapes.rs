@@ -38,13 +38,14 @@ fn request(messages: &Value, picture: &Path) -> Request {
         "image" => Part::Image(0),
         _ => Part::Text(text(&part["text"]).to_owned()),
     };
-    let message = |message: &Value| Message {
-        role: text(&message["role"]).to_owned(),
-        content: Content::Parts(list(&message["content"]).iter().map(part).collect()),
+    let message = |message: &Value| {
+        let content = list(&message["content"]).iter().map(part).collect();
+        Message::new(text(&message["role"]), Content::Parts(content))
     };
     Request {
         messages: list(messages).iter().map(message).collect(),
         pictures: vec![PictureInput::File(picture.to_owned())],
+        ..Request::default()
     }
 }
 

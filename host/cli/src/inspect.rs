@@ -66,6 +66,9 @@ struct Inspection {
     device: String,
     prompt: PromptReport,
     token_ids: Vec<u32>,
+    /// Of the encoder's prompt, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoder_ids: Option<Vec<u32>>,
     images: Vec<ImageReport>,
     weights: WeightsReport,
     memory: MemoryInspection,
@@ -109,6 +112,7 @@ impl Inspect {
             device: scheduler.backend().device(),
             prompt: prepared.prompt_report(),
             token_ids: prepared.prompt.ids().to_vec(),
+            encoder_ids: prepared.encoder_ids().map(<[u32]>::to_vec),
             images: prepared.image_reports(),
             weights: model.checkpoint().summary().into(),
             memory: MemoryInspection::new(prepared.estimate, scheduler.memory_limit()),
@@ -165,14 +169,7 @@ fn text(inspection: &Inspection, max_tokens: usize) -> String {
         lines.add("note", note);
     }
     lines.add("template", format!("from {}", prompt.template));
-    lines.add(
-        "prompt",
-        format!(
-            "{}, {} of them for pictures:",
-            stats::count(prompt.tokens, "token"),
-            prompt.image_tokens
-        ),
-    );
+    lines.add("prompt", format!("{}:", stats::prompt(prompt)));
     let mut text = lines.finish();
     text.push_str(&output::safe_for(&std::io::stdout(), &prompt.text));
     if !text.ends_with('\n') {

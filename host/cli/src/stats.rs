@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use monocle_runtime::memory::MemoryEstimate;
 use monocle_runtime::report::describe;
-use monocle_runtime::report::{ImageReport, PhaseMemory, PluginReport, Report};
+use monocle_runtime::report::{ImageReport, PhaseMemory, PluginReport, PromptReport, Report};
 use monocle_text::{Flag, RemovedKind};
 
 /// What was done and what it cost, a line each.
@@ -33,14 +33,7 @@ pub fn text(report: &Report) -> String {
     for image in &report.images {
         lines.add("picture", picture(image));
     }
-    lines.add(
-        "prompt",
-        format!(
-            "{}, {} of them for pictures",
-            count(report.prompt.tokens, "token"),
-            report.prompt.image_tokens
-        ),
-    );
+    lines.add("prompt", prompt(&report.prompt));
     lines.add("settings", report.generation.words());
     lines.add(
         "answer",
@@ -186,6 +179,19 @@ pub fn bytes(bytes: usize) -> String {
 /// So many of something.
 pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A prompt's tokens, in a line.
+pub fn prompt(prompt: &PromptReport) -> String {
+    let pictures = prompt.image_tokens;
+    let tokens = count(prompt.tokens, "token");
+    match prompt.encoder_tokens {
+        None => format!("{tokens}, {pictures} of them for pictures"),
+        Some(encoder) => format!(
+            "{} for the encoder, {pictures} of them for pictures; {tokens} for the decoder",
+            count(encoder, "token")
+        ),
+    }
 }
 
 /// A plugin, in a line.

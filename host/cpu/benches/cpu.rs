@@ -150,6 +150,7 @@ fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize, kind: KeyValue
             scale: 0.1,
             softcap: None,
             window: None,
+            value_dim: None,
         });
         let batch = BatchShape {
             tokens: rows,

@@ -48,6 +48,8 @@ pub enum KeyValues<'a> {
     Cached {
         /// Keys and values of each block, as [`stored_heads`] has them: `[kv_heads][..]`
         blocks: Vec<[&'a [f32]; 2]>,
+        /// Values are the first elements of the keys.
+        latent: bool,
         /// How many blocks before them are gone.
         gone: usize,
         /// How they are stored.
@@ -291,19 +293,28 @@ impl KeyValues<'_> {
                     stride,
                 }
             }
-            Self::Cached { blocks, gone, kind } => {
+            Self::Cached {
+                blocks,
+                latent,
+                gone,
+                kind,
+            } => {
+                let (index, stored_dim) = if *latent { (0, shape.dim) } else { (index, dim) };
                 let (block, row) = (start / BLOCK_TOKENS - gone, start % BLOCK_TOKENS);
-                let words = stored_heads::head_words(*kind, dim);
+                let words = stored_heads::head_words(*kind, stored_dim);
                 let stored = &blocks[block][index][head * words..][..words];
                 let floats = match kind {
-                    KeyValueType::F32 => &stored[row * dim..(row + count) * dim],
+                    KeyValueType::F32 => &stored[row * stored_dim..(row + count) * stored_dim],
                     _ => {
-                        let room = &mut room[..count * dim];
-                        stored_heads::load::<V>(*kind, stored, row, dim, room);
+                        let room = &mut room[..count * stored_dim];
+                        stored_heads::load::<V>(*kind, stored, row, stored_dim, room);
                         room
                     }
                 };
-                Rows { floats, stride: dim }
+                Rows {
+                    floats,
+                    stride: stored_dim,
+                }
             }
         }
     }

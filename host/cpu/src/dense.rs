@@ -3,7 +3,7 @@
 use super::convolution::Convolution;
 use super::integers::IntegerProduct;
 use super::interpolation::Interpolate;
-use super::matrix::MatrixView;
+use super::matrix::{Decode, MatrixView};
 use super::output::{Shared, by_rows};
 use super::product::{Product, Right};
 use super::rows::{LayerNorm, RmsNorm, Softmax};
@@ -113,12 +113,69 @@ pub fn matmul(run: &mut ProgramRun<'_>, transpose_right: bool) -> Result {
     }))
 }
 
+pub fn linear_heads(run: &mut ProgramRun<'_>, id: WeightId, heads: usize, transposed: bool) -> Result {
+    let matrix = run.matrix(id)?.0.view();
+    let (rows, columns) = (matrix.rows() / heads, matrix.columns());
+    let (tokens, k) = (run.input_shape(0)[0], run.input_shape(0)[2]);
+    let n = run.node().output.shape[2];
+    let x = run.input(0)?.floats();
+    let mut gathered = run.memory.take(tokens * k);
+    let mut products = run.memory.take(tokens * n);
+    let mut unpacked = run.memory.take(if transposed { rows * columns } else { 0 });
+    Ok(run.floats(|out| {
+        for head in 0..heads {
+            let a = &mut gathered.floats_mut()[..tokens * k];
+            for (token, a) in a.chunks_exact_mut(k.max(1)).enumerate() {
+                a.copy_from_slice(&x[(token * heads + head) * k..][..k]);
+            }
+            let part = matrix.part(head * rows, rows);
+            let b = match transposed {
+                false => Right::Rows(part),
+                true => {
+                    let unpacked = &mut unpacked.floats_mut()[..rows * columns];
+                    by_rows(run.threads, unpacked, columns, columns, |first, rows| {
+                        for (row, out) in rows.chunks_exact_mut(columns).enumerate() {
+                            run.processor.run(Decode {
+                                matrix: part,
+                                row: first + row,
+                                start: 0,
+                                out,
+                            });
+                        }
+                    });
+                    Right::Columns(unpacked)
+                }
+            };
+            let product = Product {
+                m: tokens,
+                n,
+                k,
+                a,
+                b,
+                bias: None,
+            };
+            let results = &mut products.floats_mut()[..tokens * n];
+            let integers = match transposed {
+                true => None,
+                false => integers(run, tokens, product.a, part, None),
+            };
+            match integers {
+                Some(integers) => integers.run(run.processor, run.threads, run.memory, results),
+                None => product.run(run.processor, run.threads, run.memory, results),
+            }
+            for (token, result) in results.chunks_exact(n.max(1)).enumerate() {
+                out[(token * heads + head) * n..][..n].copy_from_slice(result);
+            }
+        }
+    }))
+}
+
 pub fn expert_linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
-    let (matrix, bias) = run.matrix(id)?;
-    let matrix = matrix.view();
     let shape = &run.node().output.shape;
-    let (chosen, outputs, inner) = (shape[1], shape[2], matrix.columns());
-    let experts = matrix.rows() / outputs.max(1);
+    let (chosen, outputs) = (shape[1], shape[2]);
+    let inner = run.input_shape(0).last().copied().unwrap_or(1);
+    let (matrices, bias) = run.experts(id, outputs)?;
+    let experts = matrices.count();
     let one_row_a_token = run.input_shape(0).len() == 2;
     let (x, indices) = (run.input(0)?.floats(), run.input(1)?.ints());
     let mut rows_of = vec![Vec::new(); experts];
@@ -141,7 +198,7 @@ pub fn expert_linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
                 let from = if one_row_a_token { row / chosen } else { *row };
                 a.copy_from_slice(&x[from * inner..][..inner]);
             }
-            let part = matrix.part(expert * outputs, outputs);
+            let part = matrices.matrix(expert);
             let product = Product {
                 m: rows.len(),
                 n: outputs,

@@ -11,7 +11,7 @@ use super::product::packed_elements;
 use super::sequence_state::{CacheShape, most_tokens};
 use super::stored_heads::BLOCK_TOKENS;
 use monocle_tensor::backend::KeyValueType;
-use monocle_tensor::operation::Op;
+use monocle_tensor::operation::{CachedHeads, Op};
 use monocle_tensor::operations::Placement;
 use monocle_tensor::program::{Node, Program, ValueId};
 
@@ -82,16 +82,22 @@ fn walk(program: &Program) -> Values {
 /// Bytes of a sequence's caches once they hold so many tokens, stored so, and of the context that this program brings; with what
 /// attention puts together from pieces.
 pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usize {
-    let mut elements = program.kept_context().map(rounded).sum::<usize>();
+    // A state, and what it was before the last step.
+    let states = 2 * program.kept_state();
+    let mut elements = program.kept_context().map(rounded).sum::<usize>() + states;
     let mut most_partial = 0;
     for node in &program.nodes {
         let Op::Attend(attention) = &node.op else { continue };
         let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
-        let (q, k, v) = (shape(0), shape(1), shape(2));
+        let (q, k, value_dim) = (shape(0), shape(1), node.output.shape[2]);
         let cached = CacheShape {
             kind,
-            kv_heads: k[1],
-            dims: [k[2], v[2]],
+            heads: CachedHeads {
+                kv_heads: k[1],
+                dim: k[2],
+                value_dim,
+                latent: attention.value_dim.is_some(),
+            },
         };
         let kept = most_tokens(tokens, attention.window, q[0].max(MOST_STEP_ROWS));
         let block: usize = cached.block_words().map(rounded).iter().sum();
@@ -100,7 +106,7 @@ pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usiz
             heads: q[1],
             kv_heads: k[1],
             dim: q[2],
-            value_dim: v[2],
+            value_dim,
             scale: attention.scale,
             softcap: attention.softcap,
         };
@@ -110,17 +116,27 @@ pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usiz
 }
 
 /// Elements of each buffer that an operation needs while it runs, besides its result.
-fn scratch(program: &Program, node: &Node) -> [usize; 3] {
+fn scratch(program: &Program, node: &Node) -> [usize; 4] {
     let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
     let last = |shape: &[usize]| shape.last().copied().unwrap_or(1);
     match &node.op {
         Op::Linear(_) => {
             let (x, k) = (program.value(node.inputs[0]), last(shape(0)));
-            [product(x.len() / k.max(1), k), 0, 0]
+            [product(x.len() / k.max(1), k), 0, 0, 0]
         }
         Op::MatMul { .. } => {
             let a = shape(0);
-            [product(a[a.len() - 2], last(a)), 0, 0]
+            [product(a[a.len() - 2], last(a)), 0, 0, 0]
+        }
+        Op::LinearHeads { transposed, .. } => {
+            let (x, out) = (shape(0), &node.output.shape);
+            let unpacked = if *transposed { rounded(x[2] * out[2]) } else { 0 };
+            [
+                rounded(x[0] * x[2]),
+                rounded(x[0] * out[2]),
+                unpacked,
+                product(x[0], x[2]),
+            ]
         }
         Op::ExpertLinear(_) => {
             // All rows may go to one expert.
@@ -130,22 +146,23 @@ fn scratch(program: &Program, node: &Node) -> [usize; 3] {
                 rounded(rows * inner),
                 rounded(rows * out[2]),
                 product(rows, inner),
+                0,
             ]
         }
         Op::Conv2d { groups, .. } => {
             let kernel = shape(1);
             let (outputs, patch) = (kernel[0] / groups, kernel[1..].iter().product::<usize>());
             if kernel[1] == 1 && outputs == 1 {
-                return [0; 3];
+                return [0; 4];
             }
             let pixels = node.output.shape[..3].iter().product::<usize>();
             let block = convolution::BLOCK_PIXELS.min(pixels.max(1));
             let products = if *groups == 1 { 0 } else { block * outputs };
-            [rounded(block * patch), rounded(products), product(block, patch)]
+            [rounded(block * patch), rounded(products), product(block, patch), 0]
         }
         Op::Interpolate { size, .. } => {
             let x = shape(0);
-            [rounded(x[0] * x[1] * size[1] * x[3]), 0, 0]
+            [rounded(x[0] * x[1] * size[1] * x[3]), 0, 0, 0]
         }
         Op::Reduce { axes, .. } => {
             let trailing = axes.iter().enumerate().all(|(index, axis)| {
@@ -156,11 +173,11 @@ fn scratch(program: &Program, node: &Node) -> [usize; 3] {
                 true => 0,
                 false => rounded(program.value(node.inputs[0]).len()),
             };
-            [copy, 0, 0]
+            [copy, 0, 0, 0]
         }
         Op::ShortConv { .. } => {
             let (x, taps) = (shape(0), last(shape(1)));
-            [rounded((x[0] + taps - 1) * x[1]), 0, 0]
+            [rounded((x[0] + taps - 1) * x[1]), 0, 0, 0]
         }
         Op::Input(_)
         | Op::Tokens
@@ -200,9 +217,10 @@ fn scratch(program: &Program, node: &Node) -> [usize; 3] {
         | Op::SpliceFeatures { .. }
         | Op::AddFeatures { .. }
         | Op::SelectLogits
+        | Op::Recurrent { .. }
         | Op::Attend(_)
         | Op::AttendShared(..)
-        | Op::CrossAttend(_) => [0; 3],
+        | Op::CrossAttend(_) => [0; 4],
     }
 }
 
@@ -282,7 +300,7 @@ impl Values {
         self.lengths[owner] > 0 && self.users[owner] == 1
     }
 
-    fn borrow(&mut self, buffers: [usize; 3]) {
+    fn borrow(&mut self, buffers: [usize; 4]) {
         let buffers = buffers.map(rounded);
         buffers.iter().for_each(|elements| self.keep(*elements));
         buffers.iter().for_each(|elements| self.free(*elements));

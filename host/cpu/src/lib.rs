@@ -20,6 +20,7 @@ mod output;
 mod own_values;
 mod prepared_program;
 mod product;
+mod recurrence;
 mod rotary;
 mod rows;
 mod run;

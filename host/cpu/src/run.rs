@@ -1,7 +1,7 @@
 //! Runs a prepared program, one operation after another.
 
 use super::lanes::Processor;
-use super::load::Loaded;
+use super::load::{Experts, Loaded};
 use super::matrix::StoredMatrix;
 use super::memory::Memory;
 use super::prepared_program::PreparedProgram;
@@ -15,7 +15,7 @@ use monocle_tensor::program::{Node, Program, ValueId};
 use monocle_tensor::sequences::Sequences;
 
 use super::elementwise::{self, Function};
-use super::{batch_operations, dense, indexing, movement, sequence_operations};
+use super::{batch_operations, dense, indexing, movement, recurrence, sequence_operations};
 
 /// What quantised matrices are multiplied with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -135,6 +135,19 @@ impl<'a> ProgramRun<'a> {
         }
     }
 
+    /// The matrices of experts, each of so many rows, and what is added to their products.
+    pub fn experts(
+        &self,
+        id: WeightId,
+        rows: usize,
+    ) -> Result<(Experts<'a>, Option<&'a [f32]>), BackendError> {
+        if let Some(Loaded::Stack { matrices, bias }) = self.weights.get(id.0 as usize) {
+            return Ok((Experts::Stack(matrices), bias.as_ref().map(Value::floats)));
+        }
+        let (matrix, bias) = self.matrix(id)?;
+        Ok((Experts::Whole(matrix.view(), rows), bias))
+    }
+
     fn weight(&self, id: WeightId) -> Result<Value, BackendError> {
         match self.weights.get(id.0 as usize) {
             Some(Loaded::Tensor(value)) if value.len() == self.node().output.len() => Ok(value.clone()),
@@ -179,6 +192,11 @@ impl<'a> ProgramRun<'a> {
 
             Op::Linear(id) => dense::linear(self, *id),
             Op::MatMul { transpose_right } => dense::matmul(self, *transpose_right),
+            Op::LinearHeads {
+                weight,
+                heads,
+                transposed,
+            } => dense::linear_heads(self, *weight, *heads, *transposed),
             Op::ExpertLinear(id) => dense::expert_linear(self, *id),
             Op::Conv2d { window, groups } => dense::conv2d(self, window, *groups),
             Op::Pool2d { pooling, window } => dense::pool2d(self, *pooling, window),
@@ -233,6 +251,7 @@ impl<'a> ProgramRun<'a> {
             Op::Attend(attention) => sequence_operations::attend(self, attention),
             Op::AttendShared(attention, heads) => sequence_operations::attend_shared(self, attention, *heads),
             Op::CrossAttend(attention) => sequence_operations::cross_attend(self, attention),
+            Op::Recurrent { layer } => recurrence::recurrent(self, *layer),
             Op::ShortConv { layer } => sequence_operations::short_conv(self, *layer),
         }
     }

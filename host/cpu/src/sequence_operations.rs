@@ -101,13 +101,23 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
 
 pub fn attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Result {
     let shape = shape(run, attention);
-    let (k, v) = (run.input(1)?.clone(), run.input(2)?.clone());
+    let latent = attention.value_dim.is_some();
+    let k = run.input(1)?.clone();
+    let v = match latent {
+        true => None,
+        false => Some(run.input(2)?.clone()),
+    };
     let cached = CacheShape {
         kind: run.key_values,
-        kv_heads: shape.kv_heads,
-        dims: [shape.dim, shape.value_dim],
+        heads: CachedHeads {
+            kv_heads: shape.kv_heads,
+            dim: shape.dim,
+            value_dim: shape.value_dim,
+            latent,
+        },
     };
-    let widths = cached.dims.map(|dim| shape.kv_heads * dim);
+    let widths = cached.heads.stored_dims().map(|dim| shape.kv_heads * dim);
+    let v = v.as_ref().map_or(&[][..], Value::floats);
     let step = run.step;
     let mut row = 0;
     for rows in &step.sequences {
@@ -120,20 +130,18 @@ pub fn attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Result {
         if cache.tokens() != rows.past || cache.shape() != cached {
             let there = cache.shape();
             return Err(BackendError::Sequence(format!(
-                "layer {} of sequence {} holds {} tokens of {} heads of {:?} elements, not {} of {} heads of {:?}",
+                "layer {} of sequence {} holds {} tokens of {:?}, not {} of {:?}",
                 attention.layer,
                 rows.sequence.0,
                 cache.tokens(),
-                there.kv_heads,
-                there.dims,
+                there.heads,
                 rows.past,
-                cached.kv_heads,
-                cached.dims
+                cached.heads
             )));
         }
         cache.append(
             &k.floats()[row * widths[0]..][..rows.rows * widths[0]],
-            &v.floats()[row * widths[1]..][..rows.rows * widths[1]],
+            &v[row * widths[1]..][..rows.rows * widths[1]],
             rows.rows,
             attention.window,
         );
@@ -153,8 +161,7 @@ pub fn attend_shared(run: &mut ProgramRun<'_>, attention: &CachedAttention, cach
     };
     let written = CacheShape {
         kind: run.key_values,
-        kv_heads: cached.kv_heads,
-        dims: [cached.dim, cached.value_dim],
+        heads: cached,
     };
     for rows in &run.step.sequences {
         let state = run.sequences.look(rows.sequence);
@@ -218,6 +225,7 @@ fn shape(run: &ProgramRun<'_>, attention: &CachedAttention) -> Shape {
     let q = run.input_shape(0);
     let (kv_heads, value_dim) = match run.node().inputs.len() {
         1 => (1, q[2]),
+        2 => (run.input_shape(1)[1], run.node().output.shape[2]),
         _ => (run.input_shape(1)[1], run.input_shape(2)[2]),
     };
     Shape {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use monocle_tensor::backend::KeyValueType;
+use monocle_tensor::operation::CachedHeads;
 
 use super::attention::KeyValues;
 use super::memory::{Buffer, Memory};
@@ -22,6 +23,8 @@ pub struct Sequence {
     pub contexts: HashMap<u32, Context>,
     /// By layer.
     pub convolutions: HashMap<u32, Convolution>,
+    /// By layer.
+    pub states: HashMap<u32, State>,
 }
 
 /// Keys and values of one layer, in blocks: growing never copies. Sequences with the same beginning share blocks; the first to write
@@ -44,17 +47,15 @@ pub struct Cache {
 pub struct CacheShape {
     /// How elements are stored.
     pub kind: KeyValueType,
-    /// Heads of keys and values.
-    pub kv_heads: usize,
-    /// Elements of a key and of a value.
-    pub dims: [usize; 2],
+    /// Keys and values.
+    pub heads: CachedHeads,
 }
 
 impl CacheShape {
     /// 32-bit words of a block of keys, and of one of values.
     pub fn block_words(&self) -> [usize; 2] {
-        self.dims
-            .map(|dim| self.kv_heads * stored_heads::head_words(self.kind, dim))
+        let dims = self.heads.stored_dims();
+        dims.map(|dim| self.heads.kv_heads * stored_heads::head_words(self.kind, dim))
     }
 }
 
@@ -100,13 +101,37 @@ impl Convolution {
     }
 }
 
+/// What a recurrence has made of the tokens so far.
+#[derive(Clone)]
+pub struct State {
+    /// `[value_heads, value_dim, dim]`
+    pub values: Value,
+    /// Tokens seen.
+    pub tokens: usize,
+    /// The values and the tokens before the last step, which may have to be undone.
+    pub before: Option<(Value, usize)>,
+}
+
+impl State {
+    /// Goes back to what it was after the first tokens; false where that is gone.
+    fn truncate(&mut self, tokens: usize) -> bool {
+        if self.tokens != tokens
+            && let Some((values, before)) = self.before.take()
+        {
+            (self.values, self.tokens) = (values, before);
+        }
+        self.tokens == tokens
+    }
+}
+
 impl Sequence {
-    /// What it kept after its first tokens, sharing blocks; none where a convolution has moved on for more than a step.
+    /// What it kept after its first tokens, sharing blocks; none where a convolution or a recurrence has moved on for more than a step.
     pub fn part(&self, tokens: usize) -> Option<Self> {
         let mut part = Self {
             caches: self.caches.clone(),
             contexts: self.contexts.clone(),
             convolutions: self.convolutions.clone(),
+            states: self.states.clone(),
         };
         part.truncate(tokens).then_some(part)
     }
@@ -116,6 +141,7 @@ impl Sequence {
         let mut convolutions = self.convolutions.values_mut();
         self.caches.values_mut().all(|cache| cache.truncate(tokens))
             && convolutions.all(|state| state.truncate(tokens))
+            && self.states.values_mut().all(|state| state.truncate(tokens))
     }
 }
 
@@ -147,14 +173,13 @@ impl Cache {
         self.shape
     }
 
-    /// Appends rows of keys and values, `[rows, kv_heads, dim]`, that see through this window. What neither they nor others after the
+    /// Appends rows of keys and values, `[rows, kv_heads, dim]` (no values where keys hold them), that see through this window. What neither they nor others after the
     /// tokens before them can see is forgotten first.
     pub fn append(&mut self, keys: &[f32], values: &[f32], rows: usize, window: Option<u32>) {
         self.window = window.map(|window| window as usize);
         self.forget_hidden();
-        let CacheShape {
-            kind, kv_heads, dims, ..
-        } = self.shape;
+        let CacheShape { kind, heads } = self.shape;
+        let (kv_heads, dims) = (heads.kv_heads, heads.stored_dims());
         let words = dims.map(|dim| stored_heads::head_words(kind, dim));
         let mut done = 0;
         while done < rows {
@@ -174,9 +199,12 @@ impl Cache {
             for (part, from) in [keys, values].into_iter().enumerate() {
                 let (dim, words) = (dims[part], words[part]);
                 let width = kv_heads * dim;
-                let from = from[done * width..(done + count) * width].chunks_exact(width.max(1));
+                if width == 0 {
+                    continue;
+                }
+                let from = from[done * width..(done + count) * width].chunks_exact(width);
                 for (index, token) in from.enumerate() {
-                    let heads = buffers[part].floats_mut().chunks_exact_mut(words.max(1));
+                    let heads = buffers[part].floats_mut().chunks_exact_mut(words);
                     for (head, x) in heads.zip(token.chunks_exact(dim)) {
                         stored_heads::store(kind, head, row + index, x);
                     }
@@ -229,6 +257,7 @@ impl Cache {
                 .iter()
                 .map(|block| [block[0].floats(), block[1].floats()])
                 .collect(),
+            latent: self.shape.heads.latent,
             gone: self.gone,
             kind: self.shape.kind,
         }

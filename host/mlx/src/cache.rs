@@ -3,6 +3,7 @@
 use mlx_rs::ops::indexing::TryIndexMutOp;
 use mlx_rs::ops::zeros_dtype;
 use mlx_rs::{Array, Dtype};
+use monocle_tensor::operation::CachedHeads;
 
 use super::array::{dimension, dimensions, joined, slice};
 use super::error::Result;
@@ -10,22 +11,21 @@ use super::error::Result;
 /// Tokens by which a cache grows: in between, new rows are written where there is room.
 pub const GROWTH: usize = 256;
 
-/// A growing pair of arrays, each `[1, kv_heads, capacity, dim]`. Clones share them until one is written to: MLX writes in place only
+/// Growing arrays of keys and of values, each `[1, kv_heads, capacity, dim]`; the keys alone where they hold the values. Clones share them until one is written to: MLX writes in place only
 /// where nobody else holds an array.
 #[derive(Clone)]
 pub struct Cache {
-    /// `[kv_heads, dim]` of keys and of values.
-    shapes: [[usize; 2]; 2],
-    parts: Option<[Array; 2]>,
+    heads: CachedHeads,
+    parts: Option<Vec<Array>>,
     capacity: usize,
     tokens: usize,
 }
 
 impl Cache {
-    /// An empty one for rows of these shapes.
-    pub fn new(shapes: [[usize; 2]; 2]) -> Self {
+    /// An empty one for these keys and values.
+    pub fn new(heads: CachedHeads) -> Self {
         Self {
-            shapes,
+            heads,
             parts: None,
             capacity: 0,
             tokens: 0,
@@ -37,13 +37,13 @@ impl Cache {
         self.tokens
     }
 
-    /// `[kv_heads, dim]` of keys and of values.
-    pub fn shapes(&self) -> [[usize; 2]; 2] {
-        self.shapes
+    /// What it holds of a token.
+    pub fn heads(&self) -> CachedHeads {
+        self.heads
     }
 
-    /// Appends keys and values `[1, kv_heads, rows, dim]`.
-    pub fn append(&mut self, new: &[Array; 2], rows: usize) -> Result<()> {
+    /// Appends keys, and values unless keys hold them: `[1, kv_heads, rows, dim]`.
+    pub fn append(&mut self, new: &[Array], rows: usize) -> Result<()> {
         let end = self.tokens + rows;
         let mut parts = match self.parts.take() {
             Some(parts) if end <= self.capacity => parts,
@@ -67,11 +67,16 @@ impl Cache {
 
     /// All keys and values, `[1, kv_heads, tokens, dim]`.
     pub fn key_values(&self) -> Result<Option<[Array; 2]>> {
-        let Some([keys, values]) = &self.parts else {
-            return Ok(None);
-        };
         let all = [0, self.tokens];
-        Ok(Some([slice(keys, 2, all)?, slice(values, 2, all)?]))
+        Ok(match self.parts.as_deref() {
+            Some([keys]) => {
+                let keys = slice(keys, 2, all)?;
+                let values = slice(&keys, 3, [0, self.heads.value_dim])?;
+                Some([keys, values])
+            }
+            Some([keys, values]) => Some([slice(keys, 2, all)?, slice(values, 2, all)?]),
+            _ => None,
+        })
     }
 
     /// What is stored, room for more included.
@@ -79,17 +84,18 @@ impl Cache {
         self.parts.iter().flatten()
     }
 
-    fn grown(&mut self, old: Option<[Array; 2]>, end: usize, dtype: Dtype) -> Result<[Array; 2]> {
+    fn grown(&mut self, old: Option<Vec<Array>>, end: usize, dtype: Dtype) -> Result<Vec<Array>> {
         self.capacity = end.next_multiple_of(GROWTH);
         let part = |which: usize| -> Result {
-            let [kv_heads, dim] = self.shapes[which];
-            let room = dimensions(&[1, kv_heads, self.capacity - self.tokens, dim])?;
+            let dim = self.heads.stored_dims()[which];
+            let room = dimensions(&[1, self.heads.kv_heads, self.capacity - self.tokens, dim])?;
             let room = zeros_dtype(&room, dtype)?;
             match &old {
                 Some(old) if self.tokens > 0 => joined(&[slice(&old[which], 2, [0, self.tokens])?, room], 2),
                 _ => Ok(room),
             }
         };
-        Ok([part(0)?, part(1)?])
+        let parts = if self.heads.latent { 1 } else { 2 };
+        (0..parts).map(part).collect()
     }
 }

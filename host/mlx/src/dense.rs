@@ -1,6 +1,6 @@
 //! Products with weights, and norms.
 
-use mlx_rs::ops::{expand_dims, gather_mm, gather_qmm, matmul as product, quantized_matmul};
+use mlx_rs::ops::{arange, expand_dims, gather_mm, gather_qmm, matmul as product, quantized_matmul};
 use mlx_rs::{Array, Dtype, fast};
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::operation::WeightId;
@@ -52,6 +52,46 @@ pub fn matmul(a: &Array, b: &Array, transpose_right: bool) -> Result {
         return Ok(product(a, b)?);
     }
     Ok(product(a, b.swap_axes(-1, -2)?)?)
+}
+
+pub fn linear_heads(run: &GraphBuilder<'_>, id: WeightId, heads: usize, transposed: bool) -> Result {
+    let (matrix, _) = run.matrix(id)?;
+    if run.node().output.is_empty() {
+        return run.zeros();
+    }
+    // [heads, tokens, ..]
+    let x = run.input(0)?.transpose_axes(&[1, 0, 2])?;
+    let heads = dimension(heads)?;
+    let split = |part: &Array| -> Result { Ok(part.reshape(&[heads, -1, part.dim(-1)])?) };
+    let y = match matrix {
+        LoadedMatrix::Dense(w) => {
+            let w = split(w)?;
+            let w = if transposed { w } else { w.swap_axes(-1, -2)? };
+            product(&x, &w)?
+        }
+        LoadedMatrix::Affine {
+            packed,
+            scales,
+            biases,
+            bits,
+            group,
+        } => {
+            let each = arange::<u32, u32>(0, heads as u32, 1)?;
+            gather_qmm(
+                &x,
+                &split(packed)?,
+                &split(scales)?,
+                &split(biases)?,
+                None,
+                &each,
+                !transposed,
+                *group,
+                *bits,
+                false,
+            )?
+        }
+    };
+    Ok(y.transpose_axes(&[1, 0, 2])?)
 }
 
 pub fn expert_linear(run: &GraphBuilder<'_>, id: WeightId) -> Result {

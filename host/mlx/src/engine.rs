@@ -271,6 +271,7 @@ impl Backend for MlxBackend {
             .saturating_mul(room)
             .saturating_add(program.kept_context().sum())
             .saturating_mul(precision::bytes(self.float))
+            .saturating_add(2 * program.kept_state() * size_of::<f32>())
     }
 }
 

@@ -99,6 +99,11 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
                 habits,
             )
         }
+        // A token's states on the way to the next, in 32 bits.
+        Op::Recurrent { .. } => {
+            let [keys, values] = [1, 2].map(|index| &program.value(node.inputs[index]).shape);
+            4 * values[1] * values[2] * keys[2] * 4 + 2 * node.output.len() * 4
+        }
         // Halves of sines and cosines of halves, in 32 bits.
         Op::Rope(rope) if !super::rotary::is_plain(rope) => 3 * node.output.len() * 4,
         Op::Rope(_) | Op::RmsNorm { .. } | Op::LayerNorm { .. } => written_out(2 * result),
@@ -115,6 +120,8 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
             (node.output.len() + shape.iter().product::<usize>() + shape[0] * shape[1] * size[1] * shape[3])
                 * 4
         }
+        // Heads before tokens, and back.
+        Op::LinearHeads { .. } => input(0) + result,
         // Strides of one operand are made those of a matrix.
         Op::MatMul { .. } => written_out(input(0) + input(1)),
         op @ (Op::Unary(_)

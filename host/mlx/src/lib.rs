@@ -26,6 +26,7 @@ mod picture;
 mod pieces;
 mod precision;
 mod prepared_program;
+mod recurrence;
 mod rotary;
 mod run;
 mod sequence_operations;

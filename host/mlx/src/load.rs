@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
 
+use mlx_rs::ops::stack;
 use mlx_rs::{Array, Dtype, transforms};
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::stored::{Matrix, StoredTensor, StoredType, Weight};
@@ -70,6 +71,7 @@ impl Loader {
             Weight::Tensor(stored) => return Ok(Loaded::Tensor(self.tensor(stored)?)),
             Weight::Embedding(matrix) => (matrix, None),
             Weight::Linear { matrix, bias } | Weight::Experts { matrix, bias } => (matrix, bias.as_ref()),
+            Weight::Stack(layers) => return self.stack(layers),
         };
         let [rows, _] = matrix.check().map_err(|reason| wrong(matrix.name(), reason))?;
         let bias = bias.map(|bias| self.tensor(bias)).transpose()?;
@@ -98,6 +100,65 @@ impl Loader {
         Ok(Loaded::Matrix { matrix, bias })
     }
 
+    /// Matrices that are stored by themselves, as one stack. Nothing of them is kept but the stack: the parts would be there twice.
+    fn stack(&mut self, layers: &[(Matrix, Option<StoredTensor>)]) -> Result<Loaded> {
+        self.finish()?;
+        let (mut words, mut scales, mut biases, mut added) = (vec![], vec![], vec![], vec![]);
+        let mut quantised = None;
+        for (matrix, bias) in layers {
+            let [rows, _] = matrix.check().map_err(|reason| wrong(matrix.name(), reason))?;
+            match matrix {
+                Matrix::Dense(tensor) => words.push(self.read(tensor)?),
+                Matrix::Affine {
+                    packed,
+                    scales: scale,
+                    biases: bias,
+                    bits,
+                    group_size,
+                } => {
+                    words.push(self.read(packed)?);
+                    scales.push(self.read(scale)?);
+                    biases.push(self.read(bias)?);
+                    quantised = Some((*bits as i32, *group_size as i32));
+                }
+            }
+            if let Some(bias) = bias {
+                if bias.len() != rows {
+                    let reason = format!("expected a bias of {rows} elements, found {}", bias.len());
+                    return Err(wrong(matrix.name(), reason));
+                }
+                added.push(self.read(bias)?);
+            }
+        }
+        let stacked = |parts: &[Array]| -> Result { Ok(stack(parts, 0)?) };
+        let matrix = match quantised {
+            None => LoadedMatrix::Dense(stacked(&words)?),
+            Some((bits, group)) => LoadedMatrix::Affine {
+                packed: stacked(&words)?,
+                scales: stacked(&scales)?,
+                biases: stacked(&biases)?,
+                bits,
+                group,
+            },
+        };
+        let bias = match added.is_empty() {
+            true => None,
+            false => Some(stacked(&added)?),
+        };
+        match &matrix {
+            LoadedMatrix::Dense(all) => self.pending.push(all.clone()),
+            LoadedMatrix::Affine {
+                packed,
+                scales,
+                biases,
+                ..
+            } => self.pending.extend([packed, scales, biases].map(Clone::clone)),
+        }
+        self.pending.extend(bias.clone());
+        self.finish()?;
+        Ok(Loaded::Matrix { matrix, bias })
+    }
+
     /// Evaluates what is queued, so that mapped files are read and conversions done.
     pub fn finish(&mut self) -> Result<()> {
         transforms::eval(&self.pending)?;
@@ -119,23 +180,31 @@ impl Loader {
         if self.pending_bytes + bytes.len() > PIECE {
             self.finish()?;
         }
-        let array = match dtype(stored.kind) {
-            Some(kind) if !stored.shape.is_empty() && !bytes.is_empty() => {
-                let array = raw(bytes, stored, kind)?;
-                match kind {
-                    Dtype::Uint32 => array,
-                    _ => array.as_dtype(self.float)?,
-                }
-            }
-            _ => {
-                let values = stored.floats().map_err(|reason| wrong(&stored.name, reason))?;
-                floats(&values.collect::<Vec<_>>(), &stored.shape, self.float)?
-            }
-        };
+        let array = self.read(stored)?;
         self.pending_bytes += bytes.len();
         self.pending.push(array.clone());
         self.known.insert(key, array.clone());
         Ok(array)
+    }
+
+    /// A stored tensor in the engine's precision, not evaluated yet.
+    fn read(&self, stored: &StoredTensor) -> Result {
+        let bytes = stored
+            .checked_bytes()
+            .map_err(|reason| wrong(&stored.name, reason))?;
+        match dtype(stored.kind) {
+            Some(kind) if !stored.shape.is_empty() && !bytes.is_empty() => {
+                let array = raw(bytes, stored, kind)?;
+                match kind {
+                    Dtype::Uint32 => Ok(array),
+                    _ => Ok(array.as_dtype(self.float)?),
+                }
+            }
+            _ => {
+                let values = stored.floats().map_err(|reason| wrong(&stored.name, reason))?;
+                floats(&values.collect::<Vec<_>>(), &stored.shape, self.float)
+            }
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::pieces::Pieces;
 use super::prepared_program::{PreparedProgram, Runs};
 use super::rotary::{self, Table};
 use super::sequence_operations::SequenceState;
-use super::{batch, dense, elementwise, indexing, movement, picture, sequence_operations};
+use super::{batch, dense, elementwise, indexing, movement, picture, recurrence, sequence_operations};
 
 /// One run of a program.
 pub struct GraphBuilder<'a> {
@@ -200,6 +200,11 @@ impl<'a> GraphBuilder<'a> {
 
             Op::Linear(id) => dense::linear(self, *id),
             Op::MatMul { transpose_right } => dense::matmul(self.input(0)?, self.input(1)?, *transpose_right),
+            Op::LinearHeads {
+                weight,
+                heads,
+                transposed,
+            } => dense::linear_heads(self, *weight, *heads, *transposed),
             Op::ExpertLinear(id) => dense::expert_linear(self, *id),
             Op::RmsNorm { epsilon, offset } => dense::rms_norm(self, *epsilon, *offset),
             Op::LayerNorm { epsilon } => dense::layer_norm(self, *epsilon),
@@ -264,6 +269,7 @@ impl<'a> GraphBuilder<'a> {
             Op::Attend(attention) => sequence_operations::attend(self, attention),
             Op::AttendShared(attention, heads) => sequence_operations::attend_shared(self, attention, *heads),
             Op::CrossAttend(attention) => sequence_operations::cross_attend(self, attention),
+            Op::Recurrent { layer } => recurrence::recurrent(self, *layer),
             Op::ShortConv { layer } => sequence_operations::short_conv(self, *layer),
         }
     }

@@ -19,6 +19,7 @@ pub struct SequenceState {
     caches: HashMap<u32, Cache>,
     contexts: HashMap<u32, [Array; 2]>,
     convolutions: HashMap<u32, Convolution>,
+    pub states: HashMap<u32, State>,
 }
 
 impl SequenceState {
@@ -33,6 +34,7 @@ impl SequenceState {
         let mut convolutions = self.convolutions.values_mut();
         self.caches.values_mut().all(|cache| cache.truncate(tokens))
             && convolutions.all(|state| state.truncate(tokens))
+            && self.states.values_mut().all(|state| state.truncate(tokens))
     }
 }
 
@@ -54,6 +56,29 @@ impl Convolution {
             && let Some((rows, before)) = self.before.take()
         {
             (self.rows, self.tokens) = (rows, before);
+        }
+        self.tokens == tokens
+    }
+}
+
+/// What a recurrence has made of the tokens so far.
+#[derive(Clone)]
+pub struct State {
+    /// `[value_heads, value_dim, dim]`, 32 bits.
+    pub values: Array,
+    /// Tokens seen.
+    pub tokens: usize,
+    /// The values and the tokens before the last step, which may have to be undone.
+    pub before: Option<(Array, usize)>,
+}
+
+impl State {
+    /// Goes back to what it was after the first tokens; false where that is gone.
+    fn truncate(&mut self, tokens: usize) -> bool {
+        if self.tokens != tokens
+            && let Some((values, before)) = self.before.take()
+        {
+            (self.values, self.tokens) = (values, before);
         }
         self.tokens == tokens
     }
@@ -158,20 +183,25 @@ fn four(x: &Array) -> [usize; 4] {
 }
 
 pub fn attend(run: &mut GraphBuilder<'_>, attention: &CachedAttention) -> Result {
-    let (k, v) = (run.input(1)?.clone(), run.input(2)?.clone());
-    let [k_shape, v_shape] = [run.input_shape(1), run.input_shape(2)];
-    let shapes = [[k_shape[1], k_shape[2]], [v_shape[1], v_shape[2]]];
+    let mut parts = vec![run.input(1)?.clone()];
+    parts.extend(run.optional(2)?.cloned());
+    let k_shape = run.input_shape(1);
+    let heads = CachedHeads {
+        kv_heads: k_shape[1],
+        dim: k_shape[2],
+        value_dim: run.node().output.shape[2],
+        latent: attention.value_dim.is_some(),
+    };
     attend_each(run, attention, |run, rows, range| {
-        appended(run, attention.layer, rows, shapes, [&k, &v], range)
+        appended(run, attention.layer, rows, heads, &parts, range)
     })
 }
 
 pub fn attend_shared(run: &mut GraphBuilder<'_>, attention: &CachedAttention, cached: CachedHeads) -> Result {
-    let shapes = [[cached.kv_heads, cached.dim], [cached.kv_heads, cached.value_dim]];
     attend_each(run, attention, |run, rows, _| {
         let state = run.sequences.look(rows.sequence);
         let cache = state.and_then(|state| state.caches.get(&attention.layer));
-        let fits = |cache: &&Cache| cache.tokens() == rows.past + rows.rows && cache.shapes() == shapes;
+        let fits = |cache: &&Cache| cache.tokens() == rows.past + rows.rows && cache.heads() == cached;
         match cache.filter(fits) {
             Some(cache) => cache.key_values(),
             None => {
@@ -225,23 +255,24 @@ fn appended(
     run: &mut GraphBuilder<'_>,
     layer: u32,
     rows: &SequenceRows,
-    shapes: [[usize; 2]; 2],
-    [k, v]: [&Array; 2],
+    heads: CachedHeads,
+    new: &[Array],
     range: [usize; 2],
 ) -> Result<Option<[Array; 2]>> {
     let state = run.sequences.get(rows.sequence)?;
-    let cache = state.caches.entry(layer).or_insert_with(|| Cache::new(shapes));
-    if cache.tokens() != rows.past || cache.shapes() != shapes {
+    let cache = state.caches.entry(layer).or_insert_with(|| Cache::new(heads));
+    if cache.tokens() != rows.past || cache.heads() != heads {
         let reason = format!(
-            "layer {layer} of sequence {} holds {} tokens of {:?} heads and elements, not {} of {shapes:?}",
+            "layer {layer} of sequence {} holds {} tokens of {:?}, not {} of {heads:?}",
             rows.sequence.0,
             cache.tokens(),
-            cache.shapes(),
+            cache.heads(),
             rows.past
         );
         return Err(BackendError::Sequence(reason).into());
     }
-    cache.append(&[heads_first(k, range)?, heads_first(v, range)?], rows.rows)?;
+    let new: Vec<Array> = new.iter().map(|x| heads_first(x, range)).collect::<Result<_>>()?;
+    cache.append(&new, rows.rows)?;
     run.touched.extend(cache.stored().cloned());
     cache.key_values()
 }

@@ -1,5 +1,6 @@
 //! An engine and what of a model it holds: the weights, and how much memory there is for all else.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use crate::memory::{self, MemoryEstimate, MemoryLimit, MemoryPolicy};
 use crate::plugin::error::{Fault, PluginError};
 use crate::recordings::Recordings;
 use crate::report::PhaseMemory;
-use crate::request::prepare::PreparedRequest;
+use crate::request::prepare::{PreparedRequest, PromptEncoder};
+use crate::scheduler::batch::{self, Part};
 
 /// See the module.
 pub struct Loaded {
@@ -181,5 +183,27 @@ impl Loaded {
                 self.recordings.error(function, Fault::Run(error)).into()
             }
         }
+    }
+
+    /// What an encoder makes of its prompt, with pictures' features in it: rows of context.
+    pub fn encode_prompt(
+        &mut self,
+        encoder: &PromptEncoder,
+        features: &[Option<Rc<[Tensor]>>],
+    ) -> Result<Tensor, RequestError> {
+        let prompt = &encoder.prompt;
+        // Nothing of it is kept.
+        let sequence = self.backend.new_sequence();
+        let part = Part {
+            sequence,
+            rows: prompt.rows(0..prompt.len(), &[], features),
+            new_context: None,
+            wants_logits: false,
+        };
+        let step = batch::join(vec![part], prompt.axes(), prompt.mark_names().len());
+        let outputs = self.backend.run(&encoder.program, &[], Some(&step));
+        self.backend.drop_sequence(sequence);
+        let mut outputs = outputs.map_err(|error| self.blame("network.encode-prompt", error))?;
+        Ok(outputs.remove(0))
     }
 }

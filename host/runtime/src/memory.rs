@@ -148,6 +148,14 @@ pub fn estimate(
         estimate.slices_bytes = estimate.slices_bytes.max(bytes.between);
         estimate.feature_bytes += results(&encoder.program);
     }
+    if let Some(encoder) = &prepared.prompt_encoder {
+        let intermediate = backend.program_bytes(&encoder.program);
+        let peak = weights + estimate.feature_bytes + intermediate;
+        estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
+        estimate.program_bytes = estimate.program_bytes.max(intermediate);
+        // The context takes the features' place.
+        estimate.feature_bytes = results(&encoder.program);
+    }
     let Some(((decode, tokens), prefill)) = prepared.programs.split_last() else {
         return estimate;
     };

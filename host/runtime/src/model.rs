@@ -144,13 +144,8 @@ impl Model {
         self.instance(plugin, self.network_files(), services)
     }
 
-    pub(crate) fn tokenizer(&self) -> Arc<Tokenizer> {
-        Arc::clone(self.services.tokenizer())
-    }
-
-    /// Ids that end an answer: of the model's files, the manifest, the plan.
-    pub(crate) fn end_tokens(&self, plan: &Plan) -> Vec<u32> {
-        let tokenizer = self.services.tokenizer();
+    /// Ids that end an answer: of the model's files, the manifest, the plan. The tokenizer is the request's.
+    pub(crate) fn end_tokens(&self, plan: &Plan, tokenizer: &Tokenizer) -> Vec<u32> {
         let files = tokenizer.end_tokens().iter().map(|end| end.id);
         let manifest = self
             .settings
@@ -188,9 +183,13 @@ impl Model {
     }
 
     /// The tokens that close reasoning.
-    pub(crate) fn thinking_end(&self, rules: &OutputRules) -> Result<Vec<u32>, TokenizerError> {
+    pub(crate) fn thinking_end(
+        &self,
+        rules: &OutputRules,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<u32>, TokenizerError> {
         match &rules.reasoning {
-            Some(markers) => self.services.tokenizer().encode(&markers.end, false),
+            Some(markers) => tokenizer.encode(&markers.end, false),
             None => Ok(Vec::new()),
         }
     }

@@ -26,6 +26,7 @@ pub struct EncodeSignature {
 #[derive(Debug, Default)]
 pub struct Programs {
     encode: Kept<EncodeSignature, Encoder>,
+    encode_prompt: Kept<BatchShape, Program>,
     forward: Kept<BatchShape, Program>,
 }
 
@@ -37,6 +38,15 @@ impl Programs {
         record: impl FnOnce() -> Result<Encoder, E>,
     ) -> Result<Arc<Encoder>, E> {
         self.encode.get_or_record(signature, record)
+    }
+
+    /// The program for an encoder's prompt, recorded if need be.
+    pub fn encode_prompt<E>(
+        &mut self,
+        signature: BatchShape,
+        record: impl FnOnce() -> Result<Program, E>,
+    ) -> Result<Arc<Program>, E> {
+        self.encode_prompt.get_or_record(signature, record)
     }
 
     /// The program for a batch, recorded if need be.

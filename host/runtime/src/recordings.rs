@@ -74,6 +74,14 @@ impl Recordings {
         recorded.settled(encoder)
     }
 
+    /// The program that encodes a prompt, recorded if its signature is new.
+    pub fn encode_prompt(&self, shape: &BatchShape) -> Result<Arc<Program>, PluginError> {
+        let mut recorded = self.lock();
+        let (programs, instance) = recorded.ready()?;
+        let program = programs.encode_prompt(shape.clone(), || instance.record_encode_prompt(shape));
+        recorded.settled(program)
+    }
+
     /// The program of a forward pass, recorded if its signature is new.
     pub fn forward(&self, shape: &BatchShape) -> Result<Arc<Program>, PluginError> {
         let mut recorded = self.lock();

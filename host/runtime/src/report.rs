@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::memory::MemoryEstimate;
 use crate::memory::process;
 use crate::model::generation::GenerationSettings;
-use crate::plugin::contract::{AttentionScheme, Size};
+use crate::plugin::contract::{AnswerPart, AttentionScheme, Size};
 use crate::plugin::stamp::PluginKind;
 use crate::plugin::wasm::component::Plugin;
 use crate::plugin::wasm::recording::{LogLevel, LogLine};
@@ -29,6 +29,9 @@ pub struct Report {
     pub generation: GenerationSettings,
     /// The answer, why it ended and what was taken out of it.
     pub output: Generated,
+    /// What the answer says beside its words: rectangles, points. Only where the plugin finds such things.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<AnswerPart>,
     /// Ids of the tokens that were generated, the end token included.
     pub token_ids: Vec<u32>,
     /// Where the time went.
@@ -121,6 +124,9 @@ pub struct PromptReport {
     pub tokens: usize,
     /// Those of them that hold picture features.
     pub image_tokens: usize,
+    /// Tokens of the encoder's prompt, where there is one; picture features are in it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder_tokens: Option<usize>,
     /// Those whose state was there already, from an earlier request that began the same way.
     pub cached_tokens: usize,
     /// Pictures whose features were there already.

@@ -5,6 +5,7 @@ pub mod prepare;
 pub mod prompt;
 
 use monocle_text::SamplingOptions;
+use serde_json::{Map, Value};
 
 use crate::plugin::contract::{Content, Message, Part};
 use pictures::PictureInput;
@@ -16,6 +17,10 @@ pub struct Request {
     pub messages: Vec<Message>,
     /// The pictures.
     pub pictures: Vec<PictureInput>,
+    /// Tools that the model may call, each as transformers' `tools` takes it.
+    pub tools: Vec<Map<String, Value>>,
+    /// Variables for the chat template, besides the model's.
+    pub variables: Map<String, Value>,
 }
 
 /// How an answer is to be generated.
@@ -82,10 +87,7 @@ impl Request {
     }
 
     fn add(&mut self, role: &str, content: Content) {
-        self.messages.push(Message {
-            role: role.to_owned(),
-            content,
-        });
+        self.messages.push(Message::new(role, content));
     }
 
     /// What the user said last.

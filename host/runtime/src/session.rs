@@ -35,6 +35,8 @@ pub struct Session {
     pub computed: usize,
     /// Feature sets of each picture, while they are needed.
     pub features: Vec<Option<Rc<[Tensor]>>>,
+    /// What the encoder made of its prompt, while it is needed.
+    pub context: Option<Tensor>,
     /// Pixels of each picture, where they were made before it is known whether they are needed.
     pub pixels: Vec<Option<Vec<PixelTensor>>>,
     /// Whether each picture's pixels were made: they can be made once only.
@@ -101,14 +103,15 @@ impl Session {
         terms: Terms,
     ) -> Result<Self, RequestError> {
         let mut rules = model.output_rules(&prepared.plan, &options.stop, &prepared.services);
-        let mut end_tokens = model.end_tokens(&prepared.plan);
+        let tokenizer = prepared.services.tokenizer();
+        let mut end_tokens = model.end_tokens(&prepared.plan, &tokenizer);
         if options.ignore_end {
             rules.stop.clear();
             end_tokens.clear();
         }
-        let end = model.thinking_end(&rules)?;
+        let end = model.thinking_end(&rules, &tokenizer)?;
         let choice = TokenChoice::new(options.sampling.clone(), options.thinking_budget, end)?;
-        let stream = OutputStream::new(model.tokenizer(), rules, end_tokens);
+        let stream = OutputStream::new(tokenizer, rules, end_tokens);
         let tokens = prepared.prompt.ids().to_vec();
         let context = model.settings.context.unwrap_or(usize::MAX);
         let pictures = prepared.plan.images.len();
@@ -130,6 +133,7 @@ impl Session {
             computed: 0,
             sequence: None,
             features: vec![None; pictures],
+            context: None,
             pixels: vec![None; pictures],
             pixels_made: vec![false; pictures],
             encoding: None,
@@ -174,12 +178,18 @@ impl Session {
         let missing = |picture: &usize| self.features[*picture].is_none();
         if self.prepared.has_context() {
             // The context comes with the first rows.
-            return (self.computed == 0)
+            return (self.computed == 0 && self.context.is_none())
                 .then(|| (0..self.features.len()).find(missing))
                 .flatten();
         }
         let needed = prompt.pictures_of(self.computed..prompt.len());
         needed.into_iter().find(missing)
+    }
+
+    /// Whether an encoder's prompt must be encoded before rows can be computed, and its pictures are.
+    pub fn has_prompt_to_encode(&self) -> bool {
+        let encodes = self.prepared.prompt_encoder.is_some();
+        encodes && self.computed == 0 && self.context.is_none() && self.picture_to_encode().is_none()
     }
 
     /// Where rows that begin at `start`, and should be so many, must end.
@@ -323,6 +333,16 @@ impl Session {
             .flags
             .extend(find_request_flags(&self.prepared.question, &output.text));
 
+        let mut parts = Vec::new();
+        if self.prepared.processor.plugin().stamp.answers_parts {
+            let media = self.prepared.plan.images.len();
+            match self.prepared.processor.parts(&output.text, media) {
+                Ok(found) => parts = found,
+                // The answer is there all the same.
+                Err(error) => notes.push(error.to_string()),
+            }
+        }
+
         let mut prompt = self.prepared.prompt_report();
         prompt.cached_tokens = progress.cached_tokens;
         prompt.cached_pictures = progress.cached_pictures;
@@ -336,6 +356,7 @@ impl Session {
                 .generation
                 .asked(self.options.max_tokens, &self.options.sampling),
             output,
+            parts,
             token_ids,
             timings,
             memory: progress.memory,

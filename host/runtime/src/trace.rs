@@ -25,6 +25,10 @@ pub struct Trace {
     pub pixels: Vec<Vec<PixelTensor>>,
     /// For each picture, its feature sets, row-major.
     pub features: Vec<Vec<Vec<f32>>>,
+    /// Token ids of the encoder's prompt, where there is one.
+    pub encoder_ids: Vec<u32>,
+    /// What the encoder makes of it: `[tokens, hidden]`
+    pub context: Vec<f32>,
     /// Logits after each prompt token: `[tokens][vocabulary]`
     pub prompt_logits: Vec<Vec<f32>>,
     /// The answer's tokens; end tokens do not end it.
@@ -76,6 +80,8 @@ impl Scheduler {
             prompt_ids: prepared.prompt.ids().to_vec(),
             pixels: Vec::new(),
             features: Vec::new(),
+            encoder_ids: Vec::new(),
+            context: Vec::new(),
             prompt_logits: Vec::new(),
             tokens: Vec::new(),
             step_logits: Vec::new(),
@@ -93,10 +99,18 @@ impl Scheduler {
             trace.features.push(read?);
             features.push(Some(Rc::from(sets)));
         }
+        let mut context = None;
+        if let Some(encoder) = &prepared.prompt_encoder {
+            let rows = self.loaded.encode_prompt(encoder, &features)?;
+            trace.encoder_ids = encoder.prompt.ids().to_vec();
+            trace.context = self.loaded.backend.download(&rows)?;
+            context = Some(rows);
+        }
+        let known = Known { features, context };
         let mut start = 0;
         while start < prepared.prompt.len() {
             let end = prepared.prompt.chunk_end(start, prepared.chunk);
-            let logits = self.trace_rows(prepared, sequence, start..end, &features, &[])?;
+            let logits = self.trace_rows(prepared, sequence, start..end, &known, &[])?;
             trace.prompt_logits.extend(logits);
             start = end;
         }
@@ -109,7 +123,7 @@ impl Scheduler {
             trace.tokens.push(token);
             trace.step_logits.push(logits);
             let at = prepared.prompt.len() + index;
-            let mut rows = self.trace_rows(prepared, sequence, at..at + 1, &features, &trace.tokens)?;
+            let mut rows = self.trace_rows(prepared, sequence, at..at + 1, &known, &trace.tokens)?;
             logits = rows.remove(0);
         }
         Ok(trace)
@@ -121,7 +135,7 @@ impl Scheduler {
         prepared: &PreparedRequest,
         sequence: SequenceId,
         range: Range<usize>,
-        features: &[Option<Rc<[Tensor]>>],
+        known: &Known,
         generated: &[u32],
     ) -> Result<Vec<Vec<f32>>, RequestError> {
         let (prompt, rows) = (&prepared.prompt, range.len());
@@ -130,12 +144,13 @@ impl Scheduler {
             false => prepared.decode_shape(),
         };
         let new_context = match shape.new_context {
-            Some(_) => Some(self.loaded.join(&batch::first_sets(features))?),
+            Some(_) if known.context.is_some() => known.context.clone(),
+            Some(_) => Some(self.loaded.join(&batch::first_sets(&known.features))?),
             None => None,
         };
         let part = Part {
             sequence,
-            rows: prompt.rows(range, generated, features),
+            rows: prompt.rows(range, generated, &known.features),
             new_context,
             wants_logits: false,
         };
@@ -150,6 +165,14 @@ impl Scheduler {
         let values = self.loaded.backend.download(&logits)?;
         Ok(values.chunks(vocabulary).map(<[f32]>::to_vec).collect())
     }
+}
+
+/// What is there before the first row.
+struct Known {
+    /// For each picture, its feature sets.
+    features: Vec<Option<Rc<[Tensor]>>>,
+    /// What an encoder made of its prompt.
+    context: Option<Tensor>,
 }
 
 /// Which tokens follow the prompt.

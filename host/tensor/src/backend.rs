@@ -322,13 +322,14 @@ pub trait Backend {
         program.peak_bytes(FLOAT_BYTES)
     }
 
-    /// Bytes of the caches of a sequence that holds so many tokens, by the first program of its forward pass: the one that brings
+    /// Bytes of the caches and states (with those before the last step) of a sequence that holds so many tokens, by the first program of its forward pass: the one that brings
     /// the context of cross attention, if there is any.
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
         program
             .cached_elements()
             .saturating_mul(tokens)
             .saturating_add(program.kept_context().sum())
+            .saturating_add(2 * program.kept_state())
             .saturating_mul(FLOAT_BYTES)
     }
 

@@ -158,6 +158,8 @@ pub struct CachedAttention {
     pub softcap: Option<f32>,
     /// A row at position `p` sees positions greater than `p - window` only.
     pub window: Option<u32>,
+    /// Values are the first so many elements of each key, stored once with it (latent attention, arXiv:2405.04434).
+    pub value_dim: Option<u32>,
 }
 
 /// What a cache of keys and values holds for each token.
@@ -169,6 +171,15 @@ pub struct CachedHeads {
     pub dim: usize,
     /// Elements of a value.
     pub value_dim: usize,
+    /// Values are not stored: they are the first elements of the keys.
+    pub latent: bool,
+}
+
+impl CachedHeads {
+    /// Elements of a token's keys and of its values that are stored, of each head.
+    pub fn stored_dims(&self) -> [usize; 2] {
+        [self.dim, if self.latent { 0 } else { self.value_dim }]
+    }
 }
 
 /// A 2-D window over `[batch, height, width, channels]`.
@@ -235,6 +246,16 @@ pub enum Op {
 
     /// `x Wᵀ + b`: `[.., in]` to `[.., out]`.
     Linear(WeightId),
+    /// A matrix `[heads · size, in]` as one of `[size, in]` a head: x `[tokens, heads, in]` to `[tokens, heads, size]`, or, transposed,
+    /// `[tokens, heads, size]` to `[tokens, heads, in]`.
+    LinearHeads {
+        /// The matrix; no bias is added.
+        weight: WeightId,
+        /// How many heads.
+        heads: usize,
+        /// The transposed matrix of each head.
+        transposed: bool,
+    },
     /// `a b`, or `a bᵀ`: `[.., m, k]` with `[.., k, n]`; leading dimensions broadcast.
     MatMul {
         /// The right operand is `[.., n, k]`.
@@ -360,7 +381,8 @@ pub enum Op {
     },
     /// The rows of x whose logits the host wants: `[tokens, ..]` to `[wanted, ..]`.
     SelectLogits,
-    /// Appends k and v to the cache of each row's sequence and attends to it; shapes as [`Op::Attention`].
+    /// Appends k and v to the cache of each row's sequence and attends to it; shapes as [`Op::Attention`]. With
+    /// [`CachedAttention::value_dim`] no v comes.
     Attend(CachedAttention),
     /// q `[tokens, heads, dim]` attends to a cache that an earlier [`Op::Attend`] of the program has filled; nothing is stored.
     AttendShared(CachedAttention, CachedHeads),
@@ -370,6 +392,12 @@ pub enum Op {
     /// Causal depthwise convolution over each sequence, its last rows kept as state: inputs x `[tokens, channels]`,
     /// kernel `[channels, taps]`, bias?
     ShortConv {
+        /// Which state: the decoder layer's number.
+        layer: u32,
+    },
+    /// The gated delta rule along each sequence (arXiv:2412.06464), its state kept: inputs q and k `[tokens, heads, key dim]`, v
+    /// `[tokens, value heads, value dim]`, gate and beta `[tokens, value heads]`, to `[tokens, value heads, value dim]`.
+    Recurrent {
         /// Which state: the decoder layer's number.
         layer: u32,
     },

@@ -64,6 +64,8 @@ pub enum Kept {
     Context,
     /// The sequence's last rows of its first operand.
     LastRows,
+    /// A state of fixed size, in 32 bits: a matrix of keys by values for each head of its third operand.
+    State,
 }
 
 /// Where a value comes from.
@@ -130,6 +132,8 @@ pub struct Facts<'a> {
     pub rows: Rows,
     /// What stays after the step.
     pub kept: Kept,
+    /// The number of the state that it keeps. Operations of one name must not keep two with one number.
+    pub state: Option<u32>,
     /// Whether it does nothing in a batch without features.
     pub needs_features: bool,
     rule: Rule<'a>,
@@ -153,6 +157,7 @@ impl<'a> Facts<'a> {
             only_moves: false,
             rows: Rows::Free,
             kept: Kept::Nothing,
+            state: None,
             needs_features: false,
             rule: Box::new(rule),
             placement: Box::new(|_, _| Placement::New),
@@ -242,6 +247,11 @@ impl Op {
             Self::ToInt => elementwise::to_int(),
 
             Self::Linear(id) => products::linear(*id),
+            Self::LinearHeads {
+                weight,
+                heads,
+                transposed,
+            } => products::linear_heads(*weight, *heads, *transposed),
             Self::MatMul { transpose_right } => products::matmul(*transpose_right),
             Self::ExpertLinear(id) => products::expert_linear(*id),
 
@@ -280,7 +290,8 @@ impl Op {
             Self::AttendShared(cached, heads) => attention::attend_shared(cached, heads),
             Self::CrossAttend(cached) => attention::cross_attend(cached),
 
-            Self::ShortConv { .. } => sequences::short_conv(),
+            Self::ShortConv { layer } => sequences::short_conv(*layer),
+            Self::Recurrent { layer } => sequences::recurrent(*layer),
         }
     }
 

@@ -220,6 +220,19 @@ impl Program {
         self.kept(Kept::Context).map(ValueType::len)
     }
 
+    /// Elements of the states that a sequence keeps in 32 bits, whatever its length.
+    pub fn kept_state(&self) -> usize {
+        let keeping = self
+            .nodes
+            .iter()
+            .filter(|node| node.op.facts().kept == Kept::State);
+        let elements = keeping.map(|node| {
+            let [keys, values] = [1, 2].map(|input| &self.value(node.inputs[input]).shape);
+            values[1..].iter().product::<usize>() * keys[2]
+        });
+        elements.sum()
+    }
+
     /// The types of what a run keeps for later steps in this way, operation by operation: all operands but the first.
     pub fn kept(&self, kept: Kept) -> impl Iterator<Item = &ValueType> {
         let keeping = self.nodes.iter().filter(move |node| node.op.facts().kept == kept);

@@ -1,10 +1,11 @@
 //! Recording: a plugin asks for operations one by one; each is checked against its operands' shapes and written down.
 //! Nothing is computed here, so a mistake costs no memory and is found before the first weight is read.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::operation::{CachedAttention, CachedHeads, Op, WeightId};
-use crate::operations::{Facts, Operands};
+use crate::operations::{Facts, Kept, Operands, Rows};
 use crate::program::{Node, Program, ValueId, ValueType};
 use crate::stored::Weight;
 
@@ -77,6 +78,9 @@ pub struct Recorder {
     inputs: Vec<ValueType>,
     constant_bytes: usize,
     last_weight: Option<WeightId>,
+    /// Names of operations, and numbers of the states that they keep.
+    states: HashSet<(&'static str, u32)>,
+    of_encoder: bool,
 }
 
 impl Recorder {
@@ -104,6 +108,16 @@ impl Recorder {
             inputs,
             constant_bytes: 0,
             last_weight: None,
+            states: HashSet::new(),
+            of_encoder: false,
+        }
+    }
+
+    /// A recording of what an encoder makes of its prompt: it runs once, so nothing can be kept for later steps.
+    pub fn of_encoder(weights: Arc<Vec<Weight>>, batch: BatchShape, limits: RecordingLimits) -> Self {
+        Self {
+            of_encoder: true,
+            ..Self::new(weights, Vec::new(), Some(batch), limits)
         }
     }
 
@@ -128,11 +142,12 @@ impl Recorder {
             let Op::Attend(attention) = &node.op else {
                 return None;
             };
-            let [k, v] = [node.inputs[1], node.inputs[2]].map(|id| &self.nodes[id.index()].output.shape);
+            let k = &self.nodes[node.inputs[1].index()].output.shape;
             let heads = CachedHeads {
                 kv_heads: k[1],
                 dim: k[2],
-                value_dim: v[2],
+                value_dim: node.output.shape[2],
+                latent: attention.value_dim.is_some(),
             };
             (attention.layer == layer).then_some((attention, heads))
         })
@@ -225,6 +240,22 @@ impl Recorder {
             weights: &self.weights,
             batch: self.batch.as_ref(),
         })?;
+        if self.of_encoder && (facts.kept != Kept::Nothing || facts.rows == Rows::Wanted) {
+            return Err(
+                "an encoder's prompt has no caches and no wanted rows: all its tokens are there, and `tensor.attention` sees them"
+                    .to_owned(),
+            );
+        }
+        // What only reads a state has one operand.
+        let keeps = facts.state.filter(|_| inputs.len() > 1);
+        if let Some(number) = keeps
+            && self.states.contains(&(facts.name, number))
+        {
+            return Err(format!(
+                "number {number} was taken by an earlier `{}` of this call: what each keeps would be lost",
+                facts.name
+            ));
+        }
         if output.shape.len() > DIMENSIONS {
             return Err(format!(
                 "the result has {} dimensions, more than the {DIMENSIONS} that a tensor may have",
@@ -248,6 +279,7 @@ impl Recorder {
                 self.limits.constant_bytes
             ));
         }
+        self.states.extend(keeps.map(|number| (facts.name, number)));
         Ok(Some(output))
     }
 }

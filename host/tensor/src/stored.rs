@@ -265,6 +265,22 @@ impl Matrix {
         Ok([rows, columns])
     }
 
+    /// How it is stored, in words.
+    pub fn form(&self) -> String {
+        match self {
+            Self::Dense(tensor) => tensor.kind.name().to_owned(),
+            Self::Affine {
+                scales,
+                bits,
+                group_size,
+                ..
+            } => format!(
+                "{bits} bits in groups of {group_size} with {} scales",
+                scales.kind.name()
+            ),
+        }
+    }
+
     /// The checkpoint's name of its main tensor.
     pub fn name(&self) -> &str {
         match self {
@@ -308,6 +324,8 @@ pub enum Weight {
         /// `[experts, out]`
         bias: Option<StoredTensor>,
     },
+    /// As `Experts`, each stored by itself: matrices `[out, in]` of one shape and form, biases `[out]` for all or none.
+    Stack(Vec<(Matrix, Option<StoredTensor>)>),
 }
 
 impl Weight {
@@ -318,17 +336,28 @@ impl Weight {
             Self::Linear { matrix, .. } | Self::Embedding(matrix) | Self::Experts { matrix, .. } => {
                 matrix.name()
             }
+            Self::Stack(layers) => layers.first().map_or("", |(matrix, _)| matrix.name()),
         }
     }
 
     /// The tensors that it consists of.
     pub fn parts(&self) -> impl Iterator<Item = &StoredTensor> {
-        let (matrix, other) = match self {
-            Self::Tensor(tensor) => (None, Some(tensor)),
-            Self::Embedding(matrix) => (Some(matrix), None),
-            Self::Linear { matrix, bias } | Self::Experts { matrix, bias } => (Some(matrix), bias.as_ref()),
+        let (matrix, other, layers) = match self {
+            Self::Tensor(tensor) => (None, Some(tensor), &[][..]),
+            Self::Embedding(matrix) => (Some(matrix), None, &[][..]),
+            Self::Linear { matrix, bias } | Self::Experts { matrix, bias } => {
+                (Some(matrix), bias.as_ref(), &[][..])
+            }
+            Self::Stack(layers) => (None, None, layers.as_slice()),
         };
-        matrix.into_iter().flat_map(Matrix::parts).chain(other)
+        let layers = layers
+            .iter()
+            .flat_map(|(matrix, bias)| matrix.parts().chain(bias));
+        matrix
+            .into_iter()
+            .flat_map(Matrix::parts)
+            .chain(other)
+            .chain(layers)
     }
 
     /// Bytes that it takes as stored.
@@ -342,6 +371,12 @@ impl Weight {
             Self::Tensor(tensor) => tensor.shape.clone(),
             Self::Linear { matrix, .. } | Self::Embedding(matrix) | Self::Experts { matrix, .. } => {
                 matrix.shape()
+            }
+            Self::Stack(layers) => {
+                let one = layers.first().map(|(matrix, _)| matrix.shape());
+                std::iter::once(layers.len())
+                    .chain(one.unwrap_or_default())
+                    .collect()
             }
         }
     }

@@ -27,7 +27,7 @@ use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::sequence::Sequence;
 use tokenizers::normalizers::replace::Replace;
-use tokenizers::{ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl};
+use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl};
 
 pub use error::TokenizerError;
 pub use special::{EndToken, SpecialTokens};
@@ -92,6 +92,25 @@ impl Tokenizer {
             special,
             end_tokens,
             notes,
+        })
+    }
+
+    /// The same with tokens that it may lack: each new one gets the next id, in this order, as transformers' `add_tokens` gives them. What is
+    /// there keeps its id.
+    pub fn with_tokens(&self, tokens: &[(String, bool)]) -> Result<Self, TokenizerError> {
+        let mut inner = self.inner.clone();
+        let bytes = tokens.iter().map(|(text, _)| text.len()).sum();
+        let tokens = tokens
+            .iter()
+            .map(|(text, special)| AddedToken::from(text.clone(), *special));
+        guarded(bytes, || inner.add_tokens(tokens))
+            .and_then(|added| added.map_err(|error| error.to_string()))
+            .map_err(|reason| TokenizerError::Add { reason })?;
+        Ok(Self {
+            inner,
+            special: self.special.clone(),
+            end_tokens: self.end_tokens.clone(),
+            notes: self.notes.clone(),
         })
     }
 

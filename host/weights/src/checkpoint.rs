@@ -263,6 +263,35 @@ impl Checkpoint {
         Ok(Weight::Experts { matrix, bias })
     }
 
+    /// Linear layers that are stored one by one, as [`Checkpoint::experts`] gives those of a stack. All must have one shape and one form of
+    /// storage, and biases all or none.
+    pub fn stack_experts(&self, names: &[String]) -> Result<Weight, WeightsError> {
+        const ROLE: &str = "one of a stack of experts";
+        let mut layers: Vec<(Matrix, Option<StoredTensor>)> = Vec::with_capacity(names.len());
+        for name in names {
+            let matrix = self.matrix(name, ROLE, 2)?;
+            let bias = self.bias(name, "the bias of an expert", &matrix)?;
+            if let Some((first, first_bias)) = layers.first() {
+                let form = |matrix: &Matrix, bias: bool| {
+                    let bias = if bias { "a bias" } else { "no bias" };
+                    format!("{:?} in {}, {bias}", matrix.shape(), matrix.form())
+                };
+                let expected = form(first, first_bias.is_some());
+                let found = form(&matrix, bias.is_some());
+                if expected != found {
+                    return Err(WeightsError::Unfit {
+                        name: format!("{name}.weight"),
+                        role: ROLE,
+                        expected: format!("{expected}, as `{}` has it", first.name()),
+                        found,
+                    });
+                }
+            }
+            layers.push((matrix, bias));
+        }
+        Ok(Weight::Stack(layers))
+    }
+
     fn entry(&self, name: &str) -> Result<&Entry, WeightsError> {
         if let Some(entry) = self.entries.get(name) {
             return Ok(entry);

@@ -50,6 +50,7 @@ fn matrix(weight: Weight) -> Matrix {
     match weight {
         Weight::Linear { matrix, .. } | Weight::Experts { matrix, .. } | Weight::Embedding(matrix) => matrix,
         Weight::Tensor(tensor) => Matrix::Dense(tensor),
+        Weight::Stack(layers) => panic!("{} layers", layers.len()),
     }
 }
 

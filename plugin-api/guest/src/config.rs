@@ -62,6 +62,24 @@ impl Section {
         self
     }
 
+    /// Fails where a key is none of these: for options, in which a key that nobody reads is misspelt.
+    pub fn only(self, keys: &[&str]) -> Result<Self> {
+        let unknown = self.values.keys().find(|key| !keys.contains(&key.as_str()));
+        let known: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        match unknown {
+            None => Ok(self),
+            Some(key) if known.is_empty() => Err(Error::new(format_args!(
+                "{} has `{key}`, and nothing is known there",
+                self.place
+            ))),
+            Some(key) => Err(Error::new(format_args!(
+                "{} has `{key}`; known are {}",
+                self.place,
+                known.join(", ")
+            ))),
+        }
+    }
+
     /// Whether the key is there, and not `null`.
     pub fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
@@ -186,6 +204,21 @@ mod tests {
     fn given_keys_win_over_defaults() {
         let config = section(r#"{"hidden_size": 64}"#).with_defaults([("hidden_size", 4096.into())]);
         assert_eq!(config.get::<u32>("hidden_size").unwrap(), 64);
+    }
+
+    #[test]
+    fn keys_that_nobody_knows_are_refused() {
+        let options = || Section::parse("plugin.options", r#"{"pad": true}"#).unwrap();
+        assert!(options().only(&["crop", "pad"]).is_ok());
+        let refusal = |keys: &[&str]| options().only(keys).unwrap_err().to_string();
+        assert_eq!(
+            refusal(&["crop", "side"]),
+            "`plugin.options` has `pad`; known are `crop`, `side`"
+        );
+        assert_eq!(
+            refusal(&[]),
+            "`plugin.options` has `pad`, and nothing is known there"
+        );
     }
 
     #[test]

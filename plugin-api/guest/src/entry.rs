@@ -6,7 +6,9 @@ use std::sync::Once;
 use std::thread::LocalKey;
 
 use crate::bindings::{network, processor};
-use crate::{Batch, Error, Image, Message, ModelFiles, Network, Pixels, Plan, Processor, Size, Tensor, log};
+use crate::{
+    AnswerPart, Batch, Error, Image, ModelFiles, Network, Pixels, Plan, Processor, Request, Tensor, log,
+};
 
 /// Where an instance keeps its request's value.
 pub type Cell<T> = RefCell<Option<T>>;
@@ -35,9 +37,9 @@ impl<E: ProcessorEntry> processor::exports::monocle::plugin::processor::Guest fo
         Ok(())
     }
 
-    fn plan(messages: Vec<Message>, sizes: Vec<Size>) -> Result<Plan, String> {
+    fn plan(request: Request) -> Result<Plan, String> {
         with(E::cell(), "processor.configure", |processor| {
-            processor.plan(&messages, &sizes)
+            processor.plan(&request)
         })?
         .map_err(words)
     }
@@ -52,6 +54,13 @@ impl<E: ProcessorEntry> processor::exports::monocle::plugin::processor::Guest fo
             processor.output(&text, last)
         });
         cleaned.unwrap_or(text)
+    }
+
+    fn parts(answer: String) -> Vec<AnswerPart> {
+        let parts = with(E::cell(), "processor.configure", |processor| {
+            processor.parts(&answer)
+        });
+        parts.unwrap_or_default()
     }
 }
 
@@ -68,6 +77,10 @@ impl<E: NetworkEntry> network::exports::monocle::plugin::network::Guest for E {
             network.encode(&pixels, &layout)
         })?
         .map_err(words)
+    }
+
+    fn encode_prompt(batch: &Batch) -> Result<Tensor, String> {
+        with(E::cell(), "network.load", |network| network.encode_prompt(batch))?.map_err(words)
     }
 
     fn forward(batch: &Batch) -> Result<Tensor, String> {
@@ -99,16 +112,19 @@ fn report_panics() {
 }
 
 /// Exports a [`Processor`] as an adapter plugin: `export_adapter!(Type, model_types: ["llava"])`, then, if the plugin
-/// implements [`Processor::output`], `, filters_output: true`.
+/// implements [`Processor::output`], `, filters_output: true`, and if it implements [`Processor::parts`], `, answers_parts: true`.
 ///
 /// The model types are those of `config.json` that the plugin serves when no manifest names one. Name and version of the
 /// plugin are the crate's.
 #[macro_export]
 macro_rules! export_adapter {
-    ($processor:ty, model_types: [$($model_type:literal),* $(,)?] $(, filters_output: $filters:literal)? $(,)?) => {
+    (
+        $processor:ty, model_types: [$($model_type:literal),* $(,)?]
+        $(, filters_output: $filters:literal)? $(, answers_parts: $parts:literal)? $(,)?
+    ) => {
         const _: () = {
             $crate::__processor_entry!($processor);
-            $crate::__section!("adapter", [$($model_type),*] $(, $filters)?);
+            $crate::__section!("adapter", [$($model_type),*], [$($filters)?], [$($parts)?]);
         };
     };
 }
@@ -119,12 +135,12 @@ macro_rules! export_adapter {
 macro_rules! export_model {
     (
         $processor:ty, $network:ty, model_types: [$($model_type:literal),* $(,)?]
-        $(, filters_output: $filters:literal)? $(,)?
+        $(, filters_output: $filters:literal)? $(, answers_parts: $parts:literal)? $(,)?
     ) => {
         const _: () = {
             $crate::__processor_entry!($processor);
             $crate::__network_entry!($network);
-            $crate::__section!("model", [$($model_type),*] $(, $filters)?);
+            $crate::__section!("model", [$($model_type),*], [$($filters)?], [$($parts)?]);
         };
     };
 }
@@ -172,20 +188,30 @@ macro_rules! __network_entry {
     };
 }
 
+/// A flag that may be left out.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __flag {
+    () => {
+        false
+    };
+    ($flag:literal) => {
+        $flag
+    };
+}
+
 /// The custom section that hosts read before any code is compiled.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __section {
-    ($kind:literal, [$($first:literal $(, $rest:literal)*)?]) => {
-        $crate::__section!($kind, [$($first $(, $rest)*)?], false);
-    };
-    ($kind:literal, [$($first:literal $(, $rest:literal)*)?], $filters:literal) => {
+    ($kind:literal, [$($first:literal $(, $rest:literal)*)?], [$($filters:literal)?], [$($parts:literal)?]) => {
         const TEXT: &str = concat!(
             "{\"name\":\"", env!("CARGO_PKG_NAME"),
             "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
-            "\",\"contract\":\"0.2.0-dev.1\",\"kind\":\"", $kind,
+            "\",\"contract\":\"0.2.0-dev.7\",\"kind\":\"", $kind,
             "\",\"model-types\":[", $("\"", $first, "\"", $(",\"", $rest, "\"",)*)?
-            "],\"filters-output\":", $filters, "}",
+            "],\"filters-output\":", $crate::__flag!($($filters)?),
+            ",\"answers-parts\":", $crate::__flag!($($parts)?), "}",
         );
         #[cfg_attr(target_family = "wasm", unsafe(link_section = "monocle:plugin"))]
         #[used]

@@ -34,6 +34,16 @@ impl<E: std::error::Error> From<E> for Error {
     }
 }
 
+/// Ends the function with an error unless the condition holds: `ensure!(side > 0, "a picture has a side of {side}")`.
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $($words:tt)+) => {
+        if !$condition {
+            return ::std::result::Result::Err($crate::Error::new(::std::format_args!($($words)+)));
+        }
+    };
+}
+
 /// Says what was being done when an error arose, or turns a missing value into an error.
 pub trait Context<T> {
     /// Puts `text` before the error's words.

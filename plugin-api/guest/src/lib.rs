@@ -22,14 +22,15 @@
 //!         Ok(Self { side, tokens: (side / patch).pow(2) })
 //!     }
 //!
-//!     fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
-//!         let text = prompt::render_with_pictures(messages, None, &["<image>"], "<image>")?;
+//!     fn plan(&mut self, request: &Request) -> Result<Plan> {
+//!         let sizes = request.pictures()?;
+//!         let text = prompt::render_with_pictures(request, None, &["<image>"], "<image>")?;
 //!         let image = prompt::Placeholder::find("<image>")?;
-//!         let expanded = prompt::expand(&text, &image, sizes, |_, _| "<image>".repeat(self.tokens as usize))?;
-//!         let pictures = sizes.iter().map(|_| ImagePlan {
+//!         let expanded = prompt::expand(&text, &image, &sizes, |_, _| "<image>".repeat(self.tokens as usize))?;
+//!         let pictures = sizes.iter().map(|_| MediumPlan {
 //!             used: Size { width: self.side, height: self.side },
-//!             tiles: 1,
-//!             pixels: vec![vec![1, self.side, self.side, 3]],
+//!             pieces: 1,
+//!             tensors: vec![vec![1, self.side, self.side, 3]],
 //!             layout: vec![],
 //!             features: self.tokens,
 //!         });
@@ -73,6 +74,7 @@ pub mod log;
 pub mod nn;
 mod plugin;
 pub mod prompt;
+mod request;
 pub mod rope;
 mod squash;
 mod tensor;
@@ -82,23 +84,28 @@ pub mod weights;
 
 pub use bindings::imports::batches::{Batch, CachedAttention};
 pub use bindings::imports::images::{Filter, Image, Layout, Normalisation, Pixels, stack};
+pub use bindings::imports::prompts::RenderOptions;
 pub use bindings::imports::tensors::{
     BinaryOperation, Interpolation, Kind, Pairing, Pooling, Reduction, RopeAngles, SelfAttention, Tensor,
     UnaryOperation, Window, concat, floats, full, ints,
 };
 pub use bindings::imports::types::{
-    AttentionScheme, Content, ContextRange, ExplicitPositions, FeatureUse, ImagePlan, Mark, Message,
-    ModelFiles, Part, Piece, Plan, PositionScheme, Size, Slot,
+    AnswerLabel, AnswerOutline, AnswerPart, AnswerPoint, AnswerRectangle, AttentionScheme, Audio, Content,
+    ContextRange, EncoderPlan, ExplicitPositions, FeatureUse, Mark, Medium, MediumPlan, Message, ModelFiles,
+    Part, Piece, Place, Plan, PositionScheme, Request, Size, Slot, ToolCall, Video,
 };
 pub use error::{Context, Error, Result};
 pub use plugin::{Network, Processor};
 pub use squash::Squash;
+pub use tensor::Axis;
 
 /// What most plugins use.
 pub mod prelude {
+    pub use crate::weights::{self, Weights};
     pub use crate::{
-        Batch, Context, Error, Filter, Image, ImagePlan, Layout, Message, ModelFiles, Network, Normalisation,
-        Pixels, Plan, Processor, Result, SelfAttention, Size, Tensor, log, nn, prompt, stack, tokenizer,
-        weights,
+        AttentionScheme, Batch, CachedAttention, Context, Error, FeatureUse, Filter, Image, Kind, Layout,
+        MediumPlan, Message, ModelFiles, Network, Normalisation, Piece, Pixels, Plan, PositionScheme,
+        Processor, Request, Result, RopeAngles, SelfAttention, Size, Slot, Squash, Tensor, concat, ensure,
+        floats, full, ints, log, nn, prompt, stack, tokenizer,
     };
 }

@@ -1,15 +1,15 @@
 //! The two traits that a plugin implements.
 
-use crate::{Batch, Image, Message, ModelFiles, Pixels, Plan, Result, Size, Tensor};
+use crate::{AnswerPart, Batch, Error, Image, ModelFiles, Pixels, Plan, Request, Result, Tensor};
 
 /// How a request becomes tokens, and pictures become pixels. One value serves one request.
 pub trait Processor: Sized {
     /// Reads the model's files. Called first.
     fn configure(files: &ModelFiles) -> Result<Self>;
 
-    /// What the request comes to: the prompt as tokens with slots for picture features, and for each picture what will be
-    /// done with it. `sizes` are those of the pictures, in the order of the conversation; no pixel is needed for a plan.
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan>;
+    /// What the request comes to: the prompt as tokens with slots for features, and for each medium what will be done with it. No pixel is
+    /// needed for a plan: [`Request::pictures`] has the pictures' sizes.
+    fn plan(&mut self, request: &Request) -> Result<Plan>;
 
     /// The pixels of picture `index`, with exactly the shapes that its plan announced. Called after `plan`.
     fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>>;
@@ -19,6 +19,13 @@ pub trait Processor: Sized {
     fn output(&mut self, text: &str, last: bool) -> String {
         let _ = last;
         text.to_owned()
+    }
+
+    /// What a whole answer, cleaned, says beside its words: rectangles around things, points, in pixels of the pictures as they were
+    /// given. Asked only of plugins exported with `answers_parts: true`.
+    fn parts(&mut self, answer: &str) -> Vec<AnswerPart> {
+        let _ = answer;
+        vec![]
     }
 }
 
@@ -30,6 +37,13 @@ pub trait Network: Sized {
     /// Features of one picture: from the tensors of [`Processor::pixels`] and its plan's `layout`, to feature sets
     /// `[features, hidden]`; set 0 is what [`Batch::splice_features`] usually takes. Recorded.
     fn encode(&self, pixels: &[Tensor], layout: &[u32]) -> Result<Vec<Tensor>>;
+
+    /// Rows of context, one for each token of the plan's `encoder`: `[tokens, hidden]`. Its tokens are all in the batch, and see each other
+    /// through [`Tensor::attention`]; [`Network::forward`] finds the rows in [`Batch::new_context`]. Recorded.
+    fn encode_prompt(&self, batch: &Batch) -> Result<Tensor> {
+        let _ = batch;
+        Err(Error::new("this model has no encoder for prompts"))
+    }
 
     /// Logits of the rows that [`Batch::select_logits`] picks: `[wanted, vocabulary]`. Recorded.
     fn forward(&self, batch: &Batch) -> Result<Tensor>;

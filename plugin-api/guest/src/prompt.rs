@@ -5,16 +5,25 @@ mod words;
 
 use crate::bindings::imports::prompts;
 use crate::{
-    AttentionScheme, Content, Error, ExplicitPositions, FeatureUse, ImagePlan, Message, Part, Piece, Plan,
-    PositionScheme, Result, Size, Slot, log, tokenizer,
+    AttentionScheme, Content, Error, ExplicitPositions, FeatureUse, MediumPlan, Message, Part, Piece, Plan,
+    PositionScheme, RenderOptions, Request, Result, Size, Slot, log, tokenizer,
 };
 
 pub use words::{hide_all, shown};
 
 /// Renders the conversation with the template in force; `fallback` is used when neither the user, the manifest nor the
 /// repository has one.
-pub fn render(messages: &[Message], fallback: Option<&str>) -> Result<String> {
-    prompts::render(messages, fallback).map_err(Error::new)
+pub fn render(request: &Request, fallback: Option<&str>) -> Result<String> {
+    let options = RenderOptions {
+        fallback: fallback.map(str::to_owned),
+        variables: "{}".to_owned(),
+    };
+    render_with(request, &options)
+}
+
+/// [`render`] with variables of the plugin's own.
+pub fn render_with(request: &Request, options: &RenderOptions) -> Result<String> {
+    prompts::render(request, options).map_err(Error::new)
 }
 
 /// [`render`] for a model whose pictures stand in the prompt as one of `marks`. Where a template takes each message as one string, or has no
@@ -23,14 +32,14 @@ pub fn render(messages: &[Message], fallback: Option<&str>) -> Result<String> {
 /// The same marks in what people say are words: they are marked with characters that nobody writes, so that [`expand`] passes over them,
 /// and [`plan`] and [`encode`] tokenise them as words. [`shown`] takes the characters out again.
 pub fn render_with_pictures(
-    messages: &[Message],
+    request: &Request,
     fallback: Option<&str>,
     marks: &[&str],
     in_text: &str,
 ) -> Result<String> {
-    let hidden = hide_all(messages, marks);
-    let text = render(&hidden, fallback)?;
-    let pictures: usize = messages.iter().map(pictures).sum();
+    let hidden = hide_all(&request.messages, marks);
+    let text = render(&request.with_messages(hidden.clone()), fallback)?;
+    let pictures: usize = request.messages.iter().map(pictures).sum();
     if pictures == 0 {
         return Ok(text);
     }
@@ -49,7 +58,8 @@ pub fn render_with_pictures(
     if places(&text) > 0 {
         return Ok(text);
     }
-    match render(&as_strings(&hidden, |_| in_text.to_owned()), fallback) {
+    let flat = as_strings(&hidden, |_| in_text.to_owned());
+    match render(&request.with_messages(flat), fallback) {
         Ok(with_marks) if places(&with_marks) == pictures => Ok(with_marks),
         _ => Ok(text),
     }
@@ -59,25 +69,20 @@ pub fn render_with_pictures(
 fn pictures(message: &Message) -> usize {
     match &message.content {
         Content::Text(_) => 0,
-        Content::Parts(parts) => parts.iter().filter(|part| matches!(part, Part::Image(_))).count(),
+        Content::Parts(parts) => parts
+            .iter()
+            .filter(|part| matches!(part, Part::Medium(_)))
+            .count(),
     }
 }
 
 /// Messages whose content is one string; `mark` gives what is written for the picture of a number, counted from 0.
 pub fn as_strings(messages: &[Message], mark: impl Fn(u32) -> String) -> Vec<Message> {
-    let text = |part: &Part| match part {
-        Part::Text(text) => text.clone(),
-        Part::Image(index) => mark(*index),
+    let flat = |message: &Message| {
+        let text = message.content.as_string(&mark);
+        message.with_content(Content::Text(text))
     };
-    let content = |content: &Content| match content {
-        Content::Text(text) => text.clone(),
-        Content::Parts(parts) => parts.iter().map(text).collect(),
-    };
-    let flat = messages.iter().map(|message| Message {
-        role: message.role.clone(),
-        content: Content::Text(content(&message.content)),
-    });
-    flat.collect()
+    messages.iter().map(flat).collect()
 }
 
 /// Token ids of a text from [`render_with_pictures`], with `tokenize` ([`tokenizer::encode_prompt`], say): words that look like a picture's
@@ -143,9 +148,9 @@ pub fn expand(
 /// The plan of a prompt whose placeholders were expanded: tokenised, with the placeholder's runs as slots of the pictures in
 /// order. Positions are sequential, attention causal, features spliced, and there are no marks and no further stop tokens: change these
 /// fields where a model differs.
-pub fn plan(text: String, expanded: &str, placeholder: &Placeholder, images: Vec<ImagePlan>) -> Result<Plan> {
+pub fn plan(text: String, expanded: &str, placeholder: &Placeholder, media: Vec<MediumPlan>) -> Result<Plan> {
     let ids = encode(expanded, tokenizer::encode_prompt)?;
-    plan_tokens(text, &ids, placeholder, images)
+    plan_tokens(text, &ids, placeholder, media)
 }
 
 /// As [`plan`], of a prompt that was tokenised already, for models with rules of their own about that.
@@ -153,14 +158,15 @@ pub fn plan_tokens(
     text: String,
     ids: &[u32],
     placeholder: &Placeholder,
-    images: Vec<ImagePlan>,
+    media: Vec<MediumPlan>,
 ) -> Result<Plan> {
-    let features: Vec<u32> = images.iter().map(|image| image.features).collect();
+    let features: Vec<u32> = media.iter().map(|medium| medium.features).collect();
     let pieces = pieces(ids, placeholder.id, &features)?;
     Ok(Plan {
         text: shown(&text).into_owned(),
         pieces,
-        images,
+        media,
+        encoder: None,
         positions: PositionScheme::Sequential,
         marks: vec![],
         attention: AttentionScheme::Causal,
@@ -181,7 +187,7 @@ pub fn pieces(ids: &[u32], placeholder: u32, features: &[u32]) -> Result<Vec<Pie
         )));
     }
     let mut pieces = vec![];
-    let mut image = 0;
+    let mut medium = 0;
     let mut offset = 0;
     for run in ids.chunk_by(|&a, &b| (a == placeholder) == (b == placeholder)) {
         if run[0] != placeholder {
@@ -190,13 +196,13 @@ pub fn pieces(ids: &[u32], placeholder: u32, features: &[u32]) -> Result<Vec<Pie
         }
         let mut left = run.len() as u32;
         while left > 0 {
-            if offset == features[image] {
-                (image, offset) = (image + 1, 0);
+            if offset == features[medium] {
+                (medium, offset) = (medium + 1, 0);
                 continue;
             }
-            let tokens = left.min(features[image] - offset);
+            let tokens = left.min(features[medium] - offset);
             let slot = Slot {
-                image: image as u32,
+                medium: medium as u32,
                 offset,
                 tokens,
                 token_id: placeholder,
@@ -222,7 +228,7 @@ pub fn grid_positions(pieces: &[Piece], grids: &[[u32; 2]]) -> PositionScheme {
                 next = end;
             }
             Piece::Features(slot) => {
-                let [rows, columns] = grids[slot.image as usize];
+                let [rows, columns] = grids[slot.medium as usize];
                 for feature in slot.offset..slot.offset + slot.tokens {
                     axes[0].push(next);
                     axes[1].push(next + (feature / columns) as i32);
@@ -247,9 +253,9 @@ mod tests {
 
     const IMAGE: u32 = 9;
 
-    fn slot(image: u32, offset: u32, tokens: u32) -> Piece {
+    fn slot(medium: u32, offset: u32, tokens: u32) -> Piece {
         Piece::Features(Slot {
-            image,
+            medium,
             offset,
             tokens,
             token_id: IMAGE,
@@ -300,10 +306,8 @@ mod tests {
             text: "<image>".into(),
             id: IMAGE,
         };
-        let said = Message {
-            role: "user".into(),
-            content: Content::Parts(vec![Part::Image(0), Part::Text("An <image>?".into())]),
-        };
+        let parts = vec![Part::Medium(0), Part::Text("An <image>?".into())];
+        let said = Message::new("user", Content::Parts(parts));
         let flat = as_strings(&hide_all(&[said], &["<image>"]), |_| "<image>\n".into());
         let Content::Text(text) = &flat[0].content else {
             panic!("not flat")

@@ -1,7 +1,7 @@
 //! The simplest rule for pictures: each becomes one of a fixed size, whatever its shape.
 
 use crate::config::Section;
-use crate::{Filter, Image, ImagePlan, Layout, Normalisation, Pixels, Result, Size, stack};
+use crate::{Filter, Image, Layout, MediumPlan, Normalisation, Pixels, Result, Size, stack};
 
 /// A size that every picture is resized to, and how its pixels become numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,11 +30,11 @@ impl Squash {
     }
 
     /// The plan of a picture that becomes so many features.
-    pub fn plan(&self, features: u32) -> ImagePlan {
-        ImagePlan {
+    pub fn plan(&self, features: u32) -> MediumPlan {
+        MediumPlan {
             used: self.size,
-            tiles: 1,
-            pixels: vec![vec![1, self.size.height, self.size.width, 3]],
+            pieces: 1,
+            tensors: vec![vec![1, self.size.height, self.size.width, 3]],
             layout: vec![],
             features,
         }
@@ -62,7 +62,7 @@ mod tests {
             normalisation: Normalisation::half(),
         };
         let read = Squash::read(&rules, default).unwrap();
-        assert_eq!(read.plan(4).pixels, [[1, 448, 224, 3]]);
+        assert_eq!(read.plan(4).tensors, [[1, 448, 224, 3]]);
         assert_eq!(read.filter, Filter::Bilinear);
         assert_eq!(
             read.normalisation,

@@ -20,6 +20,16 @@ pub fn encode_prompt(text: &str) -> Vec<u32> {
     }
 }
 
+/// Adds tokens that the vocabulary lacks, in this order after its last id; gives the ids of all. In [`crate::Processor::configure`] only.
+pub fn add(tokens: &[String], special: bool) -> Vec<u32> {
+    tokenizers::add(tokens, special)
+}
+
+/// The token that is put before every text with special tokens, if one is.
+pub fn beginning() -> Option<u32> {
+    tokenizers::adds_beginning()
+}
+
 /// The id of a token by its exact text, if there is one.
 pub fn find(token: &str) -> Option<u32> {
     tokenizers::token_id(token)

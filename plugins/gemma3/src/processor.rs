@@ -35,16 +35,17 @@ impl Processor for Gemma3Processor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
-        let text = prompt::render_with_pictures(messages, None, &[BEGIN, FEATURE], BEGIN)?;
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
+        let text = prompt::render_with_pictures(request, None, &[BEGIN, FEATURE], BEGIN)?;
         let text = prompt::with_pictures_first(text, BEGIN, sizes.len());
         let begin = prompt::Placeholder::find(BEGIN)?;
         let features = FEATURE.repeat(self.features as usize);
         let picture = format!("\n\n{BEGIN}{features}{END}\n\n");
-        let expanded = prompt::expand(&text, &begin, sizes, |_, _| picture.clone())?;
+        let expanded = prompt::expand(&text, &begin, &sizes, |_, _| picture.clone())?;
         let images = sizes.iter().map(|_| self.squash.plan(self.features)).collect();
         let mut plan = prompt::plan(text, &expanded, &prompt::Placeholder::find(FEATURE)?, images)?;
-        plan.attention = AttentionScheme::ImageBlocks;
+        plan.attention = AttentionScheme::MediumBlocks;
         plan.stop_tokens.extend(tokenizer::find(END_OF_TURN));
         Ok(plan)
     }

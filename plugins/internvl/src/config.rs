@@ -73,9 +73,10 @@ impl Config {
             layer_norm_eps: section.get_or("layer_norm_eps", 1e-6)?,
         };
         let positive = vision.patch_size > 0 && vision.num_attention_heads > 0;
-        positive
-            .then_some(())
-            .context("`patch_size` and `num_attention_heads` of the vision config must not be 0")?;
+        ensure!(
+            positive,
+            "`patch_size` and `num_attention_heads` of the vision config must not be 0"
+        );
         Ok(Self {
             original,
             layers: layers_before(config.get_or(layer, -1)?, vision.num_hidden_layers)?,

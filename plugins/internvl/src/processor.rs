@@ -69,11 +69,12 @@ impl Processor for InternVlProcessor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let grid = |size: &Size| Ok(grid(size.checked()?, self.tile, self.tiles.0, self.tiles.1));
         self.grids = sizes.iter().map(grid).collect::<Result<_>>()?;
-        let pictures: Vec<ImagePlan> = self.grids.iter().map(|grid| self.picture(*grid)).collect();
-        let text = prompt::render_with_pictures(messages, Some(TEMPLATE), &[CONTEXT, IMAGE], IN_TEXT)?;
+        let pictures: Vec<MediumPlan> = self.grids.iter().map(|grid| self.picture(*grid)).collect();
+        let text = prompt::render_with_pictures(request, Some(TEMPLATE), &[CONTEXT, IMAGE], IN_TEXT)?;
         let context = prompt::Placeholder::find(CONTEXT)?;
         let mark = if text.contains(CONTEXT) { CONTEXT } else { IMAGE };
         let mark = prompt::Placeholder {
@@ -84,7 +85,7 @@ impl Processor for InternVlProcessor {
             let features = CONTEXT.repeat(pictures[index].features as usize);
             format!("<img>{features}</img>")
         };
-        let expanded = prompt::expand(&text, &mark, sizes, expansion)?;
+        let expanded = prompt::expand(&text, &mark, &sizes, expansion)?;
         let mut plan = prompt::plan(text, &expanded, &context, pictures)?;
         plan.stop_tokens.extend(tokenizer::find(END));
         Ok(plan)
@@ -113,16 +114,16 @@ impl InternVlProcessor {
         self.overview && columns * rows > 1
     }
 
-    fn picture(&self, grid: (u32, u32)) -> ImagePlan {
+    fn picture(&self, grid: (u32, u32)) -> MediumPlan {
         let (columns, rows) = grid;
         let tiles = columns * rows + u32::from(self.has_overview(grid));
-        ImagePlan {
+        MediumPlan {
             used: Size {
                 width: columns * self.tile,
                 height: rows * self.tile,
             },
-            tiles,
-            pixels: vec![vec![tiles, self.tile, self.tile, 3]],
+            pieces: tiles,
+            tensors: vec![vec![tiles, self.tile, self.tile, 3]],
             layout: vec![],
             features: tiles * self.features,
         }
@@ -170,7 +171,7 @@ mod tests {
             let [width, height] = case.size;
             let plan = processor.picture(grid(Size { width, height }, 448, 1, 12));
             assert_eq!(
-                (plan.tiles, plan.features),
+                (plan.pieces, plan.features),
                 (case.tiles, 256 * case.tiles),
                 "{:?}",
                 case.size

@@ -24,9 +24,10 @@ impl Lfm2Config {
             .with_defaults([("rope_theta", 1_000_000.0.into())]);
         let hidden: u32 = text_config.get_or("hidden_size", 2560)?;
         let heads: u32 = text_config.get_or("num_attention_heads", 32)?;
-        (heads > 0)
-            .then_some(())
-            .context("`num_attention_heads` of the text config must not be 0")?;
+        ensure!(
+            heads > 0,
+            "`num_attention_heads` of the text config must not be 0"
+        );
         let head_dim = text_config.get_or("head_dim", hidden / heads)?;
         Ok(Self {
             layers: text_config.get_or("num_hidden_layers", 32)?,
@@ -199,6 +200,7 @@ impl Attention {
                 scale: 1.0 / (config.head_dim as f32).sqrt(),
                 softcap: None,
                 window: None,
+                value_dim: None,
             },
             angles: config.angles.clone(),
         })
@@ -211,7 +213,7 @@ impl Attention {
         let turn = |x: Tensor, norm: &RmsNorm| norm.forward(&x).rope(positions, &self.angles);
         let q = turn(heads(q, self.heads), &self.norms[0]);
         let k = turn(heads(k, self.kv_heads), &self.norms[1]);
-        let mixed = batch.attend(&q, &k, &heads(v, self.kv_heads), self.kind);
+        let mixed = batch.attend(&q, &k, Some(&heads(v, self.kv_heads)), self.kind);
         self.out
             .forward(&mixed.reshape(&[tokens, self.heads * self.head_dim]))
     }

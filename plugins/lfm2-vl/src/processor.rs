@@ -36,13 +36,14 @@ impl Processor for Lfm2VlProcessor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let tiling = |size: &Size| Ok(self.rules.tiling(size.checked()?));
         self.tilings = sizes.iter().map(tiling).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(messages, Some(TEMPLATE), &[IMAGE], IMAGE)?;
+        let text = prompt::render_with_pictures(request, Some(TEMPLATE), &[IMAGE], IMAGE)?;
         let image = prompt::Placeholder::find(IMAGE)?;
         let expansion = |index: usize, _| expansion(&self.rules, &self.tilings[index]);
-        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
+        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
         let pictures = self.tilings.iter().map(|tiling| self.picture(tiling));
         let mut plan = prompt::plan(text, &expanded, &image, pictures.collect())?;
         // The template's end of a turn.
@@ -73,14 +74,14 @@ impl Processor for Lfm2VlProcessor {
 }
 
 impl Lfm2VlProcessor {
-    fn picture(&self, tiling: &Tiling) -> ImagePlan {
+    fn picture(&self, tiling: &Tiling) -> MediumPlan {
         let Tiling { columns, rows, whole } = *tiling;
         let (side, tiles) = (self.rules.tile, rows * columns);
         let seen_whole = tiles == 0 || self.rules.overview;
-        let mut plan = ImagePlan {
+        let mut plan = MediumPlan {
             used: whole,
-            tiles: tiles + u32::from(seen_whole),
-            pixels: vec![],
+            pieces: tiles + u32::from(seen_whole),
+            tensors: vec![],
             layout: vec![],
             features: tiles * self.rules.tile_features(),
         };
@@ -89,10 +90,10 @@ impl Lfm2VlProcessor {
                 width: columns * side,
                 height: rows * side,
             };
-            plan.pixels.push(vec![tiles, side, side, 3]);
+            plan.tensors.push(vec![tiles, side, side, 3]);
         }
         if seen_whole {
-            plan.pixels.push(vec![1, whole.height, whole.width, 3]);
+            plan.tensors.push(vec![1, whole.height, whole.width, 3]);
             plan.features += self.rules.whole_features(tiling);
         }
         plan

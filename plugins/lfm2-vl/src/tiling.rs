@@ -73,18 +73,16 @@ impl Rules {
             .filter(|&square| square > 0 && square <= 4096);
         let square =
             square.context("`encoder_patch_size` times `downsample_factor` should be 1 to 4096 pixels")?;
-        (self.tile > 0 && self.tile.is_multiple_of(square) && self.tile <= 1 << 14)
-            .then_some(())
-            .context(format_args!(
-                "`tile_size` is {}, expected a multiple of {square}",
-                self.tile
-            ))?;
+        ensure!(
+            self.tile > 0 && self.tile.is_multiple_of(square) && self.tile <= 1 << 14,
+            "`tile_size` is {}, expected a multiple of {square}",
+            self.tile
+        );
         let (least, most) = self.tiles;
-        (1 <= most && least <= most && most <= MOST_TILES)
-            .then_some(())
-            .context(format_args!(
-                "{least} to {most} tiles, expected at most {MOST_TILES}"
-            ))?;
+        ensure!(
+            1 <= most && least <= most && most <= MOST_TILES,
+            "{least} to {most} tiles, expected at most {MOST_TILES}"
+        );
         (1..=1 << 16)
             .contains(&self.features.1)
             .then_some(())

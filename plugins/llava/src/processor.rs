@@ -82,14 +82,15 @@ impl Processor for LlavaProcessor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let cut = |size: &Size| self.cut(size.checked()?);
         self.cuts = sizes.iter().map(cut).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(messages, Some(self.fallback), &[IMAGE], IN_TEXT)?;
+        let text = prompt::render_with_pictures(request, Some(self.fallback), &[IMAGE], IN_TEXT)?;
         let image = prompt::Placeholder::find(IMAGE)?;
-        let pictures: Vec<ImagePlan> = self.cuts.iter().map(|cut| self.picture(cut)).collect();
+        let pictures: Vec<MediumPlan> = self.cuts.iter().map(|cut| self.picture(cut)).collect();
         let expansion = |index: usize, _| IMAGE.repeat(pictures[index].features as usize);
-        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
+        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
         prompt::plan(text, &expanded, &image, pictures)
     }
 
@@ -134,7 +135,7 @@ impl LlavaProcessor {
         Ok(Cut::Tiles(Anyres::new(size, sizes, self.side, self.patches)))
     }
 
-    fn picture(&self, cut: &Cut) -> ImagePlan {
+    fn picture(&self, cut: &Cut) -> MediumPlan {
         let (used, tiles, layout, more) = match cut {
             Cut::Middle(_) => (Size::square(self.side), 1, vec![], 0),
             Cut::Tiles(anyres) => {
@@ -142,10 +143,10 @@ impl LlavaProcessor {
                 (anyres.fitted, tiles, anyres.layout(), anyres.features())
             }
         };
-        ImagePlan {
+        MediumPlan {
             used,
-            tiles,
-            pixels: vec![vec![tiles, self.side, self.side, 3]],
+            pieces: tiles,
+            tensors: vec![vec![tiles, self.side, self.side, 3]],
             layout,
             features: self.features + more,
         }

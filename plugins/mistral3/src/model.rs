@@ -33,9 +33,7 @@ impl Geometry {
     pub fn read(config: &Section) -> Result<Self> {
         let mistral = config.get_or("model_type", String::new())? == "mistral3";
         let merge = config.get_or("spatial_merge_size", if mistral { 2 } else { 1 })?;
-        (merge > 0)
-            .then_some(())
-            .context("`spatial_merge_size` in `config.json` must not be 0")?;
+        ensure!(merge > 0, "`spatial_merge_size` in `config.json` must not be 0");
         Ok(Self {
             vision: VisionConfig::pixtral(config.section("vision_config")?)?,
             merge,

@@ -38,18 +38,19 @@ impl Processor for Mistral3Processor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let used = |size: &Size| Ok(resized(size.checked()?, self.longest, self.unit));
         self.used = sizes.iter().map(used).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(messages, None, &[IMAGE], IMAGE)?;
+        let text = prompt::render_with_pictures(request, None, &[IMAGE], IMAGE)?;
         let text = prompt::with_pictures_first(text, IMAGE, sizes.len());
         let image = prompt::Placeholder::find(IMAGE)?;
         let expansion = |index: usize, _| expansion(self.used[index], self.unit);
-        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
-        let images = self.used.iter().map(|used| ImagePlan {
+        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
+        let images = self.used.iter().map(|used| MediumPlan {
             used: *used,
-            tiles: 1,
-            pixels: vec![vec![1, used.height, used.width, 3]],
+            pieces: 1,
+            tensors: vec![vec![1, used.height, used.width, 3]],
             layout: vec![],
             features: (used.width / self.unit) * (used.height / self.unit),
         });

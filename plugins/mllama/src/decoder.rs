@@ -107,6 +107,7 @@ impl PictureLayer {
                 scale: 1.0 / (head_dim as f32).sqrt(),
                 softcap: None,
                 window: None,
+                value_dim: None,
             },
         }
     }

@@ -40,12 +40,12 @@ impl Processor for MllamaProcessor {
         // As in transformers' `MllamaImageProcessor`.
         let tile = rules.section("size")?.get_or("height", 224)?;
         let most_tiles = rules.get_or("max_image_tiles", 4)?;
-        ((tile, most_tiles) == (vision.image_size, vision.max_num_tiles))
-            .then_some(())
-            .context(format_args!(
-                "`preprocessor_config.json` makes {most_tiles} tiles of {tile} pixels at most, `config.json` expects {} of {}",
-                vision.max_num_tiles, vision.image_size
-            ))?;
+        ensure!(
+            (tile, most_tiles) == (vision.image_size, vision.max_num_tiles),
+            "`preprocessor_config.json` makes {most_tiles} tiles of {tile} pixels at most, `config.json` expects {} of {}",
+            vision.max_num_tiles,
+            vision.image_size
+        );
         let features = most_tiles.checked_mul(vision.rows_per_tile());
         Ok(Self {
             tile,
@@ -57,19 +57,20 @@ impl Processor for MllamaProcessor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let fit = |size: &Size| Ok(fit(size.checked()?, self.tile, self.most_tiles));
         self.fitted = sizes.iter().map(fit).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(messages, None, &[IMAGE], IMAGE)?;
+        let text = prompt::render_with_pictures(request, None, &[IMAGE], IMAGE)?;
         let text = prompt::with_pictures_first(text, IMAGE, sizes.len());
         let image = prompt::Placeholder::find(IMAGE)?;
         let text = with_beginning(text);
-        prompt::expand(&text, &image, sizes, |_, _| IMAGE.to_owned())?;
+        prompt::expand(&text, &image, &sizes, |_, _| IMAGE.to_owned())?;
         let ids = prompt::encode(&text, tokenizer::encode_prompt)?;
-        let images = self.fitted.iter().map(|fitted| ImagePlan {
+        let images = self.fitted.iter().map(|fitted| MediumPlan {
             used: fitted.used,
-            tiles: fitted.rows * fitted.columns,
-            pixels: vec![vec![fitted.rows * fitted.columns, self.tile, self.tile, 3]],
+            pieces: fitted.rows * fitted.columns,
+            tensors: vec![vec![fitted.rows * fitted.columns, self.tile, self.tile, 3]],
             layout: vec![fitted.aspect],
             features: self.features,
         });
@@ -82,7 +83,7 @@ impl Processor for MllamaProcessor {
             generated: 1,
         }];
         plan.pieces = vec![Piece::Tokens(ids)];
-        plan.images = images;
+        plan.media = images;
         plan.feature_use = FeatureUse::Context(ranges);
         plan.stop_tokens = ENDS.into_iter().filter_map(tokenizer::find).collect();
         Ok(plan)

@@ -112,10 +112,12 @@ impl Tower {
         };
         let last = config.intermediate_layers_indices.iter().max();
         let there = last.is_none_or(|last| *last < config.num_hidden_layers as usize);
-        there.then_some(()).context(format_args!(
+        ensure!(
+            there,
             "`intermediate_layers_indices` is {:?} for {} layers",
-            config.intermediate_layers_indices, config.num_hidden_layers
-        ))?;
+            config.intermediate_layers_indices,
+            config.num_hidden_layers
+        );
         Ok(Self {
             patches: PatchEmbedding::load(&format!("{name}.patch_embedding"), config.patch_size)?,
             class: parameter("class_embedding"),
@@ -145,12 +147,12 @@ impl Tower {
     pub fn forward(&self, pixels: &Tensor, aspect: u32) -> Result<Tensor> {
         let patches = self.patches.forward(pixels)?;
         let [filled, height, width, hidden] = patches.dimensions("the patches")?;
-        (filled <= self.tiles && height * width + 1 == self.rows)
-            .then_some(())
-            .context(format_args!(
-                "{filled} tiles of {height} by {width} patches for a model of {} tiles of {} rows",
-                self.tiles, self.rows
-            ))?;
+        ensure!(
+            filled <= self.tiles && height * width + 1 == self.rows,
+            "{filled} tiles of {height} by {width} patches for a model of {} tiles of {} rows",
+            self.tiles,
+            self.rows
+        );
         let patches = patches
             .reshape(&[filled, height * width, hidden])
             .pad(0, 0, self.tiles - filled, 0.0);

@@ -32,14 +32,17 @@ impl Processor for NanoLlavaProcessor {
         };
         Ok(Self {
             squash: Squash::read(&rules, default)?,
-            pad: files.options()?.get_or("pad", false)?,
+            pad: files.options()?.only(&["pad"])?.get_or("pad", false)?,
             features: vision.patches_per_side().pow(2),
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
-        let messages = prompt::as_strings(&prompt::hide_all(messages, &[IMAGE]), |_| format!("{IMAGE}\n"));
-        let text = prompt::render(&messages, Some(TEMPLATE))?;
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
+        let messages = prompt::as_strings(&prompt::hide_all(&request.messages, &[IMAGE]), |_| {
+            format!("{IMAGE}\n")
+        });
+        let text = prompt::render(&request.with_messages(messages), Some(TEMPLATE))?;
         let parts: Vec<&str> = text.split(IMAGE).collect();
         if parts.len() - 1 != sizes.len() {
             return Err(Error::new(format_args!(
@@ -57,7 +60,7 @@ impl Processor for NanoLlavaProcessor {
             }
             if (index as usize) < sizes.len() {
                 pieces.push(Piece::Features(Slot {
-                    image: index,
+                    medium: index,
                     offset: 0,
                     tokens: self.features,
                     token_id: 0,
@@ -65,9 +68,10 @@ impl Processor for NanoLlavaProcessor {
             }
         }
         Ok(Plan {
-            images: vec![self.squash.plan(self.features); sizes.len()],
+            media: vec![self.squash.plan(self.features); sizes.len()],
             text: prompt::shown(&text).into_owned(),
             pieces,
+            encoder: None,
             positions: PositionScheme::Sequential,
             marks: vec![],
             attention: AttentionScheme::Causal,

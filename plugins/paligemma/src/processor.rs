@@ -27,15 +27,17 @@ impl Processor for PaliGemmaProcessor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
-        (!sizes.is_empty())
-            .then_some(())
-            .context("PaliGemma models answer about a picture only; give one")?;
-        let text = prompt::render_with_pictures(messages, None, &[IMAGE], IMAGE)?;
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
+        ensure!(
+            !sizes.is_empty(),
+            "PaliGemma models answer about a picture only; give one"
+        );
+        let text = prompt::render_with_pictures(request, None, &[IMAGE], IMAGE)?;
         let text = prompt::with_pictures_first(text, IMAGE, sizes.len());
         let image = prompt::Placeholder::find(IMAGE)?;
         let prefix = prefix(&text);
-        let expanded = prompt::expand(&prefix, &image, sizes, |_, _| {
+        let expanded = prompt::expand(&prefix, &image, &sizes, |_, _| {
             IMAGE.repeat(self.features as usize)
         })?;
         let ids = prompt::encode(&expanded, tokenizer::encode)?;

@@ -36,10 +36,14 @@ impl Processor for Phi3VProcessor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let tiling = |size: &Size| Ok(Tiling::new(size.checked()?, self.crops));
         self.tilings = sizes.iter().map(tiling).collect::<Result<_>>()?;
-        let text = prompt::render(&prompts::as_strings(messages), None)?;
+        let text = prompt::render(
+            &request.with_messages(prompts::as_strings(&request.messages)),
+            None,
+        )?;
         let features: Vec<u32> = self.tilings.iter().map(|tiling| tiling.features()).collect();
         // The reference has negative ids at pictures; any id will do, since no embedding is read there.
         let pieces = prompts::pieces(&text, &features, tokenizer::find("<unk>").unwrap_or(0))?;
@@ -48,17 +52,18 @@ impl Processor for Phi3VProcessor {
             Piece::Features(slot) => slot.tokens,
         });
         let tokens = tokens.sum();
-        let images = self.tilings.iter().map(|tiling| ImagePlan {
+        let images = self.tilings.iter().map(|tiling| MediumPlan {
             used: tiling.size(),
-            tiles: tiling.pictures(),
-            pixels: vec![vec![tiling.pictures(), TILE, TILE, 3]],
+            pieces: tiling.pictures(),
+            tensors: vec![vec![tiling.pictures(), TILE, TILE, 3]],
             layout: vec![tiling.rows, tiling.columns],
             features: tiling.features(),
         });
         Ok(Plan {
             text: prompt::shown(&text).into_owned(),
             pieces,
-            images: images.collect(),
+            media: images.collect(),
+            encoder: None,
             positions: PositionScheme::Sequential,
             marks: vec![long_context::mark(tokens, tokens > self.short_context)],
             attention: AttentionScheme::Causal,

@@ -60,7 +60,7 @@ pub fn pieces(text: &str, features: &[u32], placeholder: u32) -> Result<Vec<Piec
                     .checked_sub(1)
                     .and_then(|index| features.get(index as usize));
                 let slot = Slot {
-                    image: number.wrapping_sub(1),
+                    medium: number.wrapping_sub(1),
                     offset: 0,
                     tokens: *tokens.context(format_args!(
                         "the prompt has a place for picture {number}, of {}",
@@ -97,14 +97,8 @@ mod tests {
 
     #[test]
     fn pictures_become_numbered_lines() {
-        let message = Message {
-            role: "user".into(),
-            content: Content::Parts(vec![
-                Part::Image(0),
-                Part::Image(1),
-                Part::Text("Compare.".into()),
-            ]),
-        };
+        let parts = vec![Part::Medium(0), Part::Medium(1), Part::Text("Compare.".into())];
+        let message = Message::new("user", Content::Parts(parts));
         let flat = as_strings(&[message]);
         assert_eq!(
             flat[0].content,

@@ -32,9 +32,7 @@ impl Processor for QwenVlProcessor {
         let rules = files.preprocessor()?;
         let glm = is_glm(&files.config()?)?;
         let unit = rules.get_or("merge_size", 2_u32)? * rules.get_or("patch_size", 14_u32)?;
-        (unit > 0)
-            .then_some(())
-            .context("`merge_size` and `patch_size` must not be 0")?;
+        ensure!(unit > 0, "`merge_size` and `patch_size` must not be 0");
         // As in transformers' image processors, whose mean and deviation are CLIP's.
         let clip = Normalisation::new(
             1.0 / 255.0,
@@ -55,10 +53,11 @@ impl Processor for QwenVlProcessor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let used = |size: &Size| self.budget.fit(size.checked()?, self.unit);
         self.used = sizes.iter().map(used).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(messages, None, &[self.image], self.in_text)?;
+        let text = prompt::render_with_pictures(request, None, &[self.image], self.in_text)?;
         let image = prompt::Placeholder::find(self.image)?;
         let grids: Vec<[u32; 2]> = self
             .used
@@ -66,15 +65,15 @@ impl Processor for QwenVlProcessor {
             .map(|used| [used.height / self.unit, used.width / self.unit])
             .collect();
         let expansion = |index: usize, _| self.image.repeat(grids[index].iter().product::<u32>() as usize);
-        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
+        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
         let images = self
             .used
             .iter()
             .zip(&grids)
-            .map(|(used, [rows, columns])| ImagePlan {
+            .map(|(used, [rows, columns])| MediumPlan {
                 used: *used,
-                tiles: 1,
-                pixels: vec![vec![1, used.height, used.width, 3]],
+                pieces: 1,
+                tensors: vec![vec![1, used.height, used.width, 3]],
                 layout: vec![],
                 features: rows * columns,
             });

@@ -62,9 +62,10 @@ impl Vision {
         let deep_name = |number| format!("{name}.deepstack_merger_list.{number}");
         let window = vision.get_or("window_size", 112_u32)?;
         let full = || vision.get_or("fullatt_block_indexes", vec![7, 15, 23, 31]);
-        (heads > 0 && patch > 0 && merge > 0)
-            .then_some(())
-            .context("`num_heads`, `patch_size` and `spatial_merge_size` of `vision_config` must not be 0")?;
+        ensure!(
+            heads > 0 && patch > 0 && merge > 0,
+            "`num_heads`, `patch_size` and `spatial_merge_size` of `vision_config` must not be 0"
+        );
         Ok(Self {
             kernel: parameter("patch_embed.proj.weight"),
             bias: has("patch_embed.proj.bias").then(|| parameter("patch_embed.proj.bias")),

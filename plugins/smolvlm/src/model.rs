@@ -33,9 +33,7 @@ impl Geometry {
             ("patch_size", 32.into()),
         ]);
         let shuffle = config.get_or("scale_factor", 2)?;
-        (shuffle > 0)
-            .then_some(())
-            .context("`scale_factor` in `config.json` must not be 0")?;
+        ensure!(shuffle > 0, "`scale_factor` in `config.json` must not be 0");
         Ok(Self {
             vision: VisionConfig::siglip(vision)?,
             shuffle,

@@ -39,17 +39,18 @@ impl Processor for SmolVlmProcessor {
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let tiling = |size: &Size| Ok(Tiling::new(size.checked()?, self.target, self.tile, self.split));
         self.tilings = sizes.iter().map(tiling).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(messages, None, &[IMAGE], IMAGE)?;
+        let text = prompt::render_with_pictures(request, None, &[IMAGE], IMAGE)?;
         let image = prompt::Placeholder::find(IMAGE)?;
         let expansion = |index: usize, _| expansion(&self.tilings[index], self.tokens_per_tile);
-        let expanded = prompt::expand(&text, &image, sizes, expansion)?;
-        let pictures = self.tilings.iter().map(|tiling| ImagePlan {
+        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
+        let pictures = self.tilings.iter().map(|tiling| MediumPlan {
             used: tiling.cut,
-            tiles: tiling.tiles(),
-            pixels: vec![vec![tiling.tiles(), self.tile, self.tile, 3]],
+            pieces: tiling.tiles(),
+            tensors: vec![vec![tiling.tiles(), self.tile, self.tile, 3]],
             layout: vec![],
             features: tiling.tiles() * self.tokens_per_tile,
         });

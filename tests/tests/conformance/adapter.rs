@@ -126,6 +126,71 @@ fn both_plugins_are_reported() {
 }
 
 #[test]
+fn tokens_are_added_after_the_last() {
+    let open_with = |tokens: &str, ask: &str| {
+        open(&format!(
+            "plugin = \"smolvlm\"\nadapter = {{ name = \"plain-adapter\", options = {{ tokens = 4, ask = {ask:?}, add = {tokens} }} }}"
+        ))
+    };
+    // The vocabulary's ids end at 536; `<image>` is in it.
+    let mut model = open_with("[\"<one>\", \"<image>\", \"<two>\"]", "<two><one>").unwrap();
+    let (report, _) = answer(&mut model, &request(&[], "Q"));
+    let image = adapted()
+        .trace(&request(&["image.png"], "Q"), 64, 1)
+        .unwrap()
+        .prompt_ids[0];
+    let added = format!("added [537, {image}, 538], the beginning is None");
+    assert!(
+        report.log.iter().any(|line| line.contains(&added)),
+        "{:?}",
+        report.log
+    );
+    let prompt = model.trace(&request(&[], "Q"), 64, 1).unwrap().prompt_ids;
+    assert_eq!(prompt[..2], [538, 537]);
+    let error = open_with("[\"\"]", "")
+        .unwrap()
+        .prepare(&request(&[], "Q"), 4, 64);
+    let error = error.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(
+        error.contains("`tokenizers.add` got a token of 0 bytes, expected 1 to 256"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_answer_has_parts_beside_its_words() {
+    let report = |thing: &str| {
+        let options = format!("tokens = 4, thing = {thing}");
+        let adapter = format!(
+            "plugin = \"smolvlm\"\nadapter = {{ name = \"plain-adapter\", options = {{ {options} }} }}"
+        );
+        let mut model = open(&adapter).unwrap();
+        answer(&mut model, &request(&["image.png"], QUESTION)).0
+    };
+    let found = report("[0, [1.5, 2.0, 30.25, 40.0]]");
+    let json = serde_json::to_value(&found).unwrap();
+    let expected = serde_json::json!([
+        { "kind": "text", "text": "Here:" },
+        {
+            "kind": "rectangle", "medium": 0, "label": found.output.text,
+            "upper-left": { "x": 1.5, "y": 2.0 }, "lower-right": { "x": 30.25, "y": 40.0 },
+        },
+    ]);
+    assert_eq!(json["parts"], expected);
+    // What makes no sense is left out, and the answer stays.
+    let wrong = report("[1, [1.5, 2.0, 30.25, 40.0]]");
+    assert_eq!((wrong.parts.len(), &wrong.output.text), (0, &found.output.text));
+    let note = "`processor.parts`: a part of the answer is of medium 1, of 1";
+    assert!(
+        wrong.notes.iter().any(|found| found.contains(note)),
+        "{:?}",
+        wrong.notes
+    );
+    let (none, _) = answer(&mut adapted(), &request(&[], QUESTION));
+    assert!(serde_json::to_value(&none).unwrap().get("parts").is_none());
+}
+
+#[test]
 fn kinds_are_not_mixed_up() {
     let error = open("plugin = \"plain-adapter\"")
         .err()

@@ -162,6 +162,14 @@ fn plan() {
             ("a slot of nothing", &["a slot of picture 0 has no tokens"]),
             ("a huge slot", &["more than the 16777216 that any may have"]),
             ("no tokens", &["the prompt has no tokens"]),
+            (
+                "an empty prompt for an encoder",
+                &["the encoder's prompt: the prompt has no tokens"],
+            ),
+            (
+                "slots for both",
+                &["a slot stands in the decoder's prompt: with an encoder, slots stand in its prompt"],
+            ),
             ("no pictures", &["planned 0 pictures of 1"]),
             ("huge pixels", &["picture 0: pixels of [4294967295, 4294967295"]),
             (
@@ -254,6 +262,17 @@ fn load() {
                 &["model.text_model.layers.0.input_layernorm", "[64]"],
             ),
             ("experts that are none", &["lm_head", "[576, 64]"]),
+            (
+                "a stack of nothing",
+                &["`weights.stack-experts` got 0 names, expected 1 to 4096"],
+            ),
+            (
+                "a stack of two shapes",
+                &[
+                    "`model.text_model.layers.0.mlp.gate_proj.weight`",
+                    "[64, 64] in F32, no bias, as `model.text_model.layers.0.self_attn.q_proj.weight` has it",
+                ],
+            ),
         ],
     );
 }
@@ -444,6 +463,51 @@ fn forward() {
                 &["`batch.attend-shared` on", "cache 0 holds keys of "],
             ),
             (
+                "a part of a cache that was written",
+                &[
+                    "`batch.attend-shared` on",
+                    "`value-dim` is for the `attend` that writes",
+                ],
+            ),
+            (
+                "heads that do not divide",
+                &[
+                    "`linear.forward-heads` on",
+                    "`lm_head.weight` is [576, 64]: 576 rows are not 7 heads",
+                ],
+            ),
+            (
+                "heads of another width",
+                &["`lm_head.weight` is [576, 64]: expected [tokens, 4, 64]"],
+            ),
+            (
+                "a recurrence of heads that do not fit",
+                &[
+                    "`batch.recurrent` on",
+                    "3 value heads of 16 elements cannot share 4 key heads of 16",
+                ],
+            ),
+            (
+                "a gate of another shape",
+                &[
+                    "`batch.recurrent` on",
+                    "the gate must be [",
+                    ", 4], one for each value head",
+                ],
+            ),
+            (
+                "recur twice",
+                &["number 0 was taken by an earlier `batch.recurrent` of this call"],
+            ),
+            ("attend twice", &["`batch.attend` on", "number 0 was taken"]),
+            ("values twice", &["`batch.attend` on", "values are given, and"]),
+            ("no values", &["`batch.attend` on", "no values are given"]),
+            (
+                "values wider than keys",
+                &["`batch.attend` on", "`value-dim` is 17"],
+            ),
+            ("values of nothing", &["`batch.attend` on", "`value-dim` is 0"]),
+            (
                 "a mark that is not there",
                 &["`batch.mark` asks for `nowhere`", "have none"],
             ),
@@ -475,7 +539,36 @@ fn forward() {
             ),
             ("narrower heads when decoding", &["while running", "layer 0"]),
             ("another layer when decoding", &["while running", "layer 1"]),
-            ("attend twice", &["while running", "layer 0"]),
+        ],
+    );
+}
+
+#[test]
+fn encode_prompt() {
+    let kept: &[&str] = &["an encoder's prompt has no caches and no wanted rows"];
+    check(
+        "network.encode-prompt",
+        &[
+            LOOP,
+            PANIC,
+            REFUSE,
+            ("a cache", kept),
+            (
+                "a cache read",
+                &["cache 0, to which no `attend` of this call has written"],
+            ),
+            ("a convolution", kept),
+            ("wanted rows", kept),
+            ("context", &["these sequences have no context"]),
+            (
+                "too few rows",
+                &["rows of context are float[5, 64], expected float[6, hidden]"],
+            ),
+            (
+                "heads",
+                &["rows of context are float[6, 4, 16], expected float[6, hidden]"],
+            ),
+            ("another number", &["not a function of shapes alone"]),
         ],
     );
 }

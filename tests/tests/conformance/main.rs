@@ -1,8 +1,10 @@
 //! What a plugin can rely on, and what it cannot break.
 
 mod adapter;
+mod encoder_decoder;
 mod files;
 mod hostile;
 mod names;
 mod prompt_format;
 mod replay;
+mod tools;

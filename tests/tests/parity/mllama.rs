@@ -76,11 +76,9 @@ fn request(case: &Value) -> Request {
         parts.extend((!words.is_empty()).then(|| Part::Text(words.to_owned())));
     }
     Request {
-        messages: vec![Message {
-            role: "user".to_owned(),
-            content: Content::Parts(parts),
-        }],
+        messages: vec![Message::new("user", Content::Parts(parts))],
         pictures: pictures.collect(),
+        ..Request::default()
     }
 }
 

@@ -13,26 +13,30 @@ fn notes(model: &str) -> Vec<String> {
         .collect()
 }
 
-/// The plugin of the manifest knows one option, `pad`.
 #[test]
-fn a_misspelt_option_is_noted() {
+fn a_misspelt_option_is_noted_or_refused() {
     let scratch = Scratch::new("options");
-    let folder = project::oracle("nanollava").display().to_string();
-    let with = |options: &str| {
+    let manifest = |plugin: &str, folder: &str, options: &str| {
+        let folder = project::oracle(folder);
         let text = format!(
-            "schema = 1\nname = \"tiny\"\nplugin = {{ name = \"nanollava\", options = {{ {options} }} }}\n[source]\npath = {folder:?}\n"
+            "schema = 1\nname = \"tiny\"\nplugin = {{ name = {plugin:?}, options = {{ {options} }} }}\n[source]\npath = {folder:?}\n"
         );
-        let notes = notes(&scratch.write("tiny.toml", text).display().to_string());
-        notes
-            .into_iter()
-            .filter(|note| note.contains("option"))
-            .collect::<Vec<_>>()
+        scratch.write("tiny.toml", text).display().to_string()
     };
-    assert_eq!(with("pad = true"), [""; 0]);
+    let noted = |manifest: String| {
+        let notes = notes(&manifest).into_iter();
+        notes.filter(|note| note.contains("option")).collect::<Vec<_>>()
+    };
+    // A plugin that says which it knows.
+    assert_eq!(noted(manifest("nanollava", "nanollava", "pad = true")), [""; 0]);
+    let misspelt = manifest("nanollava", "nanollava", "pad = true, pda = true");
+    Monocle::new(["inspect", &misspelt, "-p", "x"])
+        .fails(1, &["`plugin.options` has `pda`; known are `pad`"]);
+    // One that does not.
     assert_eq!(
-        with("pad = true, pda = true"),
+        noted(manifest("smolvlm", "smolvlm", "wqzxv = true")),
         [
-            "the plugin `nanollava` does not know the option `pda`, which the manifest's `plugin.options` gives it"
+            "the plugin `smolvlm` does not know the option `wqzxv`, which the manifest's `plugin.options` gives it"
         ]
     );
 }

@@ -142,6 +142,7 @@ fn program(shape: Shape, rows: usize, window: Option<u32>) -> Program {
             scale: 0.25,
             softcap: None,
             window,
+            value_dim: None,
         };
         let inputs = recorder.input_values();
         vec![recorder.push(Op::Attend(attention), &inputs, None).unwrap()]
@@ -246,6 +247,84 @@ fn large_numbers_stay_numbers() {
         let sequence = engine.new_sequence();
         let found = attend(&mut engine, sequence, &tokens, None, 0, 1).unwrap();
         assert!(found[3].is_nan(), "{}", kind.name());
+    }
+}
+
+/// Values that are the first elements of the keys are stored once, and give what they give when they are stored again. (Two groups of 32
+/// elements share no scale.)
+#[test]
+fn values_may_be_a_part_of_the_keys() {
+    let shape = Shape {
+        heads: 4,
+        kv_heads: 1,
+        dim: 48,
+        value_dim: 32,
+    };
+    let mut tokens = Tokens::new(shape, 640);
+    tokens.v = tokens.k.chunks(48).flat_map(|k| &k[..32]).copied().collect();
+    let latent = |rows: usize| {
+        let inputs = vec![
+            ValueType::float([rows, shape.heads, shape.dim]),
+            ValueType::float([rows, 1, shape.dim]),
+        ];
+        recorded(batch(rows), inputs, &Arc::default(), |recorder| {
+            let attention = CachedAttention {
+                layer: 1,
+                scale: 0.25,
+                softcap: None,
+                window: None,
+                value_dim: Some(32),
+            };
+            let inputs = recorder.input_values();
+            vec![recorder.push(Op::Attend(attention), &inputs, None).unwrap()]
+        })
+    };
+    for kind in KINDS {
+        for mut engine in engines(kind) {
+            let [apart, together] = [engine.new_sequence(), engine.new_sequence()];
+            let mut past = 0;
+            for rows in [2, 70, 1, 3, 220, 1, 343] {
+                let expected = attend(&mut engine, apart, &tokens, None, past, rows).unwrap();
+                let program = latent(rows);
+                let mut inputs = Vec::new();
+                for (input, values) in program.inputs.iter().zip([&tokens.q, &tokens.k]) {
+                    let width = input.len() / rows;
+                    let values = values[past * width..(past + rows) * width].to_vec();
+                    inputs.push(engine.upload(&input.shape, values).unwrap());
+                }
+                let outputs = engine.run(&program, &inputs, Some(&step(together, past, rows)));
+                let found = engine.download(&outputs.unwrap()[0]).unwrap();
+                assert!(
+                    found
+                        .iter()
+                        .zip(&expected)
+                        .all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{} {rows} rows after {past}",
+                    kind.name()
+                );
+                past += rows;
+            }
+            engine.drop_sequence(apart);
+            // 640 tokens of 48 elements, and at most an eighth more.
+            let active = engine.memory().active as f64;
+            let scales = if kind == KeyValueType::Q8 { 2.0 * 4.0 } else { 0.0 };
+            let bytes = match kind {
+                KeyValueType::F32 => 4.0,
+                KeyValueType::Bf16 | KeyValueType::F16 => 2.0,
+                KeyValueType::Q8 => 1.0,
+            };
+            let exact = 640.0 * (48.0 * bytes + scales);
+            assert!(
+                (exact..=exact * 1.125).contains(&active),
+                "{} {active} {exact}",
+                kind.name()
+            );
+            let estimate = engine.cache_bytes(&latent(343), 640) as f64;
+            assert!(
+                (active..active + 50_000.0).contains(&estimate),
+                "{active} {estimate}"
+            );
+        }
     }
 }
 

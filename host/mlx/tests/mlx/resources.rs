@@ -23,6 +23,7 @@ fn attending(rows: usize) -> Program {
             scale: 0.1,
             softcap: None,
             window: None,
+            value_dim: None,
         };
         vec![recorder.push(Op::Attend(attention), &[x, x, x], None).unwrap()]
     })

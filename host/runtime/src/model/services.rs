@@ -8,9 +8,9 @@ use monocle_text::{
     ChatTemplate, Conversation, MarkersFrom, ReasoningMarkers, RenderOptions, Tokenizer, find_markers,
 };
 use monocle_weights::Checkpoint;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::plugin::contract::{Content, Message, Part};
+use crate::plugin::contract::{Content, Message, Part, Rendering, ToolCall};
 use crate::plugin::services::{Role, Services};
 
 /// What a model has, whoever asks.
@@ -21,12 +21,19 @@ pub struct ModelServices {
     variables: Map<String, Value>,
     /// The template that was chosen last, and the plugin's own that was on offer then.
     template: Mutex<Option<(Option<String>, Arc<ChatTemplate>)>>,
+    /// The tokens that a plugin added last, and the tokenizer with them: instances of one plugin add the same.
+    extended: Mutex<Option<(Vec<AddedToken>, Arc<Tokenizer>)>>,
 }
+
+/// A token that a plugin adds, and whether it is special.
+type AddedToken = (String, bool);
 
 /// The services of one request: which template was used belongs to it.
 pub struct RequestServices {
     model: Arc<ModelServices>,
     template: Mutex<Option<Arc<ChatTemplate>>>,
+    /// The tokens that the plugin added, and the tokenizer with them.
+    added: Mutex<(Vec<AddedToken>, Arc<Tokenizer>)>,
 }
 
 impl ModelServices {
@@ -44,6 +51,7 @@ impl ModelServices {
             candidates,
             variables,
             template: Mutex::new(None),
+            extended: Mutex::new(None),
         }
     }
 
@@ -78,10 +86,17 @@ impl ModelServices {
 impl RequestServices {
     /// The services of a request that has asked for nothing yet.
     pub fn new(model: Arc<ModelServices>) -> Self {
+        let added = Mutex::new((Vec::new(), Arc::clone(&model.tokenizer)));
         Self {
             model,
             template: Mutex::new(None),
+            added,
         }
+    }
+
+    /// The model's tokenizer, with what the plugin added to it.
+    pub fn tokenizer(&self) -> Arc<Tokenizer> {
+        Arc::clone(&locked(&self.added).1)
     }
 
     /// Where the template in force came from, once one was asked for.
@@ -94,15 +109,22 @@ impl RequestServices {
     pub fn reasoning_markers(&self) -> Option<(ReasoningMarkers, MarkersFrom)> {
         let template = locked(&self.template);
         let text = template.as_ref().map(|template| template.text());
-        find_markers(text, |token| self.model.tokenizer.token_id(token).is_some())
+        find_markers(text, |token| self.tokenizer().token_id(token).is_some())
     }
 
-    /// Variables that the template in force was given and never reads.
-    pub fn unread_variables(&self) -> Vec<String> {
+    /// Variables that the template in force was given, by the model or by a request, and never reads.
+    pub fn unread_variables(&self, asked: &Map<String, Value>) -> Vec<String> {
+        let names = self.model.variables.keys().chain(asked.keys());
+        let mut unread: Vec<String> = names.filter(|name| !self.reads(name)).cloned().collect();
+        unread.sort();
+        unread.dedup();
+        unread
+    }
+
+    /// Whether the template in force reads a variable of this name.
+    pub fn reads(&self, name: &str) -> bool {
         let template = locked(&self.template);
-        let reads = |name: &str| template.as_ref().is_some_and(|template| template.reads(name));
-        let names = self.model.variables.keys();
-        names.filter(|name| !reads(name)).cloned().collect()
+        template.as_ref().is_some_and(|template| template.reads(name))
     }
 }
 
@@ -113,30 +135,58 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Services for RequestServices {
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, String> {
-        self.model
-            .tokenizer
+        self.tokenizer()
             .encode(text, add_special_tokens)
             .map_err(|error| error.to_string())
     }
 
     fn token_id(&self, token: &str) -> Option<u32> {
-        self.model.tokenizer.token_id(token)
+        self.tokenizer().token_id(token)
     }
 
     fn token(&self, id: u32) -> Option<String> {
-        self.model.tokenizer.token(id)
+        self.tokenizer().token(id)
     }
 
-    fn render(&self, messages: &[Message], fallback: Option<&str>) -> Result<String, String> {
-        let template = self.model.template(fallback)?;
+    fn add_tokens(&self, tokens: &[String], special: bool) -> Result<Vec<u32>, String> {
+        let mut added = locked(&self.added);
+        let mut all = added.0.clone();
+        all.extend(tokens.iter().map(|token| (token.clone(), special)));
+        let mut extended = locked(&self.model.extended);
+        let known = extended.as_ref().filter(|(known, _)| *known == all);
+        let tokenizer = match known {
+            Some((_, tokenizer)) => Arc::clone(tokenizer),
+            None => {
+                let tokenizer = self.model.tokenizer.with_tokens(&all);
+                let tokenizer = Arc::new(tokenizer.map_err(|error| error.to_string())?);
+                *extended = Some((all.clone(), Arc::clone(&tokenizer)));
+                tokenizer
+            }
+        };
+        let id = |token: &String| {
+            let id = tokenizer.token_id(token);
+            id.ok_or_else(|| format!("the tokenizer does not take the token `{token}`"))
+        };
+        let ids = tokens.iter().map(id).collect();
+        *added = (all, Arc::clone(&tokenizer));
+        ids
+    }
+
+    fn render(&self, rendering: &Rendering) -> Result<String, String> {
+        let template = self.model.template(rendering.fallback.as_deref())?;
         *locked(&self.template) = Some(Arc::clone(&template));
+        let mut variables = rendering.own_variables.clone();
+        variables.extend(self.model.variables.clone());
+        variables.extend(rendering.variables.clone());
+        let tools = rendering.tools.iter().cloned().map(Value::Object).collect();
         let options = RenderOptions {
             add_generation_prompt: true,
-            variables: self.model.variables.clone(),
+            tools: (!rendering.tools.is_empty()).then_some(tools),
+            variables,
             ..RenderOptions::default()
         };
         let special_tokens = self.model.tokenizer.special_tokens();
-        let rendered = template.render(&conversation(messages), special_tokens, &options);
+        let rendered = template.render(&conversation(&rendering.messages), special_tokens, &options);
         rendered.map_err(|error| error.to_string())
     }
 
@@ -163,6 +213,23 @@ impl Services for RequestServices {
         }
         .map_err(|error| error.to_string())
     }
+
+    fn stack(&self, names: &[String]) -> Result<Weight, String> {
+        let stacked = self.model.checkpoint.stack_experts(names);
+        stacked.map_err(|error| error.to_string())
+    }
+}
+
+/// A call as transformers' templates read it.
+fn tool_call(call: &ToolCall) -> Value {
+    let mut value = json!({
+        "type": "function",
+        "function": { "name": call.name, "arguments": call.arguments },
+    });
+    if let Some(id) = &call.id {
+        value["id"] = Value::from(id.as_str());
+    }
+    value
 }
 
 fn conversation(messages: &[Message]) -> Conversation {
@@ -179,7 +246,27 @@ fn conversation(messages: &[Message]) -> Conversation {
                     .collect(),
             ),
         };
-        monocle_text::Message::new(message.role.clone(), content)
+        let mut extra = Map::new();
+        let texts = [
+            ("reasoning_content", &message.reasoning),
+            ("tool_call_id", &message.tool_call),
+            ("name", &message.name),
+        ];
+        for (key, text) in texts {
+            extra.extend(
+                text.as_ref()
+                    .map(|text| (key.to_owned(), Value::from(text.as_str()))),
+            );
+        }
+        if !message.tool_calls.is_empty() {
+            let calls = message.tool_calls.iter().map(tool_call).collect();
+            extra.insert("tool_calls".to_owned(), Value::Array(calls));
+        }
+        monocle_text::Message {
+            role: message.role.clone(),
+            content,
+            extra,
+        }
     };
     Conversation {
         messages: messages.iter().map(message).collect(),

@@ -2,7 +2,7 @@
 
 use monocle_tensor::stored::Weight;
 
-use super::contract::Message;
+use super::contract::Rendering;
 
 /// In which role a plugin asks for a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,12 +25,16 @@ pub trait Services: Send + Sync {
     fn token_id(&self, token: &str) -> Option<u32>;
     /// The text of a token by its id.
     fn token(&self, id: u32) -> Option<String>;
+    /// Adds tokens that the vocabulary lacks, after its last; gives the ids of all.
+    fn add_tokens(&self, tokens: &[String], special: bool) -> Result<Vec<u32>, String>;
     /// Renders a conversation with the template in force.
-    fn render(&self, messages: &[Message], fallback: Option<&str>) -> Result<String, String>;
+    fn render(&self, rendering: &Rendering) -> Result<String, String>;
     /// Whether the checkpoint has a tensor of this name.
     fn has_weight(&self, name: &str) -> bool;
     /// Names of the checkpoint's tensors that start with a prefix, sorted.
     fn weight_names(&self, prefix: &str) -> Vec<String>;
     /// A weight, or why it cannot be had, with the nearest names.
     fn weight(&self, name: &str, role: Role) -> Result<Weight, String>;
+    /// Layers that are stored one by one, as the stacked layers of experts.
+    fn stack(&self, names: &[String]) -> Result<Weight, String>;
 }

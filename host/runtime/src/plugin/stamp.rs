@@ -6,7 +6,7 @@ use wasmparser::{Parser, Payload};
 /// The section's name.
 pub const SECTION: &str = "monocle:plugin";
 /// The newest version of the contract that this host speaks: the one that the crate `monocle-plugin` beside it builds for.
-pub const CONTRACT: &str = "0.2.0-dev.1";
+pub const CONTRACT: &str = "0.2.0-dev.7";
 
 /// Which world a plugin is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Stamp {
     /// Whether `processor.output` is to be called.
     #[serde(default)]
     pub filters_output: bool,
+    /// Whether `processor.parts` is to be called.
+    #[serde(default)]
+    pub answers_parts: bool,
 }
 
 impl Stamp {

@@ -9,6 +9,7 @@ use monocle_image::Picture;
 use monocle_tensor::operation::Op;
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
+use serde_json::{Map, Value};
 
 use super::Request;
 use super::pictures::{self, Opened};
@@ -18,7 +19,7 @@ use crate::memory::{MemoryEstimate, MemoryLimit};
 use crate::model::Model;
 use crate::model::services::RequestServices;
 use crate::model::settings::Settings;
-use crate::plugin::contract::{Plan, Size};
+use crate::plugin::contract::{EncoderPlan, Plan, PlanRequest, Size};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::wasm::instance::Instance;
 use crate::plugin::wasm::recording::PixelTensor;
@@ -46,8 +47,14 @@ pub struct PreparedRequest {
     pub(crate) is_estimated: bool,
     /// What the user said last.
     pub(crate) question: String,
+    /// Whether it names tools.
+    has_tools: bool,
+    /// The template's variables that it brings.
+    variables: Map<String, Value>,
     pub(crate) processor: Instance,
     pub(crate) encoders: Vec<Arc<Encoder>>,
+    /// What makes context of an encoder's prompt, where there is one.
+    pub(crate) prompt_encoder: Option<PromptEncoder>,
     /// The programs of its prefill steps, each with the tokens in the caches after it, and last its decode step with all tokens that
     /// may come.
     pub(crate) programs: Vec<(Arc<Program>, usize)>,
@@ -60,6 +67,42 @@ pub struct PreparedRequest {
     network: String,
     /// What the plugin that prepared it had of the model.
     pub(crate) services: Arc<RequestServices>,
+}
+
+/// An encoder's prompt and its program.
+pub struct PromptEncoder {
+    /// The prompt.
+    pub prompt: Prompt,
+    /// Gives `[tokens, hidden]`.
+    pub program: Arc<Program>,
+}
+
+impl PromptEncoder {
+    fn new(
+        plan: &EncoderPlan,
+        recordings: &Recordings,
+        encoders: &[Arc<Encoder>],
+    ) -> Result<Self, PluginError> {
+        let prompt = Prompt::of_encoder(plan);
+        let shape = BatchShape {
+            tokens: prompt.len(),
+            axes: prompt.axes(),
+            marks: prompt.mark_names().to_vec(),
+            wanted: 0,
+            features: prompt
+                .has_features(&(0..prompt.len()))
+                .then(|| widths_of_all(encoders)),
+            has_context: false,
+            new_context: None,
+        };
+        let program = recordings.encode_prompt(&shape)?;
+        Ok(Self { prompt, program })
+    }
+
+    /// `[rows, hidden]` of what it gives.
+    fn context(&self) -> [usize; 2] {
+        [self.prompt.len(), widths(&self.program)[0]]
+    }
 }
 
 impl PreparedRequest {
@@ -93,8 +136,13 @@ impl PreparedRequest {
             width: opened.picture.width(),
             height: opened.picture.height(),
         };
-        let sizes: Vec<_> = opened.iter().map(size).collect();
-        let plan = processor.plan(&request.messages, &sizes)?;
+        let asked = PlanRequest {
+            messages: request.messages.clone(),
+            pictures: opened.iter().map(size).collect(),
+            tools: request.tools.clone(),
+            variables: request.variables.clone(),
+        };
+        let plan = processor.plan(&asked)?;
         let prompt = Prompt::new(&plan);
         if let Some(limit) = settings.context.filter(|limit| prompt.len() > *limit) {
             let (tokens, image_tokens) = (prompt.len(), prompt.image_tokens());
@@ -112,13 +160,20 @@ impl PreparedRequest {
         let encode = |image| recordings.encode(image);
         let encoders = plan.images.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         check_widths(recordings, &encoders)?;
+        let prompt_encoder = plan.encoder.as_ref();
+        let prompt_encoder = prompt_encoder
+            .map(|plan| PromptEncoder::new(plan, recordings, &encoders))
+            .transpose()?;
         let mut prepared = Self {
             question: request.last_words(),
+            has_tools: !request.tools.is_empty(),
+            variables: request.variables.clone(),
             processor,
             plan,
             prompt,
             pictures: opened,
             encoders,
+            prompt_encoder,
             programs: Vec::new(),
             chunk,
             estimate: MemoryEstimate::default(),
@@ -173,14 +228,17 @@ impl PreparedRequest {
         }
     }
 
-    /// Whether its rows attend to pictures by cross attention.
+    /// Whether its rows attend to pictures, or to what an encoder gives, by cross attention.
     pub(crate) fn has_context(&self) -> bool {
-        self.prompt.uses_context() && !self.encoders.is_empty()
+        self.prompt.uses_context() && (self.prompt_encoder.is_some() || !self.encoders.is_empty())
     }
 
     /// `[rows, hidden]` of the context that a step which begins here brings.
     pub(crate) fn new_context(&self, start: usize) -> Option<[usize; 2]> {
         (self.has_context() && start == 0).then(|| {
+            if let Some(encoder) = &self.prompt_encoder {
+                return encoder.context();
+            }
             let rows = self.plan.images.iter().map(|image| image.features as usize).sum();
             [rows, self.feature_widths()[0]]
         })
@@ -188,10 +246,7 @@ impl PreparedRequest {
 
     /// Width of each feature set; the same for all pictures.
     pub(crate) fn feature_widths(&self) -> Vec<usize> {
-        self.encoders
-            .first()
-            .map(|encoder| widths(&encoder.program))
-            .unwrap_or_default()
+        widths_of_all(&self.encoders)
     }
 
     /// The pixel tensors of a picture. The picture itself is needed no longer then, and is given up.
@@ -199,6 +254,17 @@ impl PreparedRequest {
         let nothing = Picture::filled(1, 1, [0; 3]).expect("one pixel is a picture");
         let picture = std::mem::replace(&mut self.pictures[index].picture, nothing);
         self.processor.pixels(index, picture, &self.plan.images[index])
+    }
+
+    /// Token ids of the encoder's prompt, if there is one.
+    pub fn encoder_ids(&self) -> Option<&[u32]> {
+        self.prompt_encoder.as_ref().map(|encoder| encoder.prompt.ids())
+    }
+
+    /// How many tokens hold picture features, of the encoder's prompt if there is one.
+    pub fn image_tokens(&self) -> usize {
+        let encoder = self.prompt_encoder.as_ref().map(|encoder| &encoder.prompt);
+        encoder.unwrap_or(&self.prompt).image_tokens()
     }
 
     /// What there is to say of the prompt.
@@ -210,7 +276,8 @@ impl PreparedRequest {
                 .template_source()
                 .unwrap_or_else(|| "the plugin (no template was rendered)".to_owned()),
             tokens: self.prompt.len(),
-            image_tokens: self.prompt.image_tokens(),
+            image_tokens: self.image_tokens(),
+            encoder_tokens: self.prompt_encoder.as_ref().map(|encoder| encoder.prompt.len()),
             cached_tokens: 0,
             cached_pictures: 0,
             attention: self.plan.attention,
@@ -221,7 +288,7 @@ impl PreparedRequest {
     pub fn notes(&self) -> Vec<String> {
         let lossy = self.pictures.iter().filter(|opened| !opened.losses.is_empty());
         let losses = lossy.map(|opened| format!("picture `{}`: {}", opened.name, opened.losses.join("; ")));
-        let unread = self.services.unread_variables().into_iter();
+        let unread = self.services.unread_variables(&self.variables).into_iter();
         let unread = unread.map(|name| {
             format!("the chat template never reads the variable `{name}`, which was given to it")
         });
@@ -231,7 +298,10 @@ impl PreparedRequest {
                 self.network
             )
         });
-        losses.chain(unread).chain(ignored).collect()
+        let deaf = (self.has_tools && !self.services.reads("tools")).then(|| {
+            "the chat template never reads `tools`: the model does not know of the tools".to_owned()
+        });
+        losses.chain(unread).chain(deaf).chain(ignored).collect()
     }
 
     /// Whether any of its programs has to do with what the pictures gave.
@@ -242,8 +312,12 @@ impl PreparedRequest {
                 Op::SpliceFeatures { .. } | Op::AddFeatures { .. } | Op::Context | Op::CrossAttend(_)
             )
         };
-        let mut programs = self.programs.iter().map(|(program, _)| program);
-        programs.any(|program| program.nodes.iter().any(|node| reads(&node.op)))
+        let encoder = self.prompt_encoder.as_ref().map(|encoder| &encoder.program);
+        let programs = self.programs.iter().map(|(program, _)| program);
+        encoder
+            .into_iter()
+            .chain(programs)
+            .any(|program| program.nodes.iter().any(|node| reads(&node.op)))
     }
 
     /// What there is to say of the pictures.
@@ -285,6 +359,11 @@ fn open_pictures(
         opened.push(next);
     }
     Ok(opened)
+}
+
+fn widths_of_all(encoders: &[Arc<Encoder>]) -> Vec<usize> {
+    let first = encoders.first();
+    first.map(|encoder| widths(&encoder.program)).unwrap_or_default()
 }
 
 fn widths(program: &Program) -> Vec<usize> {

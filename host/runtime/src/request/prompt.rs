@@ -10,7 +10,7 @@ use std::sync::Arc;
 use monocle_tensor::backend::{Splice, Tensor, Visible, VisibleContext};
 
 use crate::plugin::contract::{
-    AttentionScheme, ContextRange, FeatureUse, Mark, Piece, Plan, Positions, Slot,
+    AttentionScheme, ContextRange, EncoderPlan, FeatureUse, Mark, Piece, Plan, Positions, Slot, token_ids,
 };
 
 /// See the module.
@@ -63,12 +63,54 @@ impl PlacedSlot {
 }
 
 impl Prompt {
-    /// The prompt of a checked plan.
+    /// The prompt of a checked plan; with an encoder, its decoder's.
     pub fn new(plan: &Plan) -> Self {
-        let ids = plan.token_ids();
+        let context = match (&plan.feature_use, &plan.encoder) {
+            (FeatureUse::Splice, None) => None,
+            (FeatureUse::Context(ranges), _) if plan.encoder.is_none() || !ranges.is_empty() => {
+                Some(ranges.clone())
+            }
+            // Each token sees all that the encoder gives.
+            (_, encoder) => encoder.as_ref().map(|encoder| {
+                let range = ContextRange {
+                    from_token: 0,
+                    to_token: u32::MAX,
+                    from_row: 0,
+                    to_row: token_ids(&encoder.pieces).len() as u32,
+                };
+                vec![range]
+            }),
+        };
+        Self::of(
+            &plan.pieces,
+            &plan.positions,
+            &plan.marks,
+            plan.attention,
+            context,
+        )
+    }
+
+    /// The prompt of a checked plan's encoder, computed in one piece.
+    pub fn of_encoder(plan: &EncoderPlan) -> Self {
+        let EncoderPlan {
+            pieces,
+            positions,
+            marks,
+        } = plan;
+        Self::of(pieces, positions, marks, AttentionScheme::Causal, None)
+    }
+
+    fn of(
+        pieces: &[Piece],
+        positions: &Positions,
+        marks: &[Mark],
+        attention: AttentionScheme,
+        context: Option<Vec<ContextRange>>,
+    ) -> Self {
+        let ids = token_ids(pieces);
         let mut slots = Vec::new();
         let mut start = 0;
-        for piece in &plan.pieces {
+        for piece in pieces {
             match piece {
                 Piece::Tokens(tokens) => start += tokens.len(),
                 Piece::Features(slot) => {
@@ -77,16 +119,12 @@ impl Prompt {
                 }
             }
         }
-        let (axes, positions, next_position) = match &plan.positions {
+        let (axes, positions, next_position) = match positions {
             Positions::Sequential => (1, Vec::new(), ids.len() as i32),
             Positions::Explicit { axes, values, next } => (*axes, values.clone(), *next),
         };
-        let mut marks = plan.marks.clone();
+        let mut marks = marks.to_vec();
         marks.sort_by(|a, b| a.name.cmp(&b.name));
-        let context = match &plan.feature_use {
-            FeatureUse::Splice => None,
-            FeatureUse::Context(ranges) => Some(ranges.clone()),
-        };
         Self {
             ids,
             axes,
@@ -94,7 +132,7 @@ impl Prompt {
             next_position,
             mark_names: marks.iter().map(|mark| mark.name.clone()).collect(),
             marks,
-            attention: plan.attention,
+            attention,
             slots,
             context,
         }
@@ -346,6 +384,7 @@ mod tests {
                 Piece::Tokens(vec![13, 14]),
             ],
             images: vec![image],
+            encoder: None,
             positions: Positions::Sequential,
             marks: Vec::new(),
             attention,

@@ -295,6 +295,7 @@ impl Scheduler {
         let rows = session.rows(member.range.clone());
         let wants_logits = member.range.end == session.tokens.len();
         let new_context = match session.prepared.new_context(member.range.start) {
+            Some(_) if session.context.is_some() => session.context.clone(),
             Some(_) => {
                 let sets = batch::first_sets(&session.features);
                 Some(self.loaded.join(&sets)?)
@@ -376,6 +377,7 @@ impl Scheduler {
         let is_oldest = self.waiting.iter().all(|other| other.begun.is_none());
         if index == 0 && is_oldest {
             session.features.fill(None);
+            session.context = None;
             session.pixels.fill(None);
         }
         let phase = session.progress.phase;
@@ -405,7 +407,7 @@ impl Scheduler {
 
 /// Whether rows of a session can be computed.
 pub fn is_ready(session: &Session) -> bool {
-    session.sequence.is_some() && session.picture_to_encode().is_none()
+    session.sequence.is_some() && session.picture_to_encode().is_none() && !session.has_prompt_to_encode()
 }
 
 fn kind(session: &Session, range: &Range<usize>) -> Kind {

@@ -58,8 +58,24 @@ impl Scheduler {
         let begun = begun.map(|encoding| encoding.picture);
         match begun.or_else(|| self.running[index].picture_to_encode()) {
             Some(picture) => self.encode_picture(index, picture).map(|()| true),
+            None if self.running[index].has_prompt_to_encode() => self.encode_prompt(index).map(|()| true),
             None => Ok(false),
         }
+    }
+
+    /// What the encoder makes of its prompt. Pictures' features are in it then, and needed no longer.
+    fn encode_prompt(&mut self, index: usize) -> Result<(), RequestError> {
+        let started = Instant::now();
+        let session = &self.running[index];
+        if let Some(encoder) = &session.prepared.prompt_encoder {
+            let context = self.loaded.encode_prompt(encoder, &session.features)?;
+            self.loaded.backend.wait()?;
+            let session = &mut self.running[index];
+            session.context = Some(context);
+            session.features.fill(None);
+            session.progress.timings.encode += started.elapsed();
+        }
+        Ok(())
     }
 
     /// A picture's pixels, and its key where something may be kept for later.

@@ -188,6 +188,7 @@ mod tests {
                 Piece::Tokens(vec![13, 14]),
             ],
             images: vec![image],
+            encoder: None,
             positions,
             marks: Vec::new(),
             attention,

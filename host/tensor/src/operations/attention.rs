@@ -106,8 +106,22 @@ pub fn rope(rope: &Rope) -> Facts<'_> {
 
 pub fn attend(attention: &CachedAttention) -> Facts<'_> {
     let facts = Facts::new("batch.attend", |operands| {
-        let ([q, k, v], batch) = (operands.take::<3>()?, operands.batch()?);
-        let [heads, value_dim] = heads_and_values(&float(q)?.shape, &float(k)?.shape, &float(v)?.shape)?;
+        let (q, k, v) = operands.two_or_three()?;
+        let batch = operands.batch()?;
+        let mut values = float(v.unwrap_or(k))?.shape.clone();
+        match (v, attention.value_dim) {
+            (Some(_), None) => {}
+            (None, Some(dim)) => first_elements(&mut values, dim as usize)?,
+            (Some(_), Some(_)) => {
+                return Err("values are given, and a part of the keys is to be values".to_owned());
+            }
+            (None, None) => {
+                return Err(
+                    "no values are given: `value-dim` must say which part of the keys they are".to_owned(),
+                );
+            }
+        }
+        let [heads, value_dim] = heads_and_values(&float(q)?.shape, &float(k)?.shape, &values)?;
         for x in [q, k] {
             rows(x.shape[0], batch)?;
         }
@@ -119,7 +133,21 @@ pub fn attend(attention: &CachedAttention) -> Facts<'_> {
     Facts {
         rows: Rows::Tokens,
         kept: Kept::EachToken,
+        state: Some(attention.layer),
         ..facts
+    }
+}
+
+/// Makes the shape of keys that of their first elements.
+fn first_elements(shape: &mut [usize], count: usize) -> Result<(), String> {
+    match shape.last_mut() {
+        Some(last) if (1..=*last).contains(&count) => {
+            *last = count;
+            Ok(())
+        }
+        _ => Err(format!(
+            "`value-dim` is {count}: keys of shape {shape:?} have no such part"
+        )),
     }
 }
 
@@ -137,6 +165,9 @@ pub fn attend_shared<'a>(attention: &'a CachedAttention, cached: &'a CachedHeads
         if attention.window == Some(0) {
             return Err("a window of 0 sees nothing".to_owned());
         }
+        if attention.value_dim.is_some() {
+            return Err("`value-dim` is for the `attend` that writes the cache".to_owned());
+        }
         Ok(ValueType::float([tokens, heads, cached.value_dim]))
     });
     Facts {
@@ -153,6 +184,9 @@ pub fn cross_attend(attention: &CachedAttention) -> Facts<'_> {
         }
         if attention.window.is_some() {
             return Err("cross attention has no window".to_owned());
+        }
+        if attention.value_dim.is_some() {
+            return Err("cross attention has no `value-dim`: its values are given".to_owned());
         }
         match (operands.inputs, batch.new_context) {
             ([q, k, v], Some([context, _])) => {
@@ -179,6 +213,7 @@ pub fn cross_attend(attention: &CachedAttention) -> Facts<'_> {
     Facts {
         rows: Rows::Tokens,
         kept: Kept::Context,
+        state: Some(attention.layer),
         ..facts
     }
 }

@@ -38,6 +38,43 @@ pub fn linear(id: WeightId) -> Facts<'static> {
     }
 }
 
+pub fn linear_heads(id: WeightId, heads: usize, transposed: bool) -> Facts<'static> {
+    let facts = Facts::new("linear.forward-heads", move |operands| {
+        let (x, weight) = (operands.one()?, operands.weight(id)?);
+        let name = weight.name();
+        let Weight::Linear { matrix, bias } = weight else {
+            return Err(format!("weight `{name}` was not asked for as a linear layer"));
+        };
+        if bias.is_some() {
+            return Err(format!(
+                "weight `{name}` has a bias, which heads have no place for"
+            ));
+        }
+        let [out, inner] = dimensions::<2>(&matrix.shape(), "the matrix")?;
+        if heads == 0 || out % heads != 0 {
+            return Err(format!(
+                "weight `{name}` is [{out}, {inner}]: {out} rows are not {heads} heads"
+            ));
+        }
+        let [from, to] = if transposed {
+            [out / heads, inner]
+        } else {
+            [inner, out / heads]
+        };
+        let [tokens, found, size] = dimensions::<3>(&float(x)?.shape, "the operand")?;
+        if found != heads || size != from {
+            return Err(format!(
+                "weight `{name}` is [{out}, {inner}]: expected [tokens, {heads}, {from}]"
+            ));
+        }
+        Ok(ValueType::float([tokens, heads, to]))
+    });
+    Facts {
+        weight: Some(id),
+        ..facts
+    }
+}
+
 pub fn matmul(transpose_right: bool) -> Facts<'static> {
     let facts = Facts::new("matmul", move |operands| {
         let [a, b] = operands.take::<2>()?;
@@ -70,10 +107,10 @@ pub fn matmul(transpose_right: bool) -> Facts<'static> {
 pub fn expert_linear(id: WeightId) -> Facts<'static> {
     let facts = Facts::new("expert-linear", move |operands| {
         let ([x, indices], weight) = (operands.take::<2>()?, operands.weight(id)?);
-        let Weight::Experts { matrix, .. } = weight else {
+        if !matches!(weight, Weight::Experts { .. } | Weight::Stack(_)) {
             return Err(format!("weight `{}` was not asked for as experts", weight.name()));
-        };
-        let [_, out, inner] = dimensions::<3>(&matrix.shape(), "the experts' matrices")?;
+        }
+        let [_, out, inner] = dimensions::<3>(&weight.shape(), "the experts' matrices")?;
         let [tokens, k] = dimensions::<2>(&int(indices)?.shape, "the indices")?;
         let fits = match float(x)?.shape[..] {
             [rows, size] => rows == tokens && size == inner,

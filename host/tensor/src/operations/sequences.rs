@@ -3,7 +3,7 @@
 use super::operands::{dimensions, float, rows};
 use super::{Facts, Kept, Rows};
 
-pub fn short_conv() -> Facts<'static> {
+pub fn short_conv(layer: u32) -> Facts<'static> {
     let facts = Facts::new("batch.short-conv", |operands| {
         let (x, kernel, bias) = operands.two_or_three()?;
         let batch = operands.batch()?;
@@ -20,6 +20,42 @@ pub fn short_conv() -> Facts<'static> {
     Facts {
         rows: Rows::Tokens,
         kept: Kept::LastRows,
+        state: Some(layer),
+        ..facts
+    }
+}
+
+pub fn recurrent(layer: u32) -> Facts<'static> {
+    let facts = Facts::new("batch.recurrent", |operands| {
+        let ([q, k, v, gate, beta], batch) = (operands.take::<5>()?, operands.batch()?);
+        let [tokens, heads, dim] = dimensions::<3>(&float(q)?.shape, "q")?;
+        let [_, value_heads, value_dim] = dimensions::<3>(&float(v)?.shape, "v")?;
+        rows(tokens, batch)?;
+        if float(k)?.shape != q.shape || v.shape[0] != tokens {
+            return Err(format!(
+                "q {:?}, k {:?} and v {:?} do not fit together",
+                q.shape, k.shape, v.shape
+            ));
+        }
+        for (what, x) in [("the gate", gate), ("beta", beta)] {
+            if float(x)?.shape != [tokens, value_heads] {
+                return Err(format!(
+                    "{what} must be [{tokens}, {value_heads}], one for each value head, found {:?}",
+                    x.shape
+                ));
+            }
+        }
+        if heads == 0 || dim == 0 || value_dim == 0 || value_heads == 0 || value_heads % heads != 0 {
+            return Err(format!(
+                "{value_heads} value heads of {value_dim} elements cannot share {heads} key heads of {dim}"
+            ));
+        }
+        Ok(v.clone())
+    });
+    Facts {
+        rows: Rows::Tokens,
+        kept: Kept::State,
+        state: Some(layer),
         ..facts
     }
 }

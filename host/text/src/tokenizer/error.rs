@@ -93,6 +93,12 @@ pub enum TokenizerError {
         /// What the tokenizer said.
         reason: String,
     },
+    /// Tokens could not be added.
+    #[error("cannot add tokens: {reason}")]
+    Add {
+        /// What the tokenizer said.
+        reason: String,
+    },
     /// Ids could not be turned into text.
     #[error("cannot decode {count} tokens: {reason}")]
     Decode {

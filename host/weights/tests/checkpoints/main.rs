@@ -135,6 +135,46 @@ fn weights_serve_only_as_what_they_are() {
 }
 
 #[test]
+fn layers_of_a_stack_must_be_alike() {
+    let folder = Folder::new("stack");
+    folder.file(
+        "model.safetensors",
+        &[
+            ("e.0.weight", BF16, &[3, 4]),
+            ("e.1.weight", BF16, &[3, 4]),
+            ("e.2.weight", F32, &[3, 4]),
+            ("e.3.weight", BF16, &[4, 4]),
+            ("e.4.weight", BF16, &[3, 4]),
+            ("e.4.bias", BF16, &[3]),
+        ],
+        0,
+    );
+    let checkpoint = folder.open().unwrap();
+    let stack = |numbers: [usize; 2]| {
+        let names = numbers.map(|number| format!("e.{number}"));
+        checkpoint
+            .stack_experts(&names)
+            .map_err(|error| error.to_string())
+    };
+    let stacked = stack([1, 0]).unwrap();
+    assert_eq!((stacked.shape(), stacked.name()), (vec![2, 3, 4], "e.1.weight"));
+    assert_eq!(stacked.parts().count(), 2);
+    let expected = "cannot be used as one of a stack of experts: expected [3, 4] in BF16, no bias, as `e.0.weight` has it";
+    for (other, found) in [
+        (2, "[3, 4] in F32, no bias"),
+        (3, "[4, 4] in BF16, no bias"),
+        (4, "[3, 4] in BF16, a bias"),
+    ] {
+        let refusal = stack([0, other]).unwrap_err();
+        assert_eq!(
+            refusal,
+            format!("weight `e.{other}.weight` {expected}, found {found}")
+        );
+    }
+    assert!(stack([0, 9]).unwrap_err().contains("`e.9.weight`"));
+}
+
+#[test]
 fn quantised_layers_must_be_consistent() {
     // 64 values of 4 bits in 8 words a row; two groups of 32, or one of 64.
     let layer = |words: usize, groups: usize| {

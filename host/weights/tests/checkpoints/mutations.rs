@@ -20,6 +20,7 @@ fn ask(checkpoint: &Checkpoint) -> Vec<String> {
             checkpoint.linear(layer),
             checkpoint.embedding(layer),
             checkpoint.experts(layer),
+            checkpoint.stack_experts(&[layer.to_owned(), layer.to_owned()]),
             checkpoint.tensor(name).map(Weight::Tensor),
         ];
         for role in roles {
@@ -30,6 +31,11 @@ fn ask(checkpoint: &Checkpoint) -> Vec<String> {
                     | Weight::Experts { matrix, .. },
                 ) => {
                     check(&matrix);
+                }
+                Ok(Weight::Stack(layers)) => {
+                    for (matrix, _) in &layers {
+                        check(matrix);
+                    }
                 }
                 Ok(Weight::Tensor(_)) => {}
                 Err(error) => refusals.push(error.to_string()),

@@ -87,6 +87,7 @@ impl Attention {
                 scale: 1.0 / config.query_pre_attn_scalar.unwrap_or(head_dim as f32).sqrt(),
                 softcap: config.attn_logit_softcapping,
                 window,
+                value_dim: None,
             },
             angles: rope.angles(head_dim)?,
             long_angles: config
@@ -113,7 +114,7 @@ impl Attention {
         if let Some(scales) = &positions.scales {
             q = q * scales;
         }
-        let mixed = batch.attend(&q, &k, &v, self.kind);
+        let mixed = batch.attend(&q, &k, Some(&v), self.kind);
         self.out
             .forward(&mixed.reshape(&[tokens, self.heads * self.head_dim]))
     }

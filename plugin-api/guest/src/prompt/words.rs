@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::{Content, Error, Message, Part, Result};
+use crate::{Content, Error, Message, Part, Result, ToolCall};
 
 /// Stands behind a word's first character. Unicode keeps this character, and the next, for use within a program.
 const WORD: char = '\u{fdd0}';
@@ -46,14 +46,21 @@ pub fn hide_all(messages: &[Message], words: &[&str]) -> Vec<Message> {
         Content::Parts(parts) => {
             let part = |part: &Part| match part {
                 Part::Text(text) => Part::Text(hide(text, words)),
-                Part::Image(image) => Part::Image(*image),
+                Part::Medium(medium) => Part::Medium(*medium),
             };
             Content::Parts(parts.iter().map(part).collect())
         }
     };
+    // What people, models and tools wrote.
+    let call = |call: &ToolCall| ToolCall {
+        arguments: hide(&call.arguments, words),
+        ..call.clone()
+    };
     let hidden = messages.iter().map(|message| Message {
-        role: message.role.clone(),
         content: content(&message.content),
+        reasoning: message.reasoning.as_ref().map(|text| hide(text, words)),
+        tool_calls: message.tool_calls.iter().map(call).collect(),
+        ..message.clone()
     });
     hidden.collect()
 }

@@ -25,6 +25,12 @@ fn be_told(files: &ModelFiles) -> Result<()> {
     Ok(())
 }
 
+/// Whether there is a deed to do in this place.
+fn told(place: &str) -> bool {
+    let told = TOLD.get().map_or("", String::as_str);
+    told.split_once(": ").is_some_and(|(told, _)| told == place)
+}
+
 /// The deed to do in a place; the empty one when there is none. Deeds that can be done anywhere are done here.
 fn deed(place: &str) -> &'static str {
     let told = TOLD.get().map_or("", String::as_str);

@@ -36,6 +36,14 @@ impl Network for HostileNetwork {
             "refuse" => return Err(Error::new("I was told to refuse")),
             "a weight that is not there" => drop(nn::linear("model.text_model.layers.0.self_attn.q_porj")),
             "a vector as a layer" => drop(nn::linear("model.text_model.layers.0.input_layernorm")),
+            "a stack of nothing" => drop(weights::stack_experts(&[])),
+            "a stack of two shapes" => {
+                let layer = |part: &str| format!("model.text_model.layers.0.{part}");
+                drop(weights::stack_experts(&[
+                    layer("self_attn.q_proj"),
+                    layer("mlp.gate_proj"),
+                ]));
+            }
             "experts that are none" => drop(nn::experts("lm_head")),
             _ => {}
         }
@@ -77,6 +85,33 @@ impl Network for HostileNetwork {
         })
     }
 
+    fn encode_prompt(&self, batch: &Batch) -> Result<Tensor> {
+        let deed = deed("encode-prompt");
+        let x = batch.splice_features(&self.embedding.forward(&batch.ids()), 0); // [tokens, hidden]
+        let rows = batch.tokens();
+        let heads = || x.reshape(&[rows, HEADS, HIDDEN / HEADS]);
+        let attention = CachedAttention {
+            layer: 0,
+            scale: 0.25,
+            softcap: None,
+            window: None,
+            value_dim: None,
+        };
+        match deed {
+            "refuse" => return Err(Error::new("I was told to refuse")),
+            "a cache" => drop(batch.attend(&heads(), &heads(), Some(&heads()), attention)),
+            "a cache read" => drop(batch.attend_shared(&heads(), attention)),
+            "a convolution" => drop(batch.short_conv(&x, &full(&[HIDDEN, 3], 1.0), None, 0)),
+            "context" => drop(batch.cross_attend(&heads(), None, None, attention)),
+            "wanted rows" => return Ok(batch.select_logits(&x)),
+            "too few rows" => return Ok(x.narrow(0, 1, rows)),
+            "heads" => return Ok(heads()),
+            "another number" => return Ok(x * RECORDINGS.fetch_add(1, Ordering::Relaxed) as f32),
+            _ => {}
+        }
+        Ok(x)
+    }
+
     fn forward(&self, batch: &Batch) -> Result<Tensor> {
         let deed = deed("forward");
         let recording = RECORDINGS.fetch_add(1, Ordering::Relaxed);
@@ -87,6 +122,15 @@ impl Network for HostileNetwork {
         }; // [tokens, hidden]
         if deed == "refuse" {
             return Err(Error::new("I was told to refuse"));
+        }
+        let heads = |count| {
+            self.head
+                .forward_heads(&x.reshape(&[batch.tokens(), HEADS, 16]), count, false)
+        };
+        match deed {
+            "heads that do not divide" => return Ok(heads(7)),
+            "heads of another width" => return Ok(heads(HEADS)),
+            _ => {}
         }
         let x = misuse(deed, batch, x, recording);
         let rows = batch.tokens();
@@ -111,9 +155,20 @@ impl Network for HostileNetwork {
             scale: 0.25,
             softcap: None,
             window,
+            value_dim: None,
+        };
+        let latent = |value_dim| CachedAttention {
+            value_dim: Some(value_dim),
+            ..attention(None)
         };
         let window = (deed == "a window of nothing").then_some(0);
-        let mut seen = batch.attend(&q, &k, &q, attention(window));
+        let mut seen = match deed {
+            "values twice" => batch.attend(&q, &k, Some(&q), latent(dim)),
+            "no values" => batch.attend(&q, &k, None, attention(None)),
+            "values wider than keys" => batch.attend(&q, &k, None, latent(dim + 1)),
+            "values of nothing" => batch.attend(&q, &k, None, latent(0)),
+            _ => batch.attend(&q, &k, Some(&q), attention(window)),
+        };
         match deed {
             "a cache that nobody wrote" => {
                 let nowhere = CachedAttention {
@@ -127,15 +182,29 @@ impl Network for HostileNetwork {
                     layer: 1,
                     ..attention(window)
                 };
-                batch.attend(&q, &k, &q, other(Some(4)));
+                batch.attend(&q, &k, Some(&q), other(Some(4)));
                 seen = batch.attend_shared(&q, other(Some(5)));
             }
             "a cache of other heads" => seen = batch.attend_shared(&q.narrow(2, 0, 3), attention(None)),
+            "a part of a cache that was written" => seen = batch.attend_shared(&q, latent(dim)),
+            "a recurrence of heads that do not fit" => {
+                let [v, gate] = [q.narrow(1, 0, 3), full(&[rows, 3], 0.0)];
+                drop(batch.recurrent(&q, &k, &v, &gate, &gate, 0));
+            }
+            "a gate of another shape" => {
+                let [gate, beta] = [full(&[rows, 1], 0.0), full(&[rows, HEADS], 0.5)];
+                drop(batch.recurrent(&q, &k, &q, &gate, &beta, 0));
+            }
+            "recur twice" => {
+                let gate = full(&[rows, HEADS], 0.0);
+                let once = batch.recurrent(&q, &k, &q, &gate, &gate, 0);
+                drop(batch.recurrent(&q, &k, &once, &gate, &gate, 0));
+            }
             "a mark that is not there" => drop(batch.mark("nowhere")),
             _ => {}
         }
         if deed == "attend twice" {
-            seen = batch.attend(&q, &k, &seen, attention(None));
+            seen = batch.attend(&q, &k, Some(&seen), attention(None));
         }
         let x = x + seen
             .reshape(&[rows, HEADS * dim])
@@ -223,6 +292,7 @@ fn misuse(deed: &str, batch: &Batch, x: Tensor, recording: u32) -> Tensor {
                 scale: 1.0,
                 softcap: None,
                 window: None,
+                value_dim: None,
             },
         ),
         "constants for ever" => {

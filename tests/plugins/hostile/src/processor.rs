@@ -1,11 +1,11 @@
 //! Deeds in the processor.
 
 use monocle_plugin::{
-    AttentionScheme, ContextRange, ExplicitPositions, FeatureUse, Mark, Piece, PositionScheme, Slot,
-    prelude::*,
+    AttentionScheme, ContextRange, EncoderPlan, ExplicitPositions, FeatureUse, Mark, Piece, PositionScheme,
+    Slot, prelude::*,
 };
 
-use crate::{be_told, deed};
+use crate::{be_told, deed, told};
 
 /// Side of the only tile.
 const SIDE: u32 = 8;
@@ -23,27 +23,29 @@ impl Processor for HostileProcessor {
         }
     }
 
-    fn plan(&mut self, _messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let deed = deed("plan");
         let slot = |image| Slot {
-            image,
+            medium: image,
             offset: 0,
             tokens: FEATURES,
             token_id: 0,
         };
         let mut pieces = vec![Piece::Tokens(tokenizer::encode("Describe the image"))];
         pieces.extend((0..sizes.len() as u32).map(|image| Piece::Features(slot(image))));
-        let picture = ImagePlan {
+        let picture = MediumPlan {
             used: Size::square(SIDE),
-            tiles: 1,
-            pixels: vec![vec![1, SIDE, SIDE, 3]],
+            pieces: 1,
+            tensors: vec![vec![1, SIDE, SIDE, 3]],
             layout: vec![],
             features: FEATURES,
         };
         let mut plan = Plan {
             text: "Describe the image".to_owned(),
             pieces,
-            images: vec![picture; sizes.len()],
+            media: vec![picture; sizes.len()],
+            encoder: None,
             positions: PositionScheme::Sequential,
             marks: vec![],
             attention: AttentionScheme::Causal,
@@ -69,6 +71,16 @@ impl Processor for HostileProcessor {
             values: vec![1; tokens],
             generated: 0,
         };
+        let encoder = |pieces| EncoderPlan {
+            pieces,
+            positions: PositionScheme::Sequential,
+            marks: vec![],
+        };
+        if told("encode-prompt") {
+            // The picture goes to the encoder, with two tokens.
+            let words = Piece::Tokens(vec![1, 2]);
+            plan.encoder = Some(encoder(vec![plan.pieces.remove(1), words]));
+        }
         let mut alone = |slot: Slot| plan.pieces[1] = Piece::Features(slot);
         match deed {
             "refuse" => return Err(Error::new("I was told to refuse")),
@@ -88,14 +100,14 @@ impl Processor for HostileProcessor {
                     tokens: u32::MAX,
                     ..slot(0)
                 });
-                plan.images[0].features = u32::MAX;
+                plan.media[0].features = u32::MAX;
             }
             "no tokens" => plan.pieces = vec![],
-            "no pictures" => plan.images = vec![],
+            "no pictures" => plan.media = vec![],
             "a token that is none" => plan.pieces.push(Piece::Tokens(vec![u32::MAX])),
-            "huge pixels" => plan.images[0].pixels = vec![vec![u32::MAX; 4]],
-            "pixels without end" => plan.images[0].pixels = vec![vec![]; 2_000_000],
-            "other pixels" => plan.images[0].pixels = vec![vec![1, SIDE, 2 * SIDE, 3]],
+            "huge pixels" => plan.media[0].tensors = vec![vec![u32::MAX; 4]],
+            "pixels without end" => plan.media[0].tensors = vec![vec![]; 2_000_000],
+            "other pixels" => plan.media[0].tensors = vec![vec![1, SIDE, 2 * SIDE, 3]],
             "too few positions" => plan.positions = explicit(3, vec![0; 5]),
             "positions at the end" => plan.positions = explicit(1, vec![i32::MAX; tokens(&plan)]),
             "a mark for some tokens" => plan.marks = vec![mark("kind", 1)],
@@ -106,6 +118,8 @@ impl Processor for HostileProcessor {
                 plan.marks = names.map(|name| mark(&name, tokens(&plan))).collect();
             }
             "a prefix beyond the prompt" => plan.attention = AttentionScheme::Prefix(1000),
+            "an empty prompt for an encoder" => plan.encoder = Some(encoder(vec![])),
+            "slots for both" => plan.encoder = Some(encoder(vec![Piece::Features(slot(0))])),
             "context that is not there" => {
                 plan.pieces.truncate(1);
                 plan.feature_use = FeatureUse::Context(vec![ContextRange {

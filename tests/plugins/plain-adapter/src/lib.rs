@@ -1,41 +1,54 @@
 //! An adapter in one screen. It borrows the forward pass of a model whose vision tower takes square pictures, and asks it in another
 //! way: no chat template, one line of text, each picture whole; and what the model says comes out on one line.
 //!
-//! Options: `tokens`, how many features the model makes of a picture; `ask`, what stands before the user's words.
+//! Options: `tokens`, how many features the model makes of a picture; `ask`, what stands before the user's words; `thing`, a picture's
+//! number and a rectangle in it, which the adapter says every answer is
+//! about; `add`, special tokens that the tokenizer lacks.
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{Content, Part};
+use monocle_plugin::{AnswerPart, AnswerRectangle, Content, Part, Place};
 
 struct Plain {
     side: u32,
     tokens: u32,
     ask: String,
+    /// Medium and corners.
+    thing: Option<(u32, [f32; 4])>,
 }
 
 impl Processor for Plain {
     fn configure(files: &ModelFiles) -> Result<Self> {
-        let options = files.options()?;
+        let options = files.options()?.only(&["tokens", "ask", "thing", "add"])?;
+        if let Some(tokens) = options.find::<Vec<String>>("add")? {
+            log::info(&format!(
+                "added {:?}, the beginning is {:?}",
+                tokenizer::add(&tokens, true),
+                tokenizer::beginning()
+            ));
+        }
         Ok(Self {
             side: files.config()?.section("vision_config")?.get("image_size")?,
             tokens: options.get("tokens")?,
             ask: options.get_or("ask", "Question: ".to_owned())?,
+            thing: options.find("thing")?,
         })
     }
 
-    fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan> {
+    fn plan(&mut self, request: &Request) -> Result<Plan> {
+        let sizes = request.pictures()?;
         let image = prompt::Placeholder::find("<image>")?;
         let text = format!(
             "{}{}{} Answer:",
             image.text.repeat(sizes.len()),
             self.ask,
-            words(messages)
+            words(&request.messages)
         );
         let features = image.text.repeat(self.tokens as usize);
-        let expanded = prompt::expand(&text, &image, sizes, |_, _| features.clone())?;
-        let picture = ImagePlan {
+        let expanded = prompt::expand(&text, &image, &sizes, |_, _| features.clone())?;
+        let picture = MediumPlan {
             used: Size::square(self.side),
-            tiles: 1,
-            pixels: vec![vec![1, self.side, self.side, 3]],
+            pieces: 1,
+            tensors: vec![vec![1, self.side, self.side, 3]],
             layout: vec![],
             features: self.tokens,
         };
@@ -54,6 +67,19 @@ impl Processor for Plain {
     fn output(&mut self, text: &str, _last: bool) -> String {
         text.replace(char::is_control, " ")
     }
+
+    fn parts(&mut self, answer: &str) -> Vec<AnswerPart> {
+        let Some((medium, [left, top, right, bottom])) = self.thing else {
+            return vec![];
+        };
+        let rectangle = AnswerPart::Rectangle(AnswerRectangle {
+            medium,
+            label: Some(answer.to_owned()),
+            upper_left: Place { x: left, y: top },
+            lower_right: Place { x: right, y: bottom },
+        });
+        vec![AnswerPart::Text("Here:".to_owned()), rectangle]
+    }
 }
 
 /// What the user says, all turns together.
@@ -68,8 +94,8 @@ fn words(messages: &[Message]) -> String {
 fn text(part: &Part) -> Option<&str> {
     match part {
         Part::Text(text) => Some(text),
-        Part::Image(_) => None,
+        Part::Medium(_) => None,
     }
 }
 
-monocle_plugin::export_adapter!(Plain, model_types: [], filters_output: true);
+monocle_plugin::export_adapter!(Plain, model_types: [], filters_output: true, answers_parts: true);

@@ -14,7 +14,7 @@ use wasmtime::{Store, Trap};
 use super::component::{Plugin, TICK};
 use super::recording::{LogLevel, LogLine, PixelTensor, State};
 use super::version::{Answer, Calls};
-use crate::plugin::contract::{ImagePlan, Message, ModelFiles, Plan, Size};
+use crate::plugin::contract::{AnswerPart, ImagePlan, ModelFiles, Plan, PlanRequest};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::limits::Limits;
 use crate::plugin::services::Services;
@@ -50,9 +50,12 @@ impl Instance {
             calls,
             weights: Arc::default(),
         };
-        this.call("processor.configure", |calls, store| {
+        this.store.data_mut().configuring = true;
+        let configured = this.call("processor.configure", |calls, store| {
             calls.configure(store, files)
-        })?;
+        });
+        this.store.data_mut().configuring = false;
+        configured?;
         Ok(this)
     }
 
@@ -62,10 +65,10 @@ impl Instance {
     }
 
     /// `processor.plan`, checked against itself and the request.
-    pub fn plan(&mut self, messages: &[Message], sizes: &[Size]) -> Result<Plan, PluginError> {
+    pub fn plan(&mut self, request: &PlanRequest) -> Result<Plan, PluginError> {
         const FUNCTION: &str = "processor.plan";
-        let plan = self.call(FUNCTION, |calls, store| calls.plan(store, messages, sizes))?;
-        plan.check(sizes.len())
+        let plan = self.call(FUNCTION, |calls, store| calls.plan(store, request))?;
+        plan.check(request.pictures.len())
             .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
         Ok(plan)
     }
@@ -115,6 +118,17 @@ impl Instance {
         self.call("processor.output", |calls, store| {
             calls.output(store, text, last).map(Ok)
         })
+    }
+
+    /// `processor.parts`: what an answer about so many media says beside its words, checked.
+    pub fn parts(&mut self, answer: &str, media: usize) -> Result<Vec<AnswerPart>, PluginError> {
+        const FUNCTION: &str = "processor.parts";
+        let parts = self.call(FUNCTION, |calls, store| calls.parts(store, answer).map(Ok))?;
+        for part in &parts {
+            part.check(media)
+                .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
+        }
+        Ok(parts)
     }
 
     /// `network.load`: the weights that the plugin asks for.
@@ -195,6 +209,29 @@ impl Instance {
         let fits = found.kind == Kind::Float && found.shape.len() == 2;
         if !fits || found.shape[0] != batch.wanted || found.shape[1] == 0 {
             let reason = format!("logits are {found}, expected float[{}, vocabulary]", batch.wanted);
+            return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
+        }
+        Ok(program)
+    }
+
+    /// Records `network.encode-prompt` for an encoder's prompt of this shape.
+    pub fn record_encode_prompt(&mut self, batch: &BatchShape) -> Result<Program, PluginError> {
+        const FUNCTION: &str = "network.encode-prompt";
+        let signature = format!("{batch:?}");
+        let program = self.record_twice(FUNCTION, &signature, |this| {
+            let limits = this.store.data().limits.recording;
+            let recorder = Recorder::of_encoder(Arc::clone(&this.weights), batch.clone(), limits);
+            this.begin(FUNCTION, recorder)?;
+            let output = this.call(FUNCTION, |calls, store| calls.encode_prompt(store));
+            this.finish(FUNCTION, vec![output?])
+        })?;
+        let found = program.value(program.outputs[0]);
+        let fits = found.kind == Kind::Float && found.shape.len() == 2;
+        if !fits || found.shape[0] != batch.tokens || found.shape[1] == 0 {
+            let reason = format!(
+                "rows of context are {found}, expected float[{}, hidden]",
+                batch.tokens
+            );
             return Err(self.error(FUNCTION, Fault::Inconsistent(reason)));
         }
         Ok(program)

@@ -66,6 +66,8 @@ const VALUE_BITS: u32 = 20;
 const RECORDINGS: u32 = 1 << (32 - VALUE_BITS);
 /// Pictures, and likewise tensors of pixels, that one instance can hold at once.
 const PICTURES: usize = 4096;
+/// Layers of one stack.
+const STACK: usize = 4096;
 /// Lines of log kept for one instance.
 const LOG_LINES: usize = 256;
 /// What is wrong with a handle of an earlier recording.
@@ -90,7 +92,12 @@ pub struct State {
     pub weights: Vec<Weight>,
     /// Whether it may ask for weights now.
     pub loading: bool,
+    /// Whether it may add tokens now.
+    pub configuring: bool,
+    /// Variables of the request, for plugins that cannot hand them back.
+    pub request_variables: serde_json::Map<String, serde_json::Value>,
     weight_ids: HashMap<(String, Role), WeightId>,
+    stack_ids: HashMap<Vec<String>, WeightId>,
     recorder: Option<Recorder>,
     recording: u32,
     ropes: Vec<Arc<Rope>>,
@@ -111,7 +118,10 @@ impl State {
             calls: 0,
             weights: Vec::new(),
             loading: false,
+            configuring: false,
+            request_variables: serde_json::Map::new(),
             weight_ids: HashMap::new(),
+            stack_ids: HashMap::new(),
             recorder: None,
             recording: 0,
             ropes: Vec::new(),
@@ -239,13 +249,45 @@ impl State {
         }
         match self.services.weight(name, role) {
             Ok(weight) => {
-                let id = WeightId(self.weights.len() as u32);
-                self.weights.push(weight);
+                let id = self.add_weight(weight);
                 self.weight_ids.insert(key, id);
                 Ok(id)
             }
             Err(reason) => self.fail(Fault::Weight(reason)),
         }
+    }
+
+    /// The number of a stack of layers, asked of the checkpoint the first time.
+    pub fn stack_id(&mut self, names: Vec<String>) -> wasmtime::Result<WeightId> {
+        if names.is_empty() || names.len() > STACK {
+            return self.fail(Fault::Misuse(format!(
+                "`weights.stack-experts` got {} names, expected 1 to {STACK}",
+                names.len()
+            )));
+        }
+        if !self.loading {
+            return self.fail(Fault::Misuse(format!(
+                "weight `{}` was asked for outside of `network.load`",
+                names[0]
+            )));
+        }
+        if let Some(id) = self.stack_ids.get(&names) {
+            return Ok(*id);
+        }
+        match self.services.stack(&names) {
+            Ok(weight) => {
+                let id = self.add_weight(weight);
+                self.stack_ids.insert(names, id);
+                Ok(id)
+            }
+            Err(reason) => self.fail(Fault::Weight(reason)),
+        }
+    }
+
+    fn add_weight(&mut self, weight: Weight) -> WeightId {
+        let id = WeightId(self.weights.len() as u32);
+        self.weights.push(weight);
+        id
     }
 
     /// The shape of a weight.

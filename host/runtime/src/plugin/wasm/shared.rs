@@ -9,6 +9,10 @@ use crate::plugin::error::Fault;
 
 /// Bytes of one text for the tokenizer, which no deadline can stop.
 const LONGEST_TEXT: usize = 8 << 20;
+/// Tokens that one call adds.
+const TOKENS: usize = 1 << 16;
+/// Bytes of such a token.
+const LONGEST_TOKEN: usize = 256;
 /// Caches that one model may name.
 const LAYERS: u32 = 4096;
 
@@ -78,6 +82,34 @@ impl State {
             )));
         }
         Ok(())
+    }
+
+    /// Adds tokens to the tokenizer.
+    pub fn add_tokens(&mut self, tokens: &[String], special: bool) -> Result<Vec<u32>> {
+        if !self.configuring {
+            return self.fail(Fault::Misuse(
+                "`tokenizers.add` was called outside of `processor.configure`".to_owned(),
+            ));
+        }
+        if tokens.len() > TOKENS {
+            return self.fail(Fault::Misuse(format!(
+                "`tokenizers.add` got {} tokens, more than {TOKENS}",
+                tokens.len()
+            )));
+        }
+        if let Some(token) = tokens
+            .iter()
+            .find(|token| token.is_empty() || token.len() > LONGEST_TOKEN)
+        {
+            return self.fail(Fault::Misuse(format!(
+                "`tokenizers.add` got a token of {} bytes, expected 1 to {LONGEST_TOKEN}",
+                token.len()
+            )));
+        }
+        match self.services.add_tokens(tokens, special) {
+            Ok(ids) => Ok(ids),
+            Err(reason) => self.fail(Fault::Misuse(reason)),
+        }
     }
 
     /// Token ids of a text.

@@ -9,10 +9,13 @@ use wasmtime::{Result, Store};
 
 use super::recording::{ImageHandle, PixelsHandle, State, TensorHandle};
 use super::version::{Answer, Calls, Exports, NO_NETWORK, Version};
-use crate::plugin::contract::{Message, ModelFiles, Plan, Size};
+use crate::plugin::contract::{AnswerPart, Message, ModelFiles, Plan, PlanRequest};
 use crate::plugin::stamp::PluginKind;
 use bindings::exports::monocle::plugin::{network, processor};
 use bindings::monocle::plugin::{batches, images, log, prompts, tensors, tokenizers, types, weights};
+
+/// What plugins of this version answer where tools are asked for.
+const NO_TOOLS: &str = "it was built for contract 0.1, which has no tools: give the request without tools, or build the plugin for 0.2";
 
 /// See the module.
 pub struct V0_1;
@@ -79,9 +82,15 @@ impl Calls for Guests {
             .call_configure(store, &convert::files_to_plugin(files))
     }
 
-    fn plan(&self, store: &mut Store<State>, messages: &[Message], sizes: &[Size]) -> Answer<Plan> {
-        let messages: Vec<_> = messages.iter().map(convert::message_to_plugin).collect();
-        let sizes: Vec<_> = sizes.iter().map(|size| convert::size_to_plugin(*size)).collect();
+    fn plan(&self, store: &mut Store<State>, request: &PlanRequest) -> Answer<Plan> {
+        if !request.tools.is_empty() || request.messages.iter().any(Message::is_of_tools) {
+            return Ok(Err(NO_TOOLS.to_owned()));
+        }
+        // The plugin gives back no more than it gets.
+        store.data_mut().request_variables = request.variables.clone();
+        let messages: Vec<_> = request.messages.iter().map(convert::message_to_plugin).collect();
+        let sizes = request.pictures.iter();
+        let sizes: Vec<_> = sizes.map(|size| convert::size_to_plugin(*size)).collect();
         let plan = self.processor.call_plan(store, &messages, &sizes)?;
         Ok(plan.map(convert::plan_from_plugin))
     }
@@ -97,6 +106,10 @@ impl Calls for Guests {
 
     fn output(&self, store: &mut Store<State>, text: &str, last: bool) -> Result<String> {
         self.processor.call_output(store, text, last)
+    }
+
+    fn parts(&self, _store: &mut Store<State>, _answer: &str) -> Result<Vec<AnswerPart>> {
+        Ok(Vec::new())
     }
 
     fn load(&self, store: &mut Store<State>, files: &ModelFiles) -> Answer<()> {
@@ -116,6 +129,12 @@ impl Calls for Guests {
             Some(network) => network.call_encode(store, pixels, layout),
             None => Ok(Err(NO_NETWORK.to_owned())),
         }
+    }
+
+    fn encode_prompt(&self, _store: &mut Store<State>) -> Answer<Resource<TensorHandle>> {
+        Ok(Err(
+            "a plugin of contract 0.1 has no encoder of prompts".to_owned()
+        ))
     }
 
     fn forward(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>> {

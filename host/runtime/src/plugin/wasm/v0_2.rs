@@ -10,13 +10,13 @@ use wasmtime::{Result, Store};
 
 use super::recording::{ImageHandle, PixelsHandle, State, TensorHandle};
 use super::version::{Answer, Calls, Exports, NO_NETWORK, Version};
-use crate::plugin::contract::{Message, ModelFiles, Plan, Size};
+use crate::plugin::contract::{AnswerPart, ModelFiles, Plan, PlanRequest};
 use crate::plugin::stamp::PluginKind;
 use bindings::exports::monocle::plugin::{network, processor};
 use bindings::monocle::plugin::{batches, images, log, prompts, tensors, tokenizers, types, weights};
 
 /// Its number.
-const NUMBER: &str = "0.2.0-dev.1";
+const NUMBER: &str = "0.2.0-dev.7";
 
 /// See the module.
 pub struct V0_2;
@@ -83,10 +83,10 @@ impl Calls for Guests {
             .call_configure(store, &convert::files_to_plugin(files))
     }
 
-    fn plan(&self, store: &mut Store<State>, messages: &[Message], sizes: &[Size]) -> Answer<Plan> {
-        let messages: Vec<_> = messages.iter().map(convert::message_to_plugin).collect();
-        let sizes: Vec<_> = sizes.iter().map(|size| convert::size_to_plugin(*size)).collect();
-        let plan = self.processor.call_plan(store, &messages, &sizes)?;
+    fn plan(&self, store: &mut Store<State>, request: &PlanRequest) -> Answer<Plan> {
+        let plan = self
+            .processor
+            .call_plan(store, &convert::request_to_plugin(request))?;
         Ok(plan.map(convert::plan_from_plugin))
     }
 
@@ -101,6 +101,11 @@ impl Calls for Guests {
 
     fn output(&self, store: &mut Store<State>, text: &str, last: bool) -> Result<String> {
         self.processor.call_output(store, text, last)
+    }
+
+    fn parts(&self, store: &mut Store<State>, answer: &str) -> Result<Vec<AnswerPart>> {
+        let parts = self.processor.call_parts(store, answer)?;
+        Ok(parts.into_iter().map(convert::part_from_plugin).collect())
     }
 
     fn load(&self, store: &mut Store<State>, files: &ModelFiles) -> Answer<()> {
@@ -118,6 +123,13 @@ impl Calls for Guests {
     ) -> Answer<Vec<Resource<TensorHandle>>> {
         match &self.network {
             Some(network) => network.call_encode(store, pixels, layout),
+            None => Ok(Err(NO_NETWORK.to_owned())),
+        }
+    }
+
+    fn encode_prompt(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>> {
+        match &self.network {
+            Some(network) => network.call_encode_prompt(store, Resource::new_own(0)),
             None => Ok(Err(NO_NETWORK.to_owned())),
         }
     }

@@ -8,7 +8,7 @@ use wasmtime::{Result, Store};
 
 use super::recording::{ImageHandle, PixelsHandle, State, TensorHandle};
 use super::{v0_1, v0_2};
-use crate::plugin::contract::{Message, ModelFiles, Plan, Size};
+use crate::plugin::contract::{AnswerPart, ModelFiles, Plan, PlanRequest};
 use crate::plugin::stamp::{PluginKind, Stamp};
 
 /// What a plugin says to a call: its answer, or its words for the user. The outer error is a trap.
@@ -41,7 +41,7 @@ pub trait Calls: Send {
     fn configure(&self, store: &mut Store<State>, files: &ModelFiles) -> Answer<()>;
 
     /// `processor.plan`
-    fn plan(&self, store: &mut Store<State>, messages: &[Message], sizes: &[Size]) -> Answer<Plan>;
+    fn plan(&self, store: &mut Store<State>, request: &PlanRequest) -> Answer<Plan>;
 
     /// The pixels of one picture.
     fn pixels(
@@ -54,6 +54,9 @@ pub trait Calls: Send {
     /// `processor.output`
     fn output(&self, store: &mut Store<State>, text: &str, last: bool) -> Result<String>;
 
+    /// `processor.parts`
+    fn parts(&self, store: &mut Store<State>, answer: &str) -> Result<Vec<AnswerPart>>;
+
     /// `network.load`
     fn load(&self, store: &mut Store<State>, files: &ModelFiles) -> Answer<()>;
 
@@ -64,6 +67,9 @@ pub trait Calls: Send {
         pixels: &[Resource<TensorHandle>],
         layout: &[u32],
     ) -> Answer<Vec<Resource<TensorHandle>>>;
+
+    /// `network.encode-prompt`
+    fn encode_prompt(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>>;
 
     /// `network.forward`
     fn forward(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>>;

@@ -20,10 +20,7 @@ pub fn message_from_plugin(message: types::Message) -> Message {
                 .collect(),
         ),
     };
-    Message {
-        role: message.role,
-        content,
-    }
+    Message::new(message.role, content)
 }
 
 /// A message for a plugin.
@@ -83,6 +80,7 @@ pub fn plan_from_plugin(plan: types::Plan) -> Plan {
             })
             .collect(),
         images: plan.images.into_iter().map(image_plan).collect(),
+        encoder: None,
         positions: match plan.positions {
             types::PositionScheme::Sequential => Positions::Sequential,
             types::PositionScheme::Explicit(explicit) => Positions::Explicit {

@@ -370,6 +370,7 @@ fn cached(state: &mut State, attention: batches::CachedAttention) -> Result<Cach
         scale: attention.scale,
         softcap: attention.softcap,
         window: attention.window,
+        value_dim: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use wasmtime::Result;
 
+use crate::plugin::contract::Rendering;
 use crate::plugin::wasm::recording::{LogLevel, State};
 use crate::plugin::wasm::v0_1::bindings::monocle::plugin::{log, prompts, tokenizers, types};
 use crate::plugin::wasm::v0_1::convert;
@@ -40,7 +41,12 @@ impl prompts::Host for State {
         messages: Vec<prompts::Message>,
         fallback: Option<String>,
     ) -> Result<Result<String, String>> {
-        let messages: Vec<_> = messages.into_iter().map(convert::message_from_plugin).collect();
-        Ok(self.services.render(&messages, fallback.as_deref()))
+        let rendering = Rendering {
+            messages: messages.into_iter().map(convert::message_from_plugin).collect(),
+            variables: self.request_variables.clone(),
+            fallback,
+            ..Rendering::default()
+        };
+        Ok(self.services.render(&rendering))
     }
 }

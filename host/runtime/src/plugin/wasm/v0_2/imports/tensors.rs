@@ -303,7 +303,7 @@ impl batches::HostBatch for State {
         }
     }
 
-    fn image_mask(&mut self, _batch: Batch) -> Result<Tensor> {
+    fn medium_mask(&mut self, _batch: Batch) -> Result<Tensor> {
         self.record(Op::ImageMask, &[], None)
     }
 
@@ -324,11 +324,12 @@ impl batches::HostBatch for State {
         _batch: Batch,
         q: Tensor,
         k: Tensor,
-        v: Tensor,
+        v: Option<Tensor>,
         attention: batches::CachedAttention,
     ) -> Result<Tensor> {
         let attention = cached(self, attention)?;
-        self.record(Op::Attend(attention), &[&q, &k, &v], None)
+        let operands: Vec<&Tensor> = [&q, &k].into_iter().chain(&v).collect();
+        self.record(Op::Attend(attention), &operands, None)
     }
 
     fn attend_shared(
@@ -367,6 +368,20 @@ impl batches::HostBatch for State {
         self.check_layer(layer)?;
         let operands: Vec<&Tensor> = [&x, &kernel].into_iter().chain(&bias).collect();
         self.record(Op::ShortConv { layer }, &operands, None)
+    }
+
+    fn recurrent(
+        &mut self,
+        _batch: Batch,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        gate: Tensor,
+        beta: Tensor,
+        layer: u32,
+    ) -> Result<Tensor> {
+        self.check_layer(layer)?;
+        self.record(Op::Recurrent { layer }, &[&q, &k, &v, &gate, &beta], None)
     }
 
     fn has_context(&mut self, _batch: Batch) -> Result<bool> {
@@ -411,6 +426,7 @@ fn cached(state: &mut State, attention: batches::CachedAttention) -> Result<Cach
         scale: attention.scale,
         softcap: attention.softcap,
         window: attention.window,
+        value_dim: attention.value_dim,
     })
 }
 

@@ -25,6 +25,20 @@ impl tokenizers::Host for State {
         self.encode_text(&text, add_special_tokens)
     }
 
+    fn add(&mut self, tokens: Vec<String>, special: bool) -> Result<Vec<u32>> {
+        self.add_tokens(&tokens, special)
+    }
+
+    fn adds_beginning(&mut self) -> Result<Option<u32>> {
+        // Any text would do.
+        let [plain, whole] = [false, true].map(|special| self.encode_text("a", special));
+        let (plain, whole) = (plain?, whole?);
+        Ok(whole
+            .first()
+            .filter(|first| plain.first() != Some(first))
+            .copied())
+    }
+
     fn token_id(&mut self, token: String) -> Result<Option<u32>> {
         Ok(self.services.token_id(&token))
     }
@@ -37,10 +51,10 @@ impl tokenizers::Host for State {
 impl prompts::Host for State {
     fn render(
         &mut self,
-        messages: Vec<prompts::Message>,
-        fallback: Option<String>,
+        request: prompts::Request,
+        options: prompts::RenderOptions,
     ) -> Result<Result<String, String>> {
-        let messages: Vec<_> = messages.into_iter().map(convert::message_from_plugin).collect();
-        Ok(self.services.render(&messages, fallback.as_deref()))
+        let rendering = convert::rendering_from_plugin(request, options);
+        Ok(rendering.and_then(|rendering| self.services.render(&rendering)))
     }
 }

@@ -35,6 +35,21 @@ impl weights::HostLinear for State {
         self.record(Op::Linear(WeightId(linear.rep())), &[&x], None)
     }
 
+    fn forward_heads(
+        &mut self,
+        linear: Resource<LinearHandle>,
+        x: Tensor,
+        heads: u32,
+        transposed: bool,
+    ) -> Result<Tensor> {
+        let op = Op::LinearHeads {
+            weight: WeightId(linear.rep()),
+            heads: heads as usize,
+            transposed,
+        };
+        self.record(op, &[&x], None)
+    }
+
     fn drop(&mut self, _linear: Resource<LinearHandle>) -> Result<()> {
         Ok(())
     }
@@ -87,6 +102,10 @@ impl weights::Host for State {
 
     fn get_embedding(&mut self, name: String) -> Result<Resource<EmbeddingHandle>> {
         Ok(Resource::new_own(self.weight_id(&name, Role::Embedding)?.0))
+    }
+
+    fn stack_experts(&mut self, names: Vec<String>) -> Result<Resource<ExpertsHandle>> {
+        Ok(Resource::new_own(self.stack_id(names)?.0))
     }
 
     fn get_experts(&mut self, name: String) -> Result<Resource<ExpertsHandle>> {

@@ -32,7 +32,12 @@ pub fn checkpoints() -> Vec<String> {
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let paths = entries.map(|entry| entry.expect("the folder can be read").path());
     let whole = paths.filter(|path| {
-        let files = ["golden.json", "config.json", "model.safetensors"];
+        let files = [
+            "golden.json",
+            "golden.safetensors",
+            "config.json",
+            "model.safetensors",
+        ];
         files.iter().all(|file| path.join(file).is_file())
     });
     let mut names: Vec<String> = whole

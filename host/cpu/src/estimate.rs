@@ -158,7 +158,12 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
             let pixels = node.output.shape[..3].iter().product::<usize>();
             let block = convolution::BLOCK_PIXELS.min(pixels.max(1));
             let products = if *groups == 1 { 0 } else { block * outputs };
-            [rounded(block * patch), rounded(products), product(block, patch), 0]
+            [
+                rounded(block * patch),
+                rounded(products),
+                product(block, patch),
+                0,
+            ]
         }
         Op::Interpolate { size, .. } => {
             let x = shape(0);

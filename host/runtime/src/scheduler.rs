@@ -242,7 +242,12 @@ impl Scheduler {
         self.encode();
         self.forward();
         self.forget_ahead();
-        std::mem::take(&mut self.events)
+        let events = std::mem::take(&mut self.events);
+        if events.iter().any(|(_, event)| !matches!(event, Event::Text(_))) {
+            // What its last step left is free only now.
+            self.loaded.relieve_memory();
+        }
+        events
     }
 
     /// Answers one request. `sink` gets text as it can be shown.

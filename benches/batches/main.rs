@@ -4,14 +4,12 @@
 //! running requests while a prompt of 4,000 tokens comes in, and while a photo of 13 tiles does; and the time to the first token of a second
 //! question about the same photo. `-- together`, `-- gaps` and `-- second` measure these alone.
 
-#[path = "../plugins/checkpoint.rs"]
-mod checkpoint;
-
 use std::time::{Duration, Instant};
 
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::{GenerateOptions, Request};
 use monocle_runtime::scheduler::{Event, Scheduler, SchedulerOptions, SessionId};
+use monocle_tests::full_checkpoint as checkpoint;
 use monocle_tests::pictures::grey;
 use monocle_tests::project;
 

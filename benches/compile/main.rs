@@ -4,8 +4,6 @@
 //! after another, and compiled, in turns, so that whatever else the machine does befalls both.
 
 mod activations;
-#[path = "../plugins/checkpoint.rs"]
-mod checkpoint;
 mod models;
 
 use monocle_runtime::engines::{EngineName, EngineOptions, Precision};

@@ -6,9 +6,10 @@ use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::scheduler::Flow;
 use monocle_runtime::scheduler::Scheduler;
+use monocle_tests::full_checkpoint as checkpoint;
 use monocle_tests::project;
 
-use super::{checkpoint, compared, engines, line};
+use super::{compared, engines, line};
 
 const TRIES: usize = 11;
 /// Tokens of an answer.

@@ -3,9 +3,6 @@
 //! The host is made slow: with each token that it reads it does nothing for a while, as a slow sampler, plugin or terminal would make it.
 //! A loop that waits pays for that in full; one that has queued the next step before pays only for what goes beyond the step.
 
-#[path = "../plugins/checkpoint.rs"]
-mod checkpoint;
-
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
@@ -16,6 +13,7 @@ use monocle_runtime::request::Request;
 use monocle_runtime::scheduler::Flow;
 use monocle_runtime::scheduler::Scheduler;
 use monocle_tensor::operation::Kind;
+use monocle_tests::full_checkpoint as checkpoint;
 use monocle_tests::observed::{Event, Observed};
 use monocle_tests::project;
 

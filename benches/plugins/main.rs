@@ -3,14 +3,13 @@
 //! Prints nanoseconds for an operation asked from WASM, milliseconds for one recording of a model of SmolVLM-256M's size, and the
 //! share of plugin code in a decode step once programs are recorded.
 
-mod checkpoint;
-
 use std::time::Instant;
 
 use monocle_runtime::request::GenerateOptions;
 use monocle_runtime::request::Request;
 use monocle_runtime::scheduler::Flow;
 use monocle_runtime::scheduler::Scheduler;
+use monocle_tests::full_checkpoint as checkpoint;
 use monocle_tests::project;
 
 /// Tries of each measurement; the least time counts.

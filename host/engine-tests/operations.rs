@@ -20,6 +20,20 @@ fn cases() -> Vec<Json> {
     serde_json::from_slice(&std::fs::read(folder().join("cases.json")).unwrap()).unwrap()
 }
 
+/// Those of an operation.
+fn cases_of(op: &str) -> Vec<Json> {
+    let mut cases = cases();
+    cases.retain(|case| text(case, "op") == op);
+    cases
+}
+
+fn operands_of(case: &Json, goldens: &Goldens) -> Vec<Operand> {
+    let names = case["inputs"].as_array().unwrap().iter();
+    names
+        .map(|name| Operand::of(goldens.get(name.as_str().unwrap())))
+        .collect()
+}
+
 fn text<'a>(case: &'a Json, key: &str) -> &'a str {
     case[key].as_str().unwrap_or_else(|| panic!("`{key}` in {case}"))
 }
@@ -233,10 +247,7 @@ fn operations_without_state_equal_the_reference() {
     let (mut tested, mut wrong) = (0, Vec::new());
     for case in cases().iter().filter(|case| !text(case, "op").starts_with("kv.")) {
         let op = operation(case);
-        let names = case["inputs"].as_array().unwrap().iter();
-        let operands: Vec<Operand> = names
-            .map(|name| Operand::of(goldens.get(name.as_str().unwrap())))
-            .collect();
+        let operands = operands_of(case, &goldens);
         let stored = |key: &str| case[key].as_str().map(|name| goldens.get(name).clone());
         let weights = stored("weight").map(|tensor| weight_for(&op, tensor, stored("bias")));
         let weights = Arc::new(weights.into_iter().collect::<Vec<_>>());
@@ -420,17 +431,10 @@ fn through_a_shared_cache(case: &Json, operands: &[Operand], batch: BatchShape) 
 #[test]
 fn attention_over_a_cache_equals_the_reference_however_it_is_cut() {
     let goldens = Goldens::read(&folder().join("goldens.safetensors"));
-    let all = cases();
-    let cases: Vec<&Json> = all
-        .iter()
-        .filter(|case| text(case, "op") == "kv.attend")
-        .collect();
+    let cases = cases_of("kv.attend");
     assert!(cases.len() >= 8);
-    for case in cases {
-        let names = case["inputs"].as_array().unwrap().iter();
-        let operands: Vec<Operand> = names
-            .map(|name| Operand::of(goldens.get(name.as_str().unwrap())))
-            .collect();
+    for case in &cases {
+        let operands = operands_of(case, &goldens);
         let expected = goldens.get(text(case, "expected"));
         let visible: Vec<[u32; 2]> = case["visible"]
             .as_array()
@@ -468,17 +472,10 @@ fn attention_over_a_cache_equals_the_reference_however_it_is_cut() {
 #[test]
 fn recurrences_equal_the_reference_however_they_are_cut() {
     let goldens = Goldens::read(&folder().join("goldens.safetensors"));
-    let all = cases();
-    let cases: Vec<&Json> = all
-        .iter()
-        .filter(|case| text(case, "op") == "kv.recurrent")
-        .collect();
+    let cases = cases_of("kv.recurrent");
     assert!(cases.len() >= 3);
-    for case in cases {
-        let names = case["inputs"].as_array().unwrap().iter();
-        let operands: Vec<Operand> = names
-            .map(|name| Operand::of(goldens.get(name.as_str().unwrap())))
-            .collect();
+    for case in &cases {
+        let operands = operands_of(case, &goldens);
         let expected = goldens.get(text(case, "expected"));
         for mut engine in engines() {
             let mut results = Vec::new();
@@ -502,17 +499,10 @@ fn recurrences_equal_the_reference_however_they_are_cut() {
 #[test]
 fn short_convolutions_equal_the_reference_however_they_are_cut() {
     let goldens = Goldens::read(&folder().join("goldens.safetensors"));
-    let all = cases();
-    let cases: Vec<&Json> = all
-        .iter()
-        .filter(|case| text(case, "op") == "kv.short-conv")
-        .collect();
+    let cases = cases_of("kv.short-conv");
     assert!(cases.len() >= 3);
-    for case in cases {
-        let names = case["inputs"].as_array().unwrap().iter();
-        let operands: Vec<Operand> = names
-            .map(|name| Operand::of(goldens.get(name.as_str().unwrap())))
-            .collect();
+    for case in &cases {
+        let operands = operands_of(case, &goldens);
         let expected = goldens.get(text(case, "expected"));
         for pieces in ways(&usizes(&case["cuts"]), expected.shape[0]) {
             for mut engine in engines() {
@@ -534,10 +524,7 @@ fn cross_attention_equals_the_reference_with_its_context_kept() {
         .iter()
         .find(|case| text(case, "op") == "kv.cross-attend")
         .unwrap();
-    let names = case["inputs"].as_array().unwrap().iter();
-    let operands: Vec<Operand> = names
-        .map(|name| Operand::of(goldens.get(name.as_str().unwrap())))
-        .collect();
+    let operands = operands_of(case, &goldens);
     let expected = floats(goldens.get(text(case, "expected")));
     let visible: Vec<VisibleContext> = case["visible"]
         .as_array()

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use monocle_tests::project;
+use crate::project;
 use serde_json::{Map, Value, json};
 
 /// Layers of the decoder as they are.
@@ -28,7 +28,6 @@ pub struct Pictures {
 }
 
 /// Tiles of 16 patches, so that pictures cost little.
-#[allow(dead_code, reason = "not all benches that share this file need it")]
 pub const SMALL: Pictures = Pictures {
     tile: 56,
     patch: 14,
@@ -37,7 +36,6 @@ pub const SMALL: Pictures = Pictures {
 };
 
 /// As SmolVLM-256M has them: tiles of 1,024 patches.
-#[allow(dead_code, reason = "not all benches that share this file need it")]
 pub const FULL: Pictures = Pictures {
     tile: 512,
     patch: 16,

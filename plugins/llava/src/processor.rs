@@ -97,19 +97,24 @@ impl Processor for LlavaProcessor {
 
     fn pixels(&self, cut: &Cut, image: &Image) -> Result<Vec<Pixels>> {
         let side = self.side;
-        // A crop that goes beyond the picture pads it with black.
-        let middle = |size: Size, crop: Size| {
-            let before = |all: u32, part: u32| (i64::from(all) - i64::from(part)).div_euclid(2) as i32;
-            let (left, top) = (before(size.width, crop.width), before(size.height, crop.height));
-            self.pixels
-                .resize(image, size)
-                .crop(left, top, crop.width, crop.height)
-        };
+        let resize = |size: Size| self.pixels.resize(image, size);
         let views = match cut {
-            Cut::Middle(size) => vec![middle(*size, Size::square(side))],
-            Cut::Tiles(anyres) => {
-                let mut views = vec![self.pixels.resize(image, Size::square(side))];
-                views.extend(middle(anyres.fitted, anyres.padded).tiles(anyres.grid, side));
+            Cut::Middle(size) => {
+                let before = |length: u32| (i64::from(length) - i64::from(side)).div_euclid(2) as i32;
+                vec![resize(*size).crop(before(size.width), before(size.height), side, side)]
+            }
+            Cut::Tiles(Anyres {
+                fitted, padded, grid, ..
+            }) => {
+                let before = |all: u32, picture: u32| -(((all - picture) / 2) as i32);
+                let (left, top) = (
+                    before(padded.width, fitted.width),
+                    before(padded.height, fitted.height),
+                );
+                // A crop that goes beyond the picture pads it with black.
+                let picture = resize(*fitted).crop(left, top, padded.width, padded.height);
+                let mut views = vec![resize(Size::square(side))];
+                views.extend(picture.tiles(*grid, side));
                 views
             }
         };

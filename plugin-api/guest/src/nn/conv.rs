@@ -19,9 +19,9 @@ impl Conv2d {
     pub fn load(place: &Weights, side: u32) -> Result<Self> {
         let kernel = place.parameter("weight");
         let shape = kernel.shape();
-        let channels_last = match shape.as_slice() {
-            &[_, _, height, width] if (height, width) == (side, side) => false,
-            &[_, height, width, _] if (height, width) == (side, side) => true,
+        let channels_last = match shape[..] {
+            [_, _, height, width] if (height, width) == (side, side) => false,
+            [_, height, width, _] if (height, width) == (side, side) => true,
             _ => {
                 return Err(Error::new(format_args!(
                     "`{}` has shape {shape:?}, expected a kernel [out, in, {side}, {side}]",

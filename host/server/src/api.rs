@@ -6,6 +6,7 @@ pub mod ollama;
 pub mod openai;
 pub mod openai_read;
 pub mod operation;
+pub mod responses;
 
 use std::sync::Arc;
 

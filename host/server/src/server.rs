@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
-use crate::api::{anthropic, models, ollama, openai, operation};
+use crate::api::{anthropic, models, ollama, openai, operation, responses};
 use crate::app::{App, ServerOptions};
 use crate::engine::EngineMaker;
 use crate::http::guard::guard;
@@ -159,6 +159,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/props", get(models::props))
         .route("/v1/chat/completions", post(openai::chat))
         .route("/v1/completions", post(openai::completion))
+        .route("/v1/responses", post(responses::responses))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/v1/messages", post(anthropic::messages))

@@ -234,7 +234,8 @@ fn tool_choice(value: Option<&Value>) -> Result<ToolChoice, Failure> {
     }
 }
 
-fn message(value: &Value, path: &str) -> Result<ChatMessage, Failure> {
+/// A message of a conversation.
+pub fn message(value: &Value, path: &str) -> Result<ChatMessage, Failure> {
     let Some(object) = value.as_object() else {
         return Err(Failure::invalid("expected a message, an object").at(path));
     };
@@ -285,7 +286,8 @@ pub fn tool_call(call: &Value, path: &str) -> Result<ToolCall, Failure> {
     Ok(ToolCall { id, name, arguments })
 }
 
-fn content(value: Option<&Value>, path: &str) -> Result<Vec<ChatPart>, Failure> {
+/// What a message says: a text, or a list of parts.
+pub fn content(value: Option<&Value>, path: &str) -> Result<Vec<ChatPart>, Failure> {
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::String(text)) => Ok(vec![ChatPart::Text(text.clone())]),

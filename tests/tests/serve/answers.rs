@@ -131,7 +131,10 @@ fn other_interfaces_give_the_same_answer_in_their_own_order() {
         "/v1/messages/count_tokens",
         &json!({"model": "shapes", "messages": messages}),
     );
-    assert_eq!(count.json()["input_tokens"], whole["usage"]["input_tokens"]);
+    let usage = &whole["usage"];
+    let both = [&usage["input_tokens"], &usage["cache_read_input_tokens"]];
+    let both: u64 = both.iter().map(|tokens| tokens.as_u64().expect("a number")).sum();
+    assert_eq!(count.json()["input_tokens"], both);
     let mut streamed = body.clone();
     streamed["stream"] = true.into();
     let events = server.post("/v1/messages", &streamed).events();

@@ -3,6 +3,7 @@
 //! Answers are compared with those that `monocle run` gives to the same question.
 
 mod answers;
+mod clients;
 mod operation;
 
 use std::sync::OnceLock;

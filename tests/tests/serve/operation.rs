@@ -2,18 +2,22 @@
 
 use std::io::Read;
 
+use monocle_tests::project;
 use monocle_tests::server::Server;
 use serde_json::{Value, json};
 
 use super::{about, alone};
 
-/// Far more than any answer of the model has.
+/// A checkpoint whose answers do not end by themselves.
+fn endless_model() -> String {
+    project::oracle("smolvlm").display().to_string()
+}
+
+/// A request that takes longer than a test.
 fn endless() -> Value {
-    let mut body = about("shapes");
-    body["temperature"] = 5.0.into();
-    body["max_tokens"] = 4000.into();
-    body["stream"] = true.into();
-    body
+    json!({
+        "model": "smolvlm", "max_tokens": 8000, "stream": true, "messages": [{"role": "user", "content": "Go on."}],
+    })
 }
 
 #[test]
@@ -78,7 +82,7 @@ fn keys_are_asked_for_everywhere_but_at_the_door() {
 
 #[test]
 fn who_goes_leaves_nothing_behind_and_others_are_answered_as_ever() {
-    let server = Server::start(&["--preload", "shapes"]);
+    let server = Server::start(&[&endless_model(), "--preload", "shapes", "--preload", "smolvlm"]);
     for stream in [true, false] {
         let mut body = endless();
         body["stream"] = stream.into();
@@ -106,7 +110,7 @@ fn who_goes_leaves_nothing_behind_and_others_are_answered_as_ever() {
 
 #[test]
 fn no_more_is_taken_in_than_may_be() {
-    let server = Server::start(&["--preload", "shapes", "--max-requests", "1"]);
+    let server = Server::start(&[&endless_model(), "--max-requests", "1"]);
     let first = server.send("POST", "/v1/chat/completions", &[], &endless().to_string());
     server.waits_for("monocle_num_requests_running", 1.0);
     let second = server.post("/v1/chat/completions", &about("wide"));
@@ -164,9 +168,9 @@ fn models_are_loaded_when_asked_for_and_go_when_they_should() {
 
 #[test]
 fn it_stops_when_answers_are_given() {
-    let server = Server::start(&["--preload", "shapes"]);
-    let mut body = about("shapes");
-    body["stream"] = true.into();
+    let server = Server::start(&[&endless_model()]);
+    let mut body = endless();
+    body["max_tokens"] = 600.into();
     let mut running = server.send("POST", "/v1/chat/completions", &[], &body.to_string());
     let mut first = [0; 1];
     running.read_exact(&mut first).expect("an answer begins");

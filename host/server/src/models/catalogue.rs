@@ -122,7 +122,8 @@ impl Catalogue {
         let asked = alias.map_or(asked, |(_, name)| name.as_str());
         let models = self.list();
         if asked.is_empty() {
-            return models.into_iter().next();
+            // The first that was named, or that is here.
+            return models.into_iter().find(|model| model.folder.is_some());
         }
         let repo = |model: &Listed| match &model.declaration.manifest.source {
             Source::Repo { repo, .. } => repo == asked,

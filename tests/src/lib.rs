@@ -12,4 +12,5 @@ pub mod program;
 pub mod project;
 pub mod record;
 pub mod scratch;
+pub mod server;
 pub mod variant;

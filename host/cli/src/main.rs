@@ -13,6 +13,7 @@ mod request;
 mod rm;
 mod run;
 mod sampling;
+mod serve;
 mod size;
 mod stats;
 mod wrap;
@@ -36,6 +37,8 @@ enum Command {
     Run(Box<run::Run>),
     /// Talk with a model about pictures (or without any)
     Chat(Box<chat::Chat>),
+    /// Answer over HTTP, as OpenAI's, Anthropic's and Ollama's servers do
+    Serve(Box<serve::Serve>),
     /// Measure how fast a model is on this machine
     Bench(Box<bench::Bench>),
     /// Show what a request would come to, without running it
@@ -69,6 +72,7 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run(),
             Command::Chat(chat) => chat.run(),
+            Command::Serve(serve) => serve.run(),
             Command::Bench(bench) => bench.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),

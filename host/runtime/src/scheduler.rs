@@ -164,6 +164,20 @@ impl Scheduler {
         self.loaded.memory.limit
     }
 
+    /// Changes how much memory may be used, for requests to come and for those that run: what they hold beyond it is given up as if memory were
+    /// short.
+    pub fn set_memory_limit(&mut self, bytes: usize) {
+        let source = "its share of what all models may use";
+        self.loaded.memory.limit = Some(MemoryLimit { bytes, source });
+        self.loaded.backend.keep_within(bytes);
+        self.shrink_caches_beside(self.counted());
+    }
+
+    /// How many requests wait, and how many run.
+    pub fn counts(&self) -> [usize; 2] {
+        [self.waiting.len(), self.running.len()]
+    }
+
     /// Bytes of the weights that the plugin asked for, as stored; 0 before it asked.
     pub fn weight_bytes(&self) -> usize {
         self.loaded.weight_bytes()

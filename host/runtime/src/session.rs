@@ -41,6 +41,8 @@ pub struct Session {
     pub pixels: Vec<Option<Vec<PixelTensor>>>,
     /// Whether each picture's pixels were made: they can be made once only.
     pub pixels_made: Vec<bool>,
+    /// Whether each picture went through the encoder, or began to.
+    pub encoded: Vec<bool>,
     /// The picture that is in the encoder.
     pub encoding: Option<Encoding>,
     /// What each picture is known by, once its pixels were made.
@@ -136,6 +138,7 @@ impl Session {
             context: None,
             pixels: vec![None; pictures],
             pixels_made: vec![false; pictures],
+            encoded: vec![false; pictures],
             encoding: None,
             picture_keys: vec![None; pictures],
             reserved: 0,
@@ -352,11 +355,17 @@ impl Session {
         let mut prompt = self.prepared.prompt_report();
         prompt.cached_tokens = progress.cached_tokens;
         prompt.cached_pictures = progress.cached_pictures;
+        let mut images = self.prepared.image_reports();
+        if progress.first_token.is_some() {
+            for (image, encoded) in images.iter_mut().zip(&self.encoded) {
+                image.cached = !encoded;
+            }
+        }
         let mut report = Report {
             model: model.report.clone(),
             host,
             prompt,
-            images: self.prepared.image_reports(),
+            images,
             generation: model
                 .settings
                 .generation

@@ -115,14 +115,18 @@ impl Failure {
                 Place::Memory,
                 "killed by the system (signal 9): most likely it ran out of memory".to_owned(),
             ),
-            (Some(signal), _) if out_of_memory => {
-                (Place::Memory, format!("an allocation failed, and it ended by signal {signal}"))
-            }
+            (Some(signal), _) if out_of_memory => (
+                Place::Memory,
+                format!("an allocation failed, and it ended by signal {signal}"),
+            ),
             (Some(signal), _) => (
                 Place::Host,
                 format!("crashed by signal {signal}{}", signal_name(signal)),
             ),
-            (None, Some(code)) => (Place::Host, format!("ended with exit code {code} and without an answer")),
+            (None, Some(code)) => (
+                Place::Host,
+                format!("ended with exit code {code} and without an answer"),
+            ),
             (None, None) => (Place::Host, "ended without an answer".to_owned()),
         };
         let error = match tail.trim() {
@@ -157,9 +161,16 @@ mod tests {
         let failed = "memory allocation of 99 bytes failed\n";
         assert_eq!(Failure::ended(Some(6), None, failed, "").place, Place::Memory);
         let crash = Failure::ended(Some(11), None, "", "decode");
-        assert_eq!((crash.place, crash.reason.as_str()), (Place::Host, "crashed by signal 11 (segmentation fault)"));
+        assert_eq!(
+            (crash.place, crash.reason.as_str()),
+            (Place::Host, "crashed by signal 11 (segmentation fault)")
+        );
         let code = Failure::ended(None, Some(101), "thread 'main' panicked\n", "");
-        assert!(code.error.contains("101") && code.error.contains("panicked"), "{}", code.error);
+        assert!(
+            code.error.contains("101") && code.error.contains("panicked"),
+            "{}",
+            code.error
+        );
     }
 
     #[test]

@@ -187,7 +187,10 @@ pub fn find(asked: &Asked, said: &Said) -> Vec<Finding> {
             Rule::KeywordCount => form::keyword_count(asked, &said.text),
             Rule::KeywordDuplicates => form::keyword_duplicates(asked, &said.text),
         };
-        Some(Finding { rule, detail: detail? })
+        Some(Finding {
+            rule,
+            detail: detail?,
+        })
     });
     looked.collect()
 }

@@ -36,10 +36,13 @@ const DESCRIPTION_WORDS: usize = 12;
 pub fn grade(asked: &Asked, said: &Said, findings: &[Finding]) -> Grade {
     let has = |rule: Rule| findings.iter().any(|finding| finding.rule == rule);
     let structure = Structure::of(&said.text);
-    let described = structure.description.as_deref().unwrap_or(match structure.missing().len() {
-        3 => said.text.as_str(),
-        _ => "",
-    });
+    let described = structure
+        .description
+        .as_deref()
+        .unwrap_or(match structure.missing().len() {
+            3 => said.text.as_str(),
+            _ => "",
+        });
     let title = structure.title.as_ref().map_or(0, |title| {
         let words = title.split_whitespace().count();
         if (2..=15).contains(&words) { 15 } else { 8 }

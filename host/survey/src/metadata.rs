@@ -66,11 +66,20 @@ impl Metadata {
         add("Title", self.title.as_deref().map(shortened));
         add("Description", self.description.as_deref().map(shortened));
         let some: Vec<&str> = self.keywords.iter().take(KEYWORDS).map(String::as_str).collect();
-        add("Existing keywords", (!some.is_empty()).then(|| shortened(&some.join(", "))));
-        add("Place", (!self.place.is_empty()).then(|| shortened(&self.place.join(", "))));
+        add(
+            "Existing keywords",
+            (!some.is_empty()).then(|| shortened(&some.join(", "))),
+        );
+        add(
+            "Place",
+            (!self.place.is_empty()).then(|| shortened(&self.place.join(", "))),
+        );
         add("Taken", self.time.clone());
         let position = self.position.filter(|_| with_position);
-        add("Position", position.map(|(north, east)| format!("{north:.4}° north, {east:.4}° east")));
+        add(
+            "Position",
+            position.map(|(north, east)| format!("{north:.4}° north, {east:.4}° east")),
+        );
         lines.join("\n")
     }
 
@@ -78,7 +87,9 @@ impl Metadata {
         let text = |name| {
             let items = packet.items(DC, name);
             let default = items.iter().find(|(language, _)| *language == Some("x-default"));
-            let item = default.or(items.first()).map(|(_, item)| item.text.trim().to_owned());
+            let item = default
+                .or(items.first())
+                .map(|(_, item)| item.text.trim().to_owned());
             item.filter(|text| !text.is_empty())
         };
         self.title = self.title.take().or_else(|| text("title"));
@@ -98,22 +109,37 @@ impl Metadata {
     /// IPTC's "information interchange model", record 2, as Photoshop's resource 1028 holds it.
     fn add_iptc(&mut self, bytes: &[u8]) {
         let records = iptc_records(bytes);
-        let utf8 = records.iter().any(|(record, set, value)| (*record, *set) == (1, 90) && value == b"\x1b%G");
+        let utf8 = records
+            .iter()
+            .any(|(record, set, value)| (*record, *set) == (1, 90) && value == b"\x1b%G");
         let text = |bytes: &[u8]| match (std::str::from_utf8(bytes), utf8) {
             (Ok(text), _) => text.trim().to_owned(),
             (Err(_), true) => String::from_utf8_lossy(bytes).trim().to_owned(),
             // Nothing said: Latin-1, as old programs wrote.
-            (Err(_), false) => bytes.iter().map(|&byte| char::from(byte)).collect::<String>().trim().to_owned(),
+            (Err(_), false) => bytes
+                .iter()
+                .map(|&byte| char::from(byte))
+                .collect::<String>()
+                .trim()
+                .to_owned(),
         };
         let of = |wanted: u8| -> Vec<String> {
-            let values = records.iter().filter(|(record, set, _)| (*record, *set) == (2, wanted));
-            values.map(|(.., value)| text(value)).filter(|text| !text.is_empty()).collect()
+            let values = records
+                .iter()
+                .filter(|(record, set, _)| (*record, *set) == (2, wanted));
+            values
+                .map(|(.., value)| text(value))
+                .filter(|text| !text.is_empty())
+                .collect()
         };
         self.title = self.title.take().or_else(|| of(5).into_iter().next());
         self.description = self.description.take().or_else(|| of(120).into_iter().next());
         self.add_keywords(of(25));
         if self.place.is_empty() {
-            self.place = [92, 90, 95, 101].into_iter().filter_map(|set| of(set).into_iter().next()).collect();
+            self.place = [92, 90, 95, 101]
+                .into_iter()
+                .filter_map(|set| of(set).into_iter().next())
+                .collect();
         }
     }
 
@@ -125,7 +151,9 @@ impl Metadata {
         };
         let ascii = |tag| match &exif.get_field(tag, In::PRIMARY)?.value {
             Value::Ascii(parts) => {
-                let text = String::from_utf8_lossy(parts.first()?).trim_matches(['\0', ' ']).to_owned();
+                let text = String::from_utf8_lossy(parts.first()?)
+                    .trim_matches(['\0', ' '])
+                    .to_owned();
                 (!text.is_empty()).then_some(text)
             }
             _ => None,
@@ -134,17 +162,27 @@ impl Metadata {
             let Value::Rational(parts) = &exif.get_field(tag, In::PRIMARY)?.value else {
                 return None;
             };
-            let part = |at: usize| parts.get(at).map_or(Some(0.0), |part| (part.denom != 0).then(|| part.to_f64()));
+            let part = |at: usize| {
+                parts
+                    .get(at)
+                    .map_or(Some(0.0), |part| (part.denom != 0).then(|| part.to_f64()))
+            };
             let degrees = part(0)? + part(1)? / 60.0 + part(2)? / 3600.0;
-            let sign = if ascii(reference)?.eq_ignore_ascii_case(negative) { -1.0 } else { 1.0 };
+            let sign = if ascii(reference)?.eq_ignore_ascii_case(negative) {
+                -1.0
+            } else {
+                1.0
+            };
             Some(degrees * sign).filter(|degrees| degrees.is_finite())
         };
-        self.time = ascii(Tag::DateTimeOriginal).or_else(|| ascii(Tag::DateTime)).and_then(|time| {
-            // `2019:08:14 16:11:23`, and only zeros or spaces where the camera's clock was not set.
-            let (date, clock) = time.split_once(' ')?;
-            let set = date.chars().any(|c| ('1'..='9').contains(&c));
-            set.then(|| format!("{} {clock}", date.replace(':', "-")))
-        });
+        self.time = ascii(Tag::DateTimeOriginal)
+            .or_else(|| ascii(Tag::DateTime))
+            .and_then(|time| {
+                // `2019:08:14 16:11:23`, and only zeros or spaces where the camera's clock was not set.
+                let (date, clock) = time.split_once(' ')?;
+                let set = date.chars().any(|c| ('1'..='9').contains(&c));
+                set.then(|| format!("{} {clock}", date.replace(':', "-")))
+            });
         let north = degrees(Tag::GPSLatitude, Tag::GPSLatitudeRef, "S");
         let east = degrees(Tag::GPSLongitude, Tag::GPSLongitudeRef, "W");
         self.position = north.zip(east);
@@ -153,7 +191,11 @@ impl Metadata {
 
     fn add_keywords(&mut self, more: Vec<String>) {
         for word in more {
-            if !self.keywords.iter().any(|known| known.to_lowercase() == word.to_lowercase()) {
+            if !self
+                .keywords
+                .iter()
+                .any(|known| known.to_lowercase() == word.to_lowercase())
+            {
                 self.keywords.push(word);
             }
         }

@@ -53,7 +53,10 @@ pub fn run<Line: DeserializeOwned + Send + 'static>(
     hear: &mut dyn FnMut(Line),
 ) -> std::io::Result<Ran> {
     let started = Instant::now();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     #[cfg(unix)]
     {
         // Ctrl-C is for the parent, which then ends the child.
@@ -165,27 +168,50 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         let mut heard = Vec::new();
-        let ran = run(command, "{\"task\":1}", limit, go_on, &mut |line: Value| heard.push(line)).unwrap();
+        let ran = run(command, "{\"task\":1}", limit, go_on, &mut |line: Value| {
+            heard.push(line)
+        })
+        .unwrap();
         (ran, heard)
     }
 
     #[test]
     fn a_child_hears_its_task_and_is_heard() {
-        let (ran, heard) = shell("read task; echo noise; echo $task; echo oops >&2; exit 3", None, &|| true);
+        let (ran, heard) = shell(
+            "read task; echo noise; echo $task; echo oops >&2; exit 3",
+            None,
+            &|| true,
+        );
         assert_eq!(heard, [serde_json::json!({"task": 1})]);
-        assert_eq!(ran.end, End::Exit { code: Some(3), signal: None });
+        assert_eq!(
+            ran.end,
+            End::Exit {
+                code: Some(3),
+                signal: None
+            }
+        );
         assert_eq!(ran.stderr, "oops\n");
     }
 
     #[test]
     fn a_crash_is_told_by_its_signal() {
         let (ran, _) = shell("kill -SEGV $$", None, &|| true);
-        assert_eq!(ran.end, End::Exit { code: None, signal: Some(11) });
+        assert_eq!(
+            ran.end,
+            End::Exit {
+                code: None,
+                signal: Some(11)
+            }
+        );
     }
 
     #[test]
     fn a_hang_is_ended_in_time() {
-        let (ran, heard) = shell("echo '{}'; exec sleep 60", Some(Duration::from_millis(300)), &|| true);
+        let (ran, heard) = shell(
+            "echo '{}'; exec sleep 60",
+            Some(Duration::from_millis(300)),
+            &|| true,
+        );
         assert_eq!((ran.end, heard.len()), (End::Late, 1));
         assert!(ran.took < Duration::from_secs(10), "{:?}", ran.took);
     }
@@ -193,13 +219,19 @@ mod tests {
     #[test]
     fn a_caller_may_stop_it() {
         let started = Instant::now();
-        let (ran, _) = shell("exec sleep 60", None, &|| started.elapsed() < Duration::from_millis(200));
+        let (ran, _) = shell("exec sleep 60", None, &|| {
+            started.elapsed() < Duration::from_millis(200)
+        });
         assert_eq!(ran.end, End::Stopped);
     }
 
     #[test]
     fn much_on_standard_error_is_cut_at_its_beginning() {
-        let (ran, _) = shell("i=0; while [ $i -lt 9000 ]; do echo 'a line of words' >&2; i=$((i+1)); done; echo last >&2", None, &|| true);
+        let (ran, _) = shell(
+            "i=0; while [ $i -lt 9000 ]; do echo 'a line of words' >&2; i=$((i+1)); done; echo last >&2",
+            None,
+            &|| true,
+        );
         assert!(ran.stderr.len() <= 2 * STDERR + 4096 && ran.stderr.ends_with("last\n"));
     }
 }

@@ -144,7 +144,9 @@ impl<'a> Edits<'a> {
         let known = self.packet.items(DC, name);
         let has = |language: &str| {
             let same = |known: &str| known.eq_ignore_ascii_case(language);
-            known.iter().any(|(known, item)| known.is_some_and(same) && !item.text.trim().is_empty())
+            known
+                .iter()
+                .any(|(known, item)| known.is_some_and(same) && !item.text.trim().is_empty())
         };
         let mut fresh: Vec<(&str, &str)> = Vec::new();
         if let Some((_, text)) = texts.first()
@@ -154,13 +156,22 @@ impl<'a> Edits<'a> {
             fresh.push(("x-default", text));
         }
         // A text without a language, or of the default only, is of a language that nobody names: ours go beside it where they are asked for.
-        fresh.extend(texts.iter().filter(|(language, _)| !has(language)).map(|(l, t)| (l.as_str(), t.as_str())));
+        fresh.extend(
+            texts
+                .iter()
+                .filter(|(language, _)| !has(language))
+                .map(|(l, t)| (l.as_str(), t.as_str())),
+        );
         let only_default_is_theirs = !known.is_empty() && texts.len() == 1;
         if only_default_is_theirs && known.iter().any(|(_, item)| !item.text.trim().is_empty()) {
             return 0;
         }
         let item = |rdf: &str, (language, text): &(&str, &str)| {
-            format!("<{rdf}li xml:lang=\"{}\">{}</{rdf}li>", escape(*language), escaped(text))
+            format!(
+                "<{rdf}li xml:lang=\"{}\">{}</{rdf}li>",
+                escape(*language),
+                escaped(text)
+            )
         };
         let count = fresh.len();
         self.put_items(DC, "dc", name, "Alt", &fresh, &item);
@@ -183,12 +194,23 @@ impl<'a> Edits<'a> {
     }
 
     /// Items into a property's list, which is made where it is not there.
-    fn put_items<T>(&mut self, space: &str, prefix: &str, name: &str, kind: &str, items: &[T], shown: &dyn Fn(&str, &T) -> String) {
+    fn put_items<T>(
+        &mut self,
+        space: &str,
+        prefix: &str,
+        name: &str,
+        kind: &str,
+        items: &[T],
+        shown: &dyn Fn(&str, &T) -> String,
+    ) {
         if items.is_empty() {
             return;
         }
         let lines = |rdf: &str, indent: &str| -> String {
-            items.iter().map(|item| format!("{indent}{}\n", shown(rdf, item))).collect()
+            items
+                .iter()
+                .map(|item| format!("{indent}{}\n", shown(rdf, item)))
+                .collect()
         };
         let property = self.packet.property(space, name);
         match property.and_then(|property| Some((property, list(property)?))) {
@@ -206,7 +228,9 @@ impl<'a> Edits<'a> {
                     Some(property) if property.text.trim().is_empty() => self.put(property, &body),
                     Some(_) => {}
                     None => {
-                        self.properties += &format!("   <{prefix}:{name} xmlns:{prefix}=\"{space}\">\n{body}   </{prefix}:{name}>\n");
+                        self.properties += &format!(
+                            "   <{prefix}:{name} xmlns:{prefix}=\"{space}\">\n{body}   </{prefix}:{name}>\n"
+                        );
                     }
                 }
             }
@@ -215,8 +239,14 @@ impl<'a> Edits<'a> {
 
     /// A property of one value, where there is none.
     fn once(&mut self, space: &str, prefix: &str, name: &str, value: &str) {
-        if !value.is_empty() && self.packet.value(space, name).is_none() && self.packet.property(space, name).is_none() {
-            self.properties += &format!("   <{prefix}:{name} xmlns:{prefix}=\"{space}\">{}</{prefix}:{name}>\n", escaped(value));
+        if !value.is_empty()
+            && self.packet.value(space, name).is_none()
+            && self.packet.property(space, name).is_none()
+        {
+            self.properties += &format!(
+                "   <{prefix}:{name} xmlns:{prefix}=\"{space}\">{}</{prefix}:{name}>\n",
+                escaped(value)
+            );
         }
     }
 

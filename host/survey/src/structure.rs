@@ -46,7 +46,10 @@ impl Structure {
     /// Keywords that occur before, case aside.
     pub fn duplicates(&self) -> Vec<&str> {
         let mut seen = std::collections::HashSet::new();
-        let repeated = self.keywords.iter().filter(|word| !seen.insert(word.to_lowercase()));
+        let repeated = self
+            .keywords
+            .iter()
+            .filter(|word| !seen.insert(word.to_lowercase()));
         repeated.map(String::as_str).collect()
     }
 
@@ -66,12 +69,18 @@ impl Structure {
         };
         let line = |name| {
             let value = find(name).and_then(|value| value.as_str());
-            value.map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
+            value
+                .map(str::trim)
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned)
         };
         let keywords = match find("keywords").or_else(|| find("tags")) {
             Some(serde_json::Value::Array(list)) => {
                 let words = list.iter().filter_map(|word| word.as_str());
-                words.map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+                words
+                    .map(|word| word.trim().to_owned())
+                    .filter(|word| !word.is_empty())
+                    .collect()
             }
             Some(serde_json::Value::String(list)) => keywords(list),
             _ => Vec::new(),
@@ -101,7 +110,9 @@ impl Structure {
                     found.title = line.map(|line| line.trim_matches(['*', '"', '_', '#']).trim().to_owned());
                 }
                 "description" if found.description.is_none() => found.description = Some(body.to_owned()),
-                "keywords" | "keyword" | "tags" if found.keywords.is_empty() => found.keywords = keywords(body),
+                "keywords" | "keyword" | "tags" if found.keywords.is_empty() => {
+                    found.keywords = keywords(body)
+                }
                 _ => {}
             }
         }
@@ -118,16 +129,25 @@ fn keywords(text: &str) -> Vec<String> {
         false => text,
     };
     let bare = |word: &str| {
-        let word = word.trim().trim_start_matches(['-', '*', '•', '+', '#', '\u{2022}']).trim();
+        let word = word
+            .trim()
+            .trim_start_matches(['-', '*', '•', '+', '#', '\u{2022}'])
+            .trim();
         let number = word.trim_start_matches(|c: char| c.is_ascii_digit());
         let word = match number.strip_prefix(['.', ')']) {
             Some(rest) if number.len() < word.len() => rest,
             _ => word,
         };
-        word.trim().trim_matches(['*', '"', '_', '`', '[', ']']).trim_end_matches('.').trim().to_owned()
+        word.trim()
+            .trim_matches(['*', '"', '_', '`', '[', ']'])
+            .trim_end_matches('.')
+            .trim()
+            .to_owned()
     };
     let words = text.split([',', ';', '\n', '\u{ff0c}', '\u{3001}']).map(bare);
-    words.filter(|word| word.chars().any(char::is_alphanumeric)).collect()
+    words
+        .filter(|word| word.chars().any(char::is_alphanumeric))
+        .collect()
 }
 
 #[cfg(test)]
@@ -139,7 +159,8 @@ mod tests {
         let plain = "Title: A red disc\nDescription: A red disc on white.\nKeywords: disc, red, circle";
         let bold = "**Title:** A red disc\n\n**Description:** A red disc on white.\n\n**Keywords:** disc, red, circle.";
         let heads = "## Title\nA red disc\n\n## Description\nA red disc on white.\n\n## Keywords\n- disc\n- red\n- circle\n";
-        let numbered = "1. Title - A red disc\n2. Description - A red disc on white.\n3. Keywords - disc; red; circle";
+        let numbered =
+            "1. Title - A red disc\n2. Description - A red disc on white.\n3. Keywords - disc; red; circle";
         let json = r#"```json
 {"title": "A red disc", "description": "A red disc on white.", "keywords": ["disc", "red", "circle"]}
 ```"#;
@@ -156,8 +177,14 @@ mod tests {
     #[test]
     fn prose_has_no_parts() {
         let text = "The title of the book is hidden. A description: none.";
-        assert_eq!(Structure::of(text).missing(), ["title", "description", "keywords"]);
-        assert_eq!(Structure::of("Title:\nDescription:\nKeywords:").missing().len(), 3);
+        assert_eq!(
+            Structure::of(text).missing(),
+            ["title", "description", "keywords"]
+        );
+        assert_eq!(
+            Structure::of("Title:\nDescription:\nKeywords:").missing().len(),
+            3
+        );
     }
 
     #[test]

@@ -138,19 +138,26 @@ impl<'a> Packet<'a> {
         let top = self.root.children.iter();
         let inner = self.root.children.iter().flat_map(|top| &top.children);
         let rdf = top.chain(inner).filter(|element| element.is(RDF, "RDF"));
-        rdf.flat_map(|rdf| &rdf.children).filter(|element| element.is(RDF, "Description"))
+        rdf.flat_map(|rdf| &rdf.children)
+            .filter(|element| element.is(RDF, "Description"))
     }
 
     /// A property that is an element.
     pub fn property(&self, space: &str, name: &str) -> Option<&Element> {
-        self.descriptions().find_map(|description| description.child(space, name))
+        self.descriptions()
+            .find_map(|description| description.child(space, name))
     }
 
     /// A property of one value, element or attribute.
     pub fn value(&self, space: &str, name: &str) -> Option<String> {
-        let attribute = self.descriptions().find_map(|description| description.attribute(space, name));
+        let attribute = self
+            .descriptions()
+            .find_map(|description| description.attribute(space, name));
         let element = || Some(self.property(space, name)?.text.as_str());
-        attribute.or_else(element).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        attribute
+            .or_else(element)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
     }
 
     /// The items of a list, with their languages.
@@ -164,7 +171,10 @@ impl<'a> Packet<'a> {
 
     /// The texts of a list's items.
     pub fn texts(&self, space: &str, name: &str) -> Vec<String> {
-        let items = self.items(space, name).into_iter().map(|(_, item)| item.text.trim().to_owned());
+        let items = self
+            .items(space, name)
+            .into_iter()
+            .map(|(_, item)| item.text.trim().to_owned());
         items.filter(|text| !text.is_empty()).collect()
     }
 }
@@ -198,21 +208,25 @@ fn tree(text: &str) -> Result<Element, XmpError> {
                 stack.push(element);
             }
             Event::Empty(start) => {
-                let mut element = open(&start, top, from..to).map_err(|reason| not_xml(from as u64, reason))?;
+                let mut element =
+                    open(&start, top, from..to).map_err(|reason| not_xml(from as u64, reason))?;
                 element.end = from..to;
                 top.children.push(element);
             }
             Event::End(_) => {
                 let mut element = stack.pop().expect("the reader checks that ends have starts");
                 element.end = from..to;
-                let top = stack.last_mut().ok_or_else(|| not_xml(from as u64, "an end without a start".to_owned()))?;
+                let top = stack
+                    .last_mut()
+                    .ok_or_else(|| not_xml(from as u64, "an end without a start".to_owned()))?;
                 top.children.push(element);
             }
             Event::Text(content) => top.text.push_str(&content.into_inner()),
             Event::CData(content) => top.text.push_str(&content.into_inner()),
             Event::GeneralRef(_) => {
                 let raw = &text[from..to];
-                let whole = quick_xml::escape::unescape(raw).map_err(|error| not_xml(from as u64, error.to_string()))?;
+                let whole = quick_xml::escape::unescape(raw)
+                    .map_err(|error| not_xml(from as u64, error.to_string()))?;
                 top.text.push_str(&whole);
             }
             Event::Eof => break,
@@ -242,10 +256,12 @@ fn open(start: &BytesStart, parent: &Element, place: Range<usize>) -> Result<Ele
         let mut known = scope.iter().rev();
         known.find_map(|(known, space)| (known == prefix).then(|| space.clone()))
     };
-    let attributes = attributes.into_iter().map(|(key, value)| match key.split_once(':') {
-        Some((prefix, name)) => (meaning(prefix).unwrap_or_default(), name.to_owned(), value),
-        None => (String::new(), key, value),
-    });
+    let attributes = attributes
+        .into_iter()
+        .map(|(key, value)| match key.split_once(':') {
+            Some((prefix, name)) => (meaning(prefix).unwrap_or_default(), name.to_owned(), value),
+            None => (String::new(), key, value),
+        });
     let attributes = attributes.collect();
     let name: &str = start.name().into_inner();
     let (prefix, name) = name.split_once(':').unwrap_or(("", name));

@@ -25,7 +25,10 @@ pub fn prompt_echo(asked: &Asked, text: &str) -> Option<String> {
     let (run, at) = longest_common_run(&prompt, &answer);
     (run >= ECHO).then(|| {
         let words = answer[at..at + run].join(" ");
-        format!("{run} words of the instructions in a row: {:?}", excerpt(&words, 60))
+        format!(
+            "{run} words of the instructions in a row: {:?}",
+            excerpt(&words, 60)
+        )
     })
 }
 
@@ -39,7 +42,11 @@ pub fn ignored(asked: &Asked, text: &str) -> Option<String> {
     let is_said = |name: &String| said.contains(&name.to_lowercase());
     (!names.iter().any(is_said)).then(|| {
         let some: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
-        format!("none of {} names and numbers of the context: {}, …", names.len(), some.join(", "))
+        format!(
+            "none of {} names and numbers of the context: {}, …",
+            names.len(),
+            some.join(", ")
+        )
     })
 }
 
@@ -57,7 +64,9 @@ fn names(context: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let mut begins = true;
     for word in context.split_whitespace() {
-        let bare = word.trim_matches(|c: char| !c.is_alphanumeric()).replace('\u{2019}', "'");
+        let bare = word
+            .trim_matches(|c: char| !c.is_alphanumeric())
+            .replace('\u{2019}', "'");
         let bare = bare.strip_suffix("'s").unwrap_or(&bare);
         let capital = !begins && bare.chars().next().is_some_and(char::is_uppercase);
         let number = bare.chars().filter(char::is_ascii_digit).count() >= 4;
@@ -80,13 +89,20 @@ pub fn echoed(asked: &Asked, text: &str) -> Option<String> {
     let copied = run >= COPIED && run * 100 >= answer.len() * COPIED_SHARE;
     copied.then(|| {
         let words = answer[at..at + run].join(" ");
-        format!("{run} of {} words are the context's in a row: {:?}", answer.len(), excerpt(&words, 60))
+        format!(
+            "{run} of {} words are the context's in a row: {:?}",
+            answer.len(),
+            excerpt(&words, 60)
+        )
     })
 }
 
 /// Of the words that carry meaning, those that the context has too, in percent; none where there is too little to say.
 pub fn echoed_share(context: &str, text: &str) -> Option<usize> {
-    let known: HashSet<String> = content_words(context).into_iter().map(|word| stem(&word)).collect();
+    let known: HashSet<String> = content_words(context)
+        .into_iter()
+        .map(|word| stem(&word))
+        .collect();
     let said: HashSet<String> = content_words(text).into_iter().map(|word| stem(&word)).collect();
     if known.is_empty() || said.len() < CONTENT {
         return None;

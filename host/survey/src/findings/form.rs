@@ -39,12 +39,43 @@ fn script(c: char) -> Option<&'static str> {
 
 /// Small words that other languages of the list do not have.
 const LANGUAGES: [(&str, &[&str]); 6] = [
-    ("English", &["the", "and", "of", "with", "is", "are", "this", "that", "which", "from", "there", "their", "was"]),
-    ("German", &["der", "die", "das", "und", "ist", "mit", "ein", "eine", "einen", "auf", "nicht", "dem", "den", "sind", "von"]),
-    ("French", &["le", "la", "les", "des", "est", "et", "une", "dans", "avec", "sur", "qui", "du", "aux", "sont"]),
-    ("Spanish", &["el", "los", "las", "una", "con", "del", "está", "por", "que", "como", "para", "muy", "son"]),
-    ("Italian", &["il", "gli", "una", "con", "della", "che", "sono", "nel", "alla", "di", "è", "sullo"]),
-    ("Dutch", &["het", "een", "van", "op", "met", "zijn", "naar", "de", "voor", "niet", "wordt"]),
+    (
+        "English",
+        &[
+            "the", "and", "of", "with", "is", "are", "this", "that", "which", "from", "there", "their", "was",
+        ],
+    ),
+    (
+        "German",
+        &[
+            "der", "die", "das", "und", "ist", "mit", "ein", "eine", "einen", "auf", "nicht", "dem", "den",
+            "sind", "von",
+        ],
+    ),
+    (
+        "French",
+        &[
+            "le", "la", "les", "des", "est", "et", "une", "dans", "avec", "sur", "qui", "du", "aux", "sont",
+        ],
+    ),
+    (
+        "Spanish",
+        &[
+            "el", "los", "las", "una", "con", "del", "está", "por", "que", "como", "para", "muy", "son",
+        ],
+    ),
+    (
+        "Italian",
+        &[
+            "il", "gli", "una", "con", "della", "che", "sono", "nel", "alla", "di", "è", "sullo",
+        ],
+    ),
+    (
+        "Dutch",
+        &[
+            "het", "een", "van", "op", "met", "zijn", "naar", "de", "voor", "niet", "wordt",
+        ],
+    ),
 ];
 
 /// Another script than the answer's own, or sentences of two languages.
@@ -52,7 +83,10 @@ pub fn language_mixing(asked: &Asked, text: &str) -> Option<String> {
     let quoted = without_quotations(text);
     let known: HashSet<char> = asked.prompt.chars().chain(asked.context.chars()).collect();
     let mut counts: Vec<(&str, usize, String)> = Vec::new();
-    for c in quoted.chars().filter(|c| !known.contains(c) || script(*c) == Some("Latin")) {
+    for c in quoted
+        .chars()
+        .filter(|c| !known.contains(c) || script(*c) == Some("Latin"))
+    {
         let Some(name) = script(c) else { continue };
         match counts.iter_mut().find(|(known, ..)| *known == name) {
             Some((_, count, some)) => {
@@ -118,7 +152,9 @@ fn two_languages(text: &str) -> Option<String> {
         }
     }
     match found.as_slice() {
-        [(first, _), (second, sentence), ..] => Some(format!("{first} and {second}: {:?}", excerpt(sentence, 60))),
+        [(first, _), (second, sentence), ..] => {
+            Some(format!("{first} and {second}: {:?}", excerpt(sentence, 60)))
+        }
         _ => None,
     }
 }
@@ -180,5 +216,10 @@ pub fn keyword_duplicates(asked: &Asked, text: &str) -> Option<String> {
     let found = Structure::of(text);
     let again = found.duplicates();
     let first = again.first()?;
-    Some(format!("{} of {} were there before, {:?} among them", again.len(), found.keywords.len(), excerpt(first, 40)))
+    Some(format!(
+        "{} of {} were there before, {:?} among them",
+        again.len(),
+        found.keywords.len(),
+        excerpt(first, 40)
+    ))
 }

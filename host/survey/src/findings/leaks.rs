@@ -77,10 +77,13 @@ static TURN: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 static TURN_OF_USER: LazyLock<Regex> = LazyLock::new(|| {
-    expression(r"(?mi)^[ \t]*(?:#{1,4}[ \t]*)?(?:\*\*)?(?:user|human|instruction|question|q)(?:\*\*)?[ \t]*(?:\d+[ \t]*)?:(?:\*\*)?[ \t]*\S")
+    expression(
+        r"(?mi)^[ \t]*(?:#{1,4}[ \t]*)?(?:\*\*)?(?:user|human|instruction|question|q)(?:\*\*)?[ \t]*(?:\d+[ \t]*)?:(?:\*\*)?[ \t]*\S",
+    )
 });
-static ROLE_LINE: LazyLock<Regex> =
-    LazyLock::new(|| expression(r"(?m)^[ \t]*(?:\*\*)?(?:User|Human|USER|HUMAN|### ?Instruction|### ?User)(?:\*\*)?:?[ \t]*$"));
+static ROLE_LINE: LazyLock<Regex> = LazyLock::new(|| {
+    expression(r"(?m)^[ \t]*(?:\*\*)?(?:User|Human|USER|HUMAN|### ?Instruction|### ?User)(?:\*\*)?:?[ \t]*$")
+});
 
 /// A turn of the user's that nobody took, after the answer has begun.
 pub fn invented_turn(text: &str) -> Option<String> {
@@ -89,16 +92,35 @@ pub fn invented_turn(text: &str) -> Option<String> {
     let labelled = TURN_OF_USER.find_iter(&text).find(|found| begun(found.start()));
     let found = labelled.or_else(|| ROLE_LINE.find_iter(&text).find(|found| begun(found.start())));
     if let Some(found) = found {
-        let line = text[found.start()..].trim_start().lines().next().unwrap_or_default();
+        let line = text[found.start()..]
+            .trim_start()
+            .lines()
+            .next()
+            .unwrap_or_default();
         return Some(excerpt(line, 60));
     }
     // A label of the assistant's own, twice.
-    let own: Vec<_> = TURN.find_iter(&text).filter(|found| begun(found.start())).collect();
-    (own.len() >= 2).then(|| excerpt(text[own[0].start()..].trim_start().lines().next().unwrap_or_default(), 60))
+    let own: Vec<_> = TURN
+        .find_iter(&text)
+        .filter(|found| begun(found.start()))
+        .collect();
+    (own.len() >= 2).then(|| {
+        excerpt(
+            text[own[0].start()..]
+                .trim_start()
+                .lines()
+                .next()
+                .unwrap_or_default(),
+            60,
+        )
+    })
 }
 
-static MARKS: LazyLock<Regex> =
-    LazyLock::new(|| expression(r"(?i)</?think(?:ing)?>|</?reasoning>|</?reflection>|\[/?THINK\]|◁/?think▷|<\|channel\|?>|<\|begin_of_thought\|>"));
+static MARKS: LazyLock<Regex> = LazyLock::new(|| {
+    expression(
+        r"(?i)</?think(?:ing)?>|</?reasoning>|</?reflection>|\[/?THINK\]|◁/?think▷|<\|channel\|?>|<\|begin_of_thought\|>",
+    )
+});
 static MUSING: LazyLock<Regex> = LazyLock::new(|| {
     expression(concat!(
         r"(?i)\bthe user (?:wants|is asking|asked|asks|has (?:asked|provided|given|uploaded)|provided|gave|needs|uploaded)\b|",
@@ -115,5 +137,7 @@ pub fn reasoning(text: &str) -> Option<String> {
     }
     let beginning: String = text.chars().take(REASONING_CHARACTERS).collect();
     let beginning = beginning.replace('\u{2019}', "'");
-    MUSING.find(beginning.trim_start()).map(|found| format!("{:?}", excerpt(found.as_str(), 60)))
+    MUSING
+        .find(beginning.trim_start())
+        .map(|found| format!("{:?}", excerpt(found.as_str(), 60)))
 }

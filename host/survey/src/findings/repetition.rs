@@ -36,7 +36,10 @@ pub fn token(text: &str) -> Option<String> {
 
 /// Some words many times in a row, or items of a list that vary one theme without end.
 pub fn phrase(text: &str) -> Option<String> {
-    run(text).or_else(|| unspaced(text)).or_else(|| items(text)).or_else(|| stems(text))
+    run(text)
+        .or_else(|| unspaced(text))
+        .or_else(|| items(text))
+        .or_else(|| stems(text))
 }
 
 fn run(text: &str) -> Option<String> {
@@ -44,7 +47,8 @@ fn run(text: &str) -> Option<String> {
     let found = longest_repeat(&words, PHRASE_WORDS).filter(|found| found.period > 1)?;
     let phrase = words[found.start..found.start + found.period].join(" ");
     let long = phrase.chars().count() * found.times >= PHRASE_CHARACTERS;
-    (found.times >= PHRASES && long).then(|| format!("{:?} {} times in a row", excerpt(&phrase, 60), found.times))
+    (found.times >= PHRASES && long)
+        .then(|| format!("{:?} {} times in a row", excerpt(&phrase, 60), found.times))
 }
 
 /// Scripts that put no spaces between words: characters in place of words.
@@ -54,14 +58,18 @@ fn unspaced(text: &str) -> Option<String> {
         .filter(|c| !c.is_whitespace())
         .map(String::from)
         .collect();
-    let wide = characters.iter().filter(|c| c.chars().all(|c| u32::from(c) >= 0x2e80)).count();
+    let wide = characters
+        .iter()
+        .filter(|c| c.chars().all(|c| u32::from(c) >= 0x2e80))
+        .count();
     if wide * 2 < characters.len() {
         return None;
     }
     let found = longest_repeat(&characters, PHRASE_WORDS).filter(|found| found.period > 1)?;
     let phrase = characters[found.start..found.start + found.period].concat();
     let long = found.period * found.times >= PHRASE_CHARACTERS / 3;
-    (found.times >= PHRASES && long).then(|| format!("{:?} {} times in a row", excerpt(&phrase, 60), found.times))
+    (found.times >= PHRASES && long)
+        .then(|| format!("{:?} {} times in a row", excerpt(&phrase, 60), found.times))
 }
 
 fn items(text: &str) -> Option<String> {
@@ -74,7 +82,9 @@ fn items(text: &str) -> Option<String> {
         return None;
     }
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    items.iter().for_each(|item| *counts.entry(item).or_default() += 1);
+    items
+        .iter()
+        .for_each(|item| *counts.entry(item).or_default() += 1);
     let most = items.iter().max_by_key(|item| counts[item.as_str()])?;
     Some(format!(
         "{repeated} of {} items of lists were there before, {:?} {} times",
@@ -87,7 +97,10 @@ fn items(text: &str) -> Option<String> {
 /// `church exterior, church design, church windows, …`
 fn stems(text: &str) -> Option<String> {
     let items = list_items(text);
-    let split: Vec<Vec<&str>> = items.iter().map(|item| item.split_whitespace().collect()).collect();
+    let split: Vec<Vec<&str>> = items
+        .iter()
+        .map(|item| item.split_whitespace().collect())
+        .collect();
     let longest = |end: fn(&[&str]) -> Option<String>| {
         let mut best: Option<(usize, String)> = None;
         let mut now: (usize, Option<String>) = (0, None);
@@ -110,7 +123,9 @@ fn stems(text: &str) -> Option<String> {
     let first = longest(|item| item.first().map(|word| (*word).to_owned()));
     let last = || longest(|item| item.last().map(|word| (*word).to_owned()));
     let (times, stem) = first.or_else(last)?;
-    Some(format!("{times} items of a list in a row share the word {stem:?}"))
+    Some(format!(
+        "{times} items of a list in a row share the word {stem:?}"
+    ))
 }
 
 /// A line that comes again and again.

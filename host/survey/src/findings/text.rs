@@ -20,11 +20,68 @@ pub fn content_words(text: &str) -> Vec<String> {
 
 /// Words of four letters and more that say nothing of a picture.
 const COMMON: [&str; 62] = [
-    "about", "above", "across", "after", "against", "along", "also", "among", "appears", "around", "because", "been",
-    "before", "being", "below", "between", "both", "each", "from", "have", "here", "image", "into", "itself", "like",
-    "more", "most", "near", "only", "other", "over", "photo", "photograph", "picture", "scene", "several", "showing",
-    "shown", "shows", "some", "such", "than", "that", "their", "them", "then", "there", "these", "they", "this",
-    "those", "through", "title", "description", "keywords", "under", "very", "what", "which", "while", "with", "within",
+    "about",
+    "above",
+    "across",
+    "after",
+    "against",
+    "along",
+    "also",
+    "among",
+    "appears",
+    "around",
+    "because",
+    "been",
+    "before",
+    "being",
+    "below",
+    "between",
+    "both",
+    "each",
+    "from",
+    "have",
+    "here",
+    "image",
+    "into",
+    "itself",
+    "like",
+    "more",
+    "most",
+    "near",
+    "only",
+    "other",
+    "over",
+    "photo",
+    "photograph",
+    "picture",
+    "scene",
+    "several",
+    "showing",
+    "shown",
+    "shows",
+    "some",
+    "such",
+    "than",
+    "that",
+    "their",
+    "them",
+    "then",
+    "there",
+    "these",
+    "they",
+    "this",
+    "those",
+    "through",
+    "title",
+    "description",
+    "keywords",
+    "under",
+    "very",
+    "what",
+    "which",
+    "while",
+    "with",
+    "within",
 ];
 
 /// What stands between commas, semicolons or on lines of their own, in lower case and without bullets.
@@ -63,7 +120,11 @@ pub fn longest_repeat(items: &[String], longest_period: usize) -> Option<Repeat>
     for period in 1..=longest_period.min(items.len() / 2) {
         let mut matched = 0;
         for at in period..items.len() {
-            matched = if items[at] == items[at - period] { matched + 1 } else { 0 };
+            matched = if items[at] == items[at - period] {
+                matched + 1
+            } else {
+                0
+            };
             let times = matched / period + 1;
             let most = best.as_ref().map_or(1, |best| best.times);
             if times > most {

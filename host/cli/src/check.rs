@@ -507,8 +507,8 @@ fn write_rows(path: &Path, rows: &[Row]) -> anyhow::Result<()> {
         .collect::<Result<Vec<_>, _>>()
         .context("cannot write JSON")?;
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    monocle_survey::sidecar::write(path, text.as_bytes())?;
-    Ok(())
+    monocle_survey::files::write(path, text.as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn in_a_line(row: &Row) -> String {

@@ -1,19 +1,17 @@
 //! Many models, many pictures: what a survey of them needs that needs no model itself.
 //!
 //! [`findings`] and [`grade`] judge an answer, [`structure`] reads one that has parts. [`process`] runs each model apart, [`row`] is what comes
-//! of it, or a [`failure`]; [`report`] shows rows, [`compare`] two runs. [`dataset`] reads questions, [`vqa`] scores their answers, [`interval`] says
-//! how sure that is. [`photos`] finds photos, [`metadata`] reads what is known of one, [`sidecar`] writes what was found beside it, [`journal`]
-//! remembers. [`server`] asks other programs.
+//! of it, or a [`failure`]; [`report`] shows rows, [`compare`] two runs. [`metadata`] reads what a photo says of itself, in [`xmp`] among others.
 
 pub mod compare;
 pub mod failure;
+pub mod files;
 pub mod findings;
 pub mod grade;
 pub mod metadata;
 pub mod process;
 pub mod report;
 pub mod row;
-pub mod sidecar;
 pub mod structure;
 pub mod xmp;
 

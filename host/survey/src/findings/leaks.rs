@@ -72,9 +72,9 @@ pub fn byte_markers(text: &str) -> Option<String> {
 
 /// A label of a role that begins a line.
 static TURN: LazyLock<Regex> = LazyLock::new(|| {
-    expression(concat!(
-        r"(?m)^[ \t]*(?:#{1,4}[ \t]*)?(?:\*\*)?(?:user|human|assistant|ai|bot|system|instruction|response|question|answer|q|a)(?:\*\*)?[ \t]*(?:\d+[ \t]*)?:(?:\*\*)?",
-    ))
+    expression(
+        r"(?mi)^[ \t]*(?:#{1,4}[ \t]*)?(?:\*\*)?(?:user|human|assistant|ai|bot|system|instruction|response|question|answer|q|a)(?:\*\*)?[ \t]*(?:\d+[ \t]*)?:(?:\*\*)?",
+    )
 });
 static TURN_OF_USER: LazyLock<Regex> = LazyLock::new(|| {
     expression(
@@ -82,7 +82,9 @@ static TURN_OF_USER: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 static ROLE_LINE: LazyLock<Regex> = LazyLock::new(|| {
-    expression(r"(?m)^[ \t]*(?:\*\*)?(?:User|Human|USER|HUMAN|### ?Instruction|### ?User)(?:\*\*)?:?[ \t]*$")
+    expression(
+        r"(?m)^[ \t]*(?:\*\*)?(?:#{1,4} ?(?:User|Human|Instruction)|User|Human|USER|HUMAN)(?:\*\*)?:?[ \t]*$",
+    )
 });
 
 /// A turn of the user's that nobody took, after the answer has begun.

@@ -168,14 +168,7 @@ impl Server {
 
     /// Waits until it ended; gives its exit code.
     pub fn ends(mut self) -> i32 {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                return status.code().unwrap_or(-1);
-            }
-            assert!(started.elapsed() < PATIENCE, "it did not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        crate::program::ends(&mut self.child, PATIENCE)
     }
 }
 

@@ -1,24 +1,11 @@
 //! Latent attention and experts: `tests/plugins/latent-experts` computes what transformers' DeepSeek-V3 does.
 
 use monocle_runtime::request::Request;
+use monocle_tests::json::{ids, numbers};
 use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use serde_json::Value;
-
-fn numbers(values: &Value) -> Vec<f32> {
-    let values = values.as_array().expect("a list").iter();
-    values
-        .map(|value| value.as_f64().expect("a number") as f32)
-        .collect()
-}
-
-fn ids(values: &Value) -> Vec<u32> {
-    let values = values.as_array().expect("a list").iter();
-    values
-        .map(|value| value.as_u64().expect("an id") as u32)
-        .collect()
-}
 
 fn check(kind: &str) {
     let place = format!("latent_experts/{kind}");

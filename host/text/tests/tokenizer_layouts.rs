@@ -223,6 +223,12 @@ fn conflicts_between_files_are_told_and_the_vocabulary_decides() {
         notes.contains("id 5 of `<new>` in `tokenizer_config.json` is `&`"),
         "{notes}"
     );
+    // The same in an older list, of which the vocabulary has replaced a token since: that token is gone.
+    folder.write("tokenizer_config.json", "{}");
+    folder.write("added_tokens.json", r#"{"<old>": 5}"#);
+    let tokenizer = folder.open().unwrap();
+    assert_eq!(tokenizer.token_id("<old>"), None);
+    std::fs::remove_file(folder.0.join("added_tokens.json")).unwrap();
     // A gap: the declared id is kept.
     folder.write(
         "tokenizer_config.json",

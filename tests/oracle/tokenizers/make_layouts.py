@@ -35,7 +35,7 @@ HARD = [
     "\n\n\n", "   ", "123456 7,890.12 ٣٤ Ⅷ", "Straße ÀÉÎ naïve café", "cafe\u0301 e\u0301\u0327 n\u0303o", "中文字符，日本語のテキスト中abc",
     "😀👩‍👩‍👧‍👦🏳️‍🌈👍🏽🇩🇪", "שלום עולם مرحبا بالعالم abc", "\u200bzero\u200dwidth\ufeffbom\u00adsoft", "x" * 300, "ab" * 80, "=" * 41 + "-" * 23,
     "ﬁ ﬂ ① ½ Ｆｕｌｌ ㎞", "▁literal▁ ▁ Ġ Ċ", "\u00a0nbsp\u3000ideo\u2028line", "a\x00\x01\x7fb", "don't I'LL we've DON'T", "e" + "\u0301" * 20,
-    "𝒳𝓎 𐍈", "CamelCaseHTTPServer snake_case", "중국어 ไทย हिन्दी", "The image is small and the colours are plain.", "\ufffd",
+    "𝒳𝓎 𐍈", "CamelCaseHTTPServer snake_case", "중국어 ไทย हिन्दी", "The image is small and the colours are plain.", "\ufffd", "# a ## b ### c #### d",
 ]
 
 
@@ -93,7 +93,8 @@ def make_pairs():
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(vocab_size=420, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    made.train_from_iterator(corpus(), trainer)
+    # Pairs of `#`, which begins comments elsewhere: in `merges.txt` it begins none.
+    made.train_from_iterator([*corpus(), *["# one ## two ### three"] * 400], trainer)
     made.model.save(str(HERE))
     made.decoder = tokenizers.decoders.ByteLevel()
     made.add_special_tokens(["<|endoftext|>"])
@@ -111,7 +112,9 @@ def added_cases(size):
     texts = HARD + around(["<|im_start|>", "<|left|>", "<|right|>", "word", "<think>", "<short>", "<eos>", "<|endoftext|>"]) + ["words word, sword"]
     yield ask_transformers({
         "name": "added-tokens-decoder", "copy": vocabulary, "files": {
-            "config.json": {}, "tokenizer_config.json": {**plain, "added_tokens_decoder": marks, "eos_token": "<eos>"}}}, texts)
+            # Not in the order of their ids.
+            "config.json": {}, "tokenizer_config.json": {
+                **plain, "added_tokens_decoder": dict(reversed(marks.items())), "eos_token": "<eos>"}}}, texts)
     # Marks that differ between the files, and special tokens that are only named.
     marks = {str(size - 1): token("<|endoftext|>", lstrip=True), str(size): token("<image>")}
     yield ask_transformers({
@@ -185,6 +188,8 @@ def make_ranks():
                 if (word[place], word[place + 1]) == best:
                     word[place:place + 2] = [best[0] + best[1]]
                 place += 1
+    # A token that no pairs make: only a piece that is it, whole, becomes it.
+    ranks[b" zqxjv"] = len(ranks)
     lines = [f"{base64.b64encode(piece).decode()} {rank}" for piece, rank in ranks.items()]
     (HERE / "ranks.tiktoken").write_text("\n".join(lines) + "\n")
     return ranks
@@ -207,7 +212,7 @@ def rank_cases(ranks):
                 "files": {"config.json": {}, "tokenizer_config.json": {
                     **config, "added_tokens_decoder": decoder, "bos_token": "[BOS]", "eos_token": "[EOS]"}},
                 "added": [[id, text, True] for text, id in special.items()], "probes": []}
-        for text in HARD + around(["[BOS]", "<|im_end|>"]):
+        for text in HARD + around(["[BOS]", "<|im_end|>"]) + [" zqxjv zqxjvw zqxjv"]:
             ids = encoding.encode(text, allowed_special="all")
             case["probes"].append({"text": text, "ids": ids, "ids_no_special": ids, "decoded": encoding.decode(ids)})
         yield case

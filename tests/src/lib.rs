@@ -3,6 +3,7 @@
 pub mod full_checkpoint;
 pub mod hashing;
 pub mod hub;
+pub mod json;
 pub mod models_page;
 pub mod observed;
 pub mod oracle;
@@ -12,4 +13,5 @@ pub mod program;
 pub mod project;
 pub mod record;
 pub mod scratch;
+pub mod server;
 pub mod variant;

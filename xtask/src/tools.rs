@@ -11,13 +11,32 @@ use crate::process::{run, works, write_if_changed};
 /// What the scripts that make reference answers need, for pip.
 const REQUIREMENTS: &str = "tests/oracle/requirements.txt";
 
-/// Makes or refreshes the Python environment, and says where a browser is.
+/// The client libraries that are run against a server.
+const CLIENTS: &str = "tests/clients/requirements.txt";
+
+/// Makes or refreshes the Python environments, and says where a browser is.
 pub fn prepare(target: &Path) -> Result<()> {
+    environment(target, "venv", "requirements.txt", REQUIREMENTS)?;
+    clients(target)?;
+    match browser() {
+        Some(browser) => println!("browser: {browser}"),
+        None => println!("browser: none; on Debian: apt-get install chromium"),
+    }
+    Ok(())
+}
+
+/// Makes or refreshes the environment with the client libraries alone.
+pub fn clients(target: &Path) -> Result<()> {
+    environment(target, "clients", "clients.txt", CLIENTS)
+}
+
+/// Makes or refreshes a Python environment; `note` is a file that says what is in it.
+fn environment(target: &Path, name: &str, note: &str, requirements: &str) -> Result<()> {
     let place = target.join("tools");
-    let environment = place.join("venv");
-    let wanted = fs::read(REQUIREMENTS).with_context(|| format!("reading `{REQUIREMENTS}`"))?;
+    let environment = place.join(name);
+    let wanted = fs::read(requirements).with_context(|| format!("reading `{requirements}`"))?;
     // Written last: what is there is whole, and what was asked for.
-    let note = place.join("requirements.txt");
+    let note = place.join(note);
     if !fs::read(&note).is_ok_and(|there| there == wanted) {
         fs::create_dir_all(&place).with_context(|| format!("creating `{}`", place.display()))?;
         if !works(Command::new("python3").args(["-m", "venv", "--help"])) {
@@ -25,14 +44,10 @@ pub fn prepare(target: &Path) -> Result<()> {
         }
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
         let pip = environment.join("bin").join("pip");
-        run(Command::new(pip).args(["install", "--quiet", "--requirement", REQUIREMENTS]))?;
+        run(Command::new(pip).args(["install", "--quiet", "--requirement", requirements]))?;
         write_if_changed(&note, &wanted)?;
     }
     println!("python: {}", environment.join("bin").join("python").display());
-    match browser() {
-        Some(browser) => println!("browser: {browser}"),
-        None => println!("browser: none; on Debian: apt-get install chromium"),
-    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests, headers of safetensors files",
@@ -43,6 +43,11 @@ const PARTS: [Part; 5] = [
         name: "batches",
         what: "31 requests together on each parity checkpoint, on the engine `cpu`",
         run: batches,
+    },
+    Part {
+        name: "clients",
+        what: "the client libraries of OpenAI, Anthropic and Ollama against `monocle serve`",
+        run: clients,
     },
     Part {
         name: "shapes-mlx",
@@ -142,6 +147,16 @@ fn batches(_: &Path) -> Result<()> {
         "batches",
     ]);
     run(command.env("MONOCLE_BATCH", "31"))
+}
+
+fn clients(target: &Path) -> Result<()> {
+    crate::tools::clients(target)?;
+    let mut build = cargo_command();
+    build.args(["build", "--release", "--workspace", "--bin", "monocle"]);
+    run(&mut build)?;
+    let mut command = cargo_command();
+    command.args(["test", "--release", "--workspace", "--test", "serve", "clients"]);
+    run(&mut command)
 }
 
 fn shapes_on_mlx(target: &Path) -> Result<()> {

@@ -14,6 +14,7 @@ mod request;
 mod rm;
 mod run;
 mod sampling;
+mod serve;
 mod size;
 mod stats;
 mod wrap;
@@ -37,6 +38,8 @@ enum Command {
     Run(Box<run::Run>),
     /// Talk with a model about pictures (or without any)
     Chat(Box<chat::Chat>),
+    /// Answer over HTTP, as OpenAI's, Anthropic's and Ollama's servers do
+    Serve(Box<serve::Serve>),
     /// Measure how fast a model is on this machine
     Bench(Box<bench::Bench>),
     /// Ask every model the same about one picture, each in a process of its own, and write a report
@@ -75,6 +78,7 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run(),
             Command::Chat(chat) => chat.run(),
+            Command::Serve(serve) => serve.run(),
             Command::Bench(bench) => bench.run(),
             Command::Check(check) => check.run(),
             Command::CheckOne(one) => one.run(),

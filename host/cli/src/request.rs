@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use monocle_runtime::engines::{self, EngineName, EngineOptions, KeyValueType};
+use monocle_runtime::engines::{self, EngineName, EngineOptions, EngineUnavailable, KeyValueType};
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::request::Request;
@@ -83,6 +83,13 @@ pub struct ModelOptions {
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     pub prefill_chunk: u32,
 
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+// What computes, and what it may take.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct EngineArguments {
     /// What computes [default: mlx on macOS, else cpu]
     #[arg(long, value_enum)]
     pub engine: Option<Engine>,
@@ -199,7 +206,7 @@ impl AnswerLength {
 impl ModelOptions {
     /// The model, opened, with so many bytes to keep for later requests; `quiet` shows no progress.
     pub fn open(&self, model: &str, cache_limit: usize, quiet: bool) -> anyhow::Result<Scheduler> {
-        let backend = self.backend()?;
+        let backend = self.engine.backend()?;
         let template = match &self.template {
             Some(template) => Some(read_template_argument(template, Path::new("."))?),
             None => None,
@@ -225,7 +232,7 @@ impl ModelOptions {
         }
         let model = opened?;
         let options = SchedulerOptions {
-            memory_limit: self.memory_limit,
+            memory_limit: self.engine.memory_limit,
             cache_limit,
             ..SchedulerOptions::default()
         };
@@ -236,8 +243,16 @@ impl ModelOptions {
     pub fn system<'a>(&'a self, model: &'a Model) -> Option<&'a str> {
         self.system.as_deref().or(model.settings.system.as_deref())
     }
+}
 
-    fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {
+impl EngineArguments {
+    /// The engine.
+    pub fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {
+        self.maker()().map_err(|error| Misuse(error.to_string()))
+    }
+
+    /// What makes such an engine, wherever it is to be.
+    pub fn maker(&self) -> impl Fn() -> Result<Box<dyn Backend>, EngineUnavailable> + Send + Sync + 'static {
         let engine = match self.engine {
             Some(Engine::Cpu) => EngineName::Cpu,
             Some(Engine::Mlx) => EngineName::Mlx,
@@ -259,8 +274,7 @@ impl ModelOptions {
                 KeyValues::Q8 => KeyValueType::Q8,
             }),
         };
-        let started = engine.start(options);
-        started.map_err(|error| Misuse(error.to_string()))
+        move || engine.start(options)
     }
 }
 

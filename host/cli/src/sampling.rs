@@ -50,7 +50,8 @@ pub struct SamplingArguments {
     timeout: Option<Duration>,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// Seconds above 0.
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text
         .parse()
         .ok()

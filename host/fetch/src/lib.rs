@@ -4,5 +4,6 @@
 //! pictures, of which a user or a web page may name any address.
 
 pub mod address;
+pub mod hosts;
 pub mod http;
 pub mod picture;

@@ -11,6 +11,7 @@ use data_url::DataUrl;
 use thiserror::Error;
 use url::{Host, Url};
 
+use crate::hosts::AllowedHosts;
 use crate::http::{Client, HttpError, Limits, Request, shown, shown_url, stay_on_the_web};
 
 /// The most bytes of one picture.
@@ -198,9 +199,19 @@ pub struct PictureFetcher {
     limits: Limits,
     left: u64,
     known: BTreeMap<Url, Vec<u8>>,
+    /// Where only these servers are asked: them, and what asks those in local networks.
+    among: Option<(AllowedHosts, Client)>,
 }
 
 impl PictureFetcher {
+    /// Asks the servers of a list only; redirects, too, stay among them.
+    pub fn among(hosts: AllowedHosts) -> Self {
+        Self {
+            among: Some((hosts, Client::without_proxy())),
+            ..Self::new(false)
+        }
+    }
+
     /// `private`: addresses of this machine and of local networks are asked too.
     pub fn new(private: bool) -> Self {
         Self {
@@ -211,6 +222,7 @@ impl PictureFetcher {
             limits: LIMITS,
             left: MOST_BYTES_TOGETHER,
             known: BTreeMap::new(),
+            among: None,
         }
     }
 
@@ -239,7 +251,24 @@ impl PictureFetcher {
             from: 0,
             limits: self.limits,
         };
-        let answer = self.client.get(&request, &stay_on_the_web(url)).map_err(failed)?;
+        let on_the_web = stay_on_the_web(url);
+        let answer = match &self.among {
+            None => self.client.get(&request, &on_the_web),
+            Some((hosts, any)) => {
+                // What may lead to a local network stays with the addresses that were named.
+                let private = hosts.names_address(url);
+                let client = if private { any } else { &self.client };
+                client.get(&request, &|from, to: &Url| {
+                    on_the_web(from, to)?;
+                    hosts.check(to)?;
+                    match private && !hosts.names_address(to) {
+                        true => Err("a redirect must not lead from a named address elsewhere".to_owned()),
+                        false => Ok(()),
+                    }
+                })
+            }
+        }
+        .map_err(failed)?;
         if answer.status != 200 {
             return Err(PictureError::Status {
                 url: name,

@@ -130,6 +130,28 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ImageError> {
     Ok(bytes)
 }
 
+/// The size of an upright picture, from its header alone; `None` for kinds whose header is not read by itself (raw photos, HEIC, AVIF) and for
+/// what cannot be read. That it has a size does not say that it can be decoded.
+pub fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    use image::ImageDecoder;
+    use image::metadata::Orientation;
+    match kind::recognise(bytes).ok()? {
+        Format::Png | Format::Jpeg | Format::WebP | Format::Gif | Format::Bmp | Format::Pnm => {}
+        _ => return None,
+    }
+    let reader = image::ImageReader::new(std::io::Cursor::new(bytes));
+    let mut decoder = reader.with_guessed_format().ok()?.into_decoder().ok()?;
+    let (width, height) = decoder.dimensions();
+    let turned = matches!(
+        decoder.orientation().unwrap_or(Orientation::NoTransforms),
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    );
+    Some(if turned { (height, width) } else { (width, height) })
+}
+
 /// Decodes a file's bytes. The kind of file is told from its content, never from a name.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageError> {
     let kind = kind::recognise(bytes)?;

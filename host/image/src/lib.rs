@@ -12,7 +12,7 @@ mod resize;
 mod source;
 mod tensor;
 
-pub use decode::{AlphaHandling, DecodeOptions, Decoded, FilePage, Limits, WideGrey, decode, open};
+pub use decode::{AlphaHandling, DecodeOptions, Decoded, FilePage, Limits, WideGrey, decode, open, size};
 pub use error::ImageError;
 pub use filter::Filter;
 pub use picture::Picture;

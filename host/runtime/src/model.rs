@@ -104,6 +104,27 @@ impl Model {
         })
     }
 
+    /// The same model with a template that adds nothing: the prompt is what the messages say. Programs that were recorded for one are good for
+    /// the other.
+    pub fn without_template(&self) -> Self {
+        Self {
+            report: self.report.clone(),
+            settings: self.settings.clone(),
+            open_time: self.open_time,
+            processor: Arc::clone(&self.processor),
+            network: self.network.clone(),
+            processor_files: self.processor_files.clone(),
+            network_files: self.network_files.clone(),
+            services: Arc::new(self.services.with_template(plain_template(""))),
+            option_notes: self.option_notes.clone(),
+        }
+    }
+
+    /// The tokenizer, as the model's files have it.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        self.services.tokenizer()
+    }
+
     /// The checkpoint.
     pub fn checkpoint(&self) -> &Checkpoint {
         self.services.checkpoint()

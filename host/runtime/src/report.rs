@@ -152,6 +152,8 @@ pub struct ImageReport {
     pub tokens: u32,
     /// What else was done to it.
     pub steps: Vec<String>,
+    /// Whether an earlier request had computed already what the answer needed of it.
+    pub cached: bool,
 }
 
 /// Durations, in seconds.

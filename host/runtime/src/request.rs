@@ -1,5 +1,6 @@
 //! What is asked of a model, on its way to being answered: its pictures, its prompt, and what is known before anything is computed.
 
+pub mod count;
 pub mod pictures;
 pub mod prepare;
 pub mod prompt;

@@ -164,6 +164,20 @@ impl Scheduler {
         self.loaded.memory.limit
     }
 
+    /// Changes how much memory may be used, for requests to come and for those that run: what they hold beyond it is given up as if memory were
+    /// short.
+    pub fn set_memory_limit(&mut self, bytes: usize) {
+        let source = "its share of what all models may use";
+        self.loaded.memory.limit = Some(MemoryLimit { bytes, source });
+        self.loaded.backend.keep_within(bytes);
+        self.shrink_caches_beside(self.counted());
+    }
+
+    /// How many requests wait, and how many run.
+    pub fn counts(&self) -> [usize; 2] {
+        [self.waiting.len(), self.running.len()]
+    }
+
     /// Bytes of the weights that the plugin asked for, as stored; 0 before it asked.
     pub fn weight_bytes(&self) -> usize {
         self.loaded.weight_bytes()
@@ -395,17 +409,22 @@ impl Scheduler {
         self.shrink_caches_beside(all)
     }
 
-    /// Makes room for what a pass over rows of several sessions computes: it may be more than any of them needs alone.
-    fn room_for_pass(&mut self, program: &Program) -> bool {
+    /// Makes room for what a pass over rows of several sessions computes, and for the caches of rows that fill it up: it may be more
+    /// than any of them needs alone.
+    fn room_for_pass(&mut self, program: &Program, padding: usize) -> bool {
         let (Some(first), Some(_)) = (self.running.first(), self.loaded.memory.limit) else {
             return true;
         };
         let fixed = self.claim(first).fixed;
+        let padding = match padding {
+            0 => 0,
+            rows => self.loaded.cache_bytes(&first.prepared, rows),
+        };
         let encoding = self.running.iter().filter(|session| session.encoding.is_some());
         let encoding = encoding.map(|session| session.prepared.estimate.slices_bytes);
         let encoding: usize = encoding.sum();
         let results = self.program_bytes(program);
-        let all = [fixed, encoding, results]
+        let all = [fixed, encoding, results, padding]
             .into_iter()
             .fold(self.counted(), usize::saturating_add);
         self.shrink_caches_beside(all)

@@ -41,6 +41,8 @@ pub struct Session {
     pub pixels: Vec<Option<Vec<PixelTensor>>>,
     /// Whether each picture's pixels were made: they can be made once only.
     pub pixels_made: Vec<bool>,
+    /// Whether each picture went through the encoder, or began to.
+    pub encoded: Vec<bool>,
     /// The picture that is in the encoder.
     pub encoding: Option<Encoding>,
     /// What each picture is known by, once its pixels were made.
@@ -136,6 +138,7 @@ impl Session {
             context: None,
             pixels: vec![None; pictures],
             pixels_made: vec![false; pictures],
+            encoded: vec![false; pictures],
             encoding: None,
             picture_keys: vec![None; pictures],
             reserved: 0,
@@ -287,6 +290,12 @@ impl Session {
         Ok(Taken { delta, finish })
     }
 
+    /// Rows of a prefill step at most: not more than memory was planned for, also where an answer is computed again that is longer than
+    /// the prompt.
+    pub fn prefill_chunk(&self) -> usize {
+        self.options.prefill_chunk.min(self.prepared.prompt.len()).max(1)
+    }
+
     /// Everything is computed again, but nothing that was given out is given out again.
     pub fn start_over(&mut self) {
         self.sequence = None;
@@ -346,11 +355,17 @@ impl Session {
         let mut prompt = self.prepared.prompt_report();
         prompt.cached_tokens = progress.cached_tokens;
         prompt.cached_pictures = progress.cached_pictures;
+        let mut images = self.prepared.image_reports();
+        if progress.first_token.is_some() {
+            for (image, encoded) in images.iter_mut().zip(&self.encoded) {
+                image.cached = !encoded;
+            }
+        }
         let mut report = Report {
             model: model.report.clone(),
             host,
             prompt,
-            images: self.prepared.image_reports(),
+            images,
             generation: model
                 .settings
                 .generation

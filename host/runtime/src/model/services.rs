@@ -55,6 +55,16 @@ impl ModelServices {
         }
     }
 
+    /// The same with another template.
+    pub fn with_template(&self, template: String) -> Self {
+        let candidates = Candidates {
+            flag: Some(template),
+            ..self.candidates.clone()
+        };
+        let (tokenizer, checkpoint) = (Arc::clone(&self.tokenizer), self.checkpoint.clone());
+        Self::new(tokenizer, checkpoint, candidates, Map::new())
+    }
+
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer

@@ -26,6 +26,13 @@ pub enum PictureInput {
         /// Counted from 1.
         page: u32,
     },
+    /// Another, shrunk to so many pixels if it has more.
+    Capped {
+        /// The picture.
+        of: Box<PictureInput>,
+        /// The most pixels.
+        max_pixels: u64,
+    },
 }
 
 impl PictureInput {
@@ -35,6 +42,7 @@ impl PictureInput {
             Self::File(path) => path.display().to_string(),
             Self::Bytes { name, .. } => name.clone(),
             Self::Page { of, page } => format!("{}#{page}", of.name()),
+            Self::Capped { of, .. } => of.name(),
         }
     }
 }
@@ -71,6 +79,21 @@ pub fn open(
     options: &DecodeOptions,
     cap: Option<PixelCap>,
 ) -> Result<Opened, RequestError> {
+    if let PictureInput::Capped { of, max_pixels } = input {
+        let asked = PixelCap {
+            max_pixels: *max_pixels,
+            refuse: false,
+        };
+        // What the manifest refuses, a request cannot have shrunk; what it shrinks, a request may have smaller.
+        return match cap {
+            Some(cap) if cap.max_pixels <= *max_pixels => open(of, options, Some(cap)),
+            Some(cap) if cap.refuse => {
+                let opened = open(of, options, Some(cap))?;
+                shrink(opened, asked)
+            }
+            _ => open(of, options, Some(asked)),
+        };
+    }
     let failed = |source: ImageError| RequestError::Image {
         name: input.name(),
         source,
@@ -111,6 +134,43 @@ pub fn open(
     })
 }
 
+/// The size that a picture of this size is given to the plugin in; what [`open`] refuses is refused.
+pub(super) fn capped(input: &PictureInput, given: Size, cap: Option<PixelCap>) -> Result<Size, RequestError> {
+    let pixels = u64::from(given.width) * u64::from(given.height);
+    let asked = match input {
+        PictureInput::Capped { max_pixels, .. } => Some(*max_pixels),
+        _ => None,
+    };
+    if let Some(cap) = cap.filter(|cap| cap.refuse && pixels > cap.max_pixels) {
+        return Err(RequestError::TooManyPixels {
+            name: input.name(),
+            given,
+            pixels,
+            limit: cap.max_pixels,
+        });
+    }
+    let least = [cap.map(|cap| cap.max_pixels), asked].into_iter().flatten().min();
+    Ok(match least {
+        Some(most) if pixels > most => shrunk(given, most),
+        _ => given,
+    })
+}
+
+/// Shrinks what was opened, if it has more pixels.
+fn shrink(mut opened: Opened, cap: PixelCap) -> Result<Opened, RequestError> {
+    let size = shrunk(opened.given, cap.max_pixels);
+    if u64::from(opened.given.width) * u64::from(opened.given.height) > cap.max_pixels {
+        let name = opened.name.clone();
+        let resized = opened.picture.resize(size.width, size.height, Filter::Lanczos);
+        opened.picture = resized.map_err(|source| RequestError::Image { name, source })?;
+        opened.steps.push(format!(
+            "shrunk from {} to {size}: more than {} pixels",
+            opened.given, cap.max_pixels
+        ));
+    }
+    Ok(opened)
+}
+
 fn decoded(input: &PictureInput, options: &DecodeOptions) -> Result<Decoded, ImageError> {
     match input {
         PictureInput::File(path) => monocle_image::open(path, options),
@@ -119,6 +179,7 @@ fn decoded(input: &PictureInput, options: &DecodeOptions) -> Result<Decoded, Ima
             let page = Some(*page);
             decoded(of, &DecodeOptions { page, ..*options })
         }
+        PictureInput::Capped { of, .. } => decoded(of, options),
     }
 }
 

@@ -334,6 +334,7 @@ impl PreparedRequest {
                 tiles: plan.tiles,
                 tokens: plan.features,
                 steps: opened.steps.clone(),
+                cached: false,
             });
         each.collect()
     }

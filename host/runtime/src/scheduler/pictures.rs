@@ -111,6 +111,7 @@ impl Scheduler {
                     session.features[picture] = Some(features);
                     return Ok(());
                 }
+                session.encoded[picture] = true;
                 let encoder = Arc::clone(&session.prepared.encoders[picture]);
                 Encoding::new(encoder, picture, pixels, key)
             }

@@ -1,0 +1,6 @@
+//! Which models there are, which are loaded, and which go when memory is short.
+
+pub mod catalogue;
+pub mod keep;
+pub mod registry;
+pub mod stamp;

@@ -35,9 +35,14 @@ impl<'a> Edits<'a> {
             let mut known = known.iter();
             known.any(|(known, _)| known.is_some_and(|known| known.eq_ignore_ascii_case(language)))
         };
-        let names_a_language = known
-            .iter()
-            .any(|(known, _)| known.is_some_and(|known| known != "x-default"));
+        // A text without a language, or the default where no named language has the same: somebody's, in a language that nobody names.
+        let is_named = |language: Option<&str>| language.is_some_and(|language| language != "x-default");
+        let is_unnamed = known.iter().any(|(language, item)| {
+            let mut others = known.iter().filter(|(language, _)| is_named(*language));
+            !is_named(*language)
+                && !item.text.trim().is_empty()
+                && !others.any(|(_, other)| other.text == item.text)
+        });
         let mut fresh: Vec<(String, String)> = Vec::new();
         for (index, (language, text)) in texts
             .iter()
@@ -47,7 +52,7 @@ impl<'a> Edits<'a> {
             if index == 0 && !has("x-default") && !is_said {
                 fresh.push(("x-default".to_owned(), text.clone()));
             }
-            let is_theirs = index == 0 && is_said && !names_a_language;
+            let is_theirs = index == 0 && is_unnamed;
             if !has(language) && !is_theirs && !fresh.iter().any(|(known, _)| known == language) {
                 fresh.push((language.clone(), text.clone()));
             }

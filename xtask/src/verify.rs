@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests, headers of safetensors files",
@@ -43,6 +43,11 @@ const PARTS: [Part; 7] = [
         name: "batches",
         what: "31 requests together on each parity checkpoint, on the engine `cpu`",
         run: batches,
+    },
+    Part {
+        name: "catalogue",
+        what: "`monocle catalogue` killed at 200 random moments among 2,000 drawn pictures, and its sidecars read by exiftool and exempi",
+        run: catalogue,
     },
     Part {
         name: "clients",
@@ -139,6 +144,28 @@ fn schedules(_: &Path) -> Result<()> {
         "hashed",
     ]);
     run(command.env("MONOCLE_SCHEDULES", "10000"))
+}
+
+fn catalogue(_: &Path) -> Result<()> {
+    if !works(Command::new("exiftool").arg("-ver"))
+        || !works(Command::new("sh").args(["-c", "command -v exempi"]))
+    {
+        bail!(
+            "sidecars are read by Debian's packages `libimage-exiftool-perl` and `exempi`: install them first"
+        );
+    }
+    let mut command = cargo_command();
+    command.args([
+        "test",
+        "--release",
+        "--workspace",
+        "--test",
+        "catalogue",
+        "--",
+        "--nocapture",
+    ]);
+    command.env("MONOCLE_CATALOGUE_PHOTOS", "2000");
+    run(command.env("MONOCLE_CATALOGUE_KILLS", "200"))
 }
 
 fn batches(_: &Path) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The `monocle` program: one file a command.
 
 mod bench;
+mod catalogue;
 mod chat;
 mod check;
 mod inspect;
@@ -44,6 +45,8 @@ enum Command {
     Bench(Box<bench::Bench>),
     /// Ask every model the same about one picture, each in a process of its own, and write a report
     Check(Box<check::Check>),
+    /// Write title, description and keywords for each photo of a folder into sidecars beside them
+    Catalogue(Box<catalogue::Catalogue>),
     /// One model's part of `check`
     #[command(hide = true)]
     CheckOne(Box<check::CheckOne>),
@@ -81,6 +84,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Bench(bench) => bench.run(),
             Command::Check(check) => check.run(),
+            Command::Catalogue(catalogue) => catalogue.run(),
             Command::CheckOne(one) => one.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),

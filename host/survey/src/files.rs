@@ -12,7 +12,13 @@ pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    let done = written.and_then(|()| std::fs::rename(&temporary, path));
+    let done = written.and_then(|()| {
+        // What others may do with it stays as it was.
+        if let Ok(before) = std::fs::metadata(path) {
+            std::fs::set_permissions(&temporary, before.permissions())?;
+        }
+        std::fs::rename(&temporary, path)
+    });
     done.inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary);
     })

@@ -4,14 +4,18 @@
 //! of it, or a [`failure`]; [`report`] shows rows, [`compare`] two runs. [`metadata`] reads what a photo says of itself, in [`xmp`] among others.
 
 pub mod compare;
+pub mod contact;
 pub mod failure;
 pub mod files;
 pub mod findings;
 pub mod grade;
+pub mod journal;
 pub mod metadata;
+pub mod photos;
 pub mod process;
 pub mod report;
 pub mod row;
+pub mod sidecar;
 pub mod structure;
 pub mod xmp;
 
@@ -32,4 +36,11 @@ pub fn base64(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// The SHA-256 of bytes, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

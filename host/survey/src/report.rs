@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::failure::Place;
 use crate::row::Row;
 
-pub use html::page;
+pub use html::{escaped, page};
 
 /// What a report is of, beside its rows.
 #[derive(Debug, Clone, Default)]

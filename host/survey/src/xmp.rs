@@ -24,6 +24,8 @@ const XML: &str = "http://www.w3.org/XML/1998/namespace";
 
 /// The deepest packet that is read.
 const DEEPEST: usize = 64;
+/// The most prefixes that mean something in one place.
+const PREFIXES: usize = 256;
 /// The longest packet that is read, in bytes.
 pub const LONGEST: usize = 16 << 20;
 
@@ -251,6 +253,9 @@ fn open(start: &BytesStart, parent: &Element, place: Range<usize>) -> Result<Ele
             Some(("xmlns", prefix)) => scope.push((prefix.to_owned(), value.into_owned())),
             _ => attributes.push((key.to_owned(), value.into_owned())),
         }
+    }
+    if scope.len() > PREFIXES {
+        return Err(format!("more than {PREFIXES} prefixes are declared"));
     }
     let meaning = |prefix: &str| {
         let mut known = scope.iter().rev();

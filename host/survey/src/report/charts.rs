@@ -35,7 +35,7 @@ pub fn speed_and_memory(rows: &[Row]) -> Option<String> {
     let top = round_up(points.iter().map(|point| point.1).fold(0.0, f64::max));
     let (left, height) = (56.0, 300.0);
     let x = |value: f64| left + value / right * (WIDTH - left - 20.0);
-    let y = |value: f64| height - 40.0 - value / top * (height - 60.0);
+    let y = |value: f64| height - 40.0 - value / top * (height - 76.0);
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"decode speed against peak memory\">"
     );

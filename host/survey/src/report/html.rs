@@ -16,7 +16,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;margin:0;m
 th,td{padding:.4rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap;font-variant-numeric:tabular-nums}
 th{background:var(--card);white-space:normal;vertical-align:bottom;padding:0}th button{all:unset;cursor:pointer;padding:.4rem .6rem;display:block;box-sizing:border-box;width:100%;font-weight:600}
 th button:focus-visible{outline:2px solid var(--mark)}th[aria-sort=ascending] button::after{content:' ▲'}th[aria-sort=descending] button::after{content:' ▼'}
-th:first-child,td:first-child,th:last-child,td:last-child{text-align:left}td:first-child{font-weight:600}td:last-child{white-space:normal;min-width:12rem}tr:last-child td{border-bottom:0}
+th:first-child,td:first-child,th:last-child,td:last-child{text-align:left}td:first-child{font-weight:600}td:last-child{white-space:normal;min-width:12rem;overflow-wrap:anywhere}tr:last-child td{border-bottom:0}
 .failed td:last-child{color:var(--bad)}pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;margin:.4rem 0;font:13px/1.5 ui-monospace,monospace}
 svg{width:100%;max-width:60rem;height:auto;background:var(--card);border:1px solid var(--line);border-radius:6px}svg text{fill:var(--ink);font:12px system-ui,sans-serif}
 .grid{stroke:var(--line)}.dot{fill:var(--mark)}.p0{fill:#8b9bb0}.p1{fill:#d9a441}.p2{fill:#5b9a6b}.p3{fill:#4f86c6}.p4{fill:#b0628f}
@@ -29,7 +29,7 @@ ul{margin:.3rem 0;padding-left:1.2rem}.soft{color:var(--soft)}.stopped{color:var
 const SCRIPT: &str = "
 for(const b of document.querySelectorAll('th button'))b.onclick=()=>{const th=b.parentNode,t=th.closest('table'),i=th.cellIndex,up=th.getAttribute('aria-sort')!=='ascending';
 for(const o of t.querySelectorAll('th'))o.removeAttribute('aria-sort');th.setAttribute('aria-sort',up?'ascending':'descending');
-const v=r=>r.cells[i].dataset.v??r.cells[i].textContent;const rows=[...t.tBodies[0].rows];
+const v=r=>i&&r.className?'':r.cells[i].dataset.v??r.cells[i].textContent;const rows=[...t.tBodies[0].rows];
 rows.sort((a,b)=>{const x=v(a),y=v(b);if(x===''||y==='')return(x==='')-(y==='');const n=Number(x)-Number(y);const c=Number.isNaN(n)?x.localeCompare(y):n;return up?c:-c});
 t.tBodies[0].append(...rows)};
 ";
@@ -86,6 +86,16 @@ pub fn page(about: &About, rows: &[Row]) -> String {
             "<tr{class}><td><a href=\"#r{number}\">{}</a></td>",
             escaped(&row.title())
         );
+        if row.failure.is_some() {
+            // There are no figures, and the reason has room.
+            let _ = writeln!(
+                html,
+                "<td colspan=\"{}\">{}</td></tr>",
+                COLUMNS.len() + 1,
+                escaped(&told(row))
+            );
+            continue;
+        }
         for column in &COLUMNS {
             let value = (column.show)(row);
             // A grade is sorted by its points.

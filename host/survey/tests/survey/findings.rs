@@ -64,6 +64,7 @@ fn repeated_token() {
         &[
             "ha ha ha ha ha ha",
             "no no no no",
+            "stone, stone, stone, stone, stone",
             "The rows 1 1 1 1 1 1 1 are equal.",
         ],
     );
@@ -169,6 +170,7 @@ fn refusal() {
         &[
             "I can't see a dog in this picture.",
             "A man who cannot help laughing, and a dog.",
+            "A church. It is old. The sky is grey. I cannot identify the flag.",
             "A sign says that visitors cannot access the tower.",
         ],
     );

@@ -3,7 +3,10 @@
 mod failure;
 mod findings;
 mod grade;
+mod journal;
 mod pages;
+mod photos;
 #[cfg(unix)]
 mod process;
+mod sidecar;
 mod structure;

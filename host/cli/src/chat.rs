@@ -61,7 +61,7 @@ impl Chat {
         let mut scheduler = self.options.open(&self.about.model, self.cache_limit, quiet)?;
         let options = self
             .sampling
-            .options(&self.length, &self.options, scheduler.model());
+            .options(&self.length, &self.options, scheduler.model())?;
         let mut bar = LoadBar::new(quiet);
         scheduler.load_weights(&mut |done, total| bar.update(done, total))?;
         bar.finish();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chat;
+mod constraint;
 mod inspect;
 mod models;
 mod output;

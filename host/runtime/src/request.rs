@@ -5,6 +5,7 @@ pub mod pictures;
 pub mod prepare;
 pub mod prompt;
 
+use monocle_constraint::Grammar;
 use monocle_text::SamplingOptions;
 use serde_json::{Map, Value};
 
@@ -37,6 +38,8 @@ pub struct GenerateOptions {
     pub prefill_chunk: usize,
     /// Tokens after which reasoning is closed.
     pub thinking_budget: Option<usize>,
+    /// What the answer must look like, after any reasoning: [`crate::model::Model::grammar`] makes it of a constraint.
+    pub grammar: Option<Grammar>,
     /// Go on to `max_tokens` whatever the model says: end tokens and stop strings end nothing. For measuring.
     pub ignore_end: bool,
 }
@@ -50,6 +53,7 @@ impl Default for GenerateOptions {
             stop: Vec::new(),
             prefill_chunk: 512,
             thinking_budget: None,
+            grammar: None,
             ignore_end: false,
         }
     }

@@ -112,7 +112,12 @@ impl Session {
             end_tokens.clear();
         }
         let end = model.thinking_end(&rules, &tokenizer)?;
-        let choice = TokenChoice::new(options.sampling.clone(), options.thinking_budget, end)?;
+        let choice = TokenChoice::new(
+            options.sampling.clone(),
+            options.thinking_budget,
+            end,
+            options.grammar.as_ref(),
+        )?;
         let stream = OutputStream::new(tokenizer, rules, end_tokens);
         let tokens = prepared.prompt.ids().to_vec();
         let context = model.settings.context.unwrap_or(usize::MAX);
@@ -286,7 +291,10 @@ impl Session {
         self.progress.first_token.get_or_insert_with(Instant::now);
         self.tokens.push(token);
         let (delta, finish) = self.answer.push(token, &mut self.prepared.processor)?;
-        let finish = finish.or_else(|| self.limit_reached());
+        let over = self.choice.took(token, self.answer.stream())?;
+        let finish = finish
+            .or_else(|| over.then_some(FinishReason::Complete))
+            .or_else(|| self.limit_reached());
         Ok(Taken { delta, finish })
     }
 
@@ -328,6 +336,12 @@ impl Session {
 
         let mut notes = model.notes();
         notes.extend(self.prepared.notes());
+        let grammar = self.options.grammar.as_ref();
+        notes.extend(
+            grammar
+                .into_iter()
+                .flat_map(|grammar| grammar.notes().iter().cloned()),
+        );
         if output.text.trim().is_empty() {
             notes.push(format!("the answer is empty: {}", describe(&output.finish)));
         }

@@ -155,7 +155,10 @@ fn read(body: &Map<String, Value>, shape: Shape) -> Result<ChatRequest, Failure>
         None | Some(Value::Null) => Format::Text,
         Some(Value::String(word)) if word.is_empty() => Format::Text,
         Some(Value::String(word)) if word == "json" => Format::JsonObject,
-        Some(schema @ Value::Object(_)) => Format::JsonSchema(schema.clone()),
+        Some(schema @ Value::Object(_)) => Format::JsonSchema {
+            schema: schema.clone(),
+            strict: false,
+        },
         Some(_) => return Err(Failure::invalid("expected `json` or a JSON schema").at("format")),
     };
     let keep_alive = match body.get("keep_alive") {

@@ -165,7 +165,10 @@ fn format(body: &Map<String, Value>) -> Result<Format, Failure> {
             .ok_or_else(|| Failure::invalid("expected a text").at(name))
     };
     if let Some(schema) = guided("guided_json", "json") {
-        return Ok(Format::JsonSchema(schema.clone()));
+        return Ok(Format::JsonSchema {
+            schema: schema.clone(),
+            strict: false,
+        });
     }
     if let Some(regex) = guided("guided_regex", "regex") {
         return Ok(Format::Regex(text(regex, "guided_regex")?));
@@ -192,7 +195,9 @@ fn format(body: &Map<String, Value>) -> Result<Format, Failure> {
             let schema = schema.filter(|schema| schema.is_object() || schema.is_boolean());
             let missing =
                 || Failure::invalid("expected a JSON schema").at("response_format.json_schema.schema");
-            schema.cloned().map(Format::JsonSchema).ok_or_else(missing)
+            let strict = format["json_schema"]["strict"] == Value::Bool(true);
+            let schema = schema.cloned().ok_or_else(missing)?;
+            Ok(Format::JsonSchema { schema, strict })
         }
         _ => Err(
             Failure::invalid("expected `text`, `json_object` or `json_schema`").at("response_format.type"),

@@ -116,7 +116,10 @@ fn read(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
     }
     chat.format = match body.get("text").map(|text| &text["format"]) {
         Some(format) if format["type"] == "json_object" => Format::JsonObject,
-        Some(format) if format["type"] == "json_schema" => Format::JsonSchema(format["schema"].clone()),
+        Some(format) if format["type"] == "json_schema" => Format::JsonSchema {
+            schema: format["schema"].clone(),
+            strict: format["strict"] == Value::Bool(true),
+        },
         _ => Format::Text,
     };
     if let Some(instructions) = text_of(body, "instructions").filter(|text| !text.is_empty()) {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use monocle_runtime::error::RequestError;
 use monocle_runtime::report::Report;
+use monocle_runtime::request::GenerateOptions;
 use monocle_runtime::scheduler::terms::{Class, Terms};
 use monocle_text::FinishReason;
 use serde_json::{Value, json};
@@ -90,7 +91,10 @@ impl Usage {
 impl Summary {
     fn new(report: Report) -> Self {
         let finish = match &report.output.finish {
-            FinishReason::EndToken { .. } | FinishReason::Empty | FinishReason::Cancelled => Finish::Stop,
+            FinishReason::EndToken { .. }
+            | FinishReason::Complete
+            | FinishReason::Empty
+            | FinishReason::Cancelled => Finish::Stop,
             FinishReason::StopString { stop } => Finish::StopString(stop.clone()),
             FinishReason::MaxTokens => Finish::Length,
             FinishReason::ContextFull => Finish::Context,
@@ -190,14 +194,20 @@ pub async fn begin(
             if gone() {
                 return Err(Failure::invalid("the client is gone"));
             }
+            let grammar = prepare::grammar(&chat, &engine.model)?;
             let plan = prepare::plan(&engine, &chat, &request, &plan_options);
-            plan.map_err(|error| too_large_or(error, &chat))
+            let plan = plan.map_err(|error| too_large_or(error, &chat))?;
+            Ok((plan, grammar))
         })
         .await?;
         drop(turn);
-        let prepared = prepared?;
+        let (prepared, grammar) = prepared?;
+        let options = GenerateOptions {
+            grammar,
+            ..options.clone()
+        };
         let prompt_tokens = prepared.prompt.len() + prepared.encoder_ids().map_or(0, <[u32]>::len);
-        match lease.engine.submit(prepared, options.clone(), terms).await {
+        match lease.engine.submit(prepared, options, terms).await {
             Ok(given) => {
                 return Ok(Answering {
                     given,

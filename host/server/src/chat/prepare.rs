@@ -1,6 +1,7 @@
 //! From a conversation to what an engine can take: pictures are got, the prompt is planned, nothing is computed. It takes a while, so it runs on a
 //! thread for such work.
 
+use monocle_constraint::{Constraint, Grammar};
 use monocle_runtime::error::RequestError;
 use monocle_runtime::memory::MemoryLimit;
 use monocle_runtime::model::Model;
@@ -32,12 +33,6 @@ pub fn check(chat: &ChatRequest) -> Result<(), Failure> {
     }
     if sampling.logprobs.is_some() {
         return Err(Failure::unsupported("logprobs", "`logprobs`"));
-    }
-    if chat.format != Format::Text {
-        return Err(Failure::unsupported(
-            "response_format",
-            "answers of a given form (JSON, regular expressions, grammars)",
-        ));
     }
     let calls = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
     if calls {
@@ -75,8 +70,28 @@ pub fn options(chat: &ChatRequest, model: &Model, number: usize) -> Result<Gener
         stop: chat.stop.clone(),
         prefill_chunk: CHUNK,
         thinking_budget: chat.thinking.budget.or(model.settings.thinking_budget),
+        grammar: None,
         ignore_end: false,
     })
+}
+
+/// What the answer must look like, compiled: a second's work at most.
+pub fn grammar(chat: &ChatRequest, model: &Model) -> Result<Option<Grammar>, Failure> {
+    let constraint = match &chat.format {
+        Format::Text => return Ok(None),
+        Format::JsonObject => Constraint::JsonObject,
+        Format::JsonSchema { schema, strict } => Constraint::JsonSchema {
+            schema: schema.clone(),
+            strict: *strict,
+        },
+        Format::Regex(expression) => Constraint::Regex(expression.clone()),
+        Format::Grammar(text) => Constraint::Lark(text.clone()),
+        Format::Choice(texts) => Constraint::Choice(texts.clone()),
+    };
+    match model.grammar(&constraint) {
+        Ok(grammar) => Ok(Some(grammar)),
+        Err(error) => Err(Failure::from(RequestError::from(error)).at("response_format")),
+    }
 }
 
 /// The runtime's request, with its pictures.

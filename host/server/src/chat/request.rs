@@ -165,7 +165,12 @@ pub enum Format {
     /// Some JSON object.
     JsonObject,
     /// JSON of a schema.
-    JsonSchema(Value),
+    JsonSchema {
+        /// The schema.
+        schema: Value,
+        /// Whether what of it cannot be promised is refused.
+        strict: bool,
+    },
     /// Text that a regular expression matches.
     Regex(String),
     /// Text of a grammar in Lark's notation.

@@ -264,6 +264,13 @@ def attention(q, k, v, scale, visible, softcap=None):
     return torch.einsum("hqk,khd->qhd", weights, v)
 
 
+def rounding(q, k, scale):
+    """What rounding the largest score once may move a weight by; the usual tolerance, where that is larger."""
+    k = k.double().repeat_interleave(q.shape[1] // k.shape[1], 1)
+    largest = torch.einsum("qhd,khd->hqk", q.double().abs(), k.abs()).max() * scale
+    return max(2e-6, float(largest) * 2.0**-23)
+
+
 def intervals(bounds, keys):
     at = torch.arange(keys)
     return torch.stack([(at >= low) & (at < end) for low, end in bounds])
@@ -367,7 +374,7 @@ for tokens, heads, shared, dim, value_dim, window, softcap, cuts in [
     bounds = [(0 if window is None else max(0, row + 1 - window), row + 1) for row in range(tokens)]
     expected = attention(q, k, k[..., :value_dim], 0.35, intervals(bounds, tokens), softcap)
     case("kv.attend", [q, k], expected, scale=0.35, softcap=softcap, window=window, value_dim=value_dim,
-         visible=[[row, row + 1] for row in range(tokens)], cuts=cuts)
+         visible=[[row, row + 1] for row in range(tokens)], cuts=cuts, tolerance=rounding(q, k, 0.35))
 
 # A matrix head by head (arXiv:2405.04434 section 2.1.2), and its transpose.
 for tokens, heads, size, inner in [(1, 3, 5, 64), (7, 3, 5, 64), (40, 2, 17, 33)]:

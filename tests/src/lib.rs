@@ -3,6 +3,7 @@
 pub mod full_checkpoint;
 pub mod hashing;
 pub mod hub;
+pub mod json;
 pub mod models_page;
 pub mod observed;
 pub mod oracle;

@@ -229,14 +229,7 @@ impl Terminal {
 
     /// Waits for its end; gives the exit code.
     pub fn ends(mut self) -> i32 {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                return status.code().unwrap_or(-1);
-            }
-            assert!(started.elapsed() < PATIENCE, "it did not end");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        ends(&mut self.child, PATIENCE)
     }
 }
 
@@ -244,6 +237,18 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits until a program ended, so long at most; gives its exit code.
+pub fn ends(child: &mut Child, patience: Duration) -> i32 {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            return status.code().unwrap_or(-1);
+        }
+        assert!(started.elapsed() < patience, "it did not end");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -168,14 +168,7 @@ impl Server {
 
     /// Waits until it ended; gives its exit code.
     pub fn ends(mut self) -> i32 {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                return status.code().unwrap_or(-1);
-            }
-            assert!(started.elapsed() < PATIENCE, "it did not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        crate::program::ends(&mut self.child, PATIENCE)
     }
 }
 
@@ -194,25 +187,11 @@ pub fn read(mut stream: TcpStream) -> Answer {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&bytes)));
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let mut rest = &bytes[end + 4..];
-    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    let mut body = Vec::new();
-    while chunked {
-        let line = rest
-            .windows(2)
-            .position(|two| two == b"\r\n")
-            .expect("a chunk's size");
-        let size = std::str::from_utf8(&rest[..line]).expect("a number");
-        let size = usize::from_str_radix(size, 16).expect("a number");
-        if size == 0 {
-            break;
-        }
-        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
-        rest = &rest[line + 4 + size..];
-    }
-    if !chunked {
-        body.extend_from_slice(rest);
-    }
+    let rest = &bytes[end + 4..];
+    let body = match head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        true => joined(rest),
+        false => rest.to_vec(),
+    };
     let status = head
         .split(' ')
         .nth(1)
@@ -220,6 +199,24 @@ pub fn read(mut stream: TcpStream) -> Answer {
         .expect("a status");
     let body = String::from_utf8(body).expect("answers are UTF-8");
     Answer { status, head, body }
+}
+
+/// The chunks of a body, one after another (RFC 9112, section 7.1).
+fn joined(mut rest: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let line = rest
+            .windows(2)
+            .position(|two| two == b"\r\n")
+            .expect("a chunk's size");
+        let size = std::str::from_utf8(&rest[..line]).expect("a number");
+        let size = usize::from_str_radix(size, 16).expect("a number");
+        if size == 0 {
+            return body;
+        }
+        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
+        rest = &rest[line + 4 + size..];
+    }
 }
 
 /// Bytes in base 64 (RFC 4648, section 4).

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chat;
+mod check;
 mod constraint;
 mod inspect;
 mod models;
@@ -42,6 +43,11 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Measure how fast a model is on this machine
     Bench(Box<bench::Bench>),
+    /// Ask every model the same about one picture, each in a process of its own, and write a report
+    Check(Box<check::Check>),
+    /// One model's part of `check`
+    #[command(hide = true)]
+    CheckOne(Box<check::CheckOne>),
     /// Show what a request would come to, without running it
     Inspect(Box<inspect::Inspect>),
     /// List the models that manifests declare, and whether their weights are here
@@ -75,6 +81,8 @@ impl Cli {
             Command::Chat(chat) => chat.run(),
             Command::Serve(serve) => serve.run(),
             Command::Bench(bench) => bench.run(),
+            Command::Check(check) => check.run(),
+            Command::CheckOne(one) => one.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
             Command::Pull(pull) => pull.run(),

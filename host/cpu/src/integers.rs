@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::lanes::{Kernel, Lanes, Processor};
+use super::lanes::{IntegerKernel, Integers, Lanes, Processor};
 use super::matrix::{AHEAD, Affine, Data, MatrixView, decode_dense, with_scratch};
 use super::memory::Memory;
 use super::output::Shared;
@@ -83,7 +83,7 @@ impl<'a> IntegerProduct<'a> {
             let chunk = (32 * 1024 / k.max(1)).max(1);
             threads.parallel(m.div_ceil(chunk), |index| {
                 for row in index * chunk..((index + 1) * chunk).min(m) {
-                    processor.run(Round {
+                    processor.run_integers(Round {
                         x: &self.x[(first + row) * k..][..k],
                         affine: self.affine,
                         row: [row, m],
@@ -112,7 +112,7 @@ impl<'a> IntegerProduct<'a> {
             threads.parallel(n.div_ceil(chunk), |index| {
                 let outputs = [index * chunk, ((index + 1) * chunk).min(n)];
                 with_scratch(self.scratch_len(way, m), |scratch| {
-                    processor.run(Multiply {
+                    processor.run_integers(Multiply {
                         product: self,
                         way,
                         m,
@@ -171,8 +171,8 @@ impl Way {
 /// Whether a group of 4 bits fills whole vectors, so that numbers may be taken from 16-bit words in the order in which these hold them.
 /// Activations are put into the order of words then: of each 64, first every fourth from the first on, then from the second on.
 #[inline(always)]
-fn takes_words<V: Lanes>(bits: usize, group: usize) -> bool {
-    V::HAS_WORDS && bits == 4 && group.is_multiple_of(64)
+fn takes_words<I: Integers>(bits: usize, group: usize) -> bool {
+    I::HAS_WORDS && bits == 4 && group.is_multiple_of(64)
 }
 
 /// Numbers of eight rows of so many, with as many more as a vector may read beyond them.
@@ -202,11 +202,9 @@ struct Round<'a> {
     sums: &'a Shared<'a, f32>,
 }
 
-impl Kernel for Round<'_> {
-    type Output = ();
-
+impl IntegerKernel for Round<'_> {
     #[inline(always)]
-    fn run<V: Lanes>(self) {
+    fn run<I: Integers>(self) {
         let Affine { group, bits, .. } = self.affine;
         let [row, m] = self.row;
         for (index, x) in self.x.chunks_exact(group).enumerate() {
@@ -219,7 +217,7 @@ impl Kernel for Round<'_> {
                     self.sums.part(at, 1),
                 )
             };
-            let rounded = round::<V>(x, takes_words::<V>(bits, group), integers);
+            let rounded = round::<I>(x, takes_words::<I>(bits, group), integers);
             (scale[0], sum[0]) = (rounded.0, rounded.0 * rounded.1);
         }
     }
@@ -227,13 +225,13 @@ impl Kernel for Round<'_> {
 
 /// Rounds a group; gives its scale and the sum of its integers.
 #[inline(always)]
-fn round<V: Lanes>(x: &[f32], words: bool, out: &mut [i16]) -> (f32, f32) {
-    assert!(x.len() == out.len() && x.len().is_multiple_of(16) && V::COUNT == EIGHT);
-    let zero = V::splat(0.0);
+fn round<I: Integers>(x: &[f32], words: bool, out: &mut [i16]) -> (f32, f32) {
+    assert!(x.len() == out.len() && x.len().is_multiple_of(16) && I::Floats::COUNT == EIGHT);
+    let zero = I::Floats::splat(0.0);
     let [mut largest, mut broken] = [zero; 2];
     for x in x.chunks_exact(EIGHT) {
         // SAFETY: a vector is there.
-        let x = unsafe { V::load(x.as_ptr()) };
+        let x = unsafe { I::Floats::load(x.as_ptr()) };
         largest = zero.sub(x).max(x.max(largest));
         // Nothing, unless it is no number or infinite.
         broken = x.mul_add(zero, broken);
@@ -247,38 +245,38 @@ fn round<V: Lanes>(x: &[f32], words: bool, out: &mut [i16]) -> (f32, f32) {
     } else {
         (0.0, 0.0)
     };
-    let factor = V::splat(factor);
-    let ones = V::integers_of(V::splat(1.0), V::splat(1.0));
-    let mut totals = V::no_sums();
+    let factor = I::Floats::splat(factor);
+    let ones = I::integers_of(I::Floats::splat(1.0), I::Floats::splat(1.0));
+    let mut totals = I::no_sums();
     // SAFETY: sixteen numbers, or four times as many, are there at each step, and room for them.
     unsafe {
         let from = x.as_ptr();
         if words {
             for at in (0..x.len()).step_by(64) {
                 let integers = [
-                    sixteen(from.add(at), factor),
-                    sixteen(from.add(at + 16), factor),
-                    sixteen(from.add(at + 32), factor),
-                    sixteen(from.add(at + 48), factor),
+                    sixteen::<I>(from.add(at), factor),
+                    sixteen::<I>(from.add(at + 16), factor),
+                    sixteen::<I>(from.add(at + 32), factor),
+                    sixteen::<I>(from.add(at + 48), factor),
                 ];
                 for integers in integers {
-                    totals = V::add_products(totals, integers, ones);
+                    totals = I::add_products(totals, integers, ones);
                 }
-                V::store_words(integers, out.as_mut_ptr().add(at));
+                I::store_words(integers, out.as_mut_ptr().add(at));
             }
         } else {
             for at in (0..x.len()).step_by(16) {
-                let integers = sixteen(from.add(at), factor);
-                totals = V::add_products(totals, integers, ones);
-                V::store_integers(integers, out.as_mut_ptr().add(at));
+                let integers = sixteen::<I>(from.add(at), factor);
+                totals = I::add_products(totals, integers, ones);
+                I::store_integers(integers, out.as_mut_ptr().add(at));
             }
         }
     }
-    let mut sums = [V::no_sums(); EIGHT];
+    let mut sums = [I::no_sums(); EIGHT];
     sums[0] = totals;
     let mut total = [0.0; EIGHT];
     // SAFETY: the array holds a vector.
-    unsafe { V::totals(sums).store(total.as_mut_ptr()) };
+    unsafe { I::totals(sums).store(total.as_mut_ptr()) };
     (scale, total[0])
 }
 
@@ -287,10 +285,10 @@ fn round<V: Lanes>(x: &[f32], words: bool, out: &mut [i16]) -> (f32, f32) {
 /// # Safety
 /// They must be readable at `from`.
 #[inline(always)]
-unsafe fn sixteen<V: Lanes>(from: *const f32, factor: V) -> V::Integers {
+unsafe fn sixteen<I: Integers>(from: *const f32, factor: I::Floats) -> I::Vector {
     // SAFETY: the caller vouches for them.
-    let [low, high] = unsafe { [V::load(from), V::load(from.add(EIGHT))] };
-    V::integers_of(low.mul(factor), high.mul(factor))
+    let [low, high] = unsafe { [I::Floats::load(from), I::Floats::load(from.add(EIGHT))] };
+    I::integers_of(low.mul(factor), high.mul(factor))
 }
 
 /// Some outputs of a product.
@@ -306,20 +304,18 @@ struct Multiply<'a> {
     scratch: &'a mut [f32],
 }
 
-impl Kernel for Multiply<'_> {
-    type Output = ();
-
+impl IntegerKernel for Multiply<'_> {
     #[inline(always)]
-    fn run<V: Lanes>(self) {
+    fn run<I: Integers>(self) {
         // Floats are worked on eight at a time.
-        assert_eq!(V::COUNT, EIGHT);
+        assert_eq!(I::Floats::COUNT, EIGHT);
         match self.product.affine.bits {
-            2 => self.bits::<V, 2>(),
-            3 => self.bits::<V, 3>(),
-            4 => self.bits::<V, 4>(),
-            5 => self.bits::<V, 5>(),
-            6 => self.bits::<V, 6>(),
-            _ => self.bits::<V, 8>(),
+            2 => self.bits::<I, 2>(),
+            3 => self.bits::<I, 3>(),
+            4 => self.bits::<I, 4>(),
+            5 => self.bits::<I, 5>(),
+            6 => self.bits::<I, 6>(),
+            _ => self.bits::<I, 8>(),
         }
     }
 }
@@ -385,14 +381,14 @@ fn turn<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32]) {
 
 impl<'a> Multiply<'a> {
     #[inline(always)]
-    fn bits<V: Lanes, const BITS: usize>(mut self) {
+    fn bits<I: Integers, const BITS: usize>(mut self) {
         // What is most used is compiled with the group's size known; the rest once for each number of bits.
         match (self.way, self.product.affine.group) {
-            (Way::RowByRow, 64) if BITS == 4 => self.row_by_row::<V, BITS, 64>(),
-            (Way::RowByRow, 32) if BITS == 4 => self.row_by_row::<V, BITS, 32>(),
-            (Way::RowByRow, _) => self.row_by_row::<V, BITS, 0>(),
-            (Way::Unpacked, 64) if BITS == 4 => self.unpacked::<V, BITS, 64>(),
-            (Way::Unpacked, _) => self.unpacked::<V, BITS, 0>(),
+            (Way::RowByRow, 64) if BITS == 4 => self.row_by_row::<I, BITS, 64>(),
+            (Way::RowByRow, 32) if BITS == 4 => self.row_by_row::<I, BITS, 32>(),
+            (Way::RowByRow, _) => self.row_by_row::<I, BITS, 0>(),
+            (Way::Unpacked, 64) if BITS == 4 => self.unpacked::<I, BITS, 64>(),
+            (Way::Unpacked, _) => self.unpacked::<I, BITS, 0>(),
         }
     }
 
@@ -433,7 +429,7 @@ impl<'a> Multiply<'a> {
 
     /// Eight rows at a time; `GROUP` is the group's size where that is known beforehand, else 0.
     #[inline(always)]
-    fn row_by_row<V: Lanes, const BITS: usize, const GROUP: usize>(&mut self) {
+    fn row_by_row<I: Integers, const BITS: usize, const GROUP: usize>(&mut self) {
         let group = if GROUP == 0 {
             self.product.affine.group
         } else {
@@ -447,10 +443,10 @@ impl<'a> Multiply<'a> {
         let (dots, turned) = rest.split_at_mut(eight_rows(groups));
         for start in (first..end).step_by(EIGHT) {
             let count = EIGHT.min(end - start);
-            parameters.read::<V>(self.product.affine, groups, start..start + count);
+            parameters.read::<I::Floats>(self.product.affine, groups, start..start + count);
             let stored = self.stored(start..start + count, copy);
             for row in 0..m {
-                group_dots::<V, BITS>(
+                group_dots::<I, BITS>(
                     stored,
                     self.rounded.integers,
                     [row, m],
@@ -458,11 +454,11 @@ impl<'a> Multiply<'a> {
                     count * groups,
                     dots,
                 );
-                turn::<V>(dots, groups, turned);
-                let mut sum = V::splat(0.0);
+                turn::<I::Floats>(dots, groups, turned);
+                let mut sum = I::Floats::splat(0.0);
                 for index in 0..groups {
                     // SAFETY: there are eight for every group.
-                    let dot = unsafe { V::load(turned[index * EIGHT..][..EIGHT].as_ptr()) };
+                    let dot = unsafe { I::Floats::load(turned[index * EIGHT..][..EIGHT].as_ptr()) };
                     sum = self.with_group(parameters.of(index), index * m + row, dot, sum);
                 }
                 self.write(sum, row * n, start, count);
@@ -472,7 +468,7 @@ impl<'a> Multiply<'a> {
 
     /// Eight outputs at a time: a group of their rows is unpacked, and multiplied by that of all rows of activations.
     #[inline(always)]
-    fn unpacked<V: Lanes, const BITS: usize, const GROUP: usize>(&mut self) {
+    fn unpacked<I: Integers, const BITS: usize, const GROUP: usize>(&mut self) {
         let group = if GROUP == 0 {
             self.product.affine.group
         } else {
@@ -488,41 +484,41 @@ impl<'a> Multiply<'a> {
         let totals = &mut totals[..m * EIGHT];
         for start in (first..end).step_by(EIGHT) {
             let count = EIGHT.min(end - start);
-            parameters.read::<V>(self.product.affine, groups, start..start + count);
+            parameters.read::<I::Floats>(self.product.affine, groups, start..start + count);
             let stored = self.stored(start..start + count, copy);
             totals.fill(0.0);
             for index in 0..groups {
                 // Of rows that are not there, what is left is not written anywhere.
                 for (row, numbers) in numbers.chunks_exact_mut(group).take(count).enumerate() {
                     let from = &stored[(row * groups + index) * group * BITS / 8..];
-                    unpack_group::<V, BITS>(from, numbers);
+                    unpack_group::<I, BITS>(from, numbers);
                 }
-                let of_group = parameters.of::<V>(index);
+                let of_group = parameters.of::<I::Floats>(index);
                 for (row, total) in totals.chunks_exact_mut(EIGHT).enumerate() {
                     let at = index * m + row;
                     let x = &self.rounded.integers[at * group..][..group];
-                    let mut sums = [V::no_sums(); EIGHT];
-                    for column in (0..group).step_by(16) {
-                        // SAFETY: sixteen integers are there, in `x` and in each of eight rows.
+                    let mut sums = [I::no_sums(); EIGHT];
+                    for column in (0..group).step_by(32) {
+                        // SAFETY: thirty-two integers are there, in `x` and in each of eight rows.
                         unsafe {
-                            let x = V::load_integers(x.as_ptr().add(column));
+                            let x = x.as_ptr().add(column);
                             for (row, sums) in sums.iter_mut().enumerate() {
-                                let numbers = V::load_integers(numbers.as_ptr().add(row * group + column));
-                                *sums = V::add_products(*sums, numbers, x);
+                                let numbers = numbers.as_ptr().add(row * group + column);
+                                *sums = I::add_thirty_two(*sums, numbers, x);
                             }
                         }
                     }
                     // SAFETY: `total` has eight.
                     unsafe {
-                        let sum = V::load(total.as_ptr());
-                        self.with_group(of_group, at, V::totals(sums), sum)
+                        let sum = I::Floats::load(total.as_ptr());
+                        self.with_group(of_group, at, I::totals(sums), sum)
                             .store(total.as_mut_ptr());
                     }
                 }
             }
             for (row, total) in totals.chunks_exact(EIGHT).enumerate() {
                 // SAFETY: `total` has eight.
-                let sum = unsafe { V::load(total.as_ptr()) };
+                let sum = unsafe { I::Floats::load(total.as_ptr()) };
                 self.write(sum, row * n, start, count);
             }
         }
@@ -557,23 +553,23 @@ impl<'a> Multiply<'a> {
 
 /// Unpacks a group, in the order in which activations are.
 #[inline(always)]
-fn unpack_group<V: Lanes, const BITS: usize>(stored: &[u8], out: &mut [i16]) {
+fn unpack_group<I: Integers, const BITS: usize>(stored: &[u8], out: &mut [i16]) {
     let group = out.len();
     assert!(stored.len() >= group * BITS / 8 + BEYOND && group.is_multiple_of(16));
     // SAFETY: the group's numbers are there, with enough bytes after them, and room for all.
     unsafe {
         let (from, to) = (stored.as_ptr(), out.as_mut_ptr());
-        if takes_words::<V>(BITS, group) {
+        if takes_words::<I>(BITS, group) {
             for at in (0..group).step_by(64) {
-                let numbers = V::unpack_words(from.add(at / 2));
+                let numbers = I::unpack_words(from.add(at / 2));
                 for (part, numbers) in numbers.into_iter().enumerate() {
-                    V::store_integers(numbers, to.add(at + part * 16));
+                    I::store_integers(numbers, to.add(at + part * 16));
                 }
             }
         } else {
             for at in (0..group).step_by(16) {
-                let numbers = V::unpack_integers::<BITS>(from.add(at * BITS / 8));
-                V::store_integers(numbers, to.add(at));
+                let numbers = I::unpack_integers::<BITS>(from.add(at * BITS / 8));
+                I::store_integers(numbers, to.add(at));
             }
         }
     }
@@ -581,7 +577,7 @@ fn unpack_group<V: Lanes, const BITS: usize>(stored: &[u8], out: &mut [i16]) {
 
 /// The dot products of `count` groups, of stored rows that lie one after another, with one row of activations of so many, as floats.
 #[inline(always)]
-fn group_dots<V: Lanes, const BITS: usize>(
+fn group_dots<I: Integers, const BITS: usize>(
     stored: &[u8],
     integers: &[i16],
     [row, rows]: [usize; 2],
@@ -599,15 +595,15 @@ fn group_dots<V: Lanes, const BITS: usize>(
         if left == 0 {
             break;
         }
-        let mut sums = [V::no_sums(); EIGHT];
+        let mut sums = [I::no_sums(); EIGHT];
         // Not in one loop with a condition: this is the hot one, and is unrolled.
         if left >= EIGHT {
             for sums in &mut sums {
                 // SAFETY: `index < groups`, and the group's numbers are there, with enough bytes after them.
                 *sums = unsafe {
-                    V::prefetch(stored.as_ptr().wrapping_add(from + AHEAD));
+                    I::Floats::prefetch(stored.as_ptr().wrapping_add(from + AHEAD));
                     let x = integers.as_ptr().add((index * rows + row) * group);
-                    group_dot::<V, BITS>(stored.as_ptr().add(from), x, group)
+                    group_dot::<I, BITS>(stored.as_ptr().add(from), x, group)
                 };
                 from += bytes;
                 index = if index + 1 == groups { 0 } else { index + 1 };
@@ -617,14 +613,14 @@ fn group_dots<V: Lanes, const BITS: usize>(
                 // SAFETY: as above.
                 *sums = unsafe {
                     let x = integers.as_ptr().add((index * rows + row) * group);
-                    group_dot::<V, BITS>(stored.as_ptr().add(from), x, group)
+                    group_dot::<I, BITS>(stored.as_ptr().add(from), x, group)
                 };
                 from += bytes;
                 index = if index + 1 == groups { 0 } else { index + 1 };
             }
         }
         // SAFETY: there is room for eight.
-        unsafe { V::totals(sums).store(out.as_mut_ptr()) };
+        unsafe { I::totals(sums).store(out.as_mut_ptr()) };
     }
 }
 
@@ -633,21 +629,18 @@ fn group_dots<V: Lanes, const BITS: usize>(
 /// # Safety
 /// A group of integers must be at `x`, and of stored numbers at `from`, with [`BEYOND`] bytes after them.
 #[inline(always)]
-unsafe fn group_dot<V: Lanes, const BITS: usize>(from: *const u8, x: *const i16, group: usize) -> V::Sums {
-    let mut sums = V::no_sums();
+unsafe fn group_dot<I: Integers, const BITS: usize>(from: *const u8, x: *const i16, group: usize) -> I::Sums {
+    let mut sums = I::no_sums();
     // SAFETY: the caller vouches for it.
     unsafe {
-        if takes_words::<V>(BITS, group) {
+        if takes_words::<I>(BITS, group) {
             for at in (0..group).step_by(64) {
-                let numbers = V::unpack_words(from.add(at / 2));
-                for (part, numbers) in numbers.into_iter().enumerate() {
-                    sums = V::add_products(sums, numbers, V::load_integers(x.add(at + part * 16)));
-                }
+                sums = I::add_words(sums, from.add(at / 2), x.add(at));
             }
         } else {
             for at in (0..group).step_by(16) {
-                let numbers = V::unpack_integers::<BITS>(from.add(at * BITS / 8));
-                sums = V::add_products(sums, numbers, V::load_integers(x.add(at)));
+                let numbers = I::unpack_integers::<BITS>(from.add(at * BITS / 8));
+                sums = I::add_products(sums, numbers, I::load_integers(x.add(at)));
             }
         }
     }

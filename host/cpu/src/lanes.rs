@@ -3,6 +3,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -62,53 +64,6 @@ pub trait Lanes: Copy {
         }
     }
 
-    /// Sixteen 16-bit integers.
-    type Integers: Copy;
-    /// Eight sums of 32 bits.
-    type Sums: Copy;
-    /// Whether [`Lanes::unpack_words`] is faster than [`Lanes::unpack_integers`].
-    const HAS_WORDS: bool;
-
-    /// # Safety
-    /// Sixteen integers must be readable at `from`.
-    unsafe fn load_integers(from: *const i16) -> Self::Integers;
-    /// # Safety
-    /// Sixteen integers must be writable at `to`.
-    unsafe fn store_integers(integers: Self::Integers, to: *mut i16);
-    /// Sixteen unsigned integers of `BITS` bits, packed little-endian without gaps.
-    ///
-    /// # Safety
-    /// Sixteen bytes must be readable at `from`.
-    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> Self::Integers;
-    /// Numbers of at most 16 bits, rounded to the nearest: those of `low`, then those of `high`.
-    fn integers_of(low: Self, high: Self) -> Self::Integers;
-    /// Stores 64 integers in the order of [`Lanes::unpack_words`].
-    ///
-    /// # Safety
-    /// 64 integers must be writable at `to`.
-    #[inline(always)]
-    unsafe fn store_words(integers: [Self::Integers; 4], to: *mut i16) {
-        let mut plain = [0_i16; 64];
-        for (part, integers) in integers.into_iter().enumerate() {
-            // SAFETY: there is room for four times sixteen.
-            unsafe { Self::store_integers(integers, plain[part * 16..][..16].as_mut_ptr()) };
-        }
-        for (index, number) in plain.into_iter().enumerate() {
-            // SAFETY: the caller vouches for 64.
-            unsafe { to.add(index % 4 * 16 + index / 4).write(number) };
-        }
-    }
-    /// 64 integers of 4 bits: every fourth from the first on, then from the second on, and so on.
-    ///
-    /// # Safety
-    /// 32 bytes must be readable at `from`.
-    unsafe fn unpack_words(from: *const u8) -> [Self::Integers; 4];
-    /// Nothing yet.
-    fn no_sums() -> Self::Sums;
-    /// Adds to each sum two neighbours' products.
-    fn add_products(sums: Self::Sums, a: Self::Integers, b: Self::Integers) -> Self::Sums;
-    /// What the eight sums of each come to, as floats.
-    fn totals(sums: [Self::Sums; 8]) -> Self;
     /// `self * factor + addend`, rounded once on every processor.
     fn fused(self, factor: Self, addend: Self) -> Self;
 
@@ -140,6 +95,90 @@ pub trait Lanes: Copy {
     fn largest(self) -> f32;
 }
 
+/// Vectors of 16-bit integers, and sums of their products. Results are the same bits whatever implements it.
+///
+/// Values are made only inside [`IntegerKernel::run`], as those of [`Lanes`] are.
+pub trait Integers {
+    /// Eight floats, which the sums become.
+    type Floats: Lanes;
+    /// Sixteen 16-bit integers.
+    type Vector: Copy;
+    /// Sums of 32 bits.
+    type Sums: Copy;
+    /// Whether [`Integers::unpack_words`] is faster than [`Integers::unpack_integers`].
+    const HAS_WORDS: bool;
+
+    /// # Safety
+    /// Sixteen integers must be readable at `from`.
+    unsafe fn load_integers(from: *const i16) -> Self::Vector;
+    /// # Safety
+    /// Sixteen integers must be writable at `to`.
+    unsafe fn store_integers(integers: Self::Vector, to: *mut i16);
+    /// Sixteen unsigned integers of `BITS` bits, packed little-endian without gaps.
+    ///
+    /// # Safety
+    /// Sixteen bytes must be readable at `from`.
+    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> Self::Vector;
+    /// Numbers of at most 16 bits, rounded to the nearest: those of `low`, then those of `high`.
+    fn integers_of(low: Self::Floats, high: Self::Floats) -> Self::Vector;
+    /// Stores 64 integers in the order of [`Integers::unpack_words`].
+    ///
+    /// # Safety
+    /// 64 integers must be writable at `to`.
+    #[inline(always)]
+    unsafe fn store_words(integers: [Self::Vector; 4], to: *mut i16) {
+        let mut plain = [0_i16; 64];
+        for (part, integers) in integers.into_iter().enumerate() {
+            // SAFETY: there is room for four times sixteen.
+            unsafe { Self::store_integers(integers, plain[part * 16..][..16].as_mut_ptr()) };
+        }
+        for (index, number) in plain.into_iter().enumerate() {
+            // SAFETY: the caller vouches for 64.
+            unsafe { to.add(index % 4 * 16 + index / 4).write(number) };
+        }
+    }
+    /// 64 integers of 4 bits: every fourth from the first on, then from the second on, and so on.
+    ///
+    /// # Safety
+    /// 32 bytes must be readable at `from`.
+    unsafe fn unpack_words(from: *const u8) -> [Self::Vector; 4];
+    /// Nothing yet.
+    fn no_sums() -> Self::Sums;
+    /// Adds to each sum two neighbours' products.
+    fn add_products(sums: Self::Sums, a: Self::Vector, b: Self::Vector) -> Self::Sums;
+    /// What the sums of each come to, as floats.
+    fn totals(sums: [Self::Sums; 8]) -> Self::Floats;
+
+    /// Adds the products of the 64 numbers of [`Integers::unpack_words`] with 64 integers.
+    ///
+    /// # Safety
+    /// 32 bytes must be readable at `from`, and 64 integers at `x`.
+    #[inline(always)]
+    unsafe fn add_words(mut sums: Self::Sums, from: *const u8, x: *const i16) -> Self::Sums {
+        // SAFETY: the caller vouches for both.
+        unsafe {
+            for (part, numbers) in Self::unpack_words(from).into_iter().enumerate() {
+                sums = Self::add_products(sums, numbers, Self::load_integers(x.add(part * 16)));
+            }
+        }
+        sums
+    }
+
+    /// Adds the products of 32 integers with 32 others.
+    ///
+    /// # Safety
+    /// 32 integers must be readable at `a` and at `b`.
+    #[inline(always)]
+    unsafe fn add_thirty_two(mut sums: Self::Sums, a: *const i16, b: *const i16) -> Self::Sums {
+        for at in [0, 16] {
+            // SAFETY: the caller vouches for both.
+            let [a, b] = unsafe { [Self::load_integers(a.add(at)), Self::load_integers(b.add(at))] };
+            sums = Self::add_products(sums, a, b);
+        }
+        sums
+    }
+}
+
 /// Work that is compiled for each instruction set. Implementations mark `run`, and what it calls with lanes,
 /// `#[inline(always)]`: only then are they compiled with the instruction set switched on. Closures cannot be marked so,
 /// and must not work with lanes.
@@ -150,6 +189,12 @@ pub trait Kernel {
     fn run<V: Lanes>(self) -> Self::Output;
 }
 
+/// As [`Kernel`], for work with integers.
+pub trait IntegerKernel {
+    /// Does the work.
+    fn run<I: Integers>(self);
+}
+
 /// An instruction set that this engine has kernels for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instructions {
@@ -158,6 +203,9 @@ pub enum Instructions {
     /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-512 with BW, DQ, VL and VNNI, beside AVX2.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
     /// NEON.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -169,24 +217,33 @@ impl Instructions {
         Self::special().into_iter().chain([Self::Portable]).collect()
     }
 
-    /// What only some processors have.
+    /// What only some processors have, best first.
     #[cfg(target_arch = "x86_64")]
-    fn special() -> Option<Self> {
-        let has_all = is_x86_feature_detected!("avx2")
+    fn special() -> Vec<Self> {
+        let has_avx2 = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
-        has_all.then_some(Self::Avx2)
+        let has_avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni");
+        match (has_avx2, has_avx512) {
+            (true, true) => vec![Self::Avx512, Self::Avx2],
+            (true, false) => vec![Self::Avx2],
+            _ => Vec::new(),
+        }
     }
 
     /// Every processor of this kind has it.
     #[cfg(target_arch = "aarch64")]
-    fn special() -> Option<Self> {
-        Some(Self::Neon)
+    fn special() -> Vec<Self> {
+        vec![Self::Neon]
     }
 
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    fn special() -> Option<Self> {
-        None
+    fn special() -> Vec<Self> {
+        Vec::new()
     }
 
     /// Its name, for people.
@@ -195,6 +252,8 @@ impl Instructions {
             Self::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "AVX512",
             #[cfg(target_arch = "aarch64")]
             Self::Neon => "NEON",
         }
@@ -230,9 +289,28 @@ impl Processor {
             // SAFETY: a `Processor` holds only an instruction set that was found.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => unsafe { avx2::run(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { avx512::run(kernel) },
             // SAFETY: every aarch64 processor that Rust supports has NEON.
             #[cfg(target_arch = "aarch64")]
             Instructions::Neon => unsafe { neon::run(kernel) },
+        }
+    }
+
+    /// Runs a kernel of integers with it.
+    pub fn run_integers<K: IntegerKernel>(self, kernel: K) {
+        match self.0 {
+            Instructions::Portable => kernel.run::<portable::Array>(),
+            // SAFETY: a `Processor` holds only an instruction set that was found.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe { avx2::run_integers(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { avx512::run_integers(kernel) },
+            // SAFETY: every aarch64 processor that Rust supports has NEON.
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => unsafe { neon::run_integers(kernel) },
         }
     }
 }

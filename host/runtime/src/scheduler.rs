@@ -363,7 +363,8 @@ impl Scheduler {
                 return;
             };
             let claim = self.claim(&self.waiting[place]);
-            if !self.make_room(&claim) {
+            let began_before = self.waiting[place].begun.is_some();
+            if !self.make_room(&claim, began_before) {
                 return;
             }
             let Some(mut session) = self.waiting.remove(place) else {
@@ -394,9 +395,14 @@ impl Scheduler {
         })
     }
 
-    /// Makes room for a claim beside what runs. False where there is none.
-    fn make_room(&mut self, claim: &Claim) -> bool {
-        self.room_for(claim.bytes + claim.pictures, claim.peak, claim.fixed) || self.running.is_empty()
+    /// Makes room for a session's claim beside what runs. False where there is none.
+    fn make_room(&mut self, claim: &Claim, began_before: bool) -> bool {
+        // Those of one that comes back are counted all the time.
+        let pictures = match began_before {
+            true => 0,
+            false => claim.pictures,
+        };
+        self.room_for(claim.bytes + pictures, claim.peak, claim.fixed) || self.running.is_empty()
     }
 
     /// Makes room for so many bytes and a program of so large intermediate results; what is kept for requests to come goes first.
@@ -409,17 +415,22 @@ impl Scheduler {
         self.shrink_caches_beside(all)
     }
 
-    /// Makes room for what a pass over rows of several sessions computes: it may be more than any of them needs alone.
-    fn room_for_pass(&mut self, program: &Program) -> bool {
+    /// Makes room for what a pass over rows of several sessions computes, and for the caches of rows that fill it up: it may be more
+    /// than any of them needs alone.
+    fn room_for_pass(&mut self, program: &Program, padding: usize) -> bool {
         let (Some(first), Some(_)) = (self.running.first(), self.loaded.memory.limit) else {
             return true;
         };
         let fixed = self.claim(first).fixed;
+        let padding = match padding {
+            0 => 0,
+            rows => self.loaded.cache_bytes(&first.prepared, rows),
+        };
         let encoding = self.running.iter().filter(|session| session.encoding.is_some());
         let encoding = encoding.map(|session| session.prepared.estimate.slices_bytes);
         let encoding: usize = encoding.sum();
         let results = self.program_bytes(program);
-        let all = [fixed, encoding, results]
+        let all = [fixed, encoding, results, padding]
             .into_iter()
             .fold(self.counted(), usize::saturating_add);
         self.shrink_caches_beside(all)
@@ -443,9 +454,15 @@ impl Scheduler {
             let caches = self.loaded.cache_bytes(&session.prepared, session.reserved);
             caches.saturating_add(self.claim(session).pictures)
         });
-        // One that gave its caches up keeps what is done of its picture.
-        let waiting = self.waiting.iter().filter(|session| session.encoding.is_some());
-        let waiting = waiting.map(|session| session.prepared.estimate.slices_bytes);
+        // One that gave its caches up keeps its pictures, and what is done of them: their pixels cannot be made again.
+        let waiting = self.waiting.iter().filter(|session| session.begun.is_some());
+        let waiting = waiting.map(|session| {
+            let slices = match session.encoding {
+                Some(_) => session.prepared.estimate.slices_bytes,
+                None => 0,
+            };
+            self.claim(session).pictures.saturating_add(slices)
+        });
         running.chain(waiting).fold(0, usize::saturating_add)
     }
 

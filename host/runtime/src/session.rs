@@ -298,6 +298,12 @@ impl Session {
         Ok(Taken { delta, finish })
     }
 
+    /// Rows of a prefill step at most: not more than memory was planned for, also where an answer is computed again that is longer than
+    /// the prompt.
+    pub fn prefill_chunk(&self) -> usize {
+        self.options.prefill_chunk.min(self.prepared.prompt.len()).max(1)
+    }
+
     /// Everything is computed again, but nothing that was given out is given out again.
     pub fn start_over(&mut self) {
         self.sequence = None;

@@ -74,6 +74,11 @@ impl Histogram {
     }
 }
 
+/// A count of a model.
+type Counter = fn(&OfModel) -> u64;
+/// Times of a model.
+type Timing = fn(&OfModel) -> &Histogram;
+
 impl Metrics {
     fn with<T>(&self, act: impl FnOnce(&mut Counted) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -149,7 +154,7 @@ impl Metrics {
         head(&mut text, "models_loaded", "gauge");
         let _ = writeln!(text, "monocle_models_loaded {}", loaded.len());
         self.with(|counted| {
-            let counters: [(&str, fn(&OfModel) -> u64); 7] = [
+            let counters: [(&str, Counter); 7] = [
                 ("prompt_tokens_total", |model| model.prompt_tokens),
                 ("prefix_cache_queries_total", |model| model.prompt_tokens),
                 ("prefix_cache_hits_total", |model| model.cached_tokens),
@@ -180,7 +185,7 @@ impl Metrics {
             }
             head(&mut text, "client_disconnected_total", "counter");
             let _ = writeln!(text, "monocle_client_disconnected_total {}", counted.disconnected);
-            let histograms: [(&str, fn(&OfModel) -> &Histogram); 6] = [
+            let histograms: [(&str, Timing); 6] = [
                 ("time_to_first_token_seconds", |model| &model.first_token),
                 ("inter_token_latency_seconds", |model| &model.between_tokens),
                 ("e2e_request_latency_seconds", |model| &model.whole),

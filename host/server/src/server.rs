@@ -153,6 +153,7 @@ fn routes(app: Arc<App>) -> Router {
     let most = app.options.max_body;
     Router::new()
         .route("/", get(page::root))
+        .route("/page/{name}", get(page::file))
         .route("/health", get(operation::health))
         .route("/metrics", get(operation::metrics))
         .route("/tokenize", post(operation::tokenize))

@@ -62,6 +62,15 @@ impl Section {
         self
     }
 
+    /// The same with keys of another section where this one lacks them: for what may stand in either of two files.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        for (key, value) in &other.values {
+            self.values.entry(key).or_insert_with(|| value.clone());
+        }
+        self
+    }
+
     /// Fails where a key is none of these: for options, in which a key that nobody reads is misspelt.
     pub fn only(self, keys: &[&str]) -> Result<Self> {
         let unknown = self.values.keys().find(|key| !keys.contains(&key.as_str()));

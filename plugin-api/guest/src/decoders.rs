@@ -1,10 +1,14 @@
-//! Language decoders that several families share.
+//! Language decoders, put together of layers: Llama and its kin are there whole, others bring their own attention or feed-forward block.
 
 mod attention;
+mod decoder;
+mod layer;
 mod llama;
 pub mod long_context;
 mod temperature;
 
-pub use attention::Positions;
-pub use llama::{Layer, Llama, LlamaConfig};
+pub use attention::{Attention, CrossAttention};
+pub use decoder::Decoder;
+pub use layer::{Layer, Part, Residual, Step};
+pub use llama::LlamaConfig;
 pub use temperature::Temperature;

@@ -7,18 +7,25 @@ use std::thread::LocalKey;
 
 use crate::bindings::{network, processor};
 use crate::{
-    AnswerPart, Batch, Error, Image, ModelFiles, Network, Pixels, Plan, Processor, Request, Tensor, log,
+    AnswerPart, Batch, Context, Error, Image, ModelFiles, Network, Pixels, Plan, Processor, Request, Size,
+    Tensor, log,
 };
 
 /// Where an instance keeps its request's value.
 pub type Cell<T> = RefCell<Option<T>>;
+
+/// A processor, and what it found out about the request's pictures.
+pub struct Planned<P: Processor> {
+    processor: P,
+    pictures: Vec<P::Picture>,
+}
 
 /// The type that the macros export: names the author's processor and the place where it lives.
 pub trait ProcessorEntry {
     /// The author's type.
     type Processor: Processor + 'static;
     /// Where it lives.
-    fn cell() -> &'static LocalKey<Cell<Self::Processor>>;
+    fn cell() -> &'static LocalKey<Cell<Planned<Self::Processor>>>;
 }
 
 /// As [`ProcessorEntry`], for the network.
@@ -32,35 +39,41 @@ pub trait NetworkEntry {
 impl<E: ProcessorEntry> processor::exports::monocle::plugin::processor::Guest for E {
     fn configure(files: ModelFiles) -> Result<(), String> {
         report_panics();
-        let value = E::Processor::configure(&files).map_err(words)?;
-        E::cell().set(Some(value));
+        let processor = E::Processor::configure(&files).map_err(words)?;
+        E::cell().set(Some(Planned {
+            processor,
+            pictures: vec![],
+        }));
         Ok(())
     }
 
     fn plan(request: Request) -> Result<Plan, String> {
-        with(E::cell(), "processor.configure", |processor| {
-            processor.plan(&request)
-        })?
-        .map_err(words)
+        let call = |planned: &mut Planned<E::Processor>| {
+            let sizes = request.pictures()?;
+            let picture = |size: &Size| planned.processor.picture(size.checked()?);
+            planned.pictures = sizes.iter().map(picture).collect::<crate::Result<_>>()?;
+            planned.processor.plan(&request, &planned.pictures)
+        };
+        with(E::cell(), "processor.configure", call)?.map_err(words)
     }
 
     fn pixels(index: u32, image: &Image) -> Result<Vec<Pixels>, String> {
-        let call = |processor: &mut E::Processor| processor.pixels(index as usize, image);
+        let call = |planned: &mut Planned<E::Processor>| {
+            let picture = planned.pictures.get(index as usize);
+            let picture = picture.context("pixels of a picture that was not planned")?;
+            planned.processor.pixels(picture, image)
+        };
         with(E::cell(), "processor.configure", call)?.map_err(words)
     }
 
     fn output(text: String, last: bool) -> String {
-        let cleaned = with(E::cell(), "processor.configure", |processor| {
-            processor.output(&text, last)
-        });
-        cleaned.unwrap_or(text)
+        let call = |planned: &mut Planned<E::Processor>| planned.processor.output(&text, last);
+        with(E::cell(), "processor.configure", call).unwrap_or(text)
     }
 
     fn parts(answer: String) -> Vec<AnswerPart> {
-        let parts = with(E::cell(), "processor.configure", |processor| {
-            processor.parts(&answer)
-        });
-        parts.unwrap_or_default()
+        let call = |planned: &mut Planned<E::Processor>| planned.processor.parts(&answer, &planned.pictures);
+        with(E::cell(), "processor.configure", call).unwrap_or_default()
     }
 }
 
@@ -73,6 +86,9 @@ impl<E: NetworkEntry> network::exports::monocle::plugin::network::Guest for E {
     }
 
     fn encode(pixels: Vec<Tensor>, layout: Vec<u32>) -> Result<Vec<Tensor>, String> {
+        if pixels.is_empty() {
+            return Err("no pixels to encode".to_owned());
+        }
         with(E::cell(), "network.load", |network| {
             network.encode(&pixels, &layout)
         })?
@@ -152,8 +168,8 @@ macro_rules! __processor_entry {
         struct ProcessorExport;
         impl $crate::entry::ProcessorEntry for ProcessorExport {
             type Processor = $processor;
-            fn cell() -> &'static ::std::thread::LocalKey<$crate::entry::Cell<$processor>> {
-                ::std::thread_local!(static CELL: $crate::entry::Cell<$processor> = const {
+            fn cell() -> &'static ::std::thread::LocalKey<$crate::entry::Cell<$crate::entry::Planned<$processor>>> {
+                ::std::thread_local!(static CELL: $crate::entry::Cell<$crate::entry::Planned<$processor>> = const {
                     ::std::cell::RefCell::new(None)
                 });
                 &CELL

@@ -1,7 +1,68 @@
 //! Conveniences of pictures.
 
 use crate::config::Section;
-use crate::{Context, Error, Filter, Normalisation, Result, Size};
+use crate::{Context, Error, Filter, Image, Layout, MediumPlan, Normalisation, Pixels, Result, Size, stack};
+
+/// How pictures are resized, and how their bytes become numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PixelRules {
+    /// How they are resized.
+    pub filter: Filter,
+    /// How bytes become floats.
+    pub normalisation: Normalisation,
+}
+
+impl PixelRules {
+    /// From a `preprocessor_config.json`; what it leaves out is as given here.
+    pub fn read(rules: &Section, filter: Filter, normalisation: Normalisation) -> Result<Self> {
+        Ok(Self {
+            filter: Filter::read(rules, filter)?,
+            normalisation: Normalisation::read(rules, normalisation)?,
+        })
+    }
+
+    /// The picture in this size.
+    pub fn resize(&self, image: &Image, size: Size) -> Image {
+        image.resize(size.width, size.height, self.filter)
+    }
+
+    /// Views of one size as a tensor `[n, height, width, 3]`.
+    pub fn stack(&self, views: &[Image]) -> Pixels {
+        let views: Vec<&Image> = views.iter().collect();
+        stack(&views, self.normalisation, Layout::ChannelsLast)
+    }
+}
+
+impl MediumPlan {
+    /// A picture that is seen whole, in this size, as a tensor `[1, height, width, 3]`.
+    pub fn whole(size: Size, features: u32) -> Self {
+        Self {
+            used: size,
+            pieces: 1,
+            tensors: vec![vec![1, size.height, size.width, 3]],
+            layout: vec![],
+            features,
+        }
+    }
+
+    /// A picture that is seen in so many squares, an overview included, as a tensor `[tiles, side, side, 3]`; `used` is its size before it is
+    /// cut.
+    pub fn tiles(used: Size, tiles: u32, side: u32, features: u32) -> Self {
+        Self {
+            used,
+            pieces: tiles,
+            tensors: vec![vec![tiles, side, side, 3]],
+            layout: vec![],
+            features,
+        }
+    }
+
+    /// The same with numbers for [`crate::Network::encode`].
+    #[must_use]
+    pub fn with_layout(self, layout: Vec<u32>) -> Self {
+        Self { layout, ..self }
+    }
+}
 
 impl Filter {
     /// The filter that `resample` in a `preprocessor_config.json` names, by its number in Pillow's `Image.Resampling`.
@@ -68,6 +129,11 @@ impl Normalisation {
 }
 
 impl Size {
+    /// So many pixels across and down.
+    pub fn new(width: u32, height: u32) -> Self {
+        Self { width, height }
+    }
+
     /// Both sides `side` pixels long.
     pub fn square(side: u32) -> Self {
         Self {

@@ -11,35 +11,32 @@
 //! use monocle_plugin::prelude::*;
 //!
 //! pub struct Square {
-//!     side: u32,
-//!     tokens: u32,
+//!     squash: Squash,
+//!     features: u32,
 //! }
 //!
 //! impl Processor for Square {
+//!     /// What is kept of each picture between its plan and its pixels.
+//!     type Picture = ();
+//!
 //!     fn configure(files: &ModelFiles) -> Result<Self> {
 //!         let vision = files.config()?.section("vision_config")?;
 //!         let (side, patch): (u32, u32) = (vision.get("image_size")?, vision.get("patch_size")?);
-//!         Ok(Self { side, tokens: (side / patch).pow(2) })
+//!         let squash = Squash::read(&files.preprocessor()?, side, Filter::Bicubic, Normalisation::half())?;
+//!         Ok(Self { squash, features: (side / patch).pow(2) })
 //!     }
 //!
-//!     fn plan(&mut self, request: &Request) -> Result<Plan> {
-//!         let sizes = request.pictures()?;
-//!         let text = prompt::render_with_pictures(request, None, &["<image>"], "<image>")?;
-//!         let image = prompt::Placeholder::find("<image>")?;
-//!         let expanded = prompt::expand(&text, &image, &sizes, |_, _| "<image>".repeat(self.tokens as usize))?;
-//!         let pictures = sizes.iter().map(|_| MediumPlan {
-//!             used: Size { width: self.side, height: self.side },
-//!             pieces: 1,
-//!             tensors: vec![vec![1, self.side, self.side, 3]],
-//!             layout: vec![],
-//!             features: self.tokens,
-//!         });
-//!         prompt::plan(text, &expanded, &image, pictures.collect())
+//!     fn picture(&self, _size: Size) -> Result<()> {
+//!         Ok(())
 //!     }
 //!
-//!     fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
-//!         let square = image.resize(self.side, self.side, Filter::Bicubic);
-//!         Ok(vec![stack(&[&square], Normalisation::half(), Layout::ChannelsLast)])
+//!     fn plan(&self, request: &Request, pictures: &[()]) -> Result<Plan> {
+//!         let media = pictures.iter().map(|_| self.squash.plan(self.features)).collect();
+//!         Prompt::of("<image>").render(request)?.plan(media, |_, features| features)
+//!     }
+//!
+//!     fn pixels(&self, _picture: &(), image: &Image) -> Result<Vec<Pixels>> {
+//!         Ok(self.squash.pixels(image))
 //!     }
 //! }
 //!
@@ -78,6 +75,7 @@ mod request;
 pub mod rope;
 mod squash;
 mod tensor;
+mod tiling;
 pub mod tokenizer;
 pub mod towers;
 pub mod weights;
@@ -95,17 +93,23 @@ pub use bindings::imports::types::{
     Part, Piece, Place, Plan, PositionScheme, Request, Size, Slot, ToolCall, Video,
 };
 pub use error::{Context, Error, Result};
+pub use image::PixelRules;
 pub use plugin::{Network, Processor};
+pub use prompt::Prompt;
 pub use squash::Squash;
 pub use tensor::Axis;
+pub use tiling::Grid;
 
 /// What most plugins use.
 pub mod prelude {
+    pub use crate::config::Section;
+    pub use crate::decoders::{Decoder, LlamaConfig};
+    pub use crate::nn::{Activation, Attention, Conv2d, Embedding, Linear, Mlp, Norm, Parameter};
     pub use crate::weights::{self, Weights};
     pub use crate::{
-        AttentionScheme, Batch, CachedAttention, Context, Error, FeatureUse, Filter, Image, Kind, Layout,
-        MediumPlan, Message, ModelFiles, Network, Normalisation, Piece, Pixels, Plan, PositionScheme,
-        Processor, Request, Result, RopeAngles, SelfAttention, Size, Slot, Squash, Tensor, concat, ensure,
-        floats, full, ints, log, nn, prompt, stack, tokenizer,
+        AttentionScheme, Batch, CachedAttention, Context, Error, FeatureUse, Filter, Grid, Image, Kind,
+        Layout, MediumPlan, Message, ModelFiles, Network, Normalisation, Piece, PixelRules, Pixels, Plan,
+        PositionScheme, Processor, Prompt, Request, Result, RopeAngles, SelfAttention, Size, Slot, Squash,
+        Tensor, concat, ensure, floats, full, ints, log, nn, prompt, stack, tokenizer,
     };
 }

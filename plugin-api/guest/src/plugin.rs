@@ -1,18 +1,28 @@
 //! The two traits that a plugin implements.
 
-use crate::{AnswerPart, Batch, Error, Image, ModelFiles, Pixels, Plan, Request, Result, Tensor};
+use crate::decoders::Decoder;
+use crate::{
+    AnswerPart, Batch, Context, Error, Image, ModelFiles, Pixels, Plan, Request, Result, Size, Tensor,
+};
 
 /// How a request becomes tokens, and pictures become pixels. One value serves one request.
 pub trait Processor: Sized {
+    /// What is found out about a picture when it is planned, and needed again for its pixels: how it is cut, say; `()` where all pictures are
+    /// treated alike.
+    type Picture: 'static;
+
     /// Reads the model's files. Called first.
     fn configure(files: &ModelFiles) -> Result<Self>;
 
-    /// What the request comes to: the prompt as tokens with slots for features, and for each medium what will be done with it. No pixel is
-    /// needed for a plan: [`Request::pictures`] has the pictures' sizes.
-    fn plan(&mut self, request: &Request) -> Result<Plan>;
+    /// What becomes of a picture of this size, neither side of which is 0. No pixel is needed for that.
+    fn picture(&self, size: Size) -> Result<Self::Picture>;
 
-    /// The pixels of picture `index`, with exactly the shapes that its plan announced. Called after `plan`.
-    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>>;
+    /// What the request comes to: the prompt as tokens with slots for features, and for each picture what will be done with it. `pictures`
+    /// are those of the request, in its order.
+    fn plan(&self, request: &Request, pictures: &[Self::Picture]) -> Result<Plan>;
+
+    /// A picture's pixels, with exactly the shapes that its plan announced. Called after `plan`.
+    fn pixels(&self, picture: &Self::Picture, image: &Image) -> Result<Vec<Pixels>>;
 
     /// Cleans generated text as it streams: given more text, and whether it is the last, returns what can be shown now. Asked only
     /// of plugins exported with `filters_output: true`; special tokens, stop strings and reasoning have been dealt with.
@@ -23,8 +33,8 @@ pub trait Processor: Sized {
 
     /// What a whole answer, cleaned, says beside its words: rectangles around things, points, in pixels of the pictures as they were
     /// given. Asked only of plugins exported with `answers_parts: true`.
-    fn parts(&mut self, answer: &str) -> Vec<AnswerPart> {
-        let _ = answer;
+    fn parts(&self, answer: &str, pictures: &[Self::Picture]) -> Vec<AnswerPart> {
+        let _ = (answer, pictures);
         vec![]
     }
 }
@@ -45,6 +55,18 @@ pub trait Network: Sized {
         Err(Error::new("this model has no encoder for prompts"))
     }
 
-    /// Logits of the rows that [`Batch::select_logits`] picks: `[wanted, vocabulary]`. Recorded.
-    fn forward(&self, batch: &Batch) -> Result<Tensor>;
+    /// The decoder, for the usual [`Network::forward`].
+    fn decoder(&self) -> Option<&Decoder> {
+        None
+    }
+
+    /// Logits of the rows that [`Batch::select_logits`] picks: `[wanted, vocabulary]`. Recorded. Usually: features of set 0 take the place of
+    /// the embeddings at their slots, and the decoder reads all of it.
+    fn forward(&self, batch: &Batch) -> Result<Tensor> {
+        let decoder = self
+            .decoder()
+            .context("this model has neither `decoder` nor `forward`")?;
+        let x = batch.splice_features(&decoder.embed(batch), 0);
+        Ok(decoder.logits(&decoder.forward(x, batch), batch))
+    }
 }

@@ -1,15 +1,122 @@
 //! From messages to a plan: render the template, put each picture's tokens in place of its placeholder, tokenise, and find
-//! the slots.
+//! the slots. [`Prompt`] does all of it for models whose pictures stand in the prompt as one token; the functions beside it are its steps, for
+//! models with rules of their own.
 
+mod plan;
 mod words;
 
 use crate::bindings::imports::prompts;
 use crate::{
-    AttentionScheme, Content, Error, ExplicitPositions, FeatureUse, MediumPlan, Message, Part, Piece, Plan,
-    PositionScheme, RenderOptions, Request, Result, Size, Slot, log, tokenizer,
+    Content, Error, ExplicitPositions, MediumPlan, Message, Part, Piece, Plan, PositionScheme, RenderOptions,
+    Request, Result, Slot, log, tokenizer,
 };
 
 pub use words::{hide_all, shown};
+
+/// How pictures stand in a family's prompts, and then a prompt:
+///
+/// ```ignore
+/// let prompt = Prompt::of("<image>").in_text("<image>\n").render(request)?;
+/// let plan = prompt.plan(pictures, |_, features| format!("<img>{features}</img>"))?;
+/// ```
+///
+/// A mark in what people say is words: it is passed over when marks are expanded, and spelled out in other tokens.
+#[derive(Debug, Clone)]
+pub struct Prompt<'a> {
+    mark: &'a str,
+    feature: &'a str,
+    in_text: &'a str,
+    fallback: Option<&'a str>,
+    first: bool,
+    /// As rendered.
+    pub text: String,
+}
+
+impl<'a> Prompt<'a> {
+    /// Templates write `mark` for a picture, which becomes as many of the same token as the picture has features.
+    pub fn of(mark: &'a str) -> Self {
+        Self {
+            mark,
+            feature: mark,
+            in_text: mark,
+            fallback: None,
+            first: false,
+            text: String::new(),
+        }
+    }
+
+    /// A picture becomes as many of this token, which is another than the mark. Where a template writes the token itself, it is the mark.
+    #[must_use]
+    pub fn feature(mut self, token: &'a str) -> Self {
+        self.feature = token;
+        self
+    }
+
+    /// What is written for a picture into a message's text, where a template takes each message as one string or has no place for pictures;
+    /// otherwise it is the mark.
+    #[must_use]
+    pub fn in_text(mut self, text: &'a str) -> Self {
+        self.in_text = text;
+        self
+    }
+
+    /// A template for when neither the user, the manifest nor the repository has one.
+    #[must_use]
+    pub fn fallback(mut self, template: &'a str) -> Self {
+        self.fallback = Some(template);
+        self
+    }
+
+    /// Where a rendered prompt has no mark, all of them come first: templates for base models write texts alone.
+    #[must_use]
+    pub fn pictures_first(mut self) -> Self {
+        self.first = true;
+        self
+    }
+
+    /// Renders the conversation.
+    pub fn render(mut self, request: &Request) -> Result<Self> {
+        let marks = [self.mark, self.feature];
+        self.text = render_with_pictures(request, self.fallback, &marks, self.in_text)?;
+        if self.feature != self.mark && self.text.contains(self.feature) {
+            self.mark = self.feature;
+        }
+        if self.first {
+            self.text = with_pictures_first(self.text, self.mark, request.media.len());
+        }
+        Ok(self)
+    }
+
+    /// The text with each mark replaced by what `expansion` makes of the picture's number and its features, one token each. Fails where there are
+    /// not as many marks as pictures.
+    pub fn expand(
+        &self,
+        pictures: &[MediumPlan],
+        expansion: impl Fn(usize, String) -> String,
+    ) -> Result<String> {
+        expand(&self.text, self.mark, pictures.len(), |index| {
+            let features = self.feature.repeat(pictures[index].features as usize);
+            expansion(index, features)
+        })
+    }
+
+    /// The plan: marks expanded (see [`Prompt::expand`]), all of it tokenised, runs of the feature token as slots of the pictures in order.
+    pub fn plan(
+        self,
+        pictures: Vec<MediumPlan>,
+        expansion: impl Fn(usize, String) -> String,
+    ) -> Result<Plan> {
+        let ids = encode(&self.expand(&pictures, expansion)?, tokenizer::encode_prompt)?;
+        self.plan_tokens(&ids, pictures)
+    }
+
+    /// As [`Prompt::plan`], of a prompt that was tokenised already, for models with rules of their own about that.
+    pub fn plan_tokens(self, ids: &[u32], pictures: Vec<MediumPlan>) -> Result<Plan> {
+        let features: Vec<u32> = pictures.iter().map(|picture| picture.features).collect();
+        let pieces = pieces(ids, tokenizer::id(self.feature)?, &features)?;
+        Ok(Plan::new(&self.text, pieces, pictures))
+    }
+}
 
 /// Renders the conversation with the template in force; `fallback` is used when neither the user, the manifest nor the
 /// repository has one.
@@ -26,12 +133,10 @@ pub fn render_with(request: &Request, options: &RenderOptions) -> Result<String>
     prompts::render(request, options).map_err(Error::new)
 }
 
-/// [`render`] for a model whose pictures stand in the prompt as one of `marks`. Where a template takes each message as one string, or has no
-/// place for pictures, `in_text` is written for each of them into the message's text, as the family's own code does.
-///
-/// The same marks in what people say are words: they are marked with characters that nobody writes, so that [`expand`] passes over them,
-/// and [`plan`] and [`encode`] tokenise them as words. [`shown`] takes the characters out again.
-pub fn render_with_pictures(
+/// [`render`] for a model whose pictures stand in the prompt as one of `marks`, which are hidden in what people say. Where a template takes each
+/// message as one string, or has no place for pictures, `in_text` is written for each of them into the message's text, as the family's own code
+/// does.
+fn render_with_pictures(
     request: &Request,
     fallback: Option<&str>,
     marks: &[&str],
@@ -85,33 +190,14 @@ pub fn as_strings(messages: &[Message], mark: impl Fn(u32) -> String) -> Vec<Mes
     messages.iter().map(flat).collect()
 }
 
-/// Token ids of a text from [`render_with_pictures`], with `tokenize` ([`tokenizer::encode_prompt`], say): words that look like a picture's
+/// Token ids of a text in which marks are hidden ([`Prompt`], [`hide_all`]), with `tokenize` ([`tokenizer::encode_prompt`], say): words that look like a picture's
 /// place are spelled out in other tokens.
 pub fn encode(text: &str, tokenize: impl Fn(&str) -> Vec<u32>) -> Result<Vec<u32>> {
     words::encode(text, tokenize, tokenizer::find)
 }
 
-/// The token that stands for a picture's features in a prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placeholder {
-    /// Its text.
-    pub text: String,
-    /// Its id.
-    pub id: u32,
-}
-
-impl Placeholder {
-    /// The token of this text. Fails when the vocabulary lacks it.
-    pub fn find(text: &str) -> Result<Self> {
-        Ok(Self {
-            text: text.to_owned(),
-            id: tokenizer::id(text)?,
-        })
-    }
-}
-
 /// Puts the placeholders before a prompt that has none: templates for base models write texts alone, and pictures come first then.
-pub fn with_pictures_first(text: String, placeholder: &str, pictures: usize) -> String {
+fn with_pictures_first(text: String, placeholder: &str, pictures: usize) -> String {
     if text.contains(placeholder) {
         text
     } else {
@@ -119,61 +205,27 @@ pub fn with_pictures_first(text: String, placeholder: &str, pictures: usize) -> 
     }
 }
 
-/// Replaces each placeholder by what `expansion` gives for the picture of that number and size. Fails when there are not as many
-/// placeholders as pictures.
+/// Replaces each mark by what `expansion` gives for the picture of that number. Fails when there are not as many marks as pictures.
 pub fn expand(
     text: &str,
-    placeholder: &Placeholder,
-    sizes: &[Size],
-    expansion: impl Fn(usize, Size) -> String,
+    mark: &str,
+    pictures: usize,
+    expansion: impl Fn(usize) -> String,
 ) -> Result<String> {
-    let parts: Vec<&str> = text.split(&placeholder.text).collect();
-    if parts.len() - 1 != sizes.len() {
+    let parts: Vec<&str> = text.split(mark).collect();
+    if parts.len() - 1 != pictures {
         return Err(Error::new(format_args!(
-            "the prompt has {} times `{}` for {} pictures; check the template, and that no message contains the \
+            "the prompt has {} times `{mark}` for {pictures} pictures; check the template, and that no message contains the \
              placeholder itself",
             parts.len() - 1,
-            placeholder.text,
-            sizes.len(),
         )));
     }
     let mut expanded = parts[0].to_owned();
-    for (index, (part, size)) in parts[1..].iter().zip(sizes).enumerate() {
-        expanded += &expansion(index, *size);
+    for (index, part) in parts[1..].iter().enumerate() {
+        expanded += &expansion(index);
         expanded += part;
     }
     Ok(expanded)
-}
-
-/// The plan of a prompt whose placeholders were expanded: tokenised, with the placeholder's runs as slots of the pictures in
-/// order. Positions are sequential, attention causal, features spliced, and there are no marks and no further stop tokens: change these
-/// fields where a model differs.
-pub fn plan(text: String, expanded: &str, placeholder: &Placeholder, media: Vec<MediumPlan>) -> Result<Plan> {
-    let ids = encode(expanded, tokenizer::encode_prompt)?;
-    plan_tokens(text, &ids, placeholder, media)
-}
-
-/// As [`plan`], of a prompt that was tokenised already, for models with rules of their own about that.
-pub fn plan_tokens(
-    text: String,
-    ids: &[u32],
-    placeholder: &Placeholder,
-    media: Vec<MediumPlan>,
-) -> Result<Plan> {
-    let features: Vec<u32> = media.iter().map(|medium| medium.features).collect();
-    let pieces = pieces(ids, placeholder.id, &features)?;
-    Ok(Plan {
-        text: shown(&text).into_owned(),
-        pieces,
-        media,
-        encoder: None,
-        positions: PositionScheme::Sequential,
-        marks: vec![],
-        attention: AttentionScheme::Causal,
-        feature_use: FeatureUse::Splice,
-        stop_tokens: vec![],
-        keep_tokens: vec![],
-    })
 }
 
 /// Splits ids into text and slots. `features` says how many features each picture has; a run of placeholders that goes
@@ -302,17 +354,13 @@ mod tests {
 
     #[test]
     fn words_are_not_expanded() {
-        let image = Placeholder {
-            text: "<image>".into(),
-            id: IMAGE,
-        };
         let parts = vec![Part::Medium(0), Part::Text("An <image>?".into())];
         let said = Message::new("user", Content::Parts(parts));
         let flat = as_strings(&hide_all(&[said], &["<image>"]), |_| "<image>\n".into());
         let Content::Text(text) = &flat[0].content else {
             panic!("not flat")
         };
-        let expanded = expand(text, &image, &[Size::square(1)], |_, _| "[0]".into()).unwrap();
+        let expanded = expand(text, "<image>", 1, |_| "[0]".into()).unwrap();
         assert_eq!(shown(&expanded), "[0]\nAn <image>?");
     }
 
@@ -337,15 +385,10 @@ mod tests {
 
     #[test]
     fn placeholders_are_expanded_one_for_each_picture() {
-        let image = Placeholder {
-            text: "<image>".into(),
-            id: IMAGE,
-        };
-        let sizes = [Size { width: 3, height: 1 }, Size::square(2)];
-        let describe = |index, size: Size| format!("[{index}: {}x{}]", size.width, size.height);
-        let expanded = expand("a<image><image>b", &image, &sizes, describe).unwrap();
-        assert_eq!(expanded, "a[0: 3x1][1: 2x2]b");
-        let error = expand("a<image>b", &image, &sizes, describe)
+        let describe = |index| format!("[{index}]");
+        let expanded = expand("a<image><image>b", "<image>", 2, describe).unwrap();
+        assert_eq!(expanded, "a[0][1]b");
+        let error = expand("a<image>b", "<image>", 2, describe)
             .unwrap_err()
             .to_string();
         assert!(

@@ -1,6 +1,6 @@
 //! What a request holds.
 
-use crate::{Content, Error, Medium, Message, Part, Request, Result, Size};
+use crate::{Content, Error, Medium, Message, Part, Piece, Request, Result, Size, Slot};
 
 impl Request {
     /// The sizes of its pictures, in the order of the conversation. Fails for a request with media that are no pictures.
@@ -45,6 +45,18 @@ impl Message {
             content,
             ..self.clone()
         }
+    }
+}
+
+impl Piece {
+    /// Room for all features of a medium, so many; `token_id` stands at them in the list of ids.
+    pub fn medium(number: u32, features: u32, token_id: u32) -> Self {
+        Self::Features(Slot {
+            medium: number,
+            offset: 0,
+            tokens: features,
+            token_id,
+        })
     }
 }
 

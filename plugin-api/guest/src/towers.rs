@@ -1,14 +1,16 @@
 //! Vision transformers that several families share.
 
+mod block;
 mod clip;
-mod encoder;
+mod config;
 mod pixtral;
 mod positions;
 mod siglip;
 mod siglip2;
 
+pub use block::Block;
 pub use clip::Clip;
-pub use encoder::{Encoder, VisionConfig, layers_before};
+pub use config::{VisionConfig, layers_before};
 pub use pixtral::Pixtral;
 pub use positions::{Positions, fractional_positions};
 pub use siglip::Siglip;

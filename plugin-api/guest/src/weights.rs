@@ -1,8 +1,9 @@
-//! What the checkpoint holds. Weights themselves are loaded through [`crate::nn`].
+//! What the checkpoint holds: [`Weights`] are places among its names.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use crate::bindings::imports::weights as imports;
+use crate::nn::Norm;
 use crate::{Context, Result};
 
 pub use imports::{Embedding, Experts, Linear, Parameter};
@@ -35,9 +36,44 @@ impl Weights {
     /// The first of several places within this one that has a tensor `name`, for checkpoints that come in several naming schemes; an empty
     /// one stands for this place. Fails with all that were tried.
     pub fn find(&self, places: &[&str], name: &str) -> Result<Self> {
-        let places: Vec<String> = places.iter().map(|place| self.name(place)).collect();
-        let places: Vec<&str> = places.iter().map(String::as_str).collect();
-        Ok(Self(first_prefix(&places, name)?.to_owned()))
+        let mut places = places.iter().map(|place| self.at(place));
+        let tried: Vec<String> = places
+            .clone()
+            .map(|place| format!("`{}`", place.name(name)))
+            .collect();
+        places.find(|place| place.has(name)).context(format_args!(
+            "the checkpoint has none of {}; if it names its weights in another way, set `weights.rename` in the manifest",
+            tried.join(", "),
+        ))
+    }
+
+    /// The first of several places within this one under which the checkpoint has anything; the first of all where it has nothing, so that the
+    /// error for what is asked of it names what is near.
+    #[must_use]
+    pub fn pick(&self, places: &[&str]) -> Self {
+        let there = |place: &&&str| !names(&self.name(&format!("{place}."))).is_empty();
+        self.at(places.iter().find(there).or(places.first()).unwrap_or(&""))
+    }
+
+    /// The place that this one is in.
+    fn parent(&self) -> Self {
+        Self(
+            self.0
+                .rsplit_once('.')
+                .map_or("", |(parent, _)| parent)
+                .to_owned(),
+        )
+    }
+
+    /// The output layer of the decoder at this place: `lm_head` beside it, in it or before all names; where the checkpoint has none, its
+    /// `embed_tokens` (tied weights, which checkpoints do not store twice).
+    pub fn head(&self) -> Linear {
+        let places = [self.parent(), self.clone(), Self::root()];
+        let found = places.iter().find(|place| place.has("lm_head.weight"));
+        match found {
+            Some(place) => place.linear("lm_head"),
+            None => self.linear("embed_tokens"),
+        }
     }
 
     /// Whether a tensor of this name exists here (a layer `NAME` has `NAME.weight`).
@@ -47,22 +83,27 @@ impl Weights {
 
     /// The tensor of this name.
     pub fn parameter(&self, name: &str) -> Parameter {
-        parameter(&self.name(name))
+        imports::get_parameter(&self.name(name))
     }
 
     /// The layer of this name.
     pub fn linear(&self, name: &str) -> Linear {
-        linear(&self.name(name))
+        imports::get_linear(&self.name(name))
     }
 
     /// The table of this name.
     pub fn embedding(&self, name: &str) -> Embedding {
-        embedding(&self.name(name))
+        imports::get_embedding(&self.name(name))
+    }
+
+    /// The norm of this name: a layer norm where it has a bias, else an RMS norm.
+    pub fn norm(&self, name: &str, epsilon: f32) -> Norm {
+        Norm::load(&self.at(name), epsilon)
     }
 
     /// The stacked layers of this name.
     pub fn experts(&self, name: &str) -> Experts {
-        experts(&self.name(name))
+        imports::get_experts(&self.name(name))
     }
 
     /// The layer of this name in each of these places, as the stacked layers of experts.
@@ -71,60 +112,25 @@ impl Weights {
             .into_iter()
             .map(|place| self.at(place).name(name))
             .collect();
-        stack_experts(&names)
+        imports::stack_experts(&names)
+    }
+}
+
+/// As errors name it.
+impl Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "`{}`", self.0)
     }
 }
 
 /// Whether a tensor of this exact name exists (a layer `NAME` has `NAME.weight`, quantised or not).
-pub fn has(name: &str) -> bool {
+fn has(name: &str) -> bool {
     imports::has(name)
 }
 
 /// All names that start with this prefix, sorted.
 pub fn names(prefix: &str) -> Vec<String> {
     imports::names(prefix)
-}
-
-/// The first of several prefixes under which `PREFIX.name` exists, for checkpoints that come in several naming schemes.
-/// Fails with all that were tried. An empty prefix stands for the bare name.
-pub fn first_prefix<'a>(prefixes: &[&'a str], name: &str) -> Result<&'a str> {
-    let full = |prefix: &str| {
-        if prefix.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{prefix}.{name}")
-        }
-    };
-    let found = prefixes.iter().find(|prefix| has(&full(prefix)));
-    found.copied().context(format_args!(
-        "the checkpoint has none of {}; if it names its weights in another way, set `weights.rename` in the manifest",
-        prefixes.iter().map(|prefix| format!("`{}`", full(prefix))).collect::<Vec<_>>().join(", "),
-    ))
-}
-
-/// The tensor of this exact name.
-pub fn parameter(name: &str) -> Parameter {
-    imports::get_parameter(name)
-}
-
-/// The layer of this name; an embedding's name gives its table as a layer (a tied output head).
-pub fn linear(name: &str) -> Linear {
-    imports::get_linear(name)
-}
-
-/// The table of this name.
-pub fn embedding(name: &str) -> Embedding {
-    imports::get_embedding(name)
-}
-
-/// Layers of these names, `[out, in]` each, as the stacked layers of experts: for checkpoints that store experts one by one.
-pub fn stack_experts(names: &[String]) -> Experts {
-    imports::stack_experts(names)
-}
-
-/// The stacked layers of this name.
-pub fn experts(name: &str) -> Experts {
-    imports::get_experts(name)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Prompts and pixels.
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{AttentionScheme, Squash};
 
 /// Ends each turn; the tokenizer's own end token is another.
 const END_OF_TURN: &str = "<end_of_turn>";
@@ -17,40 +16,38 @@ pub struct Gemma3Processor {
 }
 
 impl Processor for Gemma3Processor {
+    type Picture = ();
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         let rules = files.preprocessor()?;
         if rules.get_or("do_pan_and_scan", false)? {
             log::warn("`do_pan_and_scan` is set, but pictures are used whole");
         }
         // As in transformers' `Gemma3ImageProcessor` and `Gemma3Processor`.
-        let default = Squash {
-            size: Size::square(224),
-            filter: Filter::Bilinear,
-            normalisation: Normalisation::half(),
-        };
         let features = rules.get_or("image_seq_length", 256)?;
         Ok(Self {
-            squash: Squash::read(&rules, default)?,
+            squash: Squash::read(&rules, 224, Filter::Bilinear, Normalisation::half())?,
             features: files.processor()?.get_or("image_seq_length", features)?,
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let text = prompt::render_with_pictures(request, None, &[BEGIN, FEATURE], BEGIN)?;
-        let text = prompt::with_pictures_first(text, BEGIN, sizes.len());
-        let begin = prompt::Placeholder::find(BEGIN)?;
-        let features = FEATURE.repeat(self.features as usize);
-        let picture = format!("\n\n{BEGIN}{features}{END}\n\n");
-        let expanded = prompt::expand(&text, &begin, &sizes, |_, _| picture.clone())?;
-        let images = sizes.iter().map(|_| self.squash.plan(self.features)).collect();
-        let mut plan = prompt::plan(text, &expanded, &prompt::Placeholder::find(FEATURE)?, images)?;
+    fn picture(&self, _size: Size) -> Result<()> {
+        Ok(())
+    }
+
+    fn plan(&self, request: &Request, pictures: &[()]) -> Result<Plan> {
+        let media = pictures.iter().map(|()| self.squash.plan(self.features));
+        let prompt = Prompt::of(BEGIN)
+            .feature(FEATURE)
+            .pictures_first()
+            .render(request)?;
+        let picture = |_, features| format!("\n\n{BEGIN}{features}{END}\n\n");
+        let mut plan = prompt.plan(media.collect(), picture)?.stop_at(&[END_OF_TURN]);
         plan.attention = AttentionScheme::MediumBlocks;
-        plan.stop_tokens.extend(tokenizer::find(END_OF_TURN));
         Ok(plan)
     }
 
-    fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+    fn pixels(&self, _picture: &(), image: &Image) -> Result<Vec<Pixels>> {
         Ok(self.squash.pixels(image))
     }
 }

@@ -1,7 +1,5 @@
 //! `config.json` in both of its layouts.
 
-use monocle_plugin::config::Section;
-use monocle_plugin::nn::Activation;
 use monocle_plugin::prelude::*;
 use monocle_plugin::towers::{VisionConfig, layers_before};
 use serde::Deserialize;
@@ -17,8 +15,6 @@ pub struct Config {
     pub vision: VisionConfig,
     /// How many of its blocks run.
     pub layers: u32,
-    /// Its blocks norm by the root mean square (InternViT-6B).
-    pub rms_norm: bool,
     /// Pixel shuffle packs squares of so many patches a side into one feature.
     pub shuffle: u32,
     /// Between the projector's layers.
@@ -58,10 +54,6 @@ impl Config {
                 "`{key}` in the vision config is {sides:?}, expected a square"
             ))),
         };
-        let norm: String = section.get_or(
-            "norm_type",
-            if original { "rms_norm" } else { "layer_norm" }.to_owned(),
-        )?;
         let image = side("image_size", defaults[3])?;
         let vision = VisionConfig {
             hidden_size: section.get_or("hidden_size", defaults[0])?,
@@ -72,15 +64,13 @@ impl Config {
             hidden_act: section.get_or("hidden_act", Activation::Gelu)?,
             layer_norm_eps: section.get_or("layer_norm_eps", 1e-6)?,
         };
-        let positive = vision.patch_size > 0 && vision.num_attention_heads > 0;
         ensure!(
-            positive,
+            vision.patch_size > 0 && vision.num_attention_heads > 0,
             "`patch_size` and `num_attention_heads` of the vision config must not be 0"
         );
         Ok(Self {
             original,
             layers: layers_before(config.get_or(layer, -1)?, vision.num_hidden_layers)?,
-            rms_norm: norm == "rms_norm",
             shuffle: shuffle(config.get_or("downsample_ratio", 0.5)?)?,
             activation: config.get_or("projector_hidden_act", Activation::Gelu)?,
             text: config.section(text)?,
@@ -103,8 +93,9 @@ impl Config {
 }
 
 fn shuffle(ratio: f64) -> Result<u32> {
-    let valid = ratio > 0.0 && ratio <= 1.0 && 1.0 / ratio <= 64.0;
-    valid.then_some((1.0 / ratio) as u32).context(format_args!(
+    ensure!(
+        ratio > 0.0 && ratio <= 1.0 && 1.0 / ratio <= 64.0,
         "`downsample_ratio` in `config.json` is {ratio}, expected a fraction such as 0.5"
-    ))
+    );
+    Ok((1.0 / ratio) as u32)
 }

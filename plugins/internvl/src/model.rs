@@ -1,7 +1,5 @@
 //! The architecture.
 
-use monocle_plugin::decoders::{Llama, LlamaConfig};
-use monocle_plugin::nn::{LayerNorm, Mlp};
 use monocle_plugin::prelude::*;
 
 use crate::config::Config;
@@ -11,62 +9,47 @@ use crate::vision::InternVit;
 pub struct InternVl {
     vision: InternVit,
     shuffle: u32,
-    norm: LayerNorm,
+    norm: Norm,
     projector: Mlp,
-    language: Llama,
+    language: Decoder,
 }
 
 impl Network for InternVl {
     fn load(files: &ModelFiles) -> Result<Self> {
-        let config = Config::read(&files.config()?)?;
-        let part = |names: &[&'static str], probe| weights::first_prefix(names, probe);
-        let (tower, projector, layers) = match config.original {
-            true => ("vision_model", "mlp1", ["0", "1", "3"]),
-            // Names of the published checkpoints, then those that newer releases of transformers write.
-            false => (
-                part(&["vision_tower", "model.vision_tower"], "embeddings.cls_token")?,
-                part(
-                    &["multi_modal_projector", "model.multi_modal_projector"],
-                    "linear_1.weight",
-                )?,
-                ["layer_norm", "linear_1", "linear_2"],
-            ),
+        let (config, root) = (Config::read(&files.config()?)?, Weights::root());
+        // Names of the original layout, of the published checkpoints in transformers', and those that its newer releases write.
+        let tower = ["vision_model", "vision_tower", "model.vision_tower"];
+        let projector = root.pick(&["mlp1", "multi_modal_projector", "model.multi_modal_projector"]);
+        let [norm, first, last] = match config.original {
+            true => ["0", "1", "3"],
+            false => ["layer_norm", "linear_1", "linear_2"],
         };
         // The third are those of some conversions to MLX.
-        let texts = [
+        let text = [
             "language_model.model",
             "model.language_model",
             "language_model.model.model",
         ];
-        let text = part(&texts, "norm.weight")?;
-        let head = match text {
-            "language_model.model" => "language_model.lm_head",
-            "model.language_model" => "lm_head",
-            _ => "language_model.model.lm_head",
-        };
-        let [norm, first, second] = layers.map(|layer| format!("{projector}.{layer}"));
+        let text = root.find(&text, "norm.weight")?;
         Ok(Self {
-            vision: InternVit::load(tower, &config)?,
+            vision: InternVit::load(&root.pick(&tower), &config)?,
             shuffle: config.shuffle,
             // PyTorch's default epsilon.
-            norm: LayerNorm::load(&norm, 1e-5),
-            projector: Mlp::load(&first, config.activation, &second),
-            language: Llama::load(text, head, &LlamaConfig::read(&config.text)?)?,
+            norm: projector.norm(norm, 1e-5),
+            projector: Mlp::new(projector.linear(first), config.activation, projector.linear(last)),
+            language: Decoder::load(&text, &LlamaConfig::read(&config.text)?)?,
         })
     }
 
     fn encode(&self, pixels: &[Tensor], _layout: &[u32]) -> Result<Vec<Tensor>> {
-        let features = self
-            .vision
-            .forward(pixels.first().context("no pixels to encode")?)?;
+        let features = self.vision.forward(&pixels[0])?;
         let packed = nn::pixel_shuffle(&features, self.shuffle)?; // [tiles, features, shuffle² · hidden]
-        let [tiles, features, channels] = packed.dimensions("the packed features")?;
-        let packed = self.norm.forward(&packed.reshape(&[tiles * features, channels]));
-        Ok(vec![self.projector.forward(&packed)])
+        Ok(vec![
+            self.projector.forward(&self.norm.forward(&packed.flatten(0, 1))),
+        ])
     }
 
-    fn forward(&self, batch: &Batch) -> Result<Tensor> {
-        let x = batch.splice_features(&self.language.embed(batch), 0);
-        Ok(self.language.logits(&self.language.forward(x, batch), batch))
+    fn decoder(&self) -> Option<&Decoder> {
+        Some(&self.language)
     }
 }

@@ -1,10 +1,8 @@
 //! Prompts and pixels.
 
-use monocle_plugin::config::Section;
 use monocle_plugin::prelude::*;
 
 use crate::config::Config;
-use crate::tiling::grid;
 
 /// The token whose embeddings are features.
 const CONTEXT: &str = "<IMG_CONTEXT>";
@@ -30,13 +28,12 @@ pub struct InternVlProcessor {
     /// The least and the most tiles, the overview not counted.
     tiles: (u32, u32),
     overview: bool,
-    filter: Filter,
-    normalisation: Normalisation,
-    /// Columns and rows of each picture's grid.
-    grids: Vec<(u32, u32)>,
+    pixels: PixelRules,
 }
 
 impl Processor for InternVlProcessor {
+    type Picture = Grid;
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         let (rules, file) = (files.preprocessor()?, files.config()?);
         let mut config = Config::read(&file)?;
@@ -52,81 +49,50 @@ impl Processor for InternVlProcessor {
                 (tiles, true, Normalisation::clip())
             }
         };
-        if !(1..=MOST_TILES).contains(&tiles.1) {
-            return Err(Error::new(format_args!(
-                "pictures may have {} tiles, expected 1 to {MOST_TILES}",
-                tiles.1
-            )));
-        }
+        ensure!(
+            (1..=MOST_TILES).contains(&tiles.1),
+            "pictures may have {} tiles, expected 1 to {MOST_TILES}",
+            tiles.1
+        );
         Ok(Self {
             features: config.features()?,
             tile: config.tile,
             tiles,
             overview,
-            filter: Filter::read(&rules, Filter::Bicubic)?,
-            normalisation: Normalisation::read(&rules, normalisation)?,
-            grids: vec![],
+            pixels: PixelRules::read(&rules, Filter::Bicubic, normalisation)?,
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let grid = |size: &Size| Ok(grid(size.checked()?, self.tile, self.tiles.0, self.tiles.1));
-        self.grids = sizes.iter().map(grid).collect::<Result<_>>()?;
-        let pictures: Vec<MediumPlan> = self.grids.iter().map(|grid| self.picture(*grid)).collect();
-        let text = prompt::render_with_pictures(request, Some(TEMPLATE), &[CONTEXT, IMAGE], IN_TEXT)?;
-        let context = prompt::Placeholder::find(CONTEXT)?;
-        let mark = if text.contains(CONTEXT) { CONTEXT } else { IMAGE };
-        let mark = prompt::Placeholder {
-            text: mark.to_owned(),
-            id: context.id,
-        };
-        let expansion = |index: usize, _| {
-            let features = CONTEXT.repeat(pictures[index].features as usize);
-            format!("<img>{features}</img>")
-        };
-        let expanded = prompt::expand(&text, &mark, &sizes, expansion)?;
-        let mut plan = prompt::plan(text, &expanded, &context, pictures)?;
-        plan.stop_tokens.extend(tokenizer::find(END));
-        Ok(plan)
+    fn picture(&self, size: Size) -> Result<Grid> {
+        Ok(Grid::nearest(size, self.tile, self.tiles.0, self.tiles.1))
     }
 
-    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
-        let grid = self.grids.get(index);
-        let &(columns, rows) = grid.context("pixels of a picture that was not planned")?;
-        let side = self.tile;
-        let cut = image.resize(columns * side, rows * side, self.filter);
-        let corner = |index: u32| (index * side) as i32;
-        let tiles = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-        let mut views: Vec<Image> = tiles
-            .map(|(row, column)| cut.crop(corner(column), corner(row), side, side))
-            .collect();
-        if self.has_overview((columns, rows)) {
-            views.push(image.resize(side, side, self.filter));
+    fn plan(&self, request: &Request, pictures: &[Grid]) -> Result<Plan> {
+        let media = pictures.iter().map(|grid| self.medium(*grid)).collect();
+        let prompt = Prompt::of(IMAGE).feature(CONTEXT).in_text(IN_TEXT);
+        let prompt = prompt.fallback(TEMPLATE).render(request)?;
+        let plan = prompt.plan(media, |_, features| format!("<img>{features}</img>"))?;
+        Ok(plan.stop_at(&[END]))
+    }
+
+    fn pixels(&self, grid: &Grid, image: &Image) -> Result<Vec<Pixels>> {
+        let cut = self.pixels.resize(image, grid.size(self.tile));
+        let mut views = cut.tiles(*grid, self.tile);
+        if self.has_overview(*grid) {
+            views.push(self.pixels.resize(image, Size::square(self.tile)));
         }
-        let views: Vec<&Image> = views.iter().collect();
-        Ok(vec![stack(&views, self.normalisation, Layout::ChannelsLast)])
+        Ok(vec![self.pixels.stack(&views)])
     }
 }
 
 impl InternVlProcessor {
-    fn has_overview(&self, (columns, rows): (u32, u32)) -> bool {
-        self.overview && columns * rows > 1
+    fn has_overview(&self, grid: Grid) -> bool {
+        self.overview && grid.tiles() > 1
     }
 
-    fn picture(&self, grid: (u32, u32)) -> MediumPlan {
-        let (columns, rows) = grid;
-        let tiles = columns * rows + u32::from(self.has_overview(grid));
-        MediumPlan {
-            used: Size {
-                width: columns * self.tile,
-                height: rows * self.tile,
-            },
-            pieces: tiles,
-            tensors: vec![vec![tiles, self.tile, self.tile, 3]],
-            layout: vec![],
-            features: tiles * self.features,
-        }
+    fn medium(&self, grid: Grid) -> MediumPlan {
+        let tiles = grid.tiles() + u32::from(self.has_overview(grid));
+        MediumPlan::tiles(grid.size(self.tile), tiles, self.tile, tiles * self.features)
     }
 }
 
@@ -149,6 +115,8 @@ mod tests {
     #[derive(Deserialize)]
     struct Case {
         size: [u32; 2],
+        columns: u32,
+        rows: u32,
         tiles: u32,
     }
 
@@ -163,13 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn tiles_are_counted_as_transformers_does() {
+    fn grids_and_tiles_are_those_of_transformers() {
         let text = include_str!("../../../tests/oracle/internvl/plans.json");
         let cases: Vec<Case> = serde_json::from_str(text).unwrap();
         let processor = configure("{}", r#"{"size": {"height": 448, "width": 448}}"#).unwrap();
         for case in cases {
             let [width, height] = case.size;
-            let plan = processor.picture(grid(Size { width, height }, 448, 1, 12));
+            let grid = Grid::nearest(Size { width, height }, 448, 1, 12);
+            assert_eq!(grid, Grid::new(case.columns, case.rows), "{:?}", case.size);
+            let plan = processor.medium(grid);
             assert_eq!(
                 (plan.pieces, plan.features),
                 (case.tiles, 256 * case.tiles),
@@ -189,7 +159,7 @@ mod tests {
             (plain.tiles, plain.overview, plain.features),
             ((1, 1), false, 256)
         );
-        assert_eq!(plain.normalisation, Normalisation::imagenet());
+        assert_eq!(plain.pixels.normalisation, Normalisation::imagenet());
         let dynamic = format!(
             r#"{{{vision}, "dynamic_image_size": true, "use_thumbnail": true, "max_dynamic_patch": 12}}"#
         );

@@ -15,86 +15,64 @@ const TEMPLATE: &str = "<|startoftext|>{% for message in messages %}<|im_start|>
 /// The rules of `preprocessor_config.json`.
 pub struct Lfm2VlProcessor {
     rules: Rules,
-    filter: Filter,
-    normalisation: Normalisation,
-    tilings: Vec<Tiling>,
+    pixels: PixelRules,
 }
 
 impl Processor for Lfm2VlProcessor {
+    type Picture = Tiling;
+
     fn configure(files: &ModelFiles) -> Result<Self> {
-        let (rules, config) = (files.preprocessor()?, files.config()?);
-        // The reference processor knows torchvision only, whose bilinear filter is not quite Pillow's.
-        let filter = match Filter::read(&rules, Filter::Bilinear)? {
-            Filter::Bilinear => Filter::TorchBilinear,
-            other => other,
-        };
+        let rules = files.preprocessor()?;
+        let mut pixels = PixelRules::read(&rules, Filter::Bilinear, Normalisation::half())?;
+        if pixels.filter == Filter::Bilinear {
+            // The reference processor knows torchvision only, whose bilinear filter is not quite Pillow's.
+            pixels.filter = Filter::TorchBilinear;
+        }
         Ok(Self {
-            rules: Rules::read(&rules, &config)?,
-            filter,
-            normalisation: Normalisation::read(&rules, Normalisation::half())?,
-            tilings: vec![],
+            rules: Rules::read(&rules, &files.config()?)?,
+            pixels,
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let tiling = |size: &Size| Ok(self.rules.tiling(size.checked()?));
-        self.tilings = sizes.iter().map(tiling).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(request, Some(TEMPLATE), &[IMAGE], IMAGE)?;
-        let image = prompt::Placeholder::find(IMAGE)?;
-        let expansion = |index: usize, _| expansion(&self.rules, &self.tilings[index]);
-        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
-        let pictures = self.tilings.iter().map(|tiling| self.picture(tiling));
-        let mut plan = prompt::plan(text, &expanded, &image, pictures.collect())?;
-        // The template's end of a turn.
-        plan.stop_tokens.extend(tokenizer::find("<|im_end|>"));
-        Ok(plan)
+    fn picture(&self, size: Size) -> Result<Tiling> {
+        Ok(self.rules.tiling(size))
     }
 
-    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
-        let tiling = self.tilings.get(index);
-        let Tiling { columns, rows, whole } = *tiling.context("pixels of a picture that was not planned")?;
-        let stacked = |views: &[&Image]| stack(views, self.normalisation, Layout::ChannelsLast);
+    fn plan(&self, request: &Request, pictures: &[Tiling]) -> Result<Plan> {
+        let media = pictures.iter().map(|tiling| self.medium(tiling)).collect();
+        let prompt = Prompt::of(IMAGE).fallback(TEMPLATE).render(request)?;
+        let plan = prompt.plan(media, |index, _| expansion(&self.rules, &pictures[index]))?;
+        // The template's end of a turn.
+        Ok(plan.stop_at(&["<|im_end|>"]))
+    }
+
+    fn pixels(&self, tiling: &Tiling, image: &Image) -> Result<Vec<Pixels>> {
+        let (grid, side) = (tiling.grid, self.rules.tile);
         let mut pixels = vec![];
-        if rows > 0 {
-            let side = self.rules.tile;
-            let cut = image.resize(columns * side, rows * side, self.filter);
-            let corner = |index: u32| (index * side) as i32;
-            let tiles = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-            let tiles: Vec<Image> = tiles
-                .map(|(row, column)| cut.crop(corner(column), corner(row), side, side))
-                .collect();
-            pixels.push(stacked(&tiles.iter().collect::<Vec<_>>()));
+        if grid.tiles() > 0 {
+            let cut = self.pixels.resize(image, grid.size(side));
+            pixels.push(self.pixels.stack(&cut.tiles(grid, side)));
         }
-        if rows == 0 || self.rules.overview {
-            pixels.push(stacked(&[&image.resize(whole.width, whole.height, self.filter)]));
+        if self.rules.seen_whole(tiling) {
+            pixels.push(self.pixels.stack(&[self.pixels.resize(image, tiling.whole)]));
         }
         Ok(pixels)
     }
 }
 
 impl Lfm2VlProcessor {
-    fn picture(&self, tiling: &Tiling) -> MediumPlan {
-        let Tiling { columns, rows, whole } = *tiling;
-        let (side, tiles) = (self.rules.tile, rows * columns);
-        let seen_whole = tiles == 0 || self.rules.overview;
-        let mut plan = MediumPlan {
-            used: whole,
-            pieces: tiles + u32::from(seen_whole),
-            tensors: vec![],
-            layout: vec![],
-            features: tiles * self.rules.tile_features(),
-        };
-        if tiles > 0 {
-            plan.used = Size {
-                width: columns * side,
-                height: rows * side,
-            };
-            plan.tensors.push(vec![tiles, side, side, 3]);
+    fn medium(&self, tiling: &Tiling) -> MediumPlan {
+        let (rules, tiles) = (&self.rules, tiling.grid.tiles());
+        let whole = MediumPlan::whole(tiling.whole, rules.whole_features(tiling));
+        if tiles == 0 {
+            return whole;
         }
-        if seen_whole {
-            plan.tensors.push(vec![1, whole.height, whole.width, 3]);
-            plan.features += self.rules.whole_features(tiling);
+        let used = tiling.grid.size(rules.tile);
+        let mut plan = MediumPlan::tiles(used, tiles, rules.tile, tiles * rules.tile_features());
+        if rules.overview {
+            plan.pieces += 1;
+            plan.tensors.extend(whole.tensors);
+            plan.features += whole.features;
         }
         plan
     }
@@ -103,19 +81,18 @@ impl Lfm2VlProcessor {
 /// What stands in the prompt for a picture: each tile after its row and column, and the overview.
 pub fn expansion(rules: &Rules, tiling: &Tiling) -> String {
     let features = |count: u32| IMAGE.repeat(count as usize);
+    let Grid { columns, rows } = tiling.grid;
     let mut text = "<|image_start|>".to_owned();
-    for row in 1..=tiling.rows {
-        for column in 1..=tiling.columns {
-            text += &format!(
-                "<|img_row_{row}_col_{column}|>{}",
-                features(rules.tile_features())
-            );
+    for row in 1..=rows {
+        for column in 1..=columns {
+            text += &format!("<|img_row_{row}_col_{column}|>");
+            text += &features(rules.tile_features());
         }
     }
-    if tiling.rows > 0 && rules.overview {
+    if rows > 0 && rules.overview {
         text += "<|img_thumbnail|>";
     }
-    if tiling.rows == 0 || rules.overview {
+    if rules.seen_whole(tiling) {
         text += &features(rules.whole_features(tiling));
     }
     text + "<|image_end|>"
@@ -153,10 +130,10 @@ mod tests {
             let place = format!("{:?}", case.size);
             let [width, height] = case.size;
             let tiling = processor.rules.tiling(Size { width, height });
-            let grid = (tiling.columns.max(1), tiling.rows.max(1));
+            let grid = (tiling.grid.columns.max(1), tiling.grid.rows.max(1));
             assert_eq!(grid, (case.columns, case.rows), "{place}");
             assert_eq!([tiling.whole.width, tiling.whole.height], case.whole, "{place}");
-            assert_eq!(processor.picture(&tiling).features, case.features, "{place}");
+            assert_eq!(processor.medium(&tiling).features, case.features, "{place}");
             let expanded = expansion(&processor.rules, &tiling);
             assert_eq!(expanded.matches(IMAGE).count() as u32, case.features, "{place}");
             assert_eq!(expanded.replace(IMAGE, ""), case.text, "{place}");

@@ -1,6 +1,5 @@
 //! The sizes that a picture goes through, as `Lfm2VlImageProcessor` of transformers 5.23 computes them (64-bit floats).
 
-use monocle_plugin::config::Section;
 use monocle_plugin::prelude::*;
 
 /// More tiles than this are a mistake in the config; published models have at most 10.
@@ -28,10 +27,8 @@ pub struct Rules {
 /// How one picture is cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tiling {
-    /// Columns of tiles; 0 when the picture is not cut.
-    pub columns: u32,
-    /// Rows of tiles; 0 when the picture is not cut.
-    pub rows: u32,
+    /// The tiles; none when the picture is not cut.
+    pub grid: Grid,
     /// The size of the picture when it is not cut, or of its overview.
     pub whole: Size,
 }
@@ -39,40 +36,30 @@ pub struct Tiling {
 impl Rules {
     /// From `preprocessor_config.json`, else `config.json`; what both leave out is as in the reference's class.
     pub fn read(rules: &Section, config: &Section) -> Result<Self> {
-        let number = |key: &str, default: u32| match rules.find(key)? {
-            Some(number) => Ok(number),
-            None => config.get_or(key, default),
-        };
-        let flag = |key: &str| match rules.find(key)? {
-            Some(flag) => Ok(flag),
-            None => config.get_or(key, true),
-        };
+        let rules = rules.clone().or(config);
+        let number = |key: &str, default: u32| rules.get_or(key, default);
         let read = Self {
             patch: number("encoder_patch_size", 16)?,
             shuffle: number("downsample_factor", 2)?,
             features: (number("min_image_tokens", 64)?, number("max_image_tokens", 256)?),
             tile: number("tile_size", 512)?,
-            tiles: match flag("do_image_splitting")? {
+            tiles: match rules.get_or("do_image_splitting", true)? {
                 true => (number("min_tiles", 2)?, number("max_tiles", 10)?),
                 false => (1, 1),
             },
-            tolerance: match rules.find("max_pixels_tolerance")? {
-                Some(tolerance) => tolerance,
-                None => config.get_or("max_pixels_tolerance", 2.0)?,
-            },
-            overview: flag("use_thumbnail")?,
+            tolerance: rules.get_or("max_pixels_tolerance", 2.0)?,
+            overview: rules.get_or("use_thumbnail", true)?,
         };
         read.check()?;
         Ok(read)
     }
 
     fn check(&self) -> Result<()> {
-        let square = self
-            .patch
-            .checked_mul(self.shuffle)
-            .filter(|&square| square > 0 && square <= 4096);
-        let square =
-            square.context("`encoder_patch_size` times `downsample_factor` should be 1 to 4096 pixels")?;
+        let square = self.patch.checked_mul(self.shuffle).unwrap_or(0);
+        ensure!(
+            (1..=4096).contains(&square),
+            "`encoder_patch_size` times `downsample_factor` should be 1 to 4096 pixels"
+        );
         ensure!(
             self.tile > 0 && self.tile.is_multiple_of(square) && self.tile <= 1 << 14,
             "`tile_size` is {}, expected a multiple of {square}",
@@ -83,31 +70,31 @@ impl Rules {
             1 <= most && least <= most && most <= MOST_TILES,
             "{least} to {most} tiles, expected at most {MOST_TILES}"
         );
-        (1..=1 << 16)
-            .contains(&self.features.1)
-            .then_some(())
-            .context(format_args!(
-                "`max_image_tokens` is {}, expected 1 to 65536",
-                self.features.1
-            ))
+        let features = self.features.1;
+        ensure!(
+            (1..=1 << 16).contains(&features),
+            "`max_image_tokens` is {features}, expected 1 to 65536"
+        );
+        Ok(())
     }
 
     /// How a picture of this size is cut.
     pub fn tiling(&self, size: Size) -> Tiling {
-        let whole = self.whole(size);
-        let (columns, rows) = match self.is_large(size) && self.tiles != (1, 1) {
-            true => self.grid(size),
-            false => (1, 1),
+        let (least, most) = self.tiles;
+        let grid = match self.is_large(size) && most > 1 {
+            true => Grid::nearest(size, self.tile, least, most),
+            false => Grid::new(1, 1),
         };
-        // A grid of one tile would be the picture alone.
-        match columns * rows {
-            1 => Tiling {
-                columns: 0,
-                rows: 0,
-                whole,
-            },
-            _ => Tiling { columns, rows, whole },
+        Tiling {
+            // A grid of one tile would be the picture alone.
+            grid: if grid.tiles() == 1 { Grid::new(0, 0) } else { grid },
+            whole: self.whole(size),
         }
+    }
+
+    /// Whether a picture is seen whole, alone or as an overview.
+    pub fn seen_whole(&self, tiling: &Tiling) -> bool {
+        self.overview || tiling.grid.tiles() == 0
     }
 
     /// Features of one tile.
@@ -160,31 +147,7 @@ impl Rules {
                 near(side)
             }
         };
-        Size {
-            width: side(width) as u32,
-            height: side(height) as u32,
-        }
-    }
-
-    /// Columns and rows of the grid whose aspect ratio is nearest to the picture's; among equals the one with more tiles, as long as
-    /// the picture has more than half of its pixels.
-    fn grid(&self, size: Size) -> (u32, u32) {
-        let (width, height) = (f64::from(size.width), f64::from(size.height));
-        let (least, most) = self.tiles;
-        let mut grids: Vec<(u32, u32)> = (1..=most)
-            .flat_map(|columns| (1..=most / columns).map(move |rows| (columns, rows)))
-            .filter(|(columns, rows)| columns * rows >= least)
-            .collect();
-        grids.sort_by_key(|(columns, rows)| columns * rows);
-        let mut best = ((1, 1), f64::INFINITY);
-        for grid @ (columns, rows) in grids {
-            let difference = (width / height - f64::from(columns) / f64::from(rows)).abs();
-            let pixels = f64::from(self.tile).powi(2) * f64::from(columns * rows);
-            if difference < best.1 || (difference == best.1 && width * height > 0.5 * pixels) {
-                best = (grid, difference);
-            }
-        }
-        best.0
+        Size::new(side(width) as u32, side(height) as u32)
     }
 }
 
@@ -220,7 +183,7 @@ mod tests {
             r#"{"do_image_splitting": false}"#,
         ] {
             let tiling = read(rules).unwrap().tiling(size);
-            assert_eq!((tiling.columns, tiling.rows), (0, 0));
+            assert_eq!(tiling.grid, Grid::new(0, 0));
             assert_eq!(tiling.whole, Size::square(512));
         }
     }

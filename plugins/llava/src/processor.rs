@@ -1,10 +1,9 @@
 //! Prompts and pixels.
 
-use monocle_plugin::config::Section;
 use monocle_plugin::prelude::*;
 
-use crate::anyres::Anyres;
-use crate::model::Vision;
+use crate::config::{Vision, is_mistral};
+use crate::tiling::Anyres;
 
 const IMAGE: &str = "<image>";
 /// A picture in a message that is one string, as the original code writes it.
@@ -28,14 +27,12 @@ const MISTRAL: &str = "{% for message in messages %}{% if message.role == 'user'
 pub struct LlavaProcessor {
     resize: Resize,
     side: u32,
-    filter: Filter,
-    normalisation: Normalisation,
+    pixels: PixelRules,
     features: u32,
     patches: u32,
     /// Sizes that pictures are fitted into before they are cut (LLaVA-1.6).
     sizes: Option<Vec<Size>>,
     fallback: &'static str,
-    cuts: Vec<Cut>,
 }
 
 /// The size a picture gets before its middle is cut out.
@@ -46,7 +43,7 @@ enum Resize {
 }
 
 /// What is done with one picture.
-enum Cut {
+pub enum Cut {
     /// It is resized, and its middle is cut out.
     Middle(Size),
     /// It is seen whole and in tiles.
@@ -54,106 +51,93 @@ enum Cut {
 }
 
 impl Processor for LlavaProcessor {
+    type Picture = Cut;
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         let (rules, config) = (files.preprocessor()?, files.config()?);
         let vision = Vision::read(&config)?;
-        let resize = resize(&rules)?;
+        let resize = Resize::read(&rules)?;
         let side = side(&rules, resize)?;
         let trained = vision.config.image_size;
-        if side != trained {
-            return Err(Error::new(format_args!(
-                "`crop_size` in `preprocessor_config.json` is {side} pixels, but the vision tower takes pictures of {trained}"
-            )));
-        }
-        let mistral = config
-            .section("text_config")?
-            .get_or("model_type", String::new())?
-            == "mistral";
+        ensure!(
+            side == trained,
+            "`crop_size` in `preprocessor_config.json` is {side} pixels, but the vision tower takes pictures of {trained}"
+        );
         Ok(Self {
             resize,
             side,
-            filter: Filter::read(&rules, Filter::Bicubic)?,
-            normalisation: Normalisation::read(&rules, Normalisation::clip())?,
+            pixels: PixelRules::read(&rules, Filter::Bicubic, Normalisation::clip())?,
             features: vision.features(),
             patches: vision.config.patches_per_side(),
             sizes: vision.tiled.then(|| sizes(&rules, &config, side)).transpose()?,
-            fallback: if mistral { MISTRAL } else { VICUNA },
-            cuts: vec![],
+            fallback: if is_mistral(&config)? { MISTRAL } else { VICUNA },
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let cut = |size: &Size| self.cut(size.checked()?);
-        self.cuts = sizes.iter().map(cut).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(request, Some(self.fallback), &[IMAGE], IN_TEXT)?;
-        let image = prompt::Placeholder::find(IMAGE)?;
-        let pictures: Vec<MediumPlan> = self.cuts.iter().map(|cut| self.picture(cut)).collect();
-        let expansion = |index: usize, _| IMAGE.repeat(pictures[index].features as usize);
-        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
-        prompt::plan(text, &expanded, &image, pictures)
+    fn picture(&self, size: Size) -> Result<Cut> {
+        Ok(match &self.sizes {
+            Some(sizes) => Cut::Tiles(Anyres::new(size, sizes, self.side, self.patches)),
+            None => Cut::Middle(self.resize.size(size)?),
+        })
     }
 
-    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
-        let cut = self
-            .cuts
-            .get(index)
-            .context("pixels of a picture that was not planned")?;
-        let resize = |size: Size| image.resize(size.width, size.height, self.filter);
+    fn plan(&self, request: &Request, pictures: &[Cut]) -> Result<Plan> {
+        let media = pictures.iter().map(|cut| match cut {
+            Cut::Middle(_) => MediumPlan::whole(Size::square(self.side), self.features),
+            Cut::Tiles(anyres) => {
+                let (tiles, features) = (1 + anyres.grid.tiles(), self.features + anyres.features());
+                MediumPlan::tiles(anyres.fitted, tiles, self.side, features).with_layout(anyres.layout())
+            }
+        });
+        let prompt = Prompt::of(IMAGE).in_text(IN_TEXT).fallback(self.fallback);
+        prompt
+            .render(request)?
+            .plan(media.collect(), |_, features| features)
+    }
+
+    fn pixels(&self, cut: &Cut, image: &Image) -> Result<Vec<Pixels>> {
         let side = self.side;
+        let resize = |size: Size| self.pixels.resize(image, size);
         let views = match cut {
             Cut::Middle(size) => {
                 let before = |length: u32| (i64::from(length) - i64::from(side)).div_euclid(2) as i32;
                 vec![resize(*size).crop(before(size.width), before(size.height), side, side)]
             }
-            Cut::Tiles(anyres) => {
-                let (fitted, padded) = (anyres.fitted, anyres.padded);
-                let before = |all: u32, picture: u32| ((all - picture) / 2) as i32;
+            Cut::Tiles(Anyres {
+                fitted, padded, grid, ..
+            }) => {
+                let before = |all: u32, picture: u32| -(((all - picture) / 2) as i32);
                 let (left, top) = (
                     before(padded.width, fitted.width),
                     before(padded.height, fitted.height),
                 );
                 // A crop that goes beyond the picture pads it with black.
-                let picture = resize(fitted).crop(-left, -top, padded.width, padded.height);
-                let corner = |index: u32| (index * side) as i32;
-                let tiles =
-                    (0..anyres.rows).flat_map(|row| (0..anyres.columns).map(move |column| (row, column)));
-                let tiles = tiles.map(|(row, column)| picture.crop(corner(column), corner(row), side, side));
-                [resize(Size::square(side))].into_iter().chain(tiles).collect()
+                let picture = resize(*fitted).crop(left, top, padded.width, padded.height);
+                let mut views = vec![resize(Size::square(side))];
+                views.extend(picture.tiles(*grid, side));
+                views
             }
         };
-        let views: Vec<&Image> = views.iter().collect();
-        Ok(vec![stack(&views, self.normalisation, Layout::ChannelsLast)])
-    }
-}
-
-impl LlavaProcessor {
-    fn cut(&self, size: Size) -> Result<Cut> {
-        let Some(sizes) = &self.sizes else {
-            return Ok(Cut::Middle(self.resize.size(size)?));
-        };
-        Ok(Cut::Tiles(Anyres::new(size, sizes, self.side, self.patches)))
-    }
-
-    fn picture(&self, cut: &Cut) -> MediumPlan {
-        let (used, tiles, layout, more) = match cut {
-            Cut::Middle(_) => (Size::square(self.side), 1, vec![], 0),
-            Cut::Tiles(anyres) => {
-                let tiles = 1 + anyres.rows * anyres.columns;
-                (anyres.fitted, tiles, anyres.layout(), anyres.features())
-            }
-        };
-        MediumPlan {
-            used,
-            pieces: tiles,
-            tensors: vec![vec![tiles, self.side, self.side, 3]],
-            layout,
-            features: self.features + more,
-        }
+        Ok(vec![self.pixels.stack(&views)])
     }
 }
 
 impl Resize {
+    fn read(rules: &Section) -> Result<Self> {
+        let size = rules.section("size")?;
+        Ok(
+            match (
+                size.find("shortest_edge")?,
+                size.find("width")?,
+                size.find("height")?,
+            ) {
+                (Some(edge), _, _) => Self::ShortestEdge(edge),
+                (None, Some(width), Some(height)) => Self::Exactly(Size { width, height }.checked()?),
+                _ => Self::ShortestEdge(224),
+            },
+        )
+    }
+
     /// As `get_resize_output_image_size` of transformers has it.
     fn size(self, Size { width, height }: Size) -> Result<Size> {
         let short = match self {
@@ -165,28 +149,9 @@ impl Resize {
             "a picture of {width} by {height} pixels is too long to be resized to {short} pixels at its shorter side"
         ))?;
         Ok(match width <= height {
-            true => Size {
-                width: short,
-                height: long,
-            },
-            false => Size {
-                width: long,
-                height: short,
-            },
+            true => Size::new(short, long),
+            false => Size::new(long, short),
         })
-    }
-}
-
-fn resize(rules: &Section) -> Result<Resize> {
-    let size = rules.section("size")?;
-    match (
-        size.find("shortest_edge")?,
-        size.find("width")?,
-        size.find("height")?,
-    ) {
-        (Some(edge), _, _) => Ok(Resize::ShortestEdge(edge)),
-        (None, Some(width), Some(height)) => Ok(Resize::Exactly(Size { width, height }.checked()?)),
-        _ => Ok(Resize::ShortestEdge(224)),
     }
 }
 
@@ -198,29 +163,25 @@ fn side(rules: &Section, resize: Resize) -> Result<u32> {
         Resize::Exactly(size) => size.height,
     };
     let (height, width) = (crop.get_or("height", resized)?, crop.get_or("width", resized)?);
-    (height == width && height > 0)
-        .then_some(height)
-        .context(format_args!(
-            "`crop_size` in `preprocessor_config.json` is {width} by {height}, expected a square"
-        ))
+    ensure!(
+        height == width && height > 0,
+        "`crop_size` in `preprocessor_config.json` is {width} by {height}, expected a square"
+    );
+    Ok(height)
 }
 
 /// `image_grid_pinpoints`, heights first; what neither file gives is as in transformers' `LlavaNextConfig`.
 fn sizes(rules: &Section, config: &Section, tile: u32) -> Result<Vec<Size>> {
     let key = "image_grid_pinpoints";
     let default = vec![[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
-    let given: Option<Vec<[u32; 2]>> = rules.find(key)?.or(config.find(key)?);
-    let sizes = given.unwrap_or(default);
+    let sizes: Vec<[u32; 2]> = rules.clone().or(config).get_or(key, default)?;
     let fits = |side: &u32| *side > 0 && side.is_multiple_of(tile);
-    if sizes.is_empty() || !sizes.as_flattened().iter().all(fits) {
-        return Err(Error::new(format_args!(
-            "`{key}` is {sizes:?}, expected sizes that are multiples of the tile's {tile} pixels"
-        )));
-    }
-    Ok(sizes
-        .iter()
-        .map(|&[height, width]| Size { width, height })
-        .collect())
+    ensure!(
+        !sizes.is_empty() && sizes.as_flattened().iter().all(fits),
+        "`{key}` is {sizes:?}, expected sizes that are multiples of the tile's {tile} pixels"
+    );
+    let sizes = sizes.iter().map(|&[height, width]| Size { width, height });
+    Ok(sizes.collect())
 }
 
 #[cfg(test)]
@@ -269,8 +230,11 @@ mod tests {
             (processor.features, processor.patches, processor.side),
             (576, 24, 336)
         );
-        assert_eq!(processor.normalisation, Normalisation::clip());
-        assert_eq!((processor.filter, processor.sizes), (Filter::Bicubic, None));
+        assert_eq!(processor.pixels.normalisation, Normalisation::clip());
+        assert_eq!(
+            (processor.pixels.filter, processor.sizes),
+            (Filter::Bicubic, None)
+        );
         let tiled = configure(r#"{"model_type": "llava_next"}"#, rules).unwrap();
         assert_eq!(
             tiled.sizes.unwrap()[0],

@@ -1,67 +1,50 @@
 //! Prompts and pixels.
 
-use monocle_plugin::config::Section;
 use monocle_plugin::prelude::*;
 
-use crate::model::Geometry;
+use crate::config::Geometry;
 
 const IMAGE: &str = "[IMG]";
 const BREAK: &str = "[IMG_BREAK]";
 const END: &str = "[IMG_END]";
 
-/// The rules of `preprocessor_config.json`.
+/// The rules of `preprocessor_config.json`; what it leaves out is as in transformers' `PixtralImageProcessor`.
 pub struct Mistral3Processor {
     longest: Size,
     /// Sides are multiples of this many pixels; a square of them is one feature.
     unit: u32,
-    filter: Filter,
-    normalisation: Normalisation,
-    used: Vec<Size>,
+    pixels: PixelRules,
 }
 
 impl Processor for Mistral3Processor {
+    /// The size that the model sees.
+    type Picture = Size;
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         let rules = files.preprocessor()?;
         let geometry = Geometry::read(&files.config()?)?;
-        // As in transformers' `PixtralImageProcessor`, whose mean and deviation are CLIP's.
-        let clip = Normalisation::new(
-            1.0 / 255.0,
-            [0.48145466, 0.4578275, 0.40821073],
-            [0.26862954, 0.261_302_6, 0.275_777_1],
-        );
         Ok(Self {
             longest: longest(&rules.section("size")?)?.checked()?,
             unit: geometry.vision.patch_size * geometry.merge,
-            filter: Filter::read(&rules, Filter::Bicubic)?,
-            normalisation: Normalisation::read(&rules, clip)?,
-            used: vec![],
+            pixels: PixelRules::read(&rules, Filter::Bicubic, Normalisation::clip())?,
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let used = |size: &Size| Ok(resized(size.checked()?, self.longest, self.unit));
-        self.used = sizes.iter().map(used).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(request, None, &[IMAGE], IMAGE)?;
-        let text = prompt::with_pictures_first(text, IMAGE, sizes.len());
-        let image = prompt::Placeholder::find(IMAGE)?;
-        let expansion = |index: usize, _| expansion(self.used[index], self.unit);
-        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
-        let images = self.used.iter().map(|used| MediumPlan {
-            used: *used,
-            pieces: 1,
-            tensors: vec![vec![1, used.height, used.width, 3]],
-            layout: vec![],
-            features: (used.width / self.unit) * (used.height / self.unit),
-        });
-        prompt::plan(text, &expanded, &image, images.collect())
+    fn picture(&self, size: Size) -> Result<Size> {
+        Ok(resized(size, self.longest, self.unit))
     }
 
-    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
-        let used = self.used.get(index);
-        let used = used.context("pixels of a picture that was not planned")?;
-        let resized = image.resize(used.width, used.height, self.filter);
-        Ok(vec![stack(&[&resized], self.normalisation, Layout::ChannelsLast)])
+    fn plan(&self, request: &Request, pictures: &[Size]) -> Result<Plan> {
+        let features = |used: &Size| (used.width / self.unit) * (used.height / self.unit);
+        let media = pictures
+            .iter()
+            .map(|used| MediumPlan::whole(*used, features(used)));
+        let prompt = Prompt::of(IMAGE).pictures_first().render(request)?;
+        prompt.plan(media.collect(), |index, _| expansion(pictures[index], self.unit))
+    }
+
+    fn pixels(&self, used: &Size, image: &Image) -> Result<Vec<Pixels>> {
+        Ok(vec![self.pixels.stack(&[self.pixels.resize(image, *used)])])
     }
 }
 
@@ -78,28 +61,26 @@ fn resized(size: Size, longest: Size, unit: u32) -> Size {
     let ratio = |side: u32, longest: u32| f64::from(side) / f64::from(longest);
     let ratio = ratio(size.height, longest.height).max(ratio(size.width, longest.width));
     let side = |side: u32| {
-        let side = if ratio > 1.0 {
-            (f64::from(side) / ratio) as u32
-        } else {
-            side
+        let side = match ratio > 1.0 {
+            true => (f64::from(side) / ratio) as u32,
+            false => side,
         };
         side.max(1).next_multiple_of(unit)
     };
-    Size {
-        width: side(size.width),
-        height: side(size.height),
-    }
+    Size::new(side(size.width), side(size.height))
 }
 
 fn longest(size: &Section) -> Result<Size> {
-    match (
-        size.find("longest_edge")?,
-        size.find("width")?,
-        size.find("height")?,
-    ) {
-        (None, Some(width), Some(height)) => Ok(Size { width, height }),
-        (edge, _, _) => Ok(Size::square(edge.unwrap_or(1024))),
-    }
+    Ok(
+        match (
+            size.find("longest_edge")?,
+            size.find("width")?,
+            size.find("height")?,
+        ) {
+            (None, Some(width), Some(height)) => Size { width, height },
+            (edge, _, _) => Size::square(edge.unwrap_or(1024)),
+        },
+    )
 }
 
 #[cfg(test)]

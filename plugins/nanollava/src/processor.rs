@@ -1,7 +1,6 @@
 //! Prompts and pixels.
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{AttentionScheme, FeatureUse, Piece, PositionScheme, Slot, Squash};
 
 use crate::model::vision;
 
@@ -22,67 +21,44 @@ pub struct NanoLlavaProcessor {
 }
 
 impl Processor for NanoLlavaProcessor {
+    type Picture = ();
+
     fn configure(files: &ModelFiles) -> Result<Self> {
-        let rules = files.preprocessor()?;
-        let vision = vision(&files.config()?)?;
-        let default = Squash {
-            size: Size::square(vision.image_size),
-            filter: Filter::Bicubic,
-            normalisation: Normalisation::half(),
-        };
+        let (rules, vision) = (files.preprocessor()?, vision(&files.config()?)?);
         Ok(Self {
-            squash: Squash::read(&rules, default)?,
+            squash: Squash::read(&rules, vision.image_size, Filter::Bicubic, Normalisation::half())?,
             pad: files.options()?.only(&["pad"])?.get_or("pad", false)?,
             features: vision.patches_per_side().pow(2),
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let messages = prompt::as_strings(&prompt::hide_all(&request.messages, &[IMAGE]), |_| {
-            format!("{IMAGE}\n")
-        });
+    fn picture(&self, _size: Size) -> Result<()> {
+        Ok(())
+    }
+
+    fn plan(&self, request: &Request, pictures: &[()]) -> Result<Plan> {
+        // This model's own template knows messages of one text only.
+        let hidden = prompt::hide_all(&request.messages, &[IMAGE]);
+        let messages = prompt::as_strings(&hidden, |_| format!("{IMAGE}\n"));
         let text = prompt::render(&request.with_messages(messages), Some(TEMPLATE))?;
-        let parts: Vec<&str> = text.split(IMAGE).collect();
-        if parts.len() - 1 != sizes.len() {
-            return Err(Error::new(format_args!(
-                "the prompt has {} times `{IMAGE}` for {} pictures; check the template, and that no message contains `{IMAGE}`",
-                parts.len() - 1,
-                sizes.len()
-            )));
-        }
+        prompt::expand(&text, IMAGE, pictures.len(), |_| String::new())?;
         let mut pieces = vec![];
-        for (index, part) in (0..).zip(&parts) {
+        for (index, part) in (0..).zip(text.split(IMAGE)) {
+            if index > 0 {
+                pieces.push(Piece::medium(index - 1, self.features, 0));
+            }
             // Each text is tokenised by itself, as the reference does.
             let tokens = prompt::encode(part, tokenizer::encode)?;
             if !tokens.is_empty() {
                 pieces.push(Piece::Tokens(tokens));
             }
-            if (index as usize) < sizes.len() {
-                pieces.push(Piece::Features(Slot {
-                    medium: index,
-                    offset: 0,
-                    tokens: self.features,
-                    token_id: 0,
-                }));
-            }
         }
-        Ok(Plan {
-            media: vec![self.squash.plan(self.features); sizes.len()],
-            text: prompt::shown(&text).into_owned(),
-            pieces,
-            encoder: None,
-            positions: PositionScheme::Sequential,
-            marks: vec![],
-            attention: AttentionScheme::Causal,
-            feature_use: FeatureUse::Splice,
-            // The template's end of a turn, which is not the tokenizer's end token.
-            stop_tokens: tokenizer::find("<|im_end|>").into_iter().collect(),
-            keep_tokens: vec![],
-        })
+        let media = vec![self.squash.plan(self.features); pictures.len()];
+        // The template's end of a turn, which is not the tokenizer's end token.
+        Ok(Plan::new(&text, pieces, media).stop_at(&["<|im_end|>"]))
     }
 
-    fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+    fn pixels(&self, _picture: &(), image: &Image) -> Result<Vec<Pixels>> {
         Ok(match self.pad {
             true => self.squash.pixels(&square(image)),
             false => self.squash.pixels(image),
@@ -90,7 +66,6 @@ impl Processor for NanoLlavaProcessor {
     }
 }
 
-/// A message whose content is one text: this model's own template knows no other.
 /// The picture in the middle of a grey square.
 fn square(image: &Image) -> Image {
     let Size { width, height } = image.size();

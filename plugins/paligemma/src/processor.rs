@@ -1,53 +1,47 @@
 //! Prompts and pixels.
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{AttentionScheme, Squash};
 
 const IMAGE: &str = "<image>";
 const BEGIN: &str = "<bos>";
 
-/// The rules of `preprocessor_config.json`.
+/// The rules of `preprocessor_config.json`; what it leaves out is as in transformers' `SiglipImageProcessor`.
 pub struct PaliGemmaProcessor {
     squash: Squash,
     features: u32,
 }
 
 impl Processor for PaliGemmaProcessor {
+    type Picture = ();
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         let rules = files.preprocessor()?;
-        // As in transformers' `SiglipImageProcessor`.
-        let default = Squash {
-            size: Size::square(224),
-            filter: Filter::Bicubic,
-            normalisation: Normalisation::half(),
-        };
         Ok(Self {
-            squash: Squash::read(&rules, default)?,
+            squash: Squash::read(&rules, 224, Filter::Bicubic, Normalisation::half())?,
             features: rules.get("image_seq_length")?,
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        ensure!(
-            !sizes.is_empty(),
-            "PaliGemma models answer about a picture only; give one"
-        );
-        let text = prompt::render_with_pictures(request, None, &[IMAGE], IMAGE)?;
-        let text = prompt::with_pictures_first(text, IMAGE, sizes.len());
-        let image = prompt::Placeholder::find(IMAGE)?;
-        let prefix = prefix(&text);
-        let expanded = prompt::expand(&prefix, &image, &sizes, |_, _| {
-            IMAGE.repeat(self.features as usize)
-        })?;
+    fn picture(&self, _size: Size) -> Result<()> {
+        Ok(())
+    }
+
+    fn plan(&self, request: &Request, pictures: &[()]) -> Result<Plan> {
+        let answers = !pictures.is_empty();
+        ensure!(answers, "PaliGemma models answer about a picture only; give one");
+        let mut prompt = Prompt::of(IMAGE).pictures_first().render(request)?;
+        let shown = prompt.text.clone();
+        prompt.text = prefix(&shown);
+        let media = vec![self.squash.plan(self.features); pictures.len()];
+        let expanded = prompt.expand(&media, |_, features| features)?;
         let ids = prompt::encode(&expanded, tokenizer::encode)?;
-        let images = sizes.iter().map(|_| self.squash.plan(self.features)).collect();
-        let mut plan = prompt::plan_tokens(text, &ids, &image, images)?;
+        prompt.text = shown;
+        let mut plan = prompt.plan_tokens(&ids, media)?;
         plan.attention = AttentionScheme::Prefix(ids.len() as u32);
         Ok(plan)
     }
 
-    fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+    fn pixels(&self, _picture: &(), image: &Image) -> Result<Vec<Pixels>> {
         Ok(self.squash.pixels(image))
     }
 }

@@ -1,7 +1,6 @@
 //! Prompts: `<|image_1|>` and so on stand for pictures, and texts between them are tokenised one by one.
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{Piece, Slot};
 
 const OPEN: &str = "<|image_";
 const CLOSE: &str = "|>";
@@ -52,24 +51,20 @@ pub fn pieces(text: &str, features: &[u32], placeholder: u32) -> Result<Vec<Piec
                 pieces.push(Piece::Tokens(tokenizer::encode_prompt(&prompt::shown(text))))
             }
             Chunk::Text("") => {}
-            Chunk::Text(text) => pieces.push(Piece::Tokens(without_space(tokenizer::encode(
-                &prompt::shown(text),
-            )))),
+            Chunk::Text(text) => {
+                let ids = tokenizer::encode(&prompt::shown(text));
+                pieces.push(Piece::Tokens(without_space(ids)));
+            }
             Chunk::Picture(number) => {
                 let tokens = number
                     .checked_sub(1)
                     .and_then(|index| features.get(index as usize));
-                let slot = Slot {
-                    medium: number.wrapping_sub(1),
-                    offset: 0,
-                    tokens: *tokens.context(format_args!(
-                        "the prompt has a place for picture {number}, of {}",
-                        features.len()
-                    ))?,
-                    token_id: placeholder,
-                };
+                let tokens = *tokens.context(format_args!(
+                    "the prompt has a place for picture {number}, of {}",
+                    features.len()
+                ))?;
                 seen.push(number);
-                pieces.push(Piece::Features(slot));
+                pieces.push(Piece::medium(number - 1, tokens, placeholder));
             }
         }
     }

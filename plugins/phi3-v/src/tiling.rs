@@ -1,19 +1,16 @@
 //! The size that a picture gets: whole tiles, at most so many, near the picture's shape. As mlx-vlm 0.7.10 computes it
 //! (`_calc_hd_transform_size`); the picture is stretched to it.
 
-use monocle_plugin::Size;
+use monocle_plugin::prelude::*;
 
 /// Sides of a tile in pixels.
 pub const TILE: u32 = 336;
 /// Features along a side of a tile.
 pub const SIDE: u32 = 12;
 
-/// Rows and columns of tiles.
+/// How a picture is cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tiling {
-    pub rows: u32,
-    pub columns: u32,
-}
+pub struct Tiling(pub Grid);
 
 impl Tiling {
     /// For a picture of this size, at most `crops` tiles.
@@ -21,37 +18,30 @@ impl Tiling {
         let (long, short) = (size.width.max(size.height), size.width.min(size.height));
         let ratio = f64::from(long) / f64::from(short);
         let across = |along: u32| (f64::from(along) / ratio).ceil() as u32;
-        let along = (1..=crops)
-            .take_while(|&along| along * across(along) <= crops)
-            .last();
-        let along = along.unwrap_or(1);
+        let fits = |along: &u32| along * across(*along) <= crops;
+        let along = (1..=crops).take_while(fits).last().unwrap_or(1);
         let pixels = (f64::from(along * TILE) / ratio) as u32;
         // The reference refuses pictures so thin that no pixel is left.
         let across = pixels.div_ceil(TILE).max(1);
-        let (rows, columns) = if size.width < size.height {
-            (along, across)
-        } else {
-            (across, along)
-        };
-        Self { rows, columns }
+        Self(match size.width < size.height {
+            true => Grid::new(across, along),
+            false => Grid::new(along, across),
+        })
     }
 
     /// The size that is cut into tiles.
     pub fn size(self) -> Size {
-        Size {
-            width: self.columns * TILE,
-            height: self.rows * TILE,
-        }
+        self.0.size(TILE)
     }
 
     /// How many pictures the vision tower sees: the overview and the tiles.
     pub fn pictures(self) -> u32 {
-        1 + self.rows * self.columns
+        1 + self.0.tiles()
     }
 
     /// How many features they become: each row of them is followed by one more, and one stands before the overview.
     pub fn features(self) -> u32 {
-        self.pictures() * SIDE * SIDE + 1 + (self.rows + 1) * SIDE
+        self.pictures() * SIDE * SIDE + 1 + (self.0.rows + 1) * SIDE
     }
 }
 
@@ -97,6 +87,6 @@ mod tests {
     #[test]
     fn the_thinnest_pictures_have_tiles() {
         let tiling = Tiling::new(size([1, 3000]), 4);
-        assert_eq!(tiling, Tiling { rows: 4, columns: 1 });
+        assert_eq!(tiling, Tiling(Grid::new(1, 4)));
     }
 }

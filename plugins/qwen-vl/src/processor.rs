@@ -1,9 +1,9 @@
 //! Prompts and pixels.
 
-use monocle_plugin::config::Section;
 use monocle_plugin::prelude::*;
 
-use crate::model::is_glm;
+use crate::config::is_glm;
+use crate::tiling::Budget;
 
 /// The rules of `preprocessor_config.json`.
 pub struct QwenVlProcessor {
@@ -13,215 +13,49 @@ pub struct QwenVlProcessor {
     budget: Budget,
     /// Sides are multiples of so many pixels; a square of them is one feature.
     unit: u32,
-    filter: Filter,
-    normalisation: Normalisation,
-    used: Vec<Size>,
-}
-
-/// How many pixels a picture may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    least: u64,
-    most: u64,
-    /// GLM counts the doubled frame twice, and enlarges what is smaller than a unit first.
-    frames: u64,
+    pixels: PixelRules,
 }
 
 impl Processor for QwenVlProcessor {
+    /// The size that the model sees.
+    type Picture = Size;
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         let rules = files.preprocessor()?;
         let glm = is_glm(&files.config()?)?;
         let unit = rules.get_or("merge_size", 2_u32)? * rules.get_or("patch_size", 14_u32)?;
         ensure!(unit > 0, "`merge_size` and `patch_size` must not be 0");
-        // As in transformers' image processors, whose mean and deviation are CLIP's.
-        let clip = Normalisation::new(
-            1.0 / 255.0,
-            [0.48145466, 0.4578275, 0.40821073],
-            [0.26862954, 0.261_302_6, 0.275_777_1],
-        );
+        let (image, in_text) = match glm {
+            true => ("<|image|>", "<|begin_of_image|><|image|><|end_of_image|>"),
+            false => ("<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>"),
+        };
         Ok(Self {
-            image: if glm { "<|image|>" } else { "<|image_pad|>" },
-            in_text: match glm {
-                true => "<|begin_of_image|><|image|><|end_of_image|>",
-                false => "<|vision_start|><|image_pad|><|vision_end|>",
-            },
+            image,
+            in_text,
             budget: Budget::read(&rules, glm)?,
             unit,
-            filter: Filter::read(&rules, Filter::Bicubic)?,
-            normalisation: Normalisation::read(&rules, clip)?,
-            used: vec![],
+            // As in transformers' image processors.
+            pixels: PixelRules::read(&rules, Filter::Bicubic, Normalisation::clip())?,
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let used = |size: &Size| self.budget.fit(size.checked()?, self.unit);
-        self.used = sizes.iter().map(used).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(request, None, &[self.image], self.in_text)?;
-        let image = prompt::Placeholder::find(self.image)?;
-        let grids: Vec<[u32; 2]> = self
-            .used
-            .iter()
-            .map(|used| [used.height / self.unit, used.width / self.unit])
-            .collect();
-        let expansion = |index: usize, _| self.image.repeat(grids[index].iter().product::<u32>() as usize);
-        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
-        let images = self
-            .used
-            .iter()
-            .zip(&grids)
-            .map(|(used, [rows, columns])| MediumPlan {
-                used: *used,
-                pieces: 1,
-                tensors: vec![vec![1, used.height, used.width, 3]],
-                layout: vec![],
-                features: rows * columns,
-            });
-        let mut plan = prompt::plan(text, &expanded, &image, images.collect())?;
+    fn picture(&self, size: Size) -> Result<Size> {
+        self.budget.fit(size, self.unit)
+    }
+
+    fn plan(&self, request: &Request, pictures: &[Size]) -> Result<Plan> {
+        let grid = |used: &Size| [used.height / self.unit, used.width / self.unit];
+        let grids: Vec<[u32; 2]> = pictures.iter().map(grid).collect();
+        let media = pictures.iter().zip(&grids);
+        let media = media.map(|(used, [rows, columns])| MediumPlan::whole(*used, rows * columns));
+        let prompt = Prompt::of(self.image).in_text(self.in_text).render(request)?;
+        let mut plan = prompt.plan(media.collect(), |_, features| features)?;
         plan.positions = prompt::grid_positions(&plan.pieces, &grids);
         // The templates' end of a turn; GLM's turns end where the next begins.
-        let ends = ["<|im_end|>", "<|user|>"];
-        plan.stop_tokens = ends.into_iter().filter_map(tokenizer::find).collect();
-        Ok(plan)
+        Ok(plan.stop_at(&["<|im_end|>", "<|user|>"]))
     }
 
-    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
-        let used = self.used.get(index);
-        let used = used.context("pixels of a picture that was not planned")?;
-        let resized = image.resize(used.width, used.height, self.filter);
-        Ok(vec![stack(&[&resized], self.normalisation, Layout::ChannelsLast)])
-    }
-}
-
-impl Budget {
-    fn read(rules: &Section, glm: bool) -> Result<Self> {
-        let size = rules.section("size")?;
-        let pick = |older: &str, newer: &str, default: u64| -> Result<u64> {
-            match rules.find(older)? {
-                Some(pixels) => Ok(pixels),
-                None => size.get_or(newer, default),
-            }
-        };
-        // As in transformers' Qwen2VLImageProcessor and Glm46VImageProcessor.
-        let (least, most) = if glm {
-            (112 * 112, 28 * 28 * 15_000)
-        } else {
-            (56 * 56, 28 * 28 * 1280)
-        };
-        Ok(Self {
-            least: pick("min_pixels", "shortest_edge", least)?,
-            most: pick("max_pixels", "longest_edge", most)?,
-            frames: if glm {
-                rules.get_or("temporal_patch_size", 2)?
-            } else {
-                1
-            },
-        })
-    }
-
-    /// The size that a picture is resized to: whole units, within the budget, proportions kept as well as may be (`smart_resize` in
-    /// transformers' `image_processing_pil_qwen2_vl.py` and `image_processing_pil_glm46v.py`).
-    fn fit(&self, size: Size, unit: u32) -> Result<Size> {
-        let (unit, frames) = (f64::from(unit), self.frames as f64);
-        let (mut height, mut width) = (f64::from(size.height), f64::from(size.width));
-        if self.frames > 1 && (height < unit || width < unit) {
-            let scale = (unit / height).max(unit / width);
-            (height, width) = ((height * scale).trunc(), (width * scale).trunc());
-        }
-        if height.max(width) / height.min(width) > 200.0 {
-            return Err(Error::new(format_args!(
-                "a picture of {} by {} pixels is more than 200 times as long as wide, which this model does not take; crop it",
-                size.width, size.height
-            )));
-        }
-        let nearest = |side: f64| (side / unit).round_ties_even() * unit;
-        let (mut rows, mut columns) = (nearest(height), nearest(width));
-        if frames * rows * columns > self.most as f64 {
-            let shrink = (frames * height * width / self.most as f64).sqrt();
-            let side = |side: f64| ((side / shrink / unit).floor() * unit).max(unit);
-            (rows, columns) = (side(height), side(width));
-        } else if frames * rows * columns < self.least as f64 {
-            let grow = (self.least as f64 / (frames * height * width)).sqrt();
-            let side = |side: f64| (side * grow / unit).ceil() * unit;
-            (rows, columns) = (side(height), side(width));
-        }
-        Size {
-            width: columns as u32,
-            height: rows as u32,
-        }
-        .checked()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde::Deserialize;
-
-    #[derive(Deserialize)]
-    struct Golden {
-        cases: Vec<Case>,
-    }
-
-    #[derive(Deserialize)]
-    struct Case {
-        size: [u32; 2],
-        unit: u32,
-        frames: u64,
-        least: u64,
-        most: u64,
-        used: [u32; 2],
-    }
-
-    #[test]
-    fn sizes_are_those_of_transformers() {
-        let golden = include_str!("../../../tests/oracle/qwen2_vl/sizes.json");
-        let golden: Golden = serde_json::from_str(golden).unwrap();
-        for case in golden.cases {
-            let budget = Budget {
-                least: case.least,
-                most: case.most,
-                frames: case.frames,
-            };
-            let [width, height] = case.size;
-            let used = budget.fit(Size { width, height }, case.unit).unwrap();
-            assert_eq!(
-                [used.width, used.height],
-                case.used,
-                "{:?} in {budget:?}",
-                case.size
-            );
-        }
-    }
-
-    #[test]
-    fn a_picture_that_the_reference_refuses_is_refused_with_its_size() {
-        let budget = Budget {
-            least: 3136,
-            most: 1_003_520,
-            frames: 1,
-        };
-        let size = Size {
-            width: 4,
-            height: 804,
-        };
-        let error = budget.fit(size, 28).unwrap_err().to_string();
-        assert!(error.contains("4 by 804"), "{error}");
-    }
-
-    #[test]
-    fn the_budget_has_two_spellings() {
-        let read = |text: &str| Budget::read(&Section::parse("rules", text).unwrap(), false).unwrap();
-        let expected = Budget {
-            least: 3136,
-            most: 62_720,
-            frames: 1,
-        };
-        assert_eq!(read(r#"{"min_pixels": 3136, "max_pixels": 62720}"#), expected);
-        assert_eq!(
-            read(r#"{"size": {"shortest_edge": 3136, "longest_edge": 62720}}"#),
-            expected
-        );
-        assert_eq!(read("{}").most, 1_003_520, "transformers' default");
+    fn pixels(&self, used: &Size, image: &Image) -> Result<Vec<Pixels>> {
+        Ok(vec![self.pixels.stack(&[self.pixels.resize(image, *used)])])
     }
 }

@@ -1,17 +1,13 @@
 //! The vision tower. Patches are kept in the order of the squares that will be merged, so that merging is a reshape. What
 //! differs between the families is found in the checkpoint: norms with or without bias, gated blocks, learned positions.
 
-mod block;
-mod merger;
-
-use monocle_plugin::config::Section;
-use monocle_plugin::nn::{Activation, Parameter};
 use monocle_plugin::prelude::*;
 use monocle_plugin::rope::frequencies;
-use monocle_plugin::{Interpolation, Pairing, RopeAngles, Window, ints};
+use monocle_plugin::towers::Block;
+use monocle_plugin::{Interpolation, Pairing, Window};
 
-use block::{Block, Norm};
-use merger::Merger;
+use crate::config::VisionConfig;
+use crate::merger::Merger;
 
 pub struct Vision {
     kernel: Parameter,
@@ -21,74 +17,47 @@ pub struct Vision {
     positions: Option<(Parameter, Interpolation)>,
     norm: Option<Norm>,
     blocks: Vec<Block>,
-    /// Windows of so many merged squares a side, and the blocks that see the whole picture all the same (Qwen2.5-VL).
     windows: Option<(u32, Vec<u32>)>,
     last_norm: Option<Norm>,
     merger: Merger,
-    /// After which blocks further features are taken (DeepStack, arXiv:2406.04334), and what merges them.
+    /// After which blocks further features are taken, and what merges them.
     deep: Vec<(u32, Merger)>,
 }
 
+/// Names of position tables, and how they are stretched.
+const POSITIONS: [(&str, Interpolation); 2] = [
+    ("pos_embed.weight", Interpolation::Bilinear),
+    ("embeddings.position_embedding.weight", Interpolation::Bicubic),
+];
+
 impl Vision {
-    pub fn load(name: &str, config: &Section) -> Result<Self> {
-        let model_type = config.get_or("model_type", String::new())?;
-        let vision = config.section("vision_config")?;
-        // As in transformers' vision config classes.
-        let (depth, heads, patch, activation, epsilon) = match model_type.as_str() {
-            "qwen3_vl" => (27, 16, 16, Activation::GeluTanh, 1e-6),
-            "glm4v" => (24, 12, 14, Activation::Silu, 1e-5),
-            "qwen2_5_vl" => (32, 16, 14, Activation::Silu, 1e-6),
-            _ => (32, 16, 14, Activation::QuickGelu, 1e-6),
+    /// The tower at this place.
+    pub fn load(place: &Weights, config: &VisionConfig) -> Result<Self> {
+        let (activation, epsilon) = (config.activation, config.epsilon);
+        let optional = |name: &str| place.has(name).then(|| place.parameter(name));
+        let norm = |name: &str| {
+            place
+                .has(&format!("{name}.weight"))
+                .then(|| place.norm(name, epsilon))
         };
-        let heads = vision.get_or("num_heads", heads)?;
-        let activation = vision.get_or("hidden_act", activation)?;
-        let epsilon = vision.get_or("rms_norm_eps", epsilon)?;
-        let (patch, merge) = (
-            vision.get_or("patch_size", patch)?,
-            vision.get_or("spatial_merge_size", 2)?,
-        );
-        let depth = vision.get_or("depth", depth)?;
-        let has = |part: &str| weights::has(&format!("{name}.{part}"));
-        let parameter = |part: &str| nn::parameter(&format!("{name}.{part}"));
-        let norm = |part: &str| Norm::load(&format!("{name}.{part}"), epsilon);
-        let positions = [
-            ("pos_embed.weight", Interpolation::Bilinear),
-            ("embeddings.position_embedding.weight", Interpolation::Bicubic),
-        ];
-        let deep: Vec<u32> = match has("deepstack_merger_list.0.norm.weight") {
-            true => vision.get_or("deepstack_visual_indexes", vec![8, 16, 24])?,
-            false => vec![],
-        };
-        let deep_name = |number| format!("{name}.deepstack_merger_list.{number}");
-        let window = vision.get_or("window_size", 112_u32)?;
-        let full = || vision.get_or("fullatt_block_indexes", vec![7, 15, 23, 31]);
-        ensure!(
-            heads > 0 && patch > 0 && merge > 0,
-            "`num_heads`, `patch_size` and `spatial_merge_size` of `vision_config` must not be 0"
-        );
+        let block = |block| Block::load(&place.at("blocks").at(block), config.heads, activation, epsilon);
+        let mergers = place.at("deepstack_merger_list");
+        let deep = (0..).zip(&config.deep);
+        let deep = deep.filter(|(number, _)| mergers.has(&format!("{number}.norm.weight")));
+        let positions = POSITIONS.into_iter().find(|(name, _)| place.has(name));
         Ok(Self {
-            kernel: parameter("patch_embed.proj.weight"),
-            bias: has("patch_embed.proj.bias").then(|| parameter("patch_embed.proj.bias")),
-            patch,
-            merge,
-            positions: positions
-                .into_iter()
-                .find(|(part, _)| has(part))
-                .map(|(part, way)| (parameter(part), way)),
-            norm: has("post_conv_layernorm.weight").then(|| norm("post_conv_layernorm")),
-            blocks: (0..depth)
-                .map(|block| Block::load(&format!("{name}.blocks.{block}"), heads, activation, epsilon))
-                .collect(),
-            windows: match model_type == "qwen2_5_vl" {
-                true => Some(((window / merge / patch).max(1), full()?)),
-                false => None,
-            },
-            last_norm: has("post_layernorm.weight").then(|| norm("post_layernorm")),
-            merger: Merger::load(name, activation, epsilon),
+            kernel: place.parameter("patch_embed.proj.weight"),
+            bias: optional("patch_embed.proj.bias"),
+            patch: config.patch,
+            merge: config.merge,
+            positions: positions.map(|(name, way)| (place.parameter(name), way)),
+            norm: norm("post_conv_layernorm"),
+            blocks: (0..config.depth).map(block).collect::<Result<_>>()?,
+            windows: config.windows.clone(),
+            last_norm: norm("post_layernorm"),
+            merger: Merger::load(place, config.merge, activation, epsilon)?,
             deep: deep
-                .into_iter()
-                .enumerate()
-                .map(|(number, block)| (block, Merger::deep(&deep_name(number))))
+                .map(|(number, block): (u32, _)| (*block, Merger::deep(&mergers.at(number))))
                 .collect(),
         })
     }
@@ -102,52 +71,46 @@ impl Vision {
     pub fn forward(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
         let [_, height, width, _] = pixels.dimensions("the pixels")?;
         let (rows, columns) = (height / self.patch, width / self.patch);
-        let patches = rows * columns;
-        let mut x = self.by_square(&self.embed(pixels)); // [patches, hidden]
+        let (patches, square) = (rows * columns, self.merge.pow(2));
+        let mut x = self.by_square(&self.embed(pixels))?; // [patches, hidden]
         if let Some(norm) = &self.norm {
             x = norm.forward(&x);
         }
         if let Some((table, way)) = &self.positions {
-            x = x + self.by_square(&positions(&table.value(), *way, rows, columns));
+            x = x + self.by_square(&positions(&table.value(), *way, rows, columns))?;
         }
         let (order, bounds) = match &self.windows {
             Some((side, _)) => windows(rows / self.merge, columns / self.merge, *side),
-            None => ((0..patches / self.merge.pow(2)).collect(), vec![]),
+            None => ((0..patches / square).collect(), vec![]),
         };
-        let square = self.merge.pow(2);
         if self.windows.is_some() {
             x = reorder(&x, &order, square);
         }
         let bounds: Vec<u32> = bounds.iter().map(|bound| bound * square).collect();
-        let places = ints(&[2, patches], &self.places(rows, columns, &order));
-        let head = x.dimension(1) / self.blocks.first().map_or(1, |block| block.heads);
-        let angles = angles(head);
+        let places = ints(&[2, patches], &self.places(columns, &order));
+        let angles = angles(self.blocks.first().map_or(0, |block| block.attention.head_dim));
         let mut deep = vec![];
         for (number, block) in (0..).zip(&self.blocks) {
-            let whole = self
-                .windows
-                .as_ref()
-                .is_none_or(|(_, full)| full.contains(&number));
-            x = block.forward(x, &places, &angles, if whole { &[] } else { &bounds });
+            let windows = self.windows.as_ref();
+            let whole = windows.is_none_or(|(_, whole)| whole.contains(&number));
+            x = block.forward_at(x, &places, &angles, if whole { &[] } else { &bounds });
             if let Some((_, merger)) = self.deep.iter().find(|(after, _)| *after == number) {
-                deep.push(merger.forward(&x, self.merge));
+                deep.push(merger.forward(&x, self.merge)?);
             }
         }
         if let Some(norm) = &self.last_norm {
             x = norm.forward(&x);
         }
-        let mut features = self.merger.forward(&x, self.merge);
+        let mut features = self.merger.forward(&x, self.merge)?;
         if self.windows.is_some() {
-            let mut back = vec![0; order.len()];
-            (0..)
-                .zip(&order)
-                .for_each(|(place, square)| back[*square as usize] = place);
+            let mut back: Vec<u32> = (0..order.len() as u32).collect();
+            back.sort_by_key(|place| order[*place as usize]);
             features = reorder(&features, &back, 1);
         }
         Ok(std::iter::once(features).chain(deep).collect())
     }
 
-    /// Patches as rows and columns: `[rows, columns, hidden]`. The kernel spans two frames, and a picture is shown twice: its two
+    /// Patches as rows and columns: `[1, rows, columns, hidden]`. The kernel spans two frames, and a picture is shown twice: its two
     /// parts can be added before. It is `[hidden, 3, 2, patch, patch]` as PyTorch stores it, or `[hidden, 2, patch, patch, 3]` as MLX does.
     fn embed(&self, pixels: &Tensor) -> Tensor {
         let kernel = self.kernel.value();
@@ -162,22 +125,18 @@ impl Vision {
             padding: (0, 0),
         };
         let bias = self.bias.as_ref().map(Parameter::value);
-        let x = pixels.conv2d(&kernel, bias.as_ref(), window, 1);
-        x.reshape(&x.shape()[1..])
+        pixels.conv2d(&kernel, bias.as_ref(), window, 1)
     }
 
-    /// `[rows, columns, hidden]` to `[patches, hidden]`, the patches of a square one after another.
-    fn by_square(&self, x: &Tensor) -> Tensor {
-        let (rows, columns, hidden, by) = (x.dimension(0), x.dimension(1), x.dimension(2), self.merge);
-        x.reshape(&[rows / by, by, columns / by, by, hidden])
-            .permute(&[0, 2, 1, 3, 4])
-            .reshape(&[rows * columns, hidden])
+    /// `[1, rows, columns, hidden]` to `[patches, hidden]`, the patches of a square one after another.
+    fn by_square(&self, x: &Tensor) -> Result<Tensor> {
+        let [_, rows, columns, hidden] = x.dimensions("the patches")?;
+        Ok(nn::pixel_shuffle(x, self.merge)?.reshape(&[rows * columns, hidden]))
     }
 
     /// The row of each patch, then the column of each, squares in this order.
-    fn places(&self, rows: u32, columns: u32, order: &[u32]) -> Vec<i32> {
+    fn places(&self, columns: u32, order: &[u32]) -> Vec<i32> {
         let (by, across) = (self.merge, columns / self.merge);
-        debug_assert_eq!(order.len() as u32, rows / by * across);
         let mut places = [vec![], vec![]];
         for square in order {
             for inner in 0..by * by {
@@ -189,12 +148,11 @@ impl Vision {
     }
 }
 
-/// Learned positions `[side · side, hidden]`, stretched to the picture: `[rows, columns, hidden]`.
+/// Learned positions `[side · side, hidden]`, stretched to the picture: `[1, rows, columns, hidden]`.
 fn positions(table: &Tensor, way: Interpolation, rows: u32, columns: u32) -> Tensor {
     let side = table.dimension(0).isqrt();
     let table = table.reshape(&[1, side, side, table.dimension(1)]);
-    let stretched = table.interpolate(rows, columns, way, way == Interpolation::Bilinear, false);
-    stretched.reshape(&stretched.shape()[1..])
+    table.interpolate(rows, columns, way, way == Interpolation::Bilinear, false)
 }
 
 /// Rows of `[n · each, hidden]` in groups of `each`, the groups in this order.

@@ -1,9 +1,8 @@
 //! Prompts and pixels.
 
-use monocle_plugin::config::Section;
 use monocle_plugin::prelude::*;
 
-use crate::model::Geometry;
+use crate::config::Geometry;
 use crate::tiling::{Target, Tiling};
 
 const IMAGE: &str = "<image>";
@@ -17,107 +16,65 @@ pub struct SmolVlmProcessor {
     target: Target,
     tile: u32,
     split: bool,
-    filter: Filter,
-    normalisation: Normalisation,
+    pixels: PixelRules,
     tokens_per_tile: u32,
-    tilings: Vec<Tiling>,
 }
 
 impl Processor for SmolVlmProcessor {
+    type Picture = Tiling;
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         let rules = files.preprocessor()?;
         let tile: u32 = rules.section("max_image_size")?.get_or("longest_edge", 364)?;
-        let geometry = Geometry::read(&files.config()?)?;
         Ok(Self {
-            target: target(&rules)?,
+            target: Target::read(&rules)?,
             tile,
             split: rules.get_or("do_image_splitting", true)?,
-            filter: Filter::read(&rules, Filter::Lanczos)?,
-            normalisation: Normalisation::read(&rules, Normalisation::half())?,
-            tokens_per_tile: geometry.tokens_per_tile(tile)?,
-            tilings: vec![],
+            pixels: PixelRules::read(&rules, Filter::Lanczos, Normalisation::half())?,
+            tokens_per_tile: Geometry::read(&files.config()?)?.tokens_per_tile(tile)?,
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let tiling = |size: &Size| Ok(Tiling::new(size.checked()?, self.target, self.tile, self.split));
-        self.tilings = sizes.iter().map(tiling).collect::<Result<_>>()?;
-        let text = prompt::render_with_pictures(request, None, &[IMAGE], IMAGE)?;
-        let image = prompt::Placeholder::find(IMAGE)?;
-        let expansion = |index: usize, _| expansion(&self.tilings[index], self.tokens_per_tile);
-        let expanded = prompt::expand(&text, &image, &sizes, expansion)?;
-        let pictures = self.tilings.iter().map(|tiling| MediumPlan {
-            used: tiling.cut,
-            pieces: tiling.tiles(),
-            tensors: vec![vec![tiling.tiles(), self.tile, self.tile, 3]],
-            layout: vec![],
-            features: tiling.tiles() * self.tokens_per_tile,
-        });
-        let mut plan = prompt::plan(text, &expanded, &image, pictures.collect())?;
-        plan.stop_tokens.extend(tokenizer::find(END));
-        Ok(plan)
+    fn picture(&self, size: Size) -> Result<Tiling> {
+        Ok(Tiling::new(size, self.target, self.tile, self.split))
     }
 
-    fn pixels(&mut self, index: usize, image: &Image) -> Result<Vec<Pixels>> {
-        let tiling = self
-            .tilings
-            .get(index)
-            .context("pixels of a picture that was not planned")?;
-        let Tiling {
-            first,
-            cut,
-            rows,
-            columns,
-        } = *tiling;
-        let resize = |image: &Image, size: Size| image.resize(size.width, size.height, self.filter);
-        let cut = resize(&resize(image, first), cut);
-        let side = self.tile;
-        let corner = |index: u32| (index * side) as i32;
-        let tiles = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-        let mut views: Vec<Image> = tiles
-            .map(|(row, column)| cut.crop(corner(column), corner(row), side, side))
-            .collect();
-        views.push(resize(&cut, Size::square(side)));
-        let views: Vec<&Image> = views.iter().collect();
-        Ok(vec![stack(
-            &views,
-            self.normalisation,
-            monocle_plugin::Layout::ChannelsLast,
-        )])
+    fn plan(&self, request: &Request, pictures: &[Tiling]) -> Result<Plan> {
+        let media = pictures.iter().map(|tiling| {
+            let features = tiling.tiles() * self.tokens_per_tile;
+            MediumPlan::tiles(tiling.cut, tiling.tiles(), self.tile, features)
+        });
+        let prompt = Prompt::of(IMAGE).render(request)?;
+        let plan = prompt.plan(media.collect(), |index, _| {
+            expansion(&pictures[index], self.tokens_per_tile)
+        })?;
+        Ok(plan.stop_at(&[END]))
+    }
+
+    fn pixels(&self, tiling: &Tiling, image: &Image) -> Result<Vec<Pixels>> {
+        let first = self.pixels.resize(image, tiling.first);
+        let cut = self.pixels.resize(&first, tiling.cut);
+        let mut views = cut.tiles(tiling.grid, self.tile);
+        views.push(self.pixels.resize(&cut, Size::square(self.tile)));
+        Ok(vec![self.pixels.stack(&views)])
     }
 }
 
 /// What stands in the prompt for a picture: each tile after its row and column, a line for each row of them, the overview.
 pub fn expansion(tiling: &Tiling, tokens_per_tile: u32) -> String {
     let features = IMAGE.repeat(tokens_per_tile as usize);
+    let Grid { columns, rows } = tiling.grid;
     let mut text = String::new();
-    for row in 1..=tiling.rows {
-        for column in 1..=tiling.columns {
+    for row in 1..=rows {
+        for column in 1..=columns {
             text += &format!("{AROUND}<row_{row}_col_{column}>{features}");
         }
         text += "\n";
     }
-    if tiling.rows > 0 {
+    if rows > 0 {
         text += "\n";
     }
     text + &format!("{AROUND}{GLOBAL}{features}{AROUND}")
-}
-
-fn target(rules: &Section) -> Result<Target> {
-    let size = rules.section("size")?;
-    if !rules.get_or("do_resize", true)? {
-        return Ok(Target::Keep);
-    }
-    match (
-        size.find("longest_edge")?,
-        size.find("width")?,
-        size.find("height")?,
-    ) {
-        (Some(edge), _, _) => Ok(Target::LongestEdge(edge)),
-        (None, Some(width), Some(height)) => Ok(Target::Exactly(Size { width, height }.checked()?)),
-        _ => Ok(Target::LongestEdge(4 * 364)),
-    }
 }
 
 #[cfg(test)]
@@ -153,8 +110,7 @@ mod tests {
             let tiling = Tiling {
                 first: size,
                 cut: size,
-                rows,
-                columns,
+                grid: Grid { columns, rows },
             };
             assert_eq!(expansion(&tiling, tokens), text);
         }
@@ -178,8 +134,11 @@ mod tests {
             (processor.target, processor.tile),
             (Target::LongestEdge(1456), 364)
         );
-        assert_eq!((processor.split, processor.filter), (true, Filter::Lanczos));
-        assert_eq!(processor.normalisation, Normalisation::half());
+        assert_eq!(
+            (processor.split, processor.pixels.filter),
+            (true, Filter::Lanczos)
+        );
+        assert_eq!(processor.pixels.normalisation, Normalisation::half());
         assert_eq!(processor.tokens_per_tile, 169);
     }
 
@@ -190,11 +149,11 @@ mod tests {
         let config = r#"{"scale_factor": 3, "vision_config": {"patch_size": 14}}"#;
         let processor = configure(config, Some(rules)).unwrap();
         assert_eq!(
-            (processor.target, processor.split, processor.filter),
+            (processor.target, processor.split, processor.pixels.filter),
             (Target::Keep, false, Filter::Bicubic)
         );
         assert_eq!(
-            processor.normalisation,
+            processor.pixels.normalisation,
             Normalisation::new(0.5, [0.0; 3], [1.0; 3])
         );
         assert_eq!(processor.tokens_per_tile, 81); // 384 / 14 = 27 patches, 27 / 3 = 9

@@ -1,7 +1,7 @@
 //! The sizes that a picture goes through, as `Idefics3ImageProcessorPil` of transformers 5.23 computes them (64-bit floats, rounded
 //! towards zero).
 
-use monocle_plugin::Size;
+use monocle_plugin::prelude::*;
 
 /// No side is made longer than this.
 const LONGEST: u32 = 4096;
@@ -13,10 +13,8 @@ pub struct Tiling {
     pub first: Size,
     /// The size that is cut into tiles.
     pub cut: Size,
-    /// Rows of tiles; 0 when the picture is not cut.
-    pub rows: u32,
-    /// Columns of tiles; 0 when the picture is not cut.
-    pub columns: u32,
+    /// The tiles; none when the picture is not cut.
+    pub grid: Grid,
 }
 
 /// What a first resize aims at.
@@ -30,6 +28,27 @@ pub enum Target {
     Exactly(Size),
 }
 
+impl Target {
+    /// From `preprocessor_config.json`.
+    pub fn read(rules: &Section) -> Result<Self> {
+        let size = rules.section("size")?;
+        if !rules.get_or("do_resize", true)? {
+            return Ok(Self::Keep);
+        }
+        Ok(
+            match (
+                size.find("longest_edge")?,
+                size.find("width")?,
+                size.find("height")?,
+            ) {
+                (Some(edge), _, _) => Self::LongestEdge(edge),
+                (None, Some(width), Some(height)) => Self::Exactly(Size { width, height }.checked()?),
+                _ => Self::LongestEdge(4 * 364),
+            },
+        )
+    }
+}
+
 impl Tiling {
     /// For a picture of this size and tiles of this side. Without `split` the picture is squeezed into one tile.
     pub fn new(size: Size, target: Target, tile: u32, split: bool) -> Self {
@@ -38,84 +57,49 @@ impl Tiling {
             Target::LongestEdge(edge) => below_limit(to_longest_edge(size, edge)),
             Target::Exactly(size) => size,
         };
-        if !split {
-            return Self {
-                first,
-                cut: Size::square(tile),
-                rows: 0,
-                columns: 0,
-            };
-        }
-        let cut = to_multiples(first, tile);
-        let (rows, columns) = (cut.height / tile, cut.width / tile);
-        let whole = rows * columns == 1;
-        Self {
-            first,
-            cut,
-            rows: if whole { 0 } else { rows },
-            columns: if whole { 0 } else { columns },
-        }
+        let cut = match split {
+            true => to_multiples(first, tile),
+            false => Size::square(tile),
+        };
+        let grid = Grid::new(cut.width / tile, cut.height / tile);
+        let grid = if grid.tiles() == 1 { Grid::new(0, 0) } else { grid };
+        Self { first, cut, grid }
     }
 
     /// How many pictures the vision tower sees: the tiles and an overview, or the picture alone.
     pub fn tiles(&self) -> u32 {
-        self.rows * self.columns + 1
+        self.grid.tiles() + 1
     }
 }
 
 fn to_longest_edge(size: Size, edge: u32) -> Size {
-    let ratio = ratio(size);
     let even = |side: f64| (side as u32).next_multiple_of(2).max(1);
-    if size.width >= size.height {
-        Size {
-            width: edge,
-            height: even(f64::from(edge) / ratio),
-        }
-    } else {
-        Size {
-            width: even(f64::from(edge) * ratio),
-            height: edge,
-        }
+    match size.width >= size.height {
+        true => Size::new(edge, even(f64::from(edge) / ratio(size))),
+        false => Size::new(even(f64::from(edge) * ratio(size)), edge),
     }
 }
 
 fn below_limit(size: Size) -> Size {
-    let ratio = ratio(size);
     let Size { width, height } = size;
     let size = if width >= height && width > LONGEST {
-        Size {
-            width: LONGEST,
-            height: (f64::from(LONGEST) / ratio) as u32,
-        }
+        Size::new(LONGEST, (f64::from(LONGEST) / ratio(size)) as u32)
     } else if height > width && height > LONGEST {
-        Size {
-            width: (f64::from(LONGEST) * ratio) as u32,
-            height: LONGEST,
-        }
+        Size::new((f64::from(LONGEST) * ratio(size)) as u32, LONGEST)
     } else {
         size
     };
-    Size {
-        width: size.width.max(1),
-        height: size.height.max(1),
-    }
+    Size::new(size.width.max(1), size.height.max(1))
 }
 
 fn to_multiples(size: Size, tile: u32) -> Size {
-    let ratio = ratio(size);
     let multiple = |side: f64| (side as u32).max(1).next_multiple_of(tile);
     if size.width >= size.height {
         let width = size.width.next_multiple_of(tile);
-        Size {
-            width,
-            height: multiple(f64::from(width) / ratio),
-        }
+        Size::new(width, multiple(f64::from(width) / ratio(size)))
     } else {
         let height = size.height.next_multiple_of(tile);
-        Size {
-            width: multiple(f64::from(height) * ratio),
-            height,
-        }
+        Size::new(multiple(f64::from(height) * ratio(size)), height)
     }
 }
 
@@ -164,8 +148,7 @@ mod tests {
             let expected = Tiling {
                 first: size(case.first),
                 cut: size(case.cut),
-                rows: case.rows,
-                columns: case.columns,
+                grid: Grid::new(case.columns, case.rows),
             };
             assert_eq!(tiling, expected, "{place}");
             assert_eq!(tiling.tiles(), case.tiles, "{place}");
@@ -178,8 +161,7 @@ mod tests {
         let expected = Tiling {
             first: size([333, 217]),
             cut: Size::square(56),
-            rows: 0,
-            columns: 0,
+            grid: Grid::new(0, 0),
         };
         assert_eq!((tiling, tiling.tiles()), (expected, 1));
     }

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::value::{Memory, Taken, mix};
 
-/// See the module. A clone is counted like the original.
-#[derive(Clone, Default)]
+/// See the module.
+#[derive(Default)]
 pub struct State {
     caches: BTreeMap<u32, Cache>,
     /// By layer.
@@ -106,7 +106,16 @@ impl State {
 
     /// What it was after its first tokens; none where that is gone.
     pub fn part(&self, tokens: usize) -> Option<Self> {
-        let mut part = self.clone();
+        let mut part = Self {
+            caches: self.caches.clone(),
+            contexts: self.contexts.clone(),
+            convolutions: self.convolutions.clone(),
+            ids: self.ids.clone(),
+            before: self.before,
+            bytes: self.bytes,
+            // Bytes of the part alone, as it has them once it is cut.
+            taken: self.taken.nothing(),
+        };
         part.cut(tokens).then_some(part)
     }
 

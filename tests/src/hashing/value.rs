@@ -164,11 +164,10 @@ impl Taken {
         *self = Self::default();
         *self = memory.take(bytes);
     }
-}
 
-impl Clone for Taken {
-    fn clone(&self) -> Self {
-        self.memory.take(self.bytes)
+    /// Nothing, of the same memory.
+    pub fn nothing(&self) -> Self {
+        self.memory.take(0)
     }
 }
 

@@ -6,6 +6,7 @@ use monocle_runtime::report::Report;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::{GenerateOptions, Request};
 use monocle_runtime::scheduler::{Event, Flow, Scheduler};
+use monocle_tests::json::{ids, numbers};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use serde_json::Value;
@@ -48,20 +49,6 @@ fn request(case: &Value) -> Request {
         PictureInput::File(project::oracle("nanollava").join(name))
     });
     Request::single(None, pictures.collect(), case["text"].as_str().expect("a text"))
-}
-
-fn numbers(values: &Value) -> Vec<f32> {
-    let values = values.as_array().expect("a list").iter();
-    values
-        .map(|value| value.as_f64().expect("a number") as f32)
-        .collect()
-}
-
-fn ids(values: &Value) -> Vec<u32> {
-    let values = values.as_array().expect("a list").iter();
-    values
-        .map(|value| value.as_u64().expect("an id") as u32)
-        .collect()
 }
 
 fn close(what: &str, found: &[f32], expected: &[f32]) {

@@ -4,6 +4,7 @@ mod adapter;
 mod encoder_decoder;
 mod files;
 mod hostile;
+mod latent_experts;
 mod names;
 mod prompt_format;
 mod replay;

@@ -180,3 +180,49 @@ fn it_stops_when_answers_are_given() {
     assert!(rest.contains("[DONE]"), "{rest}");
     assert_eq!(server.ends(), 0);
 }
+
+#[test]
+fn browsers_get_a_page_that_loads_its_own_files_only() {
+    let server = Server::start(&["--api-key", "secret"]);
+    let html = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    let page = server.ask("GET", "/", &[html], "");
+    assert_eq!(
+        (page.status, page.header("content-type")),
+        (200, Some("text/html; charset=utf-8"))
+    );
+    let policy = page.header("content-security-policy").expect("there is a policy");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("script-src 'self'"),
+        "{policy}"
+    );
+    assert!(!policy.contains("unsafe"), "{policy}");
+    // What the page and its scripts load is there, without the key, and nothing is from elsewhere.
+    let mut names: Vec<String> = quoted(&page.body, "/page/");
+    assert_eq!(names.len(), 2, "{names:?}");
+    let script = server.get("/page/main.js");
+    names.extend(quoted(&script.body, "./"));
+    assert!(names.len() >= 6, "{names:?}");
+    for name in names {
+        let file = server.get(&format!("/page/{name}"));
+        assert_eq!(file.status, 200, "{name}");
+        assert!(file.header("content-security-policy").is_some(), "{name}");
+        for elsewhere in ["src=\"http", "from \"http", "import(\"http", "url(http"] {
+            assert!(!file.body.contains(elsewhere), "{name}: {elsewhere}");
+        }
+        // Text that a model wrote never becomes HTML.
+        assert!(
+            !file.body.contains("innerHTML") && !file.body.contains("eval("),
+            "{name}"
+        );
+    }
+    assert_eq!(server.get("/page/other.js").status, 404);
+    assert_eq!(server.get("/page/..%2fCargo.toml").status, 404);
+    // Programs that look for Ollama find its words.
+    assert_eq!(server.get("/").body, "Ollama is running\n");
+}
+
+/// Names in quotation marks that begin so, without that beginning.
+fn quoted(text: &str, start: &str) -> Vec<String> {
+    let parts = text.split('"').filter_map(|part| part.strip_prefix(start));
+    parts.map(str::to_owned).collect()
+}

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Lanes};
+use super::{IntegerKernel, Integers, Kernel, Lanes};
 
 /// Runs a kernel compiled for AVX2, FMA and F16C.
 ///
@@ -13,9 +13,18 @@ pub unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
 }
 
+/// Runs a kernel of integers compiled for AVX2, FMA and F16C.
+///
+/// # Safety
+/// The processor must have all three.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn run_integers<K: IntegerKernel>(kernel: K) {
+    kernel.run::<Avx2>()
+}
+
 /// Eight floats.
 #[derive(Clone, Copy)]
-pub struct Avx2(__m256);
+pub struct Avx2(pub(super) __m256);
 
 // All intrinsics here need AVX2, FMA or F16C: values of this type exist only inside `run`, whose caller vouches for
 // them. Loads and stores are those for any alignment. No closures: they would be compiled without the instructions.
@@ -129,7 +138,96 @@ impl Lanes for Avx2 {
         }
     }
 
-    type Integers = __m256i;
+    #[inline(always)]
+    fn fused(self, factor: Self, addend: Self) -> Self {
+        self.mul_add(factor, addend)
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_add_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_sub_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_mul_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_div_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, addend.0) })
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_max_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_min_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_sqrt_ps(self.0) })
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) })
+    }
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
+            Self(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
+    }
+    #[inline(always)]
+    fn where_less(self, other: Self, yes: Self, no: Self) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let mask = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0);
+            Self(_mm256_blendv_ps(no.0, yes.0, mask))
+        }
+    }
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let four = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}
+
+// As above.
+impl Integers for Avx2 {
+    type Floats = Self;
+    type Vector = __m256i;
     type Sums = __m256i;
     const HAS_WORDS: bool = true;
 
@@ -233,90 +331,6 @@ impl Lanes for Avx2 {
             let low = _mm256_permute2x128_si256::<0x20>(first, last);
             let high = _mm256_permute2x128_si256::<0x31>(first, last);
             Self(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)))
-        }
-    }
-    #[inline(always)]
-    fn fused(self, factor: Self, addend: Self) -> Self {
-        self.mul_add(factor, addend)
-    }
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_add_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_sub_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn mul(self, other: Self) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_mul_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn div(self, other: Self) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_div_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn mul_add(self, factor: Self, addend: Self) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, addend.0) })
-    }
-    #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_max_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn min(self, other: Self) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_min_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn sqrt(self) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_sqrt_ps(self.0) })
-    }
-    #[inline(always)]
-    fn round(self) -> Self {
-        // SAFETY: the instructions are there.
-        Self(unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) })
-    }
-    #[inline(always)]
-    fn power_of_two(self) -> Self {
-        // SAFETY: the instructions are there.
-        unsafe {
-            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
-            Self(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
-        }
-    }
-    #[inline(always)]
-    fn where_less(self, other: Self, yes: Self, no: Self) -> Self {
-        // SAFETY: the instructions are there.
-        unsafe {
-            let mask = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0);
-            Self(_mm256_blendv_ps(no.0, yes.0, mask))
-        }
-    }
-    #[inline(always)]
-    fn sum(self) -> f32 {
-        // SAFETY: the instructions are there.
-        unsafe {
-            let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
-        }
-    }
-    #[inline(always)]
-    fn largest(self) -> f32 {
-        // SAFETY: the instructions are there.
-        unsafe {
-            let four = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
-            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
         }
     }
 }

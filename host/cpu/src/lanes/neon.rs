@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, Lanes};
+use super::{IntegerKernel, Integers, Kernel, Lanes};
 
 /// Runs a kernel compiled for NEON.
 ///
@@ -10,6 +10,15 @@ use super::{Kernel, Lanes};
 /// The processor must have it.
 #[target_feature(enable = "neon")]
 pub unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Neon>()
+}
+
+/// Runs a kernel of integers compiled for NEON.
+///
+/// # Safety
+/// The processor must have it.
+#[target_feature(enable = "neon")]
+pub unsafe fn run_integers<K: IntegerKernel>(kernel: K) {
     kernel.run::<Neon>()
 }
 
@@ -93,105 +102,6 @@ impl Lanes for Neon {
         }
     }
 
-    type Integers = (int16x8_t, int16x8_t);
-    type Sums = (int32x4_t, int32x4_t);
-    const HAS_WORDS: bool = false;
-
-    #[inline(always)]
-    unsafe fn load_integers(from: *const i16) -> Self::Integers {
-        // SAFETY: the instructions are there, and the caller vouches for the memory.
-        unsafe { (vld1q_s16(from), vld1q_s16(from.add(8))) }
-    }
-    #[inline(always)]
-    unsafe fn store_integers(integers: Self::Integers, to: *mut i16) {
-        // SAFETY: the instructions are there, and the caller vouches for the memory.
-        unsafe {
-            vst1q_s16(to, integers.0);
-            vst1q_s16(to.add(8), integers.1);
-        }
-    }
-    #[inline(always)]
-    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> Self::Integers {
-        // SAFETY: the instructions are there, and the caller vouches for 16 bytes.
-        unsafe {
-            if BITS == 4 {
-                let bytes = vld1_u8(from);
-                let pairs = vzip_u8(vand_u8(bytes, vdup_n_u8(15)), vshr_n_u8::<4>(bytes));
-                return (
-                    vreinterpretq_s16_u16(vmovl_u8(pairs.0)),
-                    vreinterpretq_s16_u16(vmovl_u8(pairs.1)),
-                );
-            }
-            (
-                eight_integers::<BITS>(from),
-                eight_integers::<BITS>(from.add(BITS)),
-            )
-        }
-    }
-    #[inline(always)]
-    unsafe fn unpack_words(from: *const u8) -> [Self::Integers; 4] {
-        // SAFETY: the instructions are there, and the caller vouches for 32 bytes.
-        unsafe {
-            let words = [
-                vreinterpretq_u16_u8(vld1q_u8(from)),
-                vreinterpretq_u16_u8(vld1q_u8(from.add(16))),
-            ];
-            let mask = vdupq_n_u16(15);
-            let part = |shift: i16| {
-                let shift = vdupq_n_s16(-shift);
-                let take = |words| vreinterpretq_s16_u16(vandq_u16(vshlq_u16(words, shift), mask));
-                (take(words[0]), take(words[1]))
-            };
-            [part(0), part(4), part(8), part(12)]
-        }
-    }
-    #[inline(always)]
-    fn no_sums() -> Self::Sums {
-        // SAFETY: the instructions are there.
-        unsafe { (vdupq_n_s32(0), vdupq_n_s32(0)) }
-    }
-    #[inline(always)]
-    fn add_products(sums: Self::Sums, a: Self::Integers, b: Self::Integers) -> Self::Sums {
-        // SAFETY: the instructions are there.
-        unsafe {
-            let first = vpaddq_s32(
-                vmull_s16(vget_low_s16(a.0), vget_low_s16(b.0)),
-                vmull_high_s16(a.0, b.0),
-            );
-            let second = vpaddq_s32(
-                vmull_s16(vget_low_s16(a.1), vget_low_s16(b.1)),
-                vmull_high_s16(a.1, b.1),
-            );
-            (vaddq_s32(sums.0, first), vaddq_s32(sums.1, second))
-        }
-    }
-    #[inline(always)]
-    fn integers_of(low: Self, high: Self) -> Self::Integers {
-        // SAFETY: the instructions are there.
-        unsafe {
-            let eight = |from: Self| {
-                let [a, b] = [vcvtnq_s32_f32(from.0), vcvtnq_s32_f32(from.1)];
-                vcombine_s16(vqmovn_s32(a), vqmovn_s32(b))
-            };
-            (eight(low), eight(high))
-        }
-    }
-    #[inline(always)]
-    fn totals(s: [Self::Sums; 8]) -> Self {
-        // SAFETY: the instructions are there.
-        unsafe {
-            let four = |at: usize| {
-                let [a, b, c, d] = [
-                    vaddq_s32(s[at].0, s[at].1),
-                    vaddq_s32(s[at + 1].0, s[at + 1].1),
-                    vaddq_s32(s[at + 2].0, s[at + 2].1),
-                    vaddq_s32(s[at + 3].0, s[at + 3].1),
-                ];
-                vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)))
-            };
-            Self(four(0), four(4))
-        }
-    }
     #[inline(always)]
     fn fused(self, factor: Self, addend: Self) -> Self {
         self.mul_add(factor, addend)
@@ -274,6 +184,110 @@ impl Lanes for Neon {
     fn largest(self) -> f32 {
         // SAFETY: the instructions are there.
         unsafe { vmaxvq_f32(vmaxq_f32(self.0, self.1)) }
+    }
+}
+
+// As above.
+impl Integers for Neon {
+    type Floats = Self;
+    type Vector = (int16x8_t, int16x8_t);
+    type Sums = (int32x4_t, int32x4_t);
+    const HAS_WORDS: bool = false;
+
+    #[inline(always)]
+    unsafe fn load_integers(from: *const i16) -> Self::Vector {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe { (vld1q_s16(from), vld1q_s16(from.add(8))) }
+    }
+    #[inline(always)]
+    unsafe fn store_integers(integers: Self::Vector, to: *mut i16) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            vst1q_s16(to, integers.0);
+            vst1q_s16(to.add(8), integers.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> Self::Vector {
+        // SAFETY: the instructions are there, and the caller vouches for 16 bytes.
+        unsafe {
+            if BITS == 4 {
+                let bytes = vld1_u8(from);
+                let pairs = vzip_u8(vand_u8(bytes, vdup_n_u8(15)), vshr_n_u8::<4>(bytes));
+                return (
+                    vreinterpretq_s16_u16(vmovl_u8(pairs.0)),
+                    vreinterpretq_s16_u16(vmovl_u8(pairs.1)),
+                );
+            }
+            (
+                eight_integers::<BITS>(from),
+                eight_integers::<BITS>(from.add(BITS)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn unpack_words(from: *const u8) -> [Self::Vector; 4] {
+        // SAFETY: the instructions are there, and the caller vouches for 32 bytes.
+        unsafe {
+            let words = [
+                vreinterpretq_u16_u8(vld1q_u8(from)),
+                vreinterpretq_u16_u8(vld1q_u8(from.add(16))),
+            ];
+            let mask = vdupq_n_u16(15);
+            let part = |shift: i16| {
+                let shift = vdupq_n_s16(-shift);
+                let take = |words| vreinterpretq_s16_u16(vandq_u16(vshlq_u16(words, shift), mask));
+                (take(words[0]), take(words[1]))
+            };
+            [part(0), part(4), part(8), part(12)]
+        }
+    }
+    #[inline(always)]
+    fn no_sums() -> Self::Sums {
+        // SAFETY: the instructions are there.
+        unsafe { (vdupq_n_s32(0), vdupq_n_s32(0)) }
+    }
+    #[inline(always)]
+    fn add_products(sums: Self::Sums, a: Self::Vector, b: Self::Vector) -> Self::Sums {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let first = vpaddq_s32(
+                vmull_s16(vget_low_s16(a.0), vget_low_s16(b.0)),
+                vmull_high_s16(a.0, b.0),
+            );
+            let second = vpaddq_s32(
+                vmull_s16(vget_low_s16(a.1), vget_low_s16(b.1)),
+                vmull_high_s16(a.1, b.1),
+            );
+            (vaddq_s32(sums.0, first), vaddq_s32(sums.1, second))
+        }
+    }
+    #[inline(always)]
+    fn integers_of(low: Self, high: Self) -> Self::Vector {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let eight = |from: Self| {
+                let [a, b] = [vcvtnq_s32_f32(from.0), vcvtnq_s32_f32(from.1)];
+                vcombine_s16(vqmovn_s32(a), vqmovn_s32(b))
+            };
+            (eight(low), eight(high))
+        }
+    }
+    #[inline(always)]
+    fn totals(s: [Self::Sums; 8]) -> Self {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let four = |at: usize| {
+                let [a, b, c, d] = [
+                    vaddq_s32(s[at].0, s[at].1),
+                    vaddq_s32(s[at + 1].0, s[at + 1].1),
+                    vaddq_s32(s[at + 2].0, s[at + 2].1),
+                    vaddq_s32(s[at + 3].0, s[at + 3].1),
+                ];
+                vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)))
+            };
+            Self(four(0), four(4))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Eight floats in an array: for processors without kernels of their own, and to test the others against.
 
-use super::Lanes;
+use super::{Integers, Lanes};
 
 /// Eight floats.
 #[derive(Clone, Copy)]
@@ -63,53 +63,6 @@ impl Lanes for Array {
         )
     }
 
-    type Integers = [i16; 16];
-    type Sums = [i32; 8];
-    const HAS_WORDS: bool = false;
-
-    #[inline(always)]
-    unsafe fn load_integers(from: *const i16) -> [i16; 16] {
-        // SAFETY: the caller vouches for 16 integers.
-        unsafe { from.cast::<[i16; 16]>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn store_integers(integers: [i16; 16], to: *mut i16) {
-        // SAFETY: the caller vouches for 16 integers.
-        unsafe { to.cast::<[i16; 16]>().write_unaligned(integers) }
-    }
-    #[inline(always)]
-    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> [i16; 16] {
-        // SAFETY: the caller vouches for 16 bytes.
-        let word = u128::from_le_bytes(unsafe { from.cast::<[u8; 16]>().read_unaligned() });
-        std::array::from_fn(|lane| (word >> (lane * BITS)) as i16 & ((1 << BITS) - 1))
-    }
-    #[inline(always)]
-    unsafe fn unpack_words(from: *const u8) -> [[i16; 16]; 4] {
-        // SAFETY: the caller vouches for 32 bytes.
-        let bytes = unsafe { from.cast::<[[u8; 2]; 16]>().read_unaligned() };
-        let words = bytes.map(u16::from_le_bytes);
-        std::array::from_fn(|part| words.map(|word| (word >> (4 * part) & 15) as i16))
-    }
-    #[inline(always)]
-    fn no_sums() -> [i32; 8] {
-        [0; 8]
-    }
-    #[inline(always)]
-    fn add_products(sums: [i32; 8], a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
-        let product = |at: usize| i32::from(a[at]) * i32::from(b[at]);
-        std::array::from_fn(|lane| sums[lane] + product(2 * lane) + product(2 * lane + 1))
-    }
-    #[inline(always)]
-    fn integers_of(low: Self, high: Self) -> [i16; 16] {
-        std::array::from_fn(|lane| {
-            let from = if lane < 8 { low.0[lane] } else { high.0[lane - 8] };
-            from.round_ties_even() as i16
-        })
-    }
-    #[inline(always)]
-    fn totals(sums: [[i32; 8]; 8]) -> Self {
-        Self(sums.map(|sums| sums.iter().sum::<i32>() as f32))
-    }
     #[inline(always)]
     fn fused(self, factor: Self, addend: Self) -> Self {
         Self(std::array::from_fn(|lane| {
@@ -179,5 +132,56 @@ impl Lanes for Array {
     #[inline(always)]
     fn largest(self) -> f32 {
         self.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+}
+
+impl Integers for Array {
+    type Floats = Self;
+    type Vector = [i16; 16];
+    type Sums = [i32; 8];
+    const HAS_WORDS: bool = false;
+
+    #[inline(always)]
+    unsafe fn load_integers(from: *const i16) -> [i16; 16] {
+        // SAFETY: the caller vouches for 16 integers.
+        unsafe { from.cast::<[i16; 16]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_integers(integers: [i16; 16], to: *mut i16) {
+        // SAFETY: the caller vouches for 16 integers.
+        unsafe { to.cast::<[i16; 16]>().write_unaligned(integers) }
+    }
+    #[inline(always)]
+    unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> [i16; 16] {
+        // SAFETY: the caller vouches for 16 bytes.
+        let word = u128::from_le_bytes(unsafe { from.cast::<[u8; 16]>().read_unaligned() });
+        std::array::from_fn(|lane| (word >> (lane * BITS)) as i16 & ((1 << BITS) - 1))
+    }
+    #[inline(always)]
+    unsafe fn unpack_words(from: *const u8) -> [[i16; 16]; 4] {
+        // SAFETY: the caller vouches for 32 bytes.
+        let bytes = unsafe { from.cast::<[[u8; 2]; 16]>().read_unaligned() };
+        let words = bytes.map(u16::from_le_bytes);
+        std::array::from_fn(|part| words.map(|word| (word >> (4 * part) & 15) as i16))
+    }
+    #[inline(always)]
+    fn no_sums() -> [i32; 8] {
+        [0; 8]
+    }
+    #[inline(always)]
+    fn add_products(sums: [i32; 8], a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
+        let product = |at: usize| i32::from(a[at]) * i32::from(b[at]);
+        std::array::from_fn(|lane| sums[lane] + product(2 * lane) + product(2 * lane + 1))
+    }
+    #[inline(always)]
+    fn integers_of(low: Self, high: Self) -> [i16; 16] {
+        std::array::from_fn(|lane| {
+            let from = if lane < 8 { low.0[lane] } else { high.0[lane - 8] };
+            from.round_ties_even() as i16
+        })
+    }
+    #[inline(always)]
+    fn totals(sums: [[i32; 8]; 8]) -> Self {
+        Self(sums.map(|sums| sums.iter().sum::<i32>() as f32))
     }
 }

@@ -80,7 +80,7 @@ impl Scheduler {
             .map(|(session, end)| Candidate {
                 computed: session.computed,
                 known: session.tokens.len(),
-                chunk: session.options.prefill_chunk.max(1),
+                chunk: session.prefill_chunk(),
                 class: session.terms.class,
                 passed: session.passed,
                 end,
@@ -88,7 +88,7 @@ impl Scheduler {
             .collect();
         // Alone, a session has what it asks for.
         let budget = match ready[..] {
-            [only] => only.options.prefill_chunk,
+            [only] => only.prefill_chunk(),
             _ => policy::budget(&candidates, self.options.token_budget),
         };
         let mut passes: Vec<(Kind, Vec<Member>)> = Vec::new();
@@ -236,7 +236,7 @@ impl Scheduler {
             }
         }
         // Where there is no room for several together, each is computed by itself: for that there was room when it began.
-        if several && !self.room_for_pass(&program) {
+        if several && !self.room_for_pass(&program, filled - rows) {
             let reason = format!("no room for what {sessions} sessions compute together");
             return Err(BackendError::Input(reason).into());
         }

@@ -102,7 +102,9 @@ fn check(app: &App, headers: &HeaderMap, method: &Method, uri: &Uri) -> Result<O
             return Err(Failure::new(Kind::Forbidden, message));
         }
     }
-    let open = matches!(uri.path(), "/" | "/health") && matches!(*method, Method::GET | Method::HEAD);
+    // The page itself holds no secret; it asks for the key.
+    let public = matches!(uri.path(), "/" | "/health") || uri.path().starts_with("/page/");
+    let open = public && matches!(*method, Method::GET | Method::HEAD);
     if app.keys.is_open() || open || *method == Method::OPTIONS {
         return Ok(None);
     }

@@ -237,7 +237,7 @@ impl Registry {
                 .filter(|slot| !Arc::ptr_eq(slot, own))
                 .cloned()
                 .collect();
-            let mut loaded: Vec<(Option<Instant>, usize, Arc<Slot>, Arc<Engine>)> = Vec::new();
+            let mut loaded = Vec::new();
             for slot in others {
                 let state = locked(&slot.state);
                 if let Some(engine) = state.engine.clone() {

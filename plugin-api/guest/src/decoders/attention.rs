@@ -1,165 +1,103 @@
-//! A decoder layer's attention over what its sequence has seen.
+//! Attention over what a sequence has seen, and over its context.
 
-use crate::nn::RmsNorm;
-use crate::weights::{self, Linear};
-use crate::{Batch, CachedAttention, Context, Error, Result, RopeAngles, Tensor};
+use super::{LlamaConfig, Part, Step};
+use crate::nn;
+use crate::weights::Weights;
+use crate::{CachedAttention, Result, RopeAngles, Tensor, ensure};
 
-use super::LlamaConfig;
-
-/// Grouped-query attention (arXiv:2305.13245) with rotary positions.
+/// Attention over what the sequence has seen so far.
 pub struct Attention {
-    projections: Projections,
-    /// Norms of each head's q and k, where the checkpoint has them (Qwen3, Gemma 3).
-    head_norms: Option<(RmsNorm, RmsNorm)>,
-    out: Linear,
-    heads: u32,
-    kv_heads: u32,
-    head_dim: u32,
+    heads: nn::Attention,
     kind: CachedAttention,
-    angles: RopeAngles,
+    angles: Option<RopeAngles>,
     /// Those of prompts beyond the trained context, where they differ.
     long_angles: Option<RopeAngles>,
 }
 
-/// Where the rows of a step are.
-pub struct Positions {
-    /// For rotary embeddings: int `[axes, tokens]`.
-    pub axes: Tensor,
-    /// 1 at rows of prompts beyond the trained context: int `[tokens, 1, 1]`.
-    pub long: Option<Tensor>,
-    /// What queries are multiplied by, if anything: `[tokens, 1, 1]`.
-    pub scales: Option<Tensor>,
-}
-
-enum Projections {
-    Separate {
-        q: Linear,
-        k: Linear,
-        v: Linear,
-    },
-    /// One layer whose outputs are q, k and v one after another (Phi-3).
-    Fused(Linear),
-}
-
 impl Attention {
-    /// `NAME.q_proj`, `k_proj`, `v_proj` (or `qkv_proj`) and `o_proj`, with biases and head norms where they exist.
-    pub fn load(name: &str, config: &LlamaConfig, layer: u32) -> Result<Self> {
-        let linear = |part: &str| weights::linear(&format!("{name}.{part}"));
-        let has = |part: &str| weights::has(&format!("{name}.{part}.weight"));
-        let norm = |part: &str| {
-            RmsNorm::load_with_offset(&format!("{name}.{part}"), config.rms_norm_eps, config.norm_offset)
-        };
-        let projections = if has("qkv_proj") {
-            Projections::Fused(linear("qkv_proj"))
-        } else {
-            Projections::Separate {
-                q: linear("q_proj"),
-                k: linear("k_proj"),
-                v: linear("v_proj"),
-            }
-        };
+    /// As [`nn::Attention::grouped`] at this place, with rotary positions, as layer number `layer`.
+    pub fn load(place: &Weights, config: &LlamaConfig, layer: u32) -> Result<Self> {
         let head_dim = config.head_dim();
-        let heads = config.num_attention_heads;
-        let kv_heads = projections
-            .kv_heads(heads, head_dim)
-            .context(format_args!("`{name}`"))?;
-        if let Some(configured) = config.num_key_value_heads
-            && configured != kv_heads
-        {
-            return Err(Error::new(format_args!(
-                "the config says {configured} key-value heads, the weights of `{name}` have {kv_heads}"
-            )));
-        }
+        let heads = nn::Attention::grouped(place, config.num_attention_heads, head_dim, config.rms_norm_eps)?
+            .with_norm_offset(config.norm_offset);
+        let (configured, kv_heads) = (config.num_key_value_heads, heads.kv_heads);
+        ensure!(
+            configured.is_none_or(|configured| configured == kv_heads),
+            "the config says {} key-value heads, the weights of {place} have {kv_heads}",
+            configured.unwrap_or(0)
+        );
         let window = config.windows.get(layer as usize).copied().flatten();
         let rope = match (window, &config.window_rope) {
             (Some(_), Some(rope)) => rope,
             _ => &config.rope,
         };
+        let long_rope = config.long_rope.as_ref();
         Ok(Self {
-            projections,
-            head_norms: has("q_norm").then(|| (norm("q_norm"), norm("k_norm"))),
-            out: linear("o_proj"),
             heads,
-            kv_heads,
-            head_dim,
             kind: CachedAttention {
-                layer,
                 scale: 1.0 / config.query_pre_attn_scalar.unwrap_or(head_dim as f32).sqrt(),
                 softcap: config.attn_logit_softcapping,
                 window,
-                value_dim: None,
+                ..CachedAttention::of_heads(head_dim, layer)
             },
-            angles: rope.angles(head_dim)?,
-            long_angles: config
-                .long_rope
-                .as_ref()
-                .map(|rope| rope.angles(head_dim))
-                .transpose()?,
+            angles: Some(rope.angles(head_dim)?),
+            long_angles: long_rope.map(|rope| rope.angles(head_dim)).transpose()?,
         })
     }
 
-    /// `[tokens, hidden]` to the same.
-    pub fn forward(&self, x: &Tensor, batch: &Batch, positions: &Positions) -> Tensor {
-        let tokens = x.dimension(0);
-        let (q, k, v) =
-            self.projections
-                .forward(x, self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        let mut q = q.reshape(&[tokens, self.heads, self.head_dim]);
-        let mut k = k.reshape(&[tokens, self.kv_heads, self.head_dim]);
-        let v = v.reshape(&[tokens, self.kv_heads, self.head_dim]);
-        if let Some((q_norm, k_norm)) = &self.head_norms {
-            (q, k) = (q_norm.forward(&q), k_norm.forward(&k));
+    /// Without rotary positions, for models that add positions to their embeddings.
+    pub fn plain(heads: nn::Attention, layer: u32) -> Self {
+        Self {
+            kind: CachedAttention::of_heads(heads.head_dim, layer),
+            heads,
+            angles: None,
+            long_angles: None,
         }
-        let (mut q, k) = (self.turn(&q, positions), self.turn(&k, positions));
-        if let Some(scales) = &positions.scales {
-            q = q * scales;
-        }
-        let mixed = batch.attend(&q, &k, Some(&v), self.kind);
-        self.out
-            .forward(&mixed.reshape(&[tokens, self.heads * self.head_dim]))
     }
-}
 
-impl Attention {
     /// Rotary positions: `[tokens, heads, dim]` to the same.
-    fn turn(&self, x: &Tensor, positions: &Positions) -> Tensor {
-        let turned = x.rope(&positions.axes, &self.angles);
-        match (&positions.long, &self.long_angles) {
-            (Some(long), Some(angles)) => long.select(&x.rope(&positions.axes, angles), &turned),
+    fn turn(&self, x: Tensor, step: &Step) -> Tensor {
+        let Some(angles) = &self.angles else { return x };
+        let turned = x.rope(&step.positions, angles);
+        match (&step.long, &self.long_angles) {
+            (Some(long), Some(angles)) => long.select(&x.rope(&step.positions, angles), &turned),
             _ => turned,
         }
     }
 }
 
-impl Projections {
-    /// How many key-value heads the weights have: configs may leave it out, or be of a class with another default than the one
-    /// that wrote the checkpoint.
-    fn kv_heads(&self, heads: u32, head_dim: u32) -> Result<u32> {
-        let (q, k) = match self {
-            Self::Separate { q, k, .. } => (q.shape()[0], k.shape()[0]),
-            Self::Fused(layer) => {
-                let all = layer.shape()[0];
-                (heads * head_dim, all.saturating_sub(heads * head_dim) / 2)
-            }
-        };
-        let fits = q == heads * head_dim && k > 0 && k % head_dim == 0 && heads.is_multiple_of(k / head_dim);
-        fits.then_some(k / head_dim).context(format_args!(
-            "projections to {q} (queries) and {k} (keys) do not fit {heads} heads of {head_dim}"
-        ))
-    }
-
-    fn forward(&self, x: &Tensor, q_size: u32, kv_size: u32) -> (Tensor, Tensor, Tensor) {
-        match self {
-            Self::Separate { q, k, v } => (q.forward(x), k.forward(x), v.forward(x)),
-            Self::Fused(layer) => {
-                let all = layer.forward(x);
-                let (k, v) = (q_size, q_size + kv_size);
-                (
-                    all.narrow(1, 0, k),
-                    all.narrow(1, k, v),
-                    all.narrow(1, v, v + kv_size),
-                )
-            }
+impl Part for Attention {
+    fn forward(&self, x: &Tensor, step: &Step) -> Tensor {
+        let [q, k, v] = self.heads.project(x);
+        let (mut q, k) = (self.turn(q, step), self.turn(k, step));
+        if let Some(scales) = &step.scales {
+            q = q * scales;
         }
+        self.heads.merge(&step.batch.attend(&q, &k, Some(&v), self.kind))
+    }
+}
+
+/// Attention over the context of a sequence: what its encoder gave, or features of its media. Keys and values are made of it once, and kept.
+pub struct CrossAttention {
+    heads: nn::Attention,
+    kind: CachedAttention,
+}
+
+impl CrossAttention {
+    /// As layer number `layer`.
+    pub fn new(heads: nn::Attention, layer: u32) -> Self {
+        Self {
+            kind: CachedAttention::of_heads(heads.head_dim, layer),
+            heads,
+        }
+    }
+}
+
+impl Part for CrossAttention {
+    fn forward(&self, x: &Tensor, step: &Step) -> Tensor {
+        let q = self.heads.query(x);
+        let new = step.new_context().map(|context| self.heads.keys_values(context));
+        let [k, v] = [0, 1].map(|part| new.as_ref().map(|new| &new[part]));
+        self.heads.merge(&step.batch.cross_attend(&q, k, v, self.kind))
     }
 }

@@ -5,13 +5,12 @@
 
 use serde::Deserialize;
 
-use super::attention::{Attention, Positions};
-use super::{Temperature, long_context};
+use super::{Attention, Layer, Part, Residual, Temperature};
 use crate::config::Section;
-use crate::nn::{Activation, GatedMlp, RmsNorm};
+use crate::nn::{Activation, Mlp, Norm};
 use crate::rope::RopeConfig;
-use crate::weights::{self, Embedding, Linear};
-use crate::{Batch, Context, Result, Tensor};
+use crate::weights::Weights;
+use crate::{Result, ensure};
 
 /// Sizes and variations. [`LlamaConfig::read`] fills it from a text config; a family then changes what differs.
 #[derive(Debug, Clone, Deserialize)]
@@ -91,10 +90,10 @@ impl LlamaConfig {
     /// ([`Section::with_defaults`]).
     pub fn read(text_config: &Section) -> Result<Self> {
         let mut config: Self = text_config.read()?;
-        let valid = config.num_attention_heads > 0 && config.head_dim() > 0;
-        valid
-            .then_some(())
-            .context("`num_attention_heads` and `head_dim` of the text config must not be 0")?;
+        ensure!(
+            config.num_attention_heads > 0 && config.head_dim() > 0,
+            "`num_attention_heads` and `head_dim` of the text config must not be 0"
+        );
         config.rope = RopeConfig::read(text_config, false)?;
         config.temperature = Temperature::read(text_config)?;
         Ok(config)
@@ -116,6 +115,11 @@ impl LlamaConfig {
         Ok(windows.collect())
     }
 
+    /// The decoder's norm at this place.
+    pub fn norm(&self, place: &Weights) -> Norm {
+        Norm::rms(place, self.rms_norm_eps).with_offset(self.norm_offset)
+    }
+
     /// Channels of a head.
     pub fn head_dim(&self) -> u32 {
         self.head_dim
@@ -123,128 +127,35 @@ impl LlamaConfig {
     }
 }
 
-/// The decoder.
-pub struct Llama {
-    embedding: Embedding,
-    embedding_scale: Option<f32>,
-    layers: Vec<Layer>,
-    norm: RmsNorm,
-    head: Linear,
-    softcap: Option<f32>,
-    temperature: Option<Temperature>,
-    long_context: bool,
-}
-
-/// One layer, for decoders that mix it with layers of another kind.
-pub struct Layer {
-    attention_norm: RmsNorm,
-    attention: Attention,
-    mlp_norm: RmsNorm,
-    mlp: GatedMlp,
-    /// Norms of what the two blocks add (Gemma 2 and 3, GLM-4).
-    after: Option<(RmsNorm, RmsNorm)>,
-}
-
-impl Llama {
-    /// `NAME.embed_tokens`, `NAME.layers`, `NAME.norm`, and the output layer `head`; where the checkpoint has no such layer, the
-    /// embedding serves (tied weights, which checkpoints do not store twice).
-    pub fn load(name: &str, head: &str, config: &LlamaConfig) -> Result<Self> {
-        let embedding = format!("{name}.embed_tokens");
-        let tied = !weights::has(&format!("{head}.weight"));
-        let layers = 0..config.num_hidden_layers;
-        let layers = layers.map(|layer| Layer::load(&format!("{name}.layers.{layer}"), config, layer));
-        Ok(Self {
-            embedding: weights::embedding(&embedding),
-            embedding_scale: config.embedding_scale,
-            layers: layers.collect::<Result<_>>()?,
-            norm: norm(&format!("{name}.norm"), config),
-            head: weights::linear(if tied { &embedding } else { head }),
-            softcap: config.final_logit_softcapping,
-            temperature: config.temperature,
-            long_context: config.long_rope.is_some(),
-        })
-    }
-
-    /// Embeddings of the batch's token ids: `[tokens, hidden]`.
-    pub fn embed(&self, batch: &Batch) -> Tensor {
-        let x = self.embedding.forward(&batch.ids());
-        match self.embedding_scale {
-            Some(scale) => x * scale,
-            None => x,
-        }
-    }
-
-    /// All layers: `[tokens, hidden]` to the same.
-    pub fn forward(&self, x: Tensor, batch: &Batch) -> Tensor {
-        self.forward_with(x, batch, |_, x| x)
-    }
-
-    /// As [`Llama::forward`]; `after` may change what comes out of each layer (DeepStack, arXiv:2406.04334).
-    pub fn forward_with(&self, x: Tensor, batch: &Batch, after: impl Fn(usize, Tensor) -> Tensor) -> Tensor {
-        let axes = batch.positions();
-        let long = self.long_context.then(|| long_context::rows(batch));
-        let positions = Positions {
-            scales: self.temperature.map(|temperature| temperature.scales(&axes)),
-            axes,
-            long,
-        };
-        let step = |x, (number, layer): (usize, &Layer)| after(number, layer.forward(x, batch, &positions));
-        self.layers.iter().enumerate().fold(x, step)
-    }
-
-    /// Logits of the rows that the host wants: `[tokens, hidden]` to `[wanted, vocabulary]`.
-    pub fn logits(&self, x: &Tensor, batch: &Batch) -> Tensor {
-        let x = self.norm.forward(&batch.select_logits(x));
-        let logits = self.head.forward(&x);
-        match self.softcap {
-            Some(softcap) => logits.softcap(softcap),
-            None => logits,
-        }
-    }
-}
-
 impl Layer {
-    /// Everything under `NAME.`, as layer number `layer`.
-    pub fn load(name: &str, config: &LlamaConfig, layer: u32) -> Result<Self> {
-        let norm = |part: &str| norm(&format!("{name}.{part}"), config);
-        let has = |part: &str| weights::has(&format!("{name}.{part}.weight"));
-        let (mlp_norm, after) = if has("pre_feedforward_layernorm") {
-            let after = ("post_attention_layernorm", "post_feedforward_layernorm");
-            ("pre_feedforward_layernorm", Some(after))
-        } else if has("post_self_attn_layernorm") {
-            let after = ("post_self_attn_layernorm", "post_mlp_layernorm");
-            ("post_attention_layernorm", Some(after))
+    /// Attention and a gated feed-forward block at this place, as layer number `layer`.
+    pub fn llama(place: &Weights, config: &LlamaConfig, layer: u32) -> Result<Self> {
+        let attention = Attention::load(&place.at("self_attn"), config, layer)?;
+        let mlp = Mlp::load(&place.at("mlp"), config.hidden_act);
+        Ok(Self::normed(place, config, attention, mlp))
+    }
+
+    /// These two parts with the norms at this place: one before each, and where the checkpoint has them, one after each (Gemma 2 and 3, GLM-4).
+    pub fn normed(
+        place: &Weights,
+        config: &LlamaConfig,
+        attention: impl Part + 'static,
+        mlp: impl Part + 'static,
+    ) -> Self {
+        let norm = |name: &str| config.norm(&place.at(name));
+        let has = |name: &str| place.has(&format!("{name}.weight"));
+        let after = "post_attention_layernorm";
+        let [before_mlp, after_attention, after_mlp] = if has("pre_feedforward_layernorm") {
+            ["pre_feedforward_layernorm", after, "post_feedforward_layernorm"]
         } else {
-            ("post_attention_layernorm", None)
+            [after, "post_self_attn_layernorm", "post_mlp_layernorm"]
         };
-        Ok(Self {
-            attention_norm: norm("input_layernorm"),
-            attention: Attention::load(&format!("{name}.self_attn"), config, layer)?,
-            mlp_norm: norm(mlp_norm),
-            mlp: GatedMlp::load(&format!("{name}.mlp"), config.hidden_act),
-            after: after.map(|(attention, mlp)| (norm(attention), norm(mlp))),
-        })
+        let optional = |name: &str| has(name).then(|| norm(name));
+        Self::new(vec![
+            Residual::pre_norm(norm("input_layernorm"), attention).normed(optional(after_attention)),
+            Residual::pre_norm(norm(before_mlp), mlp).normed(optional(after_mlp)),
+        ])
     }
-
-    /// `[tokens, hidden]` to the same.
-    pub fn forward(&self, x: Tensor, batch: &Batch, positions: &Positions) -> Tensor {
-        let mut mixed = self
-            .attention
-            .forward(&self.attention_norm.forward(&x), batch, positions);
-        if let Some((after_attention, _)) = &self.after {
-            mixed = after_attention.forward(&mixed);
-        }
-        let x = x + mixed;
-        let mut fed = self.mlp.forward(&self.mlp_norm.forward(&x));
-        if let Some((_, after_mlp)) = &self.after {
-            fed = after_mlp.forward(&fed);
-        }
-        x + fed
-    }
-}
-
-fn norm(name: &str, config: &LlamaConfig) -> RmsNorm {
-    RmsNorm::load_with_offset(name, config.rms_norm_eps, config.norm_offset)
 }
 
 #[cfg(test)]

@@ -1,63 +1,116 @@
-//! The convolution that cuts a picture into patches.
+//! Convolutions.
 
-use crate::weights::{self, Parameter};
-use crate::{Context, Error, Result, Tensor, Window};
+use crate::weights::{Parameter, Weights};
+use crate::{Batch, Error, Result, Tensor, Window, ensure};
 
-/// Patches of a picture as rows: `[n, height, width, 3]` to `[n, height / patch, width / patch, hidden]`; what does not fill
-/// a patch at the right and lower edge is left out.
-pub struct PatchEmbedding {
+/// A convolution over height and width: `[n, height, width, in]` to `[n, height, width, out]`.
+pub struct Conv2d {
     kernel: Parameter,
     bias: Option<Parameter>,
-    patch: u32,
+    window: Window,
+    groups: u32,
     channels_last: bool,
 }
 
-impl PatchEmbedding {
-    /// `NAME.weight` and, where it exists, `NAME.bias` `[hidden]`. The kernel is `[hidden, 3, patch, patch]` as PyTorch stores
-    /// it, or `[hidden, patch, patch, 3]` as MLX does.
-    pub fn load(name: &str, patch: u32) -> Result<Self> {
-        let kernel = weights::parameter(&format!("{name}.weight"));
+impl Conv2d {
+    /// `weight` at this place, a kernel of `side` by `side`, and, where it exists, `bias` `[out]`. The kernel is
+    /// `[out, in / groups, side, side]` as PyTorch stores it, or `[out, side, side, in / groups]` as MLX does (where both are possible, it is
+    /// PyTorch's). Its stride is 1, there is no padding, and one group.
+    pub fn load(place: &Weights, side: u32) -> Result<Self> {
+        let kernel = place.parameter("weight");
         let shape = kernel.shape();
-        let channels_last = match shape.as_slice() {
-            [_, 3, height, width] if (*height, *width) == (patch, patch) => false,
-            [_, height, width, 3] if (*height, *width) == (patch, patch) => true,
+        let channels_last = match shape[..] {
+            [_, _, height, width] if (height, width) == (side, side) => false,
+            [_, height, width, _] if (height, width) == (side, side) => true,
             _ => {
                 return Err(Error::new(format_args!(
-                    "`{name}.weight` has shape {shape:?}, expected [hidden, 3, {patch}, {patch}]"
+                    "`{}` has shape {shape:?}, expected a kernel [out, in, {side}, {side}]",
+                    place.name("weight")
                 )));
             }
         };
-        let bias = format!("{name}.bias");
-        let bias = weights::has(&bias).then(|| weights::parameter(&bias));
         Ok(Self {
             kernel,
-            bias,
-            patch,
+            bias: place.has("bias").then(|| place.parameter("bias")),
+            window: Window {
+                size: (side, side),
+                stride: (1, 1),
+                padding: (0, 0),
+            },
+            groups: 1,
             channels_last,
         })
     }
 
-    /// Embeds the patches.
-    pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
-        let [_, height, width, _] = pixels.dimensions("the pixel tensor")?;
-        let fits = height >= self.patch && width >= self.patch;
-        fits.then_some(()).context(format_args!(
-            "a picture of {width} by {height} pixels holds no patch of {}",
-            self.patch
-        ))?;
-        let kernel = self.kernel.value();
-        let kernel = if self.channels_last {
-            kernel.permute(&[0, 3, 1, 2])
-        } else {
-            kernel
+    /// Cuts a picture into patches of `side` by `side`: what does not fill one at the right and lower edge is left out.
+    pub fn patches(place: &Weights, side: u32) -> Result<Self> {
+        Ok(Self::load(place, side)?.stride(side))
+    }
+
+    /// The same with this stride, down and across.
+    #[must_use]
+    pub fn stride(mut self, stride: u32) -> Self {
+        self.window.stride = (stride, stride);
+        self
+    }
+
+    /// The same with so many zeros on each side.
+    #[must_use]
+    pub fn padding(mut self, padding: u32) -> Self {
+        self.window.padding = (padding, padding);
+        self
+    }
+
+    /// The same with channels in so many groups; as many as there are channels: each by itself.
+    #[must_use]
+    pub fn groups(mut self, groups: u32) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Channels that come out.
+    pub fn channels(&self) -> u32 {
+        self.kernel.shape()[0]
+    }
+
+    /// Applies it.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let [_, height, width, _] = x.dimensions("what a convolution gets")?;
+        let ((rows, columns), (above, left)) = (self.window.size, self.window.padding);
+        let fits = height + 2 * above >= rows && width + 2 * left >= columns;
+        ensure!(
+            fits,
+            "a picture of {width} by {height} pixels holds no patch of {columns}"
+        );
+        let kernel = match self.channels_last {
+            true => self.kernel.value().permute(&[0, 3, 1, 2]),
+            false => self.kernel.value(),
         };
         let bias = self.bias.as_ref().map(Parameter::value);
-        let side = (self.patch, self.patch);
-        let window = Window {
-            size: side,
-            stride: side,
-            padding: (0, 0),
-        };
-        Ok(pixels.conv2d(&kernel, bias.as_ref(), window, 1))
+        Ok(x.conv2d(&kernel, bias.as_ref(), self.window, self.groups))
+    }
+}
+
+/// A causal convolution along a sequence, each channel by itself: `[tokens, channels]` to the same. What came before is kept for it.
+pub struct Conv1d {
+    kernel: Parameter,
+    bias: Option<Parameter>,
+}
+
+impl Conv1d {
+    /// `weight` at this place and, where it exists, `bias` `[channels]`. The kernel is `[channels, 1, taps]` as PyTorch stores it, or
+    /// `[channels, taps, 1]` as MLX does.
+    pub fn load(place: &Weights) -> Self {
+        Self {
+            kernel: place.parameter("weight"),
+            bias: place.has("bias").then(|| place.parameter("bias")),
+        }
+    }
+
+    /// Applies it, as the convolution of this number.
+    pub fn forward(&self, x: &Tensor, batch: &Batch, number: u32) -> Tensor {
+        let kernel = self.kernel.value().flatten(1, 2); // [channels, taps]
+        let bias = self.bias.as_ref().map(Parameter::value);
+        batch.short_conv(x, &kernel, bias.as_ref(), number)
     }
 }

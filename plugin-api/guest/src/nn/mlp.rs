@@ -2,72 +2,79 @@
 
 use super::Activation;
 use crate::Tensor;
-use crate::weights::{self, Linear};
+use crate::weights::{Linear, Weights};
 
-/// Two linear layers with an activation between: `[.., in]` to `[.., out]`.
+/// Two linear layers with an activation between, or a gated block, `down(activation(gate(x)) · up(x))` (arXiv:2002.05202): `[.., in]` to
+/// `[.., out]`.
 pub struct Mlp {
-    first: Linear,
+    first: First,
     activation: Activation,
-    second: Linear,
+    last: Linear,
 }
 
-impl Mlp {
-    /// The layers of these names (biases where they exist).
-    pub fn load(first: &str, activation: Activation, second: &str) -> Self {
-        Self {
-            first: weights::linear(first),
-            activation,
-            second: weights::linear(second),
-        }
-    }
-
-    /// `second(activation(first(x)))`
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        self.second
-            .forward(&self.activation.forward(&self.first.forward(x)))
-    }
-}
-
-/// `down(activation(gate(x)) · up(x))` (arXiv:2002.05202): `[.., hidden]` to the same.
-pub struct GatedMlp {
-    gate_up: GateUp,
-    activation: Activation,
-    down: Linear,
-}
-
-enum GateUp {
-    Separate(Linear, Linear),
+enum First {
+    Plain(Linear),
+    Gated(Linear, Linear),
     /// One layer whose first half of outputs is the gate (Phi-3).
     Fused(Linear),
 }
 
-impl GatedMlp {
-    /// `NAME.gate_proj` and `NAME.up_proj`, or `NAME.gate_up_proj`, and `NAME.down_proj`.
-    pub fn load(name: &str, activation: Activation) -> Self {
-        let layer = |part: &str| weights::linear(&format!("{name}.{part}"));
-        let gate_up = if weights::has(&format!("{name}.gate_up_proj.weight")) {
-            GateUp::Fused(layer("gate_up_proj"))
+/// Names of two layers, as checkpoints have them.
+const PLAIN: [[&str; 2]; 5] = [
+    ["fc1", "fc2"],
+    ["linear_1", "linear_2"],
+    ["linear_fc1", "linear_fc2"],
+    ["0", "2"],
+    ["linear1", "linear2"],
+];
+
+/// Names of gate, up and down.
+const GATED: [[&str; 3]; 2] = [["gate_proj", "up_proj", "down_proj"], ["w1", "w3", "w2"]];
+
+impl Mlp {
+    /// What is at this place, with biases where they exist: `gate_proj`, `up_proj` and `down_proj` (or `w1`, `w3`, `w2`), `gate_up_proj` and
+    /// `down_proj`, or `fc1` and `fc2` (or `linear_1` and `linear_2`, `linear_fc1` and `linear_fc2`, `0` and `2`).
+    pub fn load(place: &Weights, activation: Activation) -> Self {
+        let stored = |name: &str| place.has(&format!("{name}.weight"));
+        let (first, last) = if stored("gate_up_proj") {
+            (First::Fused(place.linear("gate_up_proj")), "down_proj")
+        } else if let Some([gate, up, down]) = GATED.into_iter().find(|[gate, ..]| stored(gate)) {
+            (First::Gated(place.linear(gate), place.linear(up)), down)
         } else {
-            GateUp::Separate(layer("gate_proj"), layer("up_proj"))
+            let [first, last] = PLAIN
+                .into_iter()
+                .find(|[first, _]| stored(first))
+                .unwrap_or(PLAIN[0]);
+            (First::Plain(place.linear(first)), last)
         };
         Self {
-            gate_up,
+            first,
             activation,
-            down: layer("down_proj"),
+            last: place.linear(last),
+        }
+    }
+
+    /// Two layers and what is between them.
+    pub fn new(first: Linear, activation: Activation, last: Linear) -> Self {
+        Self {
+            first: First::Plain(first),
+            activation,
+            last,
         }
     }
 
     /// Applies the block.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let (gate, up) = match &self.gate_up {
-            GateUp::Separate(gate, up) => (gate.forward(x), up.forward(x)),
-            GateUp::Fused(layer) => {
+        let inner = match &self.first {
+            First::Plain(layer) => self.activation.forward(&layer.forward(x)),
+            First::Gated(gate, up) => self.activation.forward(&gate.forward(x)) * up.forward(x),
+            First::Fused(layer) => {
                 let both = layer.forward(x);
-                let last = both.shape().len() as u32 - 1;
-                let size = both.dimension(last as usize);
-                (both.narrow(last, 0, size / 2), both.narrow(last, size / 2, size))
+                let half = both.dimension(-1) / 2;
+                let [gate, up] = both.split([half, half], -1);
+                self.activation.forward(&gate) * up
             }
         };
-        self.down.forward(&(self.activation.forward(&gate) * up))
+        self.last.forward(&inner)
     }
 }

@@ -1,52 +1,45 @@
 //! Pixtral's vision transformer (arXiv:2410.07073).
 
-use super::VisionConfig;
+use super::{Block, VisionConfig};
 use crate::config::Section;
-use crate::nn::{GatedMlp, PatchEmbedding, RmsNorm};
+use crate::nn::{Conv2d, Norm};
 use crate::rope::frequencies;
-use crate::weights::{self, Linear};
-use crate::{Pairing, Result, RopeAngles, SelfAttention, Tensor, ints};
+use crate::weights::Weights;
+use crate::{Pairing, Result, RopeAngles, Tensor, ints};
 
 /// The reference has it in the code, not in the config.
 const EPSILON: f32 = 1e-5;
 
 /// Patches of a picture of any size, their rows and columns turned into the attention; a norm before the blocks, none after.
 pub struct Pixtral {
-    patches: PatchEmbedding,
-    norm: RmsNorm,
-    layers: Vec<Block>,
+    patches: Conv2d,
+    norm: Norm,
+    blocks: Vec<Block>,
     angles: RopeAngles,
 }
 
-struct Block {
-    attention_norm: RmsNorm,
-    attention: Attention,
-    mlp_norm: RmsNorm,
-    mlp: GatedMlp,
-}
-
-struct Attention {
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    out: Linear,
-    heads: u32,
-}
-
 impl Pixtral {
-    /// `NAME.patch_conv`, `NAME.ln_pre` and the first `layers` of `NAME.transformer.layers`: see [`super::layers_before`].
+    /// `patch_conv`, `ln_pre` and the first `layers` of `transformer.layers` at this place: see [`super::layers_before`].
     /// `vision_config` is the section that `config` was read from.
-    pub fn load(name: &str, config: &VisionConfig, vision_config: &Section, layers: u32) -> Result<Self> {
+    pub fn load(
+        place: &Weights,
+        config: &VisionConfig,
+        vision_config: &Section,
+        layers: u32,
+    ) -> Result<Self> {
         let theta = vision_config.section("rope_parameters")?.find("rope_theta")?;
         let theta = match theta {
             Some(theta) => theta,
             None => vision_config.get_or("rope_theta", 10_000.0)?,
         };
-        let layer = |layer| Block::load(&format!("{name}.transformer.layers.{layer}"), config);
+        let config = VisionConfig {
+            layer_norm_eps: EPSILON,
+            ..config.clone()
+        };
         Ok(Self {
-            patches: PatchEmbedding::load(&format!("{name}.patch_conv"), config.patch_size)?,
-            norm: RmsNorm::load(&format!("{name}.ln_pre"), EPSILON),
-            layers: (0..layers).map(layer).collect(),
+            patches: Conv2d::patches(&place.at("patch_conv"), config.patch_size)?,
+            norm: place.norm("ln_pre", EPSILON),
+            blocks: config.blocks(&place.at("transformer.layers"), layers)?,
             angles: angles(theta, config.hidden_size / config.num_attention_heads),
         })
     }
@@ -57,8 +50,8 @@ impl Pixtral {
         let [_, rows, columns, hidden] = patches.dimensions("the patches")?;
         let positions = ints(&[2, rows * columns], &grid(rows, columns));
         let x = self.norm.forward(&patches.reshape(&[rows * columns, hidden]));
-        let step = |x, layer: &Block| layer.forward(x, &positions, &self.angles);
-        let x = self.layers.iter().fold(x, step);
+        let step = |x, block: &Block| block.forward_at(x, &positions, &self.angles, &[]);
+        let x = self.blocks.iter().fold(x, step);
         Ok(x.reshape(&[rows, columns, hidden]))
     }
 }
@@ -81,43 +74,6 @@ fn angles(theta: f64, head_dim: u32) -> RopeAngles {
         axes,
         pairing: Pairing::Halves,
         scale: 1.0,
-    }
-}
-
-impl Block {
-    fn load(name: &str, config: &VisionConfig) -> Self {
-        let linear = |part: &str| weights::linear(&format!("{name}.attention.{part}"));
-        Self {
-            attention_norm: RmsNorm::load(&format!("{name}.attention_norm"), EPSILON),
-            attention: Attention {
-                q: linear("q_proj"),
-                k: linear("k_proj"),
-                v: linear("v_proj"),
-                out: linear("o_proj"),
-                heads: config.num_attention_heads,
-            },
-            mlp_norm: RmsNorm::load(&format!("{name}.ffn_norm"), EPSILON),
-            mlp: GatedMlp::load(&format!("{name}.feed_forward"), config.hidden_act),
-        }
-    }
-
-    fn forward(&self, x: Tensor, positions: &Tensor, angles: &RopeAngles) -> Tensor {
-        let normed = self.attention_norm.forward(&x);
-        let x = x + self.attention.forward(&normed, positions, angles);
-        let fed = self.mlp.forward(&self.mlp_norm.forward(&x));
-        x + fed
-    }
-}
-
-impl Attention {
-    fn forward(&self, x: &Tensor, positions: &Tensor, angles: &RopeAngles) -> Tensor {
-        let (patches, hidden) = (x.dimension(0), x.dimension(1));
-        let head_dim = hidden / self.heads;
-        let split = |layer: &Linear| layer.forward(x).reshape(&[patches, self.heads, head_dim]);
-        let (q, k) = (split(&self.q), split(&self.k));
-        let (q, k) = (q.rope(positions, angles), k.rope(positions, angles));
-        let mixed = q.attention(&k, &split(&self.v), &SelfAttention::of_heads(head_dim));
-        self.out.forward(&mixed.reshape(&[patches, hidden]))
     }
 }
 

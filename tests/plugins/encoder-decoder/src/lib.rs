@@ -1,13 +1,9 @@
 //! BART (arXiv:1910.13461) as transformers' `modeling_bart.py` has it, whose encoder reads pictures before the words: the tests' example of
 //! an encoder-decoder. `tests/oracle/make_encoder_decoder.py` makes the checkpoint.
 
-use monocle_plugin::nn::{Activation, LayerNorm, Mlp};
+use monocle_plugin::decoders::{self, CrossAttention, Layer, Residual, Step};
 use monocle_plugin::prelude::*;
-use monocle_plugin::weights::{Embedding, Linear, Parameter};
-use monocle_plugin::{
-    AttentionScheme, CachedAttention, Content, EncoderPlan, FeatureUse, Mark, Part, Piece, PositionScheme,
-    Slot, Window, ints,
-};
+use monocle_plugin::{Content, Mark, Part};
 
 /// Positions begin here in BART's tables.
 const FIRST_POSITION: i32 = 2;
@@ -22,6 +18,8 @@ struct Reader {
 }
 
 impl Processor for Reader {
+    type Picture = ();
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         let config = files.config()?;
         let (side, patch): (u32, u32) = (config.get("picture_side")?, config.get("picture_patch")?);
@@ -33,50 +31,33 @@ impl Processor for Reader {
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let text = words(&request.messages);
-        let ids = tokenizer::encode(&text);
-        let slots = (0..sizes.len() as u32).map(|image| {
-            Piece::Features(Slot {
-                medium: image,
-                offset: 0,
-                tokens: self.features,
-                token_id: self.vocabulary - 1,
-            })
-        });
-        let mut kinds = vec![1; sizes.len() * self.features as usize];
-        kinds.extend(vec![0; ids.len()]);
-        let picture = MediumPlan {
-            used: Size::square(self.side),
-            pieces: 1,
-            tensors: vec![vec![1, self.side, self.side, 3]],
-            layout: vec![],
-            features: self.features,
-        };
-        Ok(Plan {
-            text,
-            pieces: vec![Piece::Tokens(vec![self.start])],
-            media: vec![picture; sizes.len()],
-            encoder: Some(EncoderPlan {
-                pieces: slots.chain([Piece::Tokens(ids)]).collect(),
-                positions: PositionScheme::Sequential,
-                marks: vec![Mark {
-                    name: KIND.to_owned(),
-                    values: kinds,
-                    generated: 0,
-                }],
-            }),
-            positions: PositionScheme::Sequential,
-            marks: vec![],
-            attention: AttentionScheme::Causal,
-            feature_use: FeatureUse::Splice,
-            stop_tokens: vec![],
-            keep_tokens: vec![],
-        })
+    fn picture(&self, _size: Size) -> Result<()> {
+        Ok(())
     }
 
-    fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+    fn plan(&self, request: &Request, pictures: &[()]) -> Result<Plan> {
+        let text = words(&request.messages);
+        let ids = tokenizer::encode(&text);
+        let picture = |number| Piece::medium(number, self.features, self.vocabulary - 1);
+        let mut pieces: Vec<Piece> = (0..pictures.len() as u32).map(picture).collect();
+        let kinds = [
+            vec![1; pictures.len() * self.features as usize],
+            vec![0; ids.len()],
+        ]
+        .concat();
+        pieces.push(Piece::Tokens(ids));
+        let medium = MediumPlan::whole(Size::square(self.side), self.features);
+        let begin = vec![Piece::Tokens(vec![self.start])];
+        let mut plan = Plan::new(&text, begin, vec![medium; pictures.len()]).with_encoder(pieces);
+        plan.encoder.as_mut().context("there is an encoder")?.marks = vec![Mark {
+            name: KIND.to_owned(),
+            values: kinds,
+            generated: 0,
+        }];
+        Ok(plan)
+    }
+
+    fn pixels(&self, _picture: &(), image: &Image) -> Result<Vec<Pixels>> {
         let whole = image.resize(self.side, self.side, Filter::Bicubic);
         Ok(vec![stack(
             &[&whole],
@@ -102,7 +83,7 @@ fn text(part: &Part) -> Option<&str> {
 }
 
 struct Bart {
-    picture: [Parameter; 2],
+    picture: Conv2d,
     kinds: Embedding,
     words: Embedding,
     encoder: Side,
@@ -113,160 +94,79 @@ struct Bart {
 /// The encoder or the decoder.
 struct Side {
     positions: Embedding,
-    norm: LayerNorm,
+    norm: Norm,
     layers: Vec<Layer>,
-}
-
-struct Layer {
-    own: Attention,
-    own_norm: LayerNorm,
-    other: Option<(Attention, LayerNorm)>,
-    mlp: Mlp,
-    mlp_norm: LayerNorm,
-}
-
-struct Attention {
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    out: Linear,
-    heads: u32,
-    layer: u32,
 }
 
 impl Network for Bart {
     fn load(files: &ModelFiles) -> Result<Self> {
-        let config = files.config()?;
-        let heads = config.get("encoder_attention_heads")?;
+        let (config, root) = (files.config()?, Weights::root());
+        let side = |name: &str| {
+            let heads = config.get("encoder_attention_heads")?;
+            let layers = config.get(&format!("{name}_layers"))?;
+            Side::load(&root.at("model").at(name), layers, heads)
+        };
+        let patch: u32 = config.get("picture_patch")?;
         Ok(Self {
-            picture: ["weight", "bias"].map(|part| weights::parameter(&format!("picture.{part}"))),
-            kinds: weights::embedding("kinds"),
-            words: weights::embedding("model.shared"),
-            encoder: Side::load("model.encoder", config.get("encoder_layers")?, heads),
-            decoder: Side::load("model.decoder", config.get("decoder_layers")?, heads),
-            head: weights::linear("lm_head"),
+            picture: Conv2d::patches(&root.at("picture"), patch)?,
+            kinds: root.embedding("kinds"),
+            words: root.embedding("model.shared"),
+            encoder: side("encoder")?,
+            decoder: side("decoder")?,
+            head: root.linear("lm_head"),
         })
     }
 
     fn encode(&self, pixels: &[Tensor], _layout: &[u32]) -> Result<Vec<Tensor>> {
-        let [kernel, bias] = self.picture.each_ref().map(Parameter::value);
-        let [hidden, _, height, width] = kernel.dimensions("the kernel")?;
-        let window = Window {
-            size: (height, width),
-            stride: (height, width),
-            padding: (0, 0),
-        };
-        let features = pixels[0].conv2d(&kernel, Some(&bias), window, 1); // [1, rows, columns, hidden]
-        let count = features.dimension(1) * features.dimension(2);
-        Ok(vec![features.reshape(&[count, hidden])])
+        let features = self.picture.forward(&pixels[0])?; // [1, rows, columns, hidden]
+        Ok(vec![features.flatten(0, 2)])
     }
 
     fn encode_prompt(&self, batch: &Batch) -> Result<Tensor> {
         let x = batch.splice_features(&self.words.forward(&batch.ids()), 0); // [tokens, hidden]
         let x = x + self.kinds.forward(&batch.mark(KIND));
-        let mut x = self.encoder.begin(x, batch);
-        for layer in &self.encoder.layers {
-            let [q, k, v] = layer.own.project(&x, &x);
-            let seen = q.attention(&k, &v, &SelfAttention::of_heads(q.dimension(2)));
-            x = layer.own_norm.forward(&(x + layer.own.merge(&seen)));
-            x = layer.feed(x);
-        }
-        Ok(x)
+        Ok(self.encoder.forward(x, batch))
     }
 
     fn forward(&self, batch: &Batch) -> Result<Tensor> {
-        let mut x = self.decoder.begin(self.words.forward(&batch.ids()), batch);
-        let context = batch.new_context();
-        for layer in &self.decoder.layers {
-            let [q, k, v] = layer.own.project(&x, &x);
-            let seen = batch.attend(&q, &k, Some(&v), layer.own.cached(&q));
-            x = layer.own_norm.forward(&(x + layer.own.merge(&seen)));
-            let (other, norm) = layer.other.as_ref().context("a decoder's layer reads context")?;
-            let q = other.split(&other.q.forward(&x));
-            let new = context
-                .as_ref()
-                .map(|context| [&other.k, &other.v].map(|part| other.split(&part.forward(context))));
-            let [k, v] = [0, 1].map(|index| new.as_ref().map(|new| &new[index]));
-            let seen = batch.cross_attend(&q, k, v, other.cached(&q));
-            x = norm.forward(&(x + other.merge(&seen)));
-            x = layer.feed(x);
-        }
+        let x = self.decoder.forward(self.words.forward(&batch.ids()), batch);
         Ok(self.head.forward(&batch.select_logits(&x)))
     }
 }
 
 impl Side {
-    fn load(name: &str, layers: u32, heads: u32) -> Self {
-        Self {
-            positions: weights::embedding(&format!("{name}.embed_positions")),
-            norm: LayerNorm::load(&format!("{name}.layernorm_embedding"), 1e-5),
-            layers: (0..layers)
-                .map(|layer| Layer::load(&format!("{name}.layers.{layer}"), layer, heads))
-                .collect(),
-        }
+    fn load(place: &Weights, layers: u32, heads: u32) -> Result<Self> {
+        let layers = (0..layers).map(|number| layer(&place.at("layers").at(number), number, heads));
+        Ok(Self {
+            positions: place.embedding("embed_positions"),
+            norm: place.norm("layernorm_embedding", 1e-5),
+            layers: layers.collect::<Result<_>>()?,
+        })
     }
 
-    fn begin(&self, x: Tensor, batch: &Batch) -> Tensor {
-        let positions = batch.positions().reshape(&[batch.tokens()]) + ints(&[1], &[FIRST_POSITION]);
-        self.norm.forward(&(x + self.positions.forward(&positions)))
+    fn forward(&self, x: Tensor, batch: &Batch) -> Tensor {
+        let step = Step::new(batch);
+        let positions = step.positions.flatten(0, 1) + ints(&[1], &[FIRST_POSITION]);
+        let x = self.norm.forward(&(x + self.positions.forward(&positions)));
+        self.layers.iter().fold(x, |x, layer| layer.forward(x, &step))
     }
 }
 
-impl Layer {
-    fn load(name: &str, layer: u32, heads: u32) -> Self {
-        let norm = |part: &str| LayerNorm::load(&format!("{name}.{part}"), 1e-5);
-        let attention = |part: &str| Attention::load(&format!("{name}.{part}"), layer, heads);
-        let reads = weights::has(&format!("{name}.encoder_attn.q_proj.weight"));
-        Self {
-            own: attention("self_attn"),
-            own_norm: norm("self_attn_layer_norm"),
-            other: reads.then(|| (attention("encoder_attn"), norm("encoder_attn_layer_norm"))),
-            mlp: Mlp::load(&format!("{name}.fc1"), Activation::Gelu, &format!("{name}.fc2")),
-            mlp_norm: norm("final_layer_norm"),
-        }
+/// A layer of the decoder where it has attention to the encoder, else one of the encoder.
+fn layer(place: &Weights, number: u32, heads: u32) -> Result<Layer> {
+    let norm = |name: &str| place.norm(name, 1e-5);
+    let attention = |name: &str| Attention::load(&place.at(name), heads, 1e-5);
+    let (own, own_norm) = (attention("self_attn")?, norm("self_attn_layer_norm"));
+    let mlp = Residual::post_norm(Mlp::load(place, Activation::Gelu), norm("final_layer_norm"));
+    if !place.has("encoder_attn.q_proj.weight") {
+        return Ok(Layer::new(vec![Residual::post_norm(own, own_norm), mlp]));
     }
-
-    fn feed(&self, x: Tensor) -> Tensor {
-        self.mlp_norm.forward(&(&x + self.mlp.forward(&x)))
-    }
-}
-
-impl Attention {
-    fn load(name: &str, layer: u32, heads: u32) -> Self {
-        let linear = |part: &str| weights::linear(&format!("{name}.{part}"));
-        Self {
-            q: linear("q_proj"),
-            k: linear("k_proj"),
-            v: linear("v_proj"),
-            out: linear("out_proj"),
-            heads,
-            layer,
-        }
-    }
-
-    /// `[tokens, hidden]` to `[tokens, heads, dim]`.
-    fn split(&self, x: &Tensor) -> Tensor {
-        x.reshape(&[x.dimension(0), self.heads, x.dimension(1) / self.heads])
-    }
-
-    fn project(&self, x: &Tensor, context: &Tensor) -> [Tensor; 3] {
-        [(&self.q, x), (&self.k, context), (&self.v, context)].map(|(part, x)| self.split(&part.forward(x)))
-    }
-
-    fn merge(&self, seen: &Tensor) -> Tensor {
-        let [tokens, heads, dim] = [0, 1, 2].map(|axis| seen.dimension(axis));
-        self.out.forward(&seen.reshape(&[tokens, heads * dim]))
-    }
-
-    fn cached(&self, q: &Tensor) -> CachedAttention {
-        CachedAttention {
-            layer: self.layer,
-            scale: 1.0 / (q.dimension(2) as f32).sqrt(),
-            softcap: None,
-            window: None,
-            value_dim: None,
-        }
-    }
+    let other = CrossAttention::new(attention("encoder_attn")?, number);
+    Ok(Layer::new(vec![
+        Residual::post_norm(decoders::Attention::plain(own, number), own_norm),
+        Residual::post_norm(other, norm("encoder_attn_layer_norm")),
+        mlp,
+    ]))
 }
 
 monocle_plugin::export_model!(Reader, Bart, model_types: ["encoder-decoder-of-tests"]);

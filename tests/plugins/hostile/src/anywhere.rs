@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use monocle_plugin::{Image, full, log, weights};
+use monocle_plugin::weights::Weights;
+use monocle_plugin::{Image, full, log};
 
 pub fn act(deed: &str) {
     match deed {
@@ -26,7 +27,7 @@ pub fn act(deed: &str) {
             panic!("tired of writing");
         }
         "make a tensor" => drop(full(&[2], 1.0)),
-        "ask for a weight" => drop(weights::parameter("lm_head.weight")),
+        "ask for a weight" => drop(Weights::root().parameter("lm_head.weight")),
         // SAFETY: no such handle was ever given to this instance; the host must notice.
         "forge a picture" => drop(unsafe { Image::from_handle(7777) }.size()),
         _ => {}

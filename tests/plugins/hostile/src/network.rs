@@ -3,11 +3,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use monocle_plugin::nn::{Embedding, Linear};
-use monocle_plugin::{
-    CachedAttention, Kind, Pairing, Pooling, Reduction, RopeAngles, UnaryOperation, Window, concat, floats,
-    full, ints, prelude::*,
-};
+use monocle_plugin::prelude::*;
+use monocle_plugin::{Pairing, Pooling, Reduction, UnaryOperation, Window};
 
 use crate::{be_told, deed};
 
@@ -34,22 +31,23 @@ impl Network for HostileNetwork {
         be_told(files)?;
         match deed("load") {
             "refuse" => return Err(Error::new("I was told to refuse")),
-            "a weight that is not there" => drop(nn::linear("model.text_model.layers.0.self_attn.q_porj")),
-            "a vector as a layer" => drop(nn::linear("model.text_model.layers.0.input_layernorm")),
-            "a stack of nothing" => drop(weights::stack_experts(&[])),
-            "a stack of two shapes" => {
-                let layer = |part: &str| format!("model.text_model.layers.0.{part}");
-                drop(weights::stack_experts(&[
-                    layer("self_attn.q_proj"),
-                    layer("mlp.gate_proj"),
-                ]));
+            "a weight that is not there" => {
+                drop(Weights::root().linear("model.text_model.layers.0.self_attn.q_porj"))
             }
-            "experts that are none" => drop(nn::experts("lm_head")),
+            "a vector as a layer" => {
+                drop(Weights::root().linear("model.text_model.layers.0.input_layernorm"))
+            }
+            "a stack of nothing" => drop(Weights::root().stack_experts([""; 0], "")),
+            "a stack of two shapes" => {
+                let layer = Weights::root().at("model.text_model.layers.0");
+                drop(layer.stack_experts(["self_attn.q_proj", "mlp.gate_proj"], ""));
+            }
+            "experts that are none" => drop(Weights::root().experts("lm_head")),
             _ => {}
         }
         Ok(Self {
-            embedding: nn::embedding("model.text_model.embed_tokens"),
-            head: nn::linear("lm_head"),
+            embedding: Weights::root().embedding("model.text_model.embed_tokens"),
+            head: Weights::root().linear("lm_head"),
         })
     }
 

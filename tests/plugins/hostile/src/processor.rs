@@ -15,6 +15,8 @@ const FEATURES: u32 = 4;
 pub struct HostileProcessor;
 
 impl Processor for HostileProcessor {
+    type Picture = ();
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         be_told(files)?;
         match deed("configure") {
@@ -23,8 +25,11 @@ impl Processor for HostileProcessor {
         }
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
+    fn picture(&self, _size: Size) -> Result<()> {
+        Ok(())
+    }
+
+    fn plan(&self, _request: &Request, sizes: &[()]) -> Result<Plan> {
         let deed = deed("plan");
         let slot = |image| Slot {
             medium: image,
@@ -41,18 +46,7 @@ impl Processor for HostileProcessor {
             layout: vec![],
             features: FEATURES,
         };
-        let mut plan = Plan {
-            text: "Describe the image".to_owned(),
-            pieces,
-            media: vec![picture; sizes.len()],
-            encoder: None,
-            positions: PositionScheme::Sequential,
-            marks: vec![],
-            attention: AttentionScheme::Causal,
-            feature_use: FeatureUse::Splice,
-            stop_tokens: vec![],
-            keep_tokens: vec![],
-        };
+        let mut plan = Plan::new("Describe the image", pieces, vec![picture; sizes.len()]);
         let everything = ContextRange {
             from_token: 0,
             to_token: u32::MAX,
@@ -136,7 +130,7 @@ impl Processor for HostileProcessor {
         Ok(plan)
     }
 
-    fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+    fn pixels(&self, _picture: &(), image: &Image) -> Result<Vec<Pixels>> {
         let deed = deed("pixels");
         let small = image.resize(SIDE, SIDE, Filter::Bilinear);
         let stack = |images: &[&Image]| stack(images, Normalisation::half(), Layout::ChannelsLast);

@@ -17,6 +17,8 @@ struct Plain {
 }
 
 impl Processor for Plain {
+    type Picture = ();
+
     fn configure(files: &ModelFiles) -> Result<Self> {
         let options = files.options()?.only(&["tokens", "ask", "thing", "add"])?;
         if let Some(tokens) = options.find::<Vec<String>>("add")? {
@@ -34,28 +36,19 @@ impl Processor for Plain {
         })
     }
 
-    fn plan(&mut self, request: &Request) -> Result<Plan> {
-        let sizes = request.pictures()?;
-        let image = prompt::Placeholder::find("<image>")?;
-        let text = format!(
-            "{}{}{} Answer:",
-            image.text.repeat(sizes.len()),
-            self.ask,
-            words(&request.messages)
-        );
-        let features = image.text.repeat(self.tokens as usize);
-        let expanded = prompt::expand(&text, &image, &sizes, |_, _| features.clone())?;
-        let picture = MediumPlan {
-            used: Size::square(self.side),
-            pieces: 1,
-            tensors: vec![vec![1, self.side, self.side, 3]],
-            layout: vec![],
-            features: self.tokens,
-        };
-        prompt::plan(text, &expanded, &image, vec![picture; sizes.len()])
+    fn picture(&self, _size: Size) -> Result<()> {
+        Ok(())
     }
 
-    fn pixels(&mut self, _index: usize, image: &Image) -> Result<Vec<Pixels>> {
+    fn plan(&self, request: &Request, pictures: &[()]) -> Result<Plan> {
+        let mut prompt = Prompt::of("<image>");
+        let (marks, words) = ("<image>".repeat(pictures.len()), words(&request.messages));
+        prompt.text = format!("{marks}{}{words} Answer:", self.ask);
+        let picture = MediumPlan::whole(Size::square(self.side), self.tokens);
+        prompt.plan(vec![picture; pictures.len()], |_, features| features)
+    }
+
+    fn pixels(&self, _picture: &(), image: &Image) -> Result<Vec<Pixels>> {
         let whole = image.resize(self.side, self.side, Filter::Lanczos);
         Ok(vec![stack(
             &[&whole],
@@ -68,7 +61,7 @@ impl Processor for Plain {
         text.replace(char::is_control, " ")
     }
 
-    fn parts(&mut self, answer: &str) -> Vec<AnswerPart> {
+    fn parts(&self, answer: &str, _pictures: &[()]) -> Vec<AnswerPart> {
         let Some((medium, [left, top, right, bottom])) = self.thing else {
             return vec![];
         };

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use monocle_plugin::Size;
+use monocle_plugin::prelude::*;
 
 /// How one picture is cut.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,10 +12,8 @@ pub struct Anyres {
     pub fitted: Size,
     /// The size it is padded to, a multiple of the tile's.
     pub padded: Size,
-    /// Rows of tiles.
-    pub rows: u32,
-    /// Columns of tiles.
-    pub columns: u32,
+    /// The tiles.
+    pub grid: Grid,
     /// Rows of patches, of all tiles together, that show the picture; may be empty for a very long one.
     pub kept_rows: Range<u32>,
     /// Columns of patches that show the picture.
@@ -27,13 +25,12 @@ impl Anyres {
     /// side.
     pub fn new(size: Size, sizes: &[Size], tile: u32, patches: u32) -> Self {
         let padded = best(size, sizes);
-        let (rows, columns) = (padded.height / tile, padded.width / tile);
-        let (kept_rows, kept_columns) = kept(size, rows * patches, columns * patches);
+        let grid = Grid::new(padded.width / tile, padded.height / tile);
+        let (kept_rows, kept_columns) = kept(size, grid.rows * patches, grid.columns * patches);
         Self {
             fitted: fit(size, padded),
             padded,
-            rows,
-            columns,
+            grid,
             kept_rows,
             kept_columns,
         }
@@ -46,15 +43,13 @@ impl Anyres {
 
     /// Numbers for the network: rows and columns of tiles, then which rows and columns of patches to keep.
     pub fn layout(&self) -> Vec<u32> {
-        let (rows, columns) = (&self.kept_rows, &self.kept_columns);
-        vec![
-            self.rows,
-            self.columns,
-            rows.start,
-            rows.end,
-            columns.start,
-            columns.end,
+        let (grid, rows, columns) = (self.grid, &self.kept_rows, &self.kept_columns);
+        [
+            [grid.rows, grid.columns],
+            [rows.start, rows.end],
+            [columns.start, columns.end],
         ]
+        .concat()
     }
 }
 
@@ -79,16 +74,10 @@ fn best(size: Size, sizes: &[Size]) -> Size {
 fn fit(size: Size, bounds: Size) -> Size {
     let across = f64::from(bounds.width) / f64::from(size.width);
     let down = f64::from(bounds.height) / f64::from(size.height);
-    if across < down {
-        Size {
-            width: bounds.width,
-            height: bounds.height.min((f64::from(size.height) * across).ceil() as u32),
-        }
-    } else {
-        Size {
-            width: bounds.width.min((f64::from(size.width) * down).ceil() as u32),
-            height: bounds.height,
-        }
+    let side = |side: u32, by: f64, most: u32| most.min((f64::from(side) * by).ceil() as u32);
+    match across < down {
+        true => Size::new(bounds.width, side(size.height, across, bounds.height)),
+        false => Size::new(side(size.width, down, bounds.width), bounds.height),
     }
 }
 

@@ -1,11 +1,12 @@
-//! The transformer that SigLIP and CLIP share: pre-norm blocks with biases everywhere.
+//! Sizes of vision transformers.
 
 use serde::Deserialize;
 
+use super::Block;
 use crate::config::Section;
-use crate::nn::{Activation, LayerNorm, Mlp};
-use crate::weights::{self, Linear};
-use crate::{Context, Result, SelfAttention, Tensor};
+use crate::nn::Activation;
+use crate::weights::Weights;
+use crate::{Context, Result};
 
 /// Sizes of a vision transformer.
 #[derive(Debug, Clone, Deserialize)]
@@ -65,6 +66,14 @@ impl VisionConfig {
             .context("`patch_size` and `num_attention_heads` of the vision config must not be 0")
     }
 
+    /// The first `layers` blocks at this place: see [`layers_before`].
+    pub fn blocks(&self, place: &Weights, layers: u32) -> Result<Vec<Block>> {
+        let (heads, activation, epsilon) = (self.num_attention_heads, self.hidden_act, self.layer_norm_eps);
+        (0..layers)
+            .map(|layer| Block::load(&place.at(layer), heads, activation, epsilon))
+            .collect()
+    }
+
     /// How many patches lie along a side of a picture of `image_size`.
     pub fn patches_per_side(&self) -> u32 {
         self.image_size / self.patch_size
@@ -83,81 +92,6 @@ pub fn layers_before(index: i32, layers: u32) -> Result<u32> {
     valid.then_some(count as u32).context(format_args!(
         "there is no hidden state {index} of {layers} layers"
     ))
-}
-
-/// Blocks that rows `[n, tokens, hidden]` pass through.
-pub struct Encoder {
-    layers: Vec<Block>,
-}
-
-struct Block {
-    norm1: LayerNorm,
-    attention: Attention,
-    norm2: LayerNorm,
-    mlp: Mlp,
-}
-
-struct Attention {
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    out: Linear,
-    heads: u32,
-}
-
-impl Encoder {
-    /// Blocks `NAME.0` to `NAME.(layers - 1)`.
-    pub fn load(name: &str, config: &VisionConfig, layers: u32) -> Self {
-        Self {
-            layers: (0..layers)
-                .map(|layer| Block::load(&format!("{name}.{layer}"), config))
-                .collect(),
-        }
-    }
-
-    /// All blocks: `[n, tokens, hidden]` to the same. Pictures of a batch do not see each other.
-    pub fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.layers.iter().try_fold(x, |x, layer| layer.forward(x))
-    }
-}
-
-impl Block {
-    fn load(name: &str, config: &VisionConfig) -> Self {
-        let norm = |part: &str| LayerNorm::load(&format!("{name}.{part}"), config.layer_norm_eps);
-        let linear = |part: &str| weights::linear(&format!("{name}.self_attn.{part}"));
-        Self {
-            norm1: norm("layer_norm1"),
-            attention: Attention {
-                q: linear("q_proj"),
-                k: linear("k_proj"),
-                v: linear("v_proj"),
-                out: linear("out_proj"),
-                heads: config.num_attention_heads,
-            },
-            norm2: norm("layer_norm2"),
-            mlp: Mlp::load(
-                &format!("{name}.mlp.fc1"),
-                config.hidden_act,
-                &format!("{name}.mlp.fc2"),
-            ),
-        }
-    }
-
-    fn forward(&self, x: Tensor) -> Result<Tensor> {
-        let x = &x + self.attention.forward(&self.norm1.forward(&x))?;
-        Ok(&x + self.mlp.forward(&self.norm2.forward(&x)))
-    }
-}
-
-impl Attention {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let [n, tokens, hidden] = x.dimensions("the rows of a vision transformer")?;
-        let head_dim = hidden / self.heads;
-        let split = |layer: &Linear| layer.forward(x).reshape(&[n, tokens, self.heads, head_dim]);
-        let kind = SelfAttention::of_heads(head_dim);
-        let mixed = split(&self.q).attention(&split(&self.k), &split(&self.v), &kind);
-        Ok(self.out.forward(&mixed.reshape(&[n, tokens, hidden])))
-    }
 }
 
 #[cfg(test)]

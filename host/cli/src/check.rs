@@ -1,0 +1,622 @@
+//! `monocle check`: many models, one picture, one question; each model in a process of its own.
+
+mod fault;
+mod one;
+
+use std::collections::HashSet;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use monocle_manifest::schema::Source;
+use monocle_runtime::model::locate::Places;
+use monocle_survey::failure::Failure;
+use monocle_survey::findings::{self, Asked, Said};
+use monocle_survey::metadata::Metadata;
+use monocle_survey::process::{self, End};
+use monocle_survey::report::{self, About};
+use monocle_survey::row::Row;
+use monocle_survey::{compare, grade};
+use sha2::{Digest, Sha256};
+
+use super::{Misuse, output};
+pub use one::CheckOne;
+use one::Line;
+
+/// What is asked where nobody says what.
+const CATALOGUE_PROMPT: &str = "Describe this picture for a catalogue, in exactly three parts.\n\nTitle: 5 to 12 words that name what is \
+     shown.\n\nDescription: one to three sentences on subject, place and action, only what can be seen.\n\nKeywords: 10 to 50 keywords, \
+     separated by commas, the most specific first.";
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The picture that every model is shown
+    #[arg(long, value_name = "FILE")]
+    image: PathBuf,
+
+    /// Which models, separated by commas: names (`*` stands for anything), manifests, folders, repositories; `all` is every model whose files
+    /// are here
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    models: Vec<String>,
+
+    /// What to ask, in place of a title, a description and keywords
+    #[arg(short, long, allow_hyphen_values = true, conflicts_with = "prompt_file")]
+    prompt: Option<String>,
+
+    /// A file with what to ask
+    #[arg(long, value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
+
+    /// What is known of the picture, added to the prompt
+    #[arg(long, allow_hyphen_values = true)]
+    context: Option<String>,
+
+    /// Add what the photo says of itself (EXIF, IPTC, XMP, and a sidecar): time, place, title, keywords
+    #[arg(long)]
+    metadata: bool,
+
+    /// With `--metadata`: the position by GPS, too
+    #[arg(long, requires = "metadata")]
+    position: bool,
+
+    /// Ask without the context, too, to compare
+    #[arg(long)]
+    blind: bool,
+
+    /// Seconds that each model may take, loading counted in
+    #[arg(long, value_name = "SECONDS", default_value_t = 300.0)]
+    timeout: f64,
+
+    /// The most tokens of an answer
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: u32,
+
+    /// Memory that each model may take, like `4GB`
+    #[arg(long, value_name = "SIZE")]
+    memory_limit: Option<String>,
+
+    /// What computes: `cpu` or `mlx`
+    #[arg(long)]
+    engine: Option<String>,
+
+    /// Processor threads of the engine `cpu`
+    #[arg(long)]
+    threads: Option<u32>,
+
+    /// The folder of the report
+    #[arg(long, value_name = "FOLDER", default_value = "report")]
+    out: PathBuf,
+
+    /// Go on with the report that is there: what is finished is not done again
+    #[arg(long)]
+    resume: bool,
+
+    /// Say what changed since another run's `results.jsonl`
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+}
+
+/// One run: a model and what it is asked.
+struct Task {
+    model: String,
+    variant: &'static str,
+    prompt: String,
+    context: String,
+    key: String,
+}
+
+impl Check {
+    pub fn run(self) -> anyhow::Result<()> {
+        let limit = Duration::try_from_secs_f64(self.timeout)
+            .ok()
+            .filter(|limit| !limit.is_zero());
+        let limit =
+            limit.ok_or_else(|| Misuse("`--timeout` expects a number of seconds above 0".to_owned()))?;
+        if let Some(size) = &self.memory_limit {
+            super::size::parse(size).map_err(Misuse)?;
+        }
+        let picture =
+            std::fs::read(&self.image).with_context(|| format!("cannot read `{}`", self.image.display()))?;
+        let hash = hex(&Sha256::digest(&picture));
+        let old = self
+            .compare
+            .as_deref()
+            .map(report::read_rows)
+            .transpose()
+            .map_err(anyhow::Error::msg)?;
+        let models = self.models()?;
+        let tasks = self.tasks(&models, &hash)?;
+        let results = self.out.join("results.jsonl");
+        std::fs::create_dir_all(&self.out)
+            .with_context(|| format!("cannot make the folder `{}`", self.out.display()))?;
+        let mut rows = match (self.resume, results.exists()) {
+            (true, true) => report::read_rows(&results).map_err(anyhow::Error::msg)?,
+            (false, true) => {
+                return Err(Misuse(format!(
+                    "`{}` is there already\n\nhint: `--resume` goes on with it, `--out` names another folder",
+                    results.display()
+                ))
+                .into());
+            }
+            (_, false) => Vec::new(),
+        };
+        let wanted: HashSet<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
+        rows.retain(|row| wanted.contains(row.key.as_str()));
+        // Written anew: without a line that a crash cut off, and without what is not asked any more.
+        write_rows(&results, &rows)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop))
+            .context("cannot listen for Ctrl-C")?;
+        let mut file = std::fs::OpenOptions::new().append(true).open(&results)?;
+        for (index, task) in tasks.iter().enumerate() {
+            if rows.iter().any(|row| row.key == task.key) {
+                continue;
+            }
+            let Some(row) = self.ask(task, limit, &stop, (index + 1, tasks.len()))? else {
+                break;
+            };
+            let row = self.judged(row, task, &hash);
+            output::note(&in_a_line(&row));
+            let line = serde_json::to_string(&row).context("cannot write JSON")?;
+            writeln!(file, "{line}")
+                .and_then(|()| file.sync_data())
+                .with_context(|| format!("cannot write `{}`", results.display()))?;
+            rows.push(row);
+        }
+        let is_partial = rows.len() < tasks.len();
+        let about = self.about(&tasks, &hash, &picture, is_partial);
+        for (name, text) in [
+            ("report.md", report::markdown(&about, &rows)),
+            ("report.html", report::page(&about, &rows)),
+            ("results.csv", report::csv(&rows)),
+        ] {
+            let path = self.out.join(name);
+            std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+        }
+        if let Some(old) = old {
+            let lines = compare::compare(&old, &rows);
+            let text = match lines.is_empty() {
+                true => "nothing changed\n".to_owned(),
+                false => lines.join("\n") + "\n",
+            };
+            output::print(&text)?;
+        }
+        let (answered, failed) = report::counts(&rows);
+        output::note(&format!(
+            "{answered} answered, {failed} failed: {}",
+            self.out.join("report.html").display()
+        ));
+        anyhow::ensure!(
+            !is_partial,
+            "stopped: {} of {} rows are done; `--resume` goes on",
+            rows.len(),
+            tasks.len()
+        );
+        anyhow::ensure!(failed == 0, "{failed} of {} rows failed", rows.len());
+        Ok(())
+    }
+
+    /// The models that are meant, each once.
+    fn models(&self) -> anyhow::Result<Vec<String>> {
+        let places = Places::from_env();
+        let mut models: Vec<String> = Vec::new();
+        for asked in &self.models {
+            let found = match asked.as_str() {
+                "all" => here(&places),
+                pattern if pattern.contains(['*', '?']) => {
+                    let names = places
+                        .list()
+                        .into_iter()
+                        .filter_map(|listed| Some(listed.manifest.ok()?.name));
+                    let found: Vec<String> = names.filter(|name| matches(pattern, name)).collect();
+                    if found.is_empty() {
+                        return Err(Misuse(format!(
+                            "no model matches `{pattern}`\n\nhint: `monocle models` lists what there is"
+                        ))
+                        .into());
+                    }
+                    found
+                }
+                name => vec![name.to_owned()],
+            };
+            for model in found {
+                if !models.contains(&model) {
+                    models.push(model);
+                }
+            }
+        }
+        anyhow::ensure!(
+            !models.is_empty(),
+            "no model's files are here\n\nhint: `monocle pull MODEL` fetches one"
+        );
+        Ok(models)
+    }
+
+    fn tasks(&self, models: &[String], picture: &str) -> anyhow::Result<Vec<Task>> {
+        let prompt = match (&self.prompt, &self.prompt_file) {
+            (Some(prompt), _) => prompt.clone(),
+            (None, Some(path)) => {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?
+            }
+            (None, None) => CATALOGUE_PROMPT.to_owned(),
+        };
+        let mut context = self.context.clone().unwrap_or_default();
+        if self.metadata {
+            let sidecar = [".xmp"].iter().find_map(|end| {
+                let mut name = self.image.as_os_str().to_owned();
+                name.push(end);
+                std::fs::read(name)
+                    .or_else(|_| std::fs::read(self.image.with_extension("xmp")))
+                    .ok()
+            });
+            let words = Metadata::read(&self.image, sidecar.as_deref()).in_words(self.position);
+            if words.is_empty() {
+                output::note("note: the photo says nothing of itself: no EXIF, IPTC or XMP that can be read");
+            }
+            context = [context, words]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join("\n");
+        }
+        let with = |context: &str| match context {
+            "" => prompt.clone(),
+            context => format!("{prompt}\n\nWhat is known of the picture:\n{context}"),
+        };
+        let mut variants = vec![(
+            if context.is_empty() { "" } else { "with context" },
+            context.clone(),
+        )];
+        if self.blind && !context.is_empty() {
+            variants.push(("blind", String::new()));
+        }
+        let settings = format!(
+            "{} {:?} {:?} {:?}",
+            self.max_tokens, self.memory_limit, self.engine, self.threads
+        );
+        let mut tasks = Vec::new();
+        for model in models {
+            for (variant, context) in &variants {
+                let prompt = with(context);
+                let version = env!("CARGO_PKG_VERSION");
+                let whole = [model, *variant, picture, &prompt, &settings, version].join("\0");
+                tasks.push(Task {
+                    model: model.clone(),
+                    variant,
+                    prompt,
+                    context: context.clone(),
+                    key: hex(&Sha256::digest(whole.as_bytes()))[..24].to_owned(),
+                });
+            }
+        }
+        Ok(tasks)
+    }
+
+    /// The arguments that `run` and the process of one model take.
+    fn arguments(&self, task: &Task) -> Vec<String> {
+        let mut arguments = vec![
+            task.model.clone(),
+            self.image.display().to_string(),
+            "--prompt".to_owned(),
+            task.prompt.clone(),
+        ];
+        let mut add = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                arguments.extend([name.to_owned(), value]);
+            }
+        };
+        add("--max-tokens", Some(self.max_tokens.to_string()));
+        add("--memory-limit", self.memory_limit.clone());
+        add("--engine", self.engine.clone());
+        add("--threads", self.threads.map(|threads| threads.to_string()));
+        arguments
+    }
+
+    /// One model's row; none where Ctrl-C came.
+    fn ask(
+        &self,
+        task: &Task,
+        limit: Duration,
+        stop: &AtomicBool,
+        place: (usize, usize),
+    ) -> anyhow::Result<Option<Row>> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let arguments = self.arguments(task);
+        let mut command = Command::new(program);
+        command.arg("check-one").args(&arguments);
+        let bar = match std::io::stderr().is_terminal() {
+            true => ProgressBar::new_spinner(),
+            false => ProgressBar::hidden(),
+        };
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {prefix} {wide_msg} {elapsed}")
+                .expect("the template is valid"),
+        );
+        bar.set_prefix(format!("{}/{} {}", place.0, place.1, task.model));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        let mut phase = String::new();
+        let mut outcome: Option<Row> = None;
+        let ran = process::run(
+            command,
+            "{}",
+            Some(limit),
+            &|| !stop.load(Ordering::SeqCst),
+            &mut |line: Line| match line {
+                Line::Phase { name } => {
+                    bar.set_message(name.clone());
+                    phase = name;
+                }
+                Line::Row { row } => outcome = Some(*row),
+            },
+        );
+        bar.finish_and_clear();
+        let ran = ran.context("cannot start a process for the model")?;
+        let mut row = outcome.unwrap_or_default();
+        if !row.is_answered() && row.failure.is_none() {
+            row.failure = Some(match ran.end {
+                End::Stopped => return Ok(None),
+                End::Late => Failure::timeout(limit, &phase),
+                End::Exit { code, signal } => Failure::ended(signal, code, &ran.stderr, &phase),
+            });
+        }
+        row.key.clone_from(&task.key);
+        row.model.clone_from(&task.model);
+        row.variant = task.variant.to_owned();
+        row.prompt.clone_from(&task.prompt);
+        row.figures.process_s = Some(ran.took.as_secs_f64());
+        row.repeat = in_shell(&arguments);
+        Ok(Some(row))
+    }
+
+    /// The row with what is found in its answer.
+    fn judged(&self, mut row: Row, task: &Task, hash: &str) -> Row {
+        row.time = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        row.host.picture_sha256 = Some(hash.to_owned());
+        row.host.machine = machine();
+        let Some(answer) = row.answer.as_ref().filter(|_| row.failure.is_none()) else {
+            return row;
+        };
+        let lower = task.prompt.to_lowercase();
+        let structured = ["title:", "description:", "keywords:"]
+            .iter()
+            .all(|label| lower.contains(label));
+        let is_ours = self.prompt.is_none() && self.prompt_file.is_none();
+        let instructions = task.prompt.strip_suffix(&task.context).unwrap_or(&task.prompt);
+        let asked = Asked {
+            prompt: instructions.to_owned(),
+            context: task.context.clone(),
+            structured,
+            keywords: is_ours.then_some((10, 50)),
+        };
+        let said = Said {
+            text: answer.text.clone(),
+            is_cut: answer.is_cut,
+        };
+        row.findings = findings::find(&asked, &said);
+        row.grade = structured.then(|| grade::grade(&asked, &said, &row.findings));
+        row
+    }
+
+    fn about(&self, tasks: &[Task], hash: &str, picture: &[u8], is_partial: bool) -> About {
+        let mut prompts: Vec<(String, String)> = Vec::new();
+        for task in tasks {
+            let name = if task.variant.is_empty() {
+                "all models"
+            } else {
+                task.variant
+            };
+            if !prompts.iter().any(|(known, _)| known == name) {
+                prompts.push((name.to_owned(), task.prompt.clone()));
+            }
+        }
+        let lines = [
+            ("program", format!("monocle {}", env!("CARGO_PKG_VERSION"))),
+            ("machine", machine()),
+            ("picture", format!("{}, sha256 {hash}", self.image.display())),
+            (
+                "settings",
+                format!(
+                    "at most {} tokens, {} s for each model",
+                    self.max_tokens, self.timeout
+                ),
+            ),
+        ];
+        About {
+            title: "Check of models".to_owned(),
+            lines: lines.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            prompts,
+            picture: data_address(&self.image, picture),
+            is_partial,
+        }
+    }
+}
+
+/// Models whose files are here: manifests', then what the cache holds without one and a plugin knows.
+fn here(places: &Places) -> Vec<String> {
+    let mut models = Vec::new();
+    let mut folders: HashSet<PathBuf> = HashSet::new();
+    for manifest in places
+        .list()
+        .into_iter()
+        .filter_map(|listed| listed.manifest.ok())
+    {
+        match &manifest.source {
+            Source::Path(path) if path.join("config.json").is_file() => models.push(manifest.name.clone()),
+            Source::Path(_) => {}
+            Source::Repo { repo, revision } => {
+                if let Ok(Some(located)) = places.hub.locate(repo, revision) {
+                    folders.insert(located.folder.clone());
+                    if located.is_complete() {
+                        models.push(manifest.name.clone());
+                    }
+                }
+            }
+        }
+    }
+    for cached in places.hub.cached() {
+        for snapshot in cached
+            .snapshots
+            .iter()
+            .filter(|snapshot| snapshot.is_complete && !folders.contains(&snapshot.folder))
+        {
+            let folder = snapshot.folder.display().to_string();
+            match places.find(&folder, &mut |_| {}) {
+                Ok(_) => models.push(folder),
+                Err(error) => output::note(&format!(
+                    "note: `{}` is in the cache and not checked: {error}",
+                    cached.repo
+                )),
+            }
+        }
+    }
+    models
+}
+
+/// Whether a name is what a pattern with `*` and `?` means.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    // Whether the pattern so far matches the first so many letters.
+    let mut can = vec![false; name.len() + 1];
+    can[0] = true;
+    for part in pattern {
+        let mut next = vec![false; name.len() + 1];
+        for at in 0..=name.len() {
+            next[at] = match part {
+                '*' => can[at] || (at > 0 && next[at - 1]),
+                '?' => at > 0 && can[at - 1],
+                letter => at > 0 && can[at - 1] && name[at - 1] == letter,
+            };
+        }
+        can = next;
+    }
+    can[name.len()]
+}
+
+fn write_rows(path: &Path, rows: &[Row]) -> anyhow::Result<()> {
+    let lines = rows
+        .iter()
+        .map(serde_json::to_string)
+        .collect::<Result<Vec<_>, _>>()
+        .context("cannot write JSON")?;
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    monocle_survey::files::write(path, text.as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+fn in_a_line(row: &Row) -> String {
+    match (&row.failure, &row.grade) {
+        (Some(failure), _) => format!(
+            "{}: failed ({}): {}",
+            row.title(),
+            failure.place.name(),
+            failure.reason
+        ),
+        (None, grade) => {
+            let grade = grade.as_ref().map_or(String::new(), |grade| {
+                format!("{} {}/100, ", grade.letter, grade.points)
+            });
+            let speed = row
+                .figures
+                .decode_tokens_per_s
+                .map_or(String::new(), |speed| format!("{speed:.1} tokens/s, "));
+            let found: Vec<&str> = row.findings.iter().map(|finding| finding.rule.name()).collect();
+            let found = if found.is_empty() {
+                "no findings".to_owned()
+            } else {
+                found.join(", ")
+            };
+            format!("{}: {grade}{speed}{found}", row.title())
+        }
+    }
+}
+
+/// `monocle run …`, as a shell takes it.
+fn in_shell(arguments: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:".contains(c);
+    let quoted = arguments.iter().map(
+        |argument| match !argument.is_empty() && argument.chars().all(plain) {
+            true => argument.clone(),
+            false => format!("'{}'", argument.replace('\'', r"'\''")),
+        },
+    );
+    format!("monocle run {}", quoted.collect::<Vec<_>>().join(" "))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Cores, processor, memory, system.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| {
+        line.strip_prefix("model name")?
+            .split_once(": ")
+            .map(|(_, name)| name.to_owned())
+    });
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = memory.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?
+            .trim()
+            .strip_suffix(" kB")?
+            .parse::<u64>()
+            .ok()
+    });
+    let memory = memory.map_or(String::new(), |kilobytes| {
+        format!(", {:.1} GB of memory", kilobytes as f64 * 1024.0 / 1e9)
+    });
+    format!(
+        "{cores} cores{}{memory}, {} {}",
+        model.map_or(String::new(), |model| format!(" of {model}")),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+}
+
+/// The picture for the page; none where a browser does not show such files, or it is large.
+fn data_address(path: &Path, bytes: &[u8]) -> Option<String> {
+    let ending = path.extension()?.to_string_lossy().to_lowercase();
+    let kind = match ending.as_str() {
+        "jpg" | "jpeg" => "jpeg",
+        "png" => "png",
+        "webp" => "webp",
+        "gif" => "gif",
+        _ => return None,
+    };
+    (bytes.len() <= 8 << 20).then(|| format!("data:image/{kind};base64,{}", monocle_survey::base64(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, expected) in [
+            ("a*", "abc", true),
+            ("*c", "abc", true),
+            ("a?c", "abc", true),
+            ("a?", "abc", false),
+            ("*b*", "abc", true),
+            ("b*", "abc", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn commands_are_quoted_for_a_shell() {
+        let arguments = ["x", "it's a b", ""].map(str::to_owned);
+        assert_eq!(in_shell(&arguments), r"monocle run x 'it'\''s a b' ''");
+    }
+}

@@ -1,0 +1,114 @@
+//! Reports of rows, and two runs compared.
+
+use monocle_survey::compare::compare;
+use monocle_survey::failure::{Failure, Place};
+use monocle_survey::report::{About, csv, markdown, page, read_rows};
+use monocle_survey::row::{Answer, Figures, Row};
+
+fn rows() -> Vec<Row> {
+    let answered = Row {
+        model: "one".to_owned(),
+        answer: Some(Answer {
+            text: "=A \"red\" <script>alert(1)</script> disc,\nand | more ```".to_owned(),
+            finish: "it ended".to_owned(),
+            ..Answer::default()
+        }),
+        figures: Figures {
+            decode_tokens_per_s: Some(20.0),
+            decode_s: Some(1.5),
+            process_peak_bytes: Some(300_000_000),
+            ..Figures::default()
+        },
+        ..Row::default()
+    };
+    let failed = Row {
+        model: "two".to_owned(),
+        failure: Some(Failure::new(Place::Weights, "a tensor is missing\n\nhint: none")),
+        ..Row::default()
+    };
+    vec![answered, failed]
+}
+
+#[test]
+fn a_page_holds_all_and_runs_nothing_of_a_model() {
+    let html = page(&About::default(), &rows());
+    assert!(
+        !html.contains("<script>alert"),
+        "a model's words must not become markup"
+    );
+    for part in [
+        "&lt;script&gt;alert(1)",
+        "1 answered, 1 failed",
+        "<svg",
+        "a tensor is missing",
+        "weights (1)",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(
+        !html.contains("http://") && !html.contains("https://"),
+        "one file, that needs no other"
+    );
+}
+
+#[test]
+fn tables_of_commas_are_quoted() {
+    let text = csv(&rows()[..1]);
+    assert!(
+        text.ends_with("\"'=A \"\"red\"\" <script>alert(1)</script> disc,\nand | more ```\"\r\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches("\r\n").count(), 2);
+}
+
+#[test]
+fn markdown_fences_are_longer_than_what_they_hold() {
+    let text = markdown(&About::default(), &rows());
+    assert!(text.contains("````text\n=A"), "{text}");
+    assert!(text.contains("### weights (1)"));
+}
+
+#[test]
+fn changes_are_told_and_noise_is_not() {
+    let (old, mut new) = (rows(), rows());
+    assert_eq!(compare(&old, &new), Vec::<String>::new());
+    // 20 to 21 is 5 %, 300 MB to 360 MB is 20 %.
+    new[0].figures.decode_tokens_per_s = Some(21.0);
+    new[0].figures.process_peak_bytes = Some(360_000_000);
+    new[1].failure = None;
+    new[1].answer = Some(Answer::default());
+    assert_eq!(
+        compare(&old, &new),
+        ["one: peak MB 300.00 → 360.00 (+20 %)", "two: works now"]
+    );
+    assert_eq!(
+        compare(&old, &new[..1]).last().unwrap(),
+        "two: not there any more"
+    );
+}
+
+#[test]
+fn a_line_that_a_crash_cut_off_is_left_out() {
+    let path = std::env::temp_dir().join(format!("monocle-rows-{}.jsonl", std::process::id()));
+    let line = serde_json::to_string(&rows()[0]).unwrap();
+    std::fs::write(&path, format!("{line}\n{}", &line[..line.len() / 2])).unwrap();
+    assert_eq!(read_rows(&path).unwrap().len(), 1);
+    std::fs::write(&path, format!("{}\n{line}\n", &line[..line.len() / 2])).unwrap();
+    assert!(read_rows(&path).unwrap_err().contains("line 1"));
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn base64_is_that_of_the_standard() {
+    // RFC 4648, section 10.
+    for (bytes, text) in [
+        ("", ""),
+        ("f", "Zg=="),
+        ("fo", "Zm8="),
+        ("foo", "Zm9v"),
+        ("foob", "Zm9vYg=="),
+        ("foobar", "Zm9vYmFy"),
+    ] {
+        assert_eq!(monocle_survey::base64(bytes.as_bytes()), text);
+    }
+}

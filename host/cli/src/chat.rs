@@ -252,6 +252,7 @@ impl Talk {
             for (id, event) in self.scheduler.step() {
                 match event {
                     _ if id != asked => {}
+                    Event::Logprobs(_) => {}
                     Event::Text(delta) => {
                         if writer.write(&delta) == Flow::Cancel {
                             self.scheduler.cancel(asked);

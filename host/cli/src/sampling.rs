@@ -89,6 +89,8 @@ impl SamplingArguments {
             stop: self.stop.clone(),
             prefill_chunk: options.prefill_chunk as usize,
             thinking_budget: self.thinking_budget.or(model.settings.thinking_budget),
+            logprobs: None,
+            keep_tokens: Vec::new(),
             ignore_end: false,
         })
     }

@@ -40,6 +40,10 @@ pub struct GenerateOptions {
     pub thinking_budget: Option<usize>,
     /// What the answer must look like, after any reasoning: [`crate::model::Model::grammar`] makes it of a constraint.
     pub grammar: Option<Grammar>,
+    /// How many of the likeliest tokens are told with each token of the answer; `None`: not even its own probability.
+    pub logprobs: Option<usize>,
+    /// Special tokens that are words of the answer, besides those that the plugin and the manifest name.
+    pub keep_tokens: Vec<u32>,
     /// Go on to `max_tokens` whatever the model says: end tokens and stop strings end nothing. For measuring.
     pub ignore_end: bool,
 }
@@ -54,6 +58,8 @@ impl Default for GenerateOptions {
             prefill_chunk: 512,
             thinking_budget: None,
             grammar: None,
+            logprobs: None,
+            keep_tokens: Vec::new(),
             ignore_end: false,
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use monocle_constraint::{ConstraintError, Grammar, Matcher};
-use monocle_text::{OutputStream, ReasoningState, Sampler, SamplingError, SamplingOptions};
+use monocle_text::{OutputStream, ReasoningState, Sampler, SamplingError, SamplingOptions, TokenLogprobs};
 
 use crate::error::RequestError;
 
@@ -15,6 +15,9 @@ pub struct TokenChoice {
     sampler: Sampler,
     budget: ThinkingBudget,
     constrained: Option<Constrained>,
+    /// How many of the likeliest tokens are told with each, if any is.
+    logprobs: Option<usize>,
+    told: Option<TokenLogprobs>,
 }
 
 impl TokenChoice {
@@ -24,8 +27,11 @@ impl TokenChoice {
         thinking_budget: Option<usize>,
         thinking_end: Vec<u32>,
         grammar: Option<&Grammar>,
+        logprobs: Option<usize>,
     ) -> Result<Self, SamplingError> {
         Ok(Self {
+            logprobs,
+            told: None,
             constrained: grammar.map(Constrained::new),
             sampler: Sampler::new(sampling)?,
             budget: ThinkingBudget::new(thinking_budget, thinking_end),
@@ -34,11 +40,30 @@ impl TokenChoice {
 
     /// Whether nothing but the logits has a say, and the likeliest token is taken: the device can choose then.
     pub fn is_the_likeliest(&self) -> bool {
-        self.sampler.takes_the_likeliest() && self.budget.limit.is_none() && self.constrained.is_none()
+        let is_free = self.budget.limit.is_none() && self.constrained.is_none();
+        is_free && self.logprobs.is_none() && self.sampler.takes_the_likeliest()
     }
 
     /// The token number `number` of the answer. `history` is the prompt and the answer so far.
     pub fn choose(
+        &mut self,
+        number: usize,
+        logits: &mut [f32],
+        history: &[u32],
+        answer: &OutputStream,
+    ) -> Result<u32, RequestError> {
+        let seen = self.logprobs.map(|top| (logits.to_vec(), top));
+        let token = self.choose_unseen(number, logits, history, answer)?;
+        self.told = seen.map(|(logits, top)| TokenLogprobs::new(&logits, token, top));
+        Ok(token)
+    }
+
+    /// What the model thought at the token that was chosen last, where that is to be told.
+    pub fn told(&mut self) -> Option<TokenLogprobs> {
+        self.told.take()
+    }
+
+    fn choose_unseen(
         &mut self,
         number: usize,
         logits: &mut [f32],

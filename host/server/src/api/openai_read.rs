@@ -91,7 +91,12 @@ pub fn common(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
         Some(Value::Number(_)) => true,
         _ => false,
     };
-    let top = count_of(body.get("top_logprobs"), "top_logprobs")?.unwrap_or(0);
+    // Completions say here how many, chats whether.
+    let top = match body.get("logprobs") {
+        Some(number @ Value::Number(_)) => count_of(Some(number), "logprobs")?,
+        _ => count_of(body.get("top_logprobs"), "top_logprobs")?,
+    };
+    let top = top.unwrap_or(0);
     let logit_bias = object("logit_bias")?;
     let biases = logit_bias.iter().map(|(token, bias)| {
         let token = token.parse().ok();
@@ -107,9 +112,12 @@ pub fn common(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
         top_p: penalty("top_p")?,
         min_p: penalty("min_p")?,
         repetition_penalty: penalty("repetition_penalty")?.or(penalty("repeat_penalty")?),
-        presence_penalty: penalty("presence_penalty")?.unwrap_or(0.0),
-        frequency_penalty: penalty("frequency_penalty")?.unwrap_or(0.0),
-        logit_bias: biases.collect::<Result<_, _>>()?,
+        presence_penalty: penalty("presence_penalty")?,
+        frequency_penalty: penalty("frequency_penalty")?,
+        logit_bias: match logit_bias.is_empty() {
+            true => None,
+            false => Some(biases.collect::<Result<_, _>>()?),
+        },
         seed: seed_of(body.get("seed"), "seed")?,
         logprobs: wants_logprobs.then_some(top),
     };

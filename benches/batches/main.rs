@@ -77,7 +77,7 @@ fn run(scheduler: &mut Scheduler) -> (Vec<Duration>, Vec<Duration>) {
             match event {
                 Event::Done(report) => first.push(report.timings.first_token),
                 Event::Failed(error) => panic!("{error}"),
-                Event::Text(_) | Event::Cancelled => {}
+                Event::Text(_) | Event::Logprobs(_) | Event::Cancelled => {}
             }
         }
         steps.push(started.elapsed());
@@ -157,7 +157,7 @@ fn gaps(scheduler: &mut Scheduler) {
                         Event::Failed(error) => panic!("{error}"),
                         Event::Done(_) if whose == id => break 'coming,
                         Event::Done(_) => panic!("an answer ended before the measurement did"),
-                        Event::Text(_) | Event::Cancelled => {}
+                        Event::Text(_) | Event::Logprobs(_) | Event::Cancelled => {}
                     }
                 }
             }

@@ -77,7 +77,7 @@ fn many_requests_together_leave_memory_level() {
             }
             for (_, event) in scheduler.step() {
                 match event {
-                    Event::Text(_) => {}
+                    Event::Text(_) | Event::Logprobs(_) => {}
                     Event::Done(report) => {
                         process = process.max(report.memory.decode.process_bytes);
                         outstanding -= 1;

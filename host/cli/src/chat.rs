@@ -61,7 +61,7 @@ impl Chat {
         let mut scheduler = self.options.open(&self.about.model, self.cache_limit, quiet)?;
         let options = self
             .sampling
-            .options(&self.length, &self.options, scheduler.model());
+            .options(&self.length, &self.options, scheduler.model())?;
         let mut bar = LoadBar::new(quiet);
         scheduler.load_weights(&mut |done, total| bar.update(done, total))?;
         bar.finish();
@@ -252,6 +252,7 @@ impl Talk {
             for (id, event) in self.scheduler.step() {
                 match event {
                     _ if id != asked => {}
+                    Event::Logprobs(_) => {}
                     Event::Text(delta) => {
                         if writer.write(&delta) == Flow::Cancel {
                             self.scheduler.cancel(asked);

@@ -4,6 +4,7 @@ mod bench;
 mod catalogue;
 mod chat;
 mod check;
+mod constraint;
 mod inspect;
 mod models;
 mod output;

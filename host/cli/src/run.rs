@@ -40,9 +40,9 @@ impl Run {
         let quiet = self.plain || self.json || !std::io::stderr().is_terminal();
         self.sampling.check()?;
         let (mut scheduler, request) = self.request.open(quiet)?;
-        let options = self
-            .sampling
-            .options(&self.request.length, &self.request.options, scheduler.model());
+        let options =
+            self.sampling
+                .options(&self.request.length, &self.request.options, scheduler.model())?;
         let mut bar = LoadBar::new(quiet);
         scheduler.load_weights(&mut |done, total| bar.update(done, total))?;
         bar.finish();

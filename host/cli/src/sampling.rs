@@ -9,6 +9,7 @@ use monocle_runtime::scheduler::terms::Terms;
 use monocle_text::SamplingOptions;
 
 use super::Misuse;
+use super::constraint::ConstraintArguments;
 use super::request::{AnswerLength, ModelOptions};
 
 #[derive(Debug, Args)]
@@ -48,6 +49,9 @@ pub struct SamplingArguments {
     /// Give up after so many seconds, preparation counted in
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
+
+    #[command(flatten)]
+    constraint: ConstraintArguments,
 }
 
 /// Seconds above 0.
@@ -63,21 +67,32 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 impl SamplingArguments {
     /// Manifests are checked where they are read, so what is wrong here is a flag; it should not wait for a download.
     pub fn check(&self) -> Result<(), Misuse> {
+        self.constraint.constraint()?;
         self.sampling(&SamplingOptions::default())
             .validate()
             .map_err(|error| Misuse(error.to_string()))
     }
 
     /// What was asked for; the rest is the model's.
-    pub fn options(&self, length: &AnswerLength, options: &ModelOptions, model: &Model) -> GenerateOptions {
-        GenerateOptions {
+    pub fn options(
+        &self,
+        length: &AnswerLength,
+        options: &ModelOptions,
+        model: &Model,
+    ) -> anyhow::Result<GenerateOptions> {
+        let constraint = self.constraint.constraint()?;
+        let grammar = constraint.map(|constraint| model.grammar(&constraint));
+        Ok(GenerateOptions {
+            grammar: grammar.transpose()?,
             max_tokens: length.max_tokens(model),
             sampling: self.sampling(&model.settings.generation.sampling()),
             stop: self.stop.clone(),
             prefill_chunk: options.prefill_chunk as usize,
             thinking_budget: self.thinking_budget.or(model.settings.thinking_budget),
+            logprobs: None,
+            keep_tokens: Vec::new(),
             ignore_end: false,
-        }
+        })
     }
 
     /// The terms of a request that comes now.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use monocle_constraint::ConstraintError;
 use monocle_image::ImageError;
 use monocle_tensor::backend::BackendError;
 use monocle_text::{SamplingError, TokenizerError};
@@ -105,6 +106,9 @@ pub enum RequestError {
     /// The tokenizer failed.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The answer cannot be held to what it must look like.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// The sampling options are no good, or the logits are not.
     #[error(transparent)]
     Sampling(#[from] SamplingError),

@@ -9,9 +9,10 @@ pub mod locate;
 pub mod services;
 pub mod settings;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use monocle_constraint::{Constraint, ConstraintError, Grammar, Vocabulary};
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::Plugin as PluginChoice;
 use monocle_text::template::{Candidates, plain_template, repository_template};
@@ -45,6 +46,8 @@ pub struct Model {
     services: Arc<ModelServices>,
     /// Keys of `options` that no plugin reads.
     option_notes: Vec<String>,
+    /// Its tokens by what they write, once an answer was constrained.
+    vocabulary: OnceLock<Result<Arc<Vocabulary>, ConstraintError>>,
 }
 
 /// What a caller may ask for besides the model.
@@ -101,6 +104,7 @@ impl Model {
             network_files,
             services: Arc::new(ModelServices::new(tokenizer, checkpoint, candidates, variables)),
             option_notes,
+            vocabulary: OnceLock::new(),
         })
     }
 
@@ -116,6 +120,7 @@ impl Model {
             processor_files: self.processor_files.clone(),
             network_files: self.network_files.clone(),
             services: Arc::new(self.services.with_template(plain_template(""))),
+            vocabulary: self.vocabulary.clone(),
             option_notes: self.option_notes.clone(),
         }
     }
@@ -123,6 +128,18 @@ impl Model {
     /// The tokenizer, as the model's files have it.
     pub fn tokenizer(&self) -> &Tokenizer {
         self.services.tokenizer()
+    }
+
+    /// Compiles what answers must look like. It takes a second at most, and as much again when it is first asked for one: no work for the
+    /// thread that computes.
+    pub fn grammar(&self, constraint: &Constraint) -> Result<Grammar, ConstraintError> {
+        let vocabulary = self
+            .vocabulary
+            .get_or_init(|| Vocabulary::new(self.services.tokenizer()).map(Arc::new));
+        match vocabulary {
+            Ok(vocabulary) => Grammar::new(constraint, vocabulary),
+            Err(error) => Err(error.clone()),
+        }
     }
 
     /// The checkpoint.

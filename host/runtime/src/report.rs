@@ -274,6 +274,7 @@ pub fn describe(reason: &FinishReason) -> String {
         FinishReason::MaxTokens => "the most tokens that were asked for were generated".to_owned(),
         FinishReason::ContextFull => "the model's context is full".to_owned(),
         FinishReason::Cancelled => "it was cancelled".to_owned(),
+        FinishReason::Complete => "it is complete: nothing could follow".to_owned(),
         FinishReason::Empty => "no token was generated".to_owned(),
     }
 }

@@ -5,6 +5,7 @@ pub mod pictures;
 pub mod prepare;
 pub mod prompt;
 
+use monocle_constraint::Grammar;
 use monocle_text::SamplingOptions;
 use serde_json::{Map, Value};
 
@@ -37,6 +38,12 @@ pub struct GenerateOptions {
     pub prefill_chunk: usize,
     /// Tokens after which reasoning is closed.
     pub thinking_budget: Option<usize>,
+    /// What the answer must look like, after any reasoning: [`crate::model::Model::grammar`] makes it of a constraint.
+    pub grammar: Option<Grammar>,
+    /// How many of the likeliest tokens are told with each token of the answer; `None`: not even its own probability.
+    pub logprobs: Option<usize>,
+    /// Special tokens that are words of the answer, besides those that the plugin and the manifest name.
+    pub keep_tokens: Vec<u32>,
     /// Go on to `max_tokens` whatever the model says: end tokens and stop strings end nothing. For measuring.
     pub ignore_end: bool,
 }
@@ -50,6 +57,9 @@ impl Default for GenerateOptions {
             stop: Vec::new(),
             prefill_chunk: 512,
             thinking_budget: None,
+            grammar: None,
+            logprobs: None,
+            keep_tokens: Vec::new(),
             ignore_end: false,
         }
     }

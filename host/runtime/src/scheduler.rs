@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{Backend, SequenceId};
 use monocle_tensor::program::{Program, ProgramId};
-use monocle_text::{Delta, FinishReason};
+use monocle_text::{Delta, FinishReason, TokenLogprobs};
 
 use crate::device_choice::Picker;
 use crate::error::RequestError;
@@ -74,6 +74,8 @@ impl Default for SchedulerOptions {
 /// What happened to a request. Each ends with exactly one of the last three.
 #[derive(Debug)]
 pub enum Event {
+    /// What the model thought at the tokens of the text that comes next, where that was asked for.
+    Logprobs(Vec<TokenLogprobs>),
     /// Text to show.
     Text(Delta),
     /// It was answered, or cancelled after it had begun.
@@ -82,6 +84,16 @@ pub enum Event {
     Cancelled,
     /// It cannot be answered.
     Failed(RequestError),
+}
+
+impl Event {
+    /// Whether nothing of its request comes after it.
+    fn is_last(&self) -> bool {
+        match self {
+            Self::Logprobs(_) | Self::Text(_) => false,
+            Self::Done(_) | Self::Cancelled | Self::Failed(_) => true,
+        }
+    }
 }
 
 /// What the receiver of text wants.
@@ -257,7 +269,7 @@ impl Scheduler {
         self.forward();
         self.forget_ahead();
         let events = std::mem::take(&mut self.events);
-        if events.iter().any(|(_, event)| !matches!(event, Event::Text(_))) {
+        if events.iter().any(|(_, event)| event.is_last()) {
             // What its last step left is free only now.
             self.loaded.relieve_memory();
         }
@@ -288,6 +300,7 @@ impl Scheduler {
             for (id, event) in self.step() {
                 match event {
                     _ if id != asked => {}
+                    Event::Logprobs(_) => {}
                     Event::Text(delta) => {
                         if sink(&delta) == Flow::Cancel {
                             self.cancel(asked);
@@ -547,12 +560,10 @@ impl Scheduler {
         let finished = session.finish(reason, &self.model, host);
         self.loaded.settle_memory();
         match finished {
-            Ok((delta, mut report)) => {
+            Ok((delta, logprobs, mut report)) => {
                 let network = &self.model.network_plugin().stamp.name;
                 report.add_log(network, self.recordings.take_log());
-                if !delta.text.is_empty() || !delta.reasoning.is_empty() {
-                    self.events.push((id, Event::Text(delta)));
-                }
+                self.say(id, delta, logprobs);
                 self.events.push((id, Event::Done(Box::new(report))));
             }
             Err(error) => self.events.push((id, Event::Failed(error))),

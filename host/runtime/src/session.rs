@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{SequenceId, Tensor};
-use monocle_text::{Delta, FinishReason, OutputStream, Removed, RemovedKind, find_request_flags};
+use monocle_text::{
+    Delta, FinishReason, OutputStream, Removed, RemovedKind, TokenLogprobs, find_request_flags,
+};
 
 use crate::answer::Answer;
 use crate::error::RequestError;
@@ -57,6 +59,8 @@ pub struct Session {
     pub passed: usize,
     choice: TokenChoice,
     answer: Answer,
+    /// Of tokens whose text is held back.
+    logprobs: Vec<TokenLogprobs>,
     /// Tokens that the model's context has left for the answer.
     room: usize,
     pub progress: Progress,
@@ -91,6 +95,8 @@ pub enum Phase {
 pub struct Taken {
     /// Text to show.
     pub delta: Delta,
+    /// What the model thought at its tokens, where that was asked for.
+    pub logprobs: Vec<TokenLogprobs>,
     /// Why the answer is over, if it is.
     pub finish: Option<FinishReason>,
 }
@@ -105,6 +111,7 @@ impl Session {
         terms: Terms,
     ) -> Result<Self, RequestError> {
         let mut rules = model.output_rules(&prepared.plan, &options.stop, &prepared.services);
+        rules.keep_tokens.extend_from_slice(&options.keep_tokens);
         let tokenizer = prepared.services.tokenizer();
         let mut end_tokens = model.end_tokens(&prepared.plan, &tokenizer);
         if options.ignore_end {
@@ -112,7 +119,13 @@ impl Session {
             end_tokens.clear();
         }
         let end = model.thinking_end(&rules, &tokenizer)?;
-        let choice = TokenChoice::new(options.sampling.clone(), options.thinking_budget, end)?;
+        let choice = TokenChoice::new(
+            options.sampling.clone(),
+            options.thinking_budget,
+            end,
+            options.grammar.as_ref(),
+            options.logprobs,
+        )?;
         let stream = OutputStream::new(tokenizer, rules, end_tokens);
         let tokens = prepared.prompt.ids().to_vec();
         let context = model.settings.context.unwrap_or(usize::MAX);
@@ -148,6 +161,7 @@ impl Session {
             passed: 0,
             choice,
             answer: Answer::new(stream),
+            logprobs: Vec::new(),
             options,
             progress: Progress {
                 started: terms.started,
@@ -271,6 +285,7 @@ impl Session {
         if let Some(reason) = self.limit_reached() {
             return Ok(Taken {
                 delta: Delta::default(),
+                logprobs: Vec::new(),
                 finish: Some(reason),
             });
         }
@@ -285,9 +300,24 @@ impl Session {
     pub fn take_token(&mut self, token: u32) -> Result<Taken, RequestError> {
         self.progress.first_token.get_or_insert_with(Instant::now);
         self.tokens.push(token);
+        let was_reasoning = self.answer.stream().in_reasoning();
         let (delta, finish) = self.answer.push(token, &mut self.prepared.processor)?;
-        let finish = finish.or_else(|| self.limit_reached());
-        Ok(Taken { delta, finish })
+        let stream = self.answer.stream();
+        let is_said = !was_reasoning && !stream.in_reasoning() && !stream.is_end(token);
+        self.logprobs.extend(self.choice.told().filter(|_| is_said));
+        let over = self.choice.took(token, self.answer.stream())?;
+        let finish = finish
+            .or_else(|| over.then_some(FinishReason::Complete))
+            .or_else(|| self.limit_reached());
+        let logprobs = match delta.text.is_empty() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.logprobs),
+        };
+        Ok(Taken {
+            delta,
+            logprobs,
+            finish,
+        })
     }
 
     /// Rows of a prefill step at most: not more than memory was planned for, also where an answer is computed again that is longer than
@@ -303,17 +333,18 @@ impl Session {
         self.reserved = 0;
     }
 
-    /// Ends the answer; gives the text that was held back, and the report.
+    /// Ends the answer; gives the text that was held back, with its tokens' probabilities, and the report.
     pub fn finish(
         mut self,
         reason: FinishReason,
         model: &Model,
         host: HostReport,
-    ) -> Result<(Delta, Report), RequestError> {
+    ) -> Result<(Delta, Vec<TokenLogprobs>, Report), RequestError> {
         let last_token = Instant::now();
         let progress = self.progress;
         let prompt_len = self.prepared.prompt.len();
         let token_ids = self.tokens.split_off(prompt_len);
+        let mut logprobs = self.logprobs;
         let (delta, mut output) = self.answer.finish(reason, &mut self.prepared.processor)?;
 
         let all_calls = self.prepared.processor.calls() + self.prepared.recording_calls;
@@ -334,6 +365,12 @@ impl Session {
 
         let mut notes = model.notes();
         notes.extend(self.prepared.notes());
+        let grammar = self.options.grammar.as_ref();
+        notes.extend(
+            grammar
+                .into_iter()
+                .flat_map(|grammar| grammar.notes().iter().cloned()),
+        );
         if output.text.trim().is_empty() {
             notes.push(format!("the answer is empty: {}", describe(&output.finish)));
         }
@@ -385,7 +422,11 @@ impl Session {
         };
         let lines = self.prepared.processor.take_log();
         report.add_log(&self.prepared.processor.plugin().stamp.name, lines);
-        Ok((delta, report))
+        if delta.text.is_empty() {
+            // Tokens of a text that ends the answer, and is not shown.
+            logprobs.clear();
+        }
+        Ok((delta, logprobs, report))
     }
 }
 

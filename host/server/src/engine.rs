@@ -17,7 +17,7 @@ use monocle_runtime::request::prepare::PreparedRequest;
 use monocle_runtime::scheduler::terms::Terms;
 use monocle_runtime::scheduler::{Event, Scheduler, SchedulerOptions, SessionId};
 use monocle_tensor::backend::Backend;
-use monocle_text::Delta;
+use monocle_text::{Delta, TokenLogprobs};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 
@@ -27,6 +27,8 @@ pub type EngineMaker = Arc<dyn Fn() -> Result<Box<dyn Backend>, EngineUnavailabl
 /// What becomes of a request; the last of it is one of the last three.
 #[derive(Debug)]
 pub enum Given {
+    /// What the model thought at the tokens of the text that comes next.
+    Logprobs(Vec<TokenLogprobs>),
     /// More of the answer.
     Text(Delta),
     /// All of it.
@@ -43,6 +45,8 @@ pub struct Engine {
     pub model: Arc<Model>,
     /// The same with prompts as they stand, made when it is first needed.
     plain: OnceLock<Model>,
+    /// What each token writes, likewise.
+    token_bytes: OnceLock<Vec<Option<Vec<u8>>>>,
     /// What requests are prepared with.
     pub recordings: Recordings,
     /// What computes.
@@ -159,6 +163,7 @@ impl Engine {
         Ok(Self {
             model,
             plain: OnceLock::new(),
+            token_bytes: OnceLock::new(),
             recordings: ready.recordings,
             host: ready.host,
             weight_bytes: ready.weight_bytes,
@@ -172,6 +177,17 @@ impl Engine {
     /// The model with prompts as they stand.
     pub fn plain(&self) -> &Model {
         self.plain.get_or_init(|| self.model.without_template())
+    }
+
+    /// What a token writes: as text, and as bytes, which need not be UTF-8. Special tokens write their names.
+    pub fn written(&self, token: u32) -> (String, Vec<u8>) {
+        let tokenizer = self.model.tokenizer();
+        let all = self.token_bytes.get_or_init(|| tokenizer.token_bytes());
+        let bytes = match all.get(token as usize) {
+            Some(Some(bytes)) => bytes.clone(),
+            _ => tokenizer.token(token).unwrap_or_default().into_bytes(),
+        };
+        (String::from_utf8_lossy(&bytes).into_owned(), bytes)
     }
 
     /// Hands a request over; what becomes of it comes through the receiver, which ends without a last word if the engine does.
@@ -286,6 +302,7 @@ impl Thread {
             self.note(&scheduler);
             for (id, event) in scheduler.step() {
                 let given = match event {
+                    Event::Logprobs(logprobs) => Given::Logprobs(logprobs),
                     Event::Text(delta) => Given::Text(delta),
                     Event::Done(report) => Given::Done(report),
                     Event::Cancelled => Given::Cancelled,
@@ -294,7 +311,7 @@ impl Thread {
                 let Some(place) = readers.iter().position(|(reader, _)| *reader == id) else {
                     continue;
                 };
-                let is_last = !matches!(given, Given::Text(_));
+                let is_last = !matches!(given, Given::Text(_) | Given::Logprobs(_));
                 // Whether anybody still reads is seen before the next step.
                 let _ = readers[place].1.send(given);
                 if is_last {

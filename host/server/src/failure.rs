@@ -1,5 +1,6 @@
 //! What goes wrong with a request, before an interface puts it into its own words.
 
+use monocle_constraint::ConstraintError;
 use monocle_runtime::error::RequestError;
 use monocle_runtime::plugin::error::{Fault, PluginError};
 
@@ -146,6 +147,11 @@ impl From<RequestError> for Failure {
             RequestError::PromptTooLong { .. } => (Kind::Invalid, Some("context_length_exceeded")),
             RequestError::TooLarge { .. } => (Kind::Invalid, Some("too_large")),
             RequestError::Sampling(monocle_text::SamplingError::OutOfRange { .. }) => (Kind::Invalid, None),
+            RequestError::Constraint(error) => match error {
+                ConstraintError::Busy { .. } => (Kind::Busy, None),
+                ConstraintError::Lost { .. } | ConstraintError::Stuck { .. } => (Kind::Internal, None),
+                _ => (Kind::Invalid, Some("invalid_schema")),
+            },
             RequestError::WaitedTooLong { .. } => (Kind::Busy, None),
             RequestError::TooLate { .. } => (Kind::Late, None),
             // What a plugin or a template says no to is the request.

@@ -8,6 +8,7 @@
 pub mod conversation;
 pub mod filter;
 pub mod flags;
+pub mod logprobs;
 pub mod marks;
 pub mod output;
 mod request_flags;
@@ -21,6 +22,7 @@ pub use filter::{
     Delta, MarkersFrom, OutputFilter, OutputRules, ReasoningMarkers, ReasoningState, Removed, RemovedKind,
 };
 pub use flags::{Flag, find_flags};
+pub use logprobs::{Scored, TokenLogprobs};
 pub use marks::find_markers;
 pub use output::{FinishReason, Generated, OutputStream, ReasoningMarks};
 pub use request_flags::find_request_flags;

@@ -34,6 +34,8 @@ pub enum FinishReason {
     ContextFull,
     /// The caller went away.
     Cancelled,
+    /// The answer is what it had to look like, and nothing could follow.
+    Complete,
     /// Not one token was generated.
     Empty,
 }
@@ -167,6 +169,27 @@ impl OutputStream {
     /// Why the answer is over, if it is.
     pub fn finished(&self) -> Option<&FinishReason> {
         self.finish.as_ref()
+    }
+
+    /// How far reasoning went so far.
+    pub fn reasoning_state(&self) -> ReasoningState {
+        self.filter.reasoning_state()
+    }
+
+    /// The token that opens reasoning, if it is one.
+    pub fn reasoning_start(&self) -> Option<u32> {
+        let marks = self.marks.as_ref()?;
+        self.tokenizer.token_id(&marks.markers.start)
+    }
+
+    /// Whether a token ends the answer.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.end_tokens.contains(&id)
+    }
+
+    /// The tokens that end the answer.
+    pub fn end_tokens(&self) -> impl Iterator<Item = u32> {
+        self.end_tokens.iter().copied()
     }
 
     /// Whether the model is reasoning now.

@@ -1,7 +1,8 @@
 //! The next token from logits.
 //!
-//! The steps and their order are those of transformers' `generate`: repetition penalty, what must not come, then temperature,
-//! top-k, top-p, min-p, each on what the one before left, then a draw. The same seed gives the same tokens on every
+//! The steps and their order are those of transformers' `generate`: biases, repetition penalty, what must not come, then temperature,
+//! top-k, top-p, min-p, each on what the one before left, then a draw. OpenAI's penalties on presence and frequency, which transformers
+//! does not have, come behind the repetition penalty, as in vLLM. The same seed gives the same tokens on every
 //! platform: the generator is PCG64, and the exponential is computed in software.
 
 use rand_pcg::Pcg64;
@@ -22,6 +23,12 @@ pub struct SamplingOptions {
     pub min_p: f32,
     /// Above 1 makes tokens of the history less likely (arXiv:1909.05858); 1 changes nothing.
     pub repetition_penalty: f32,
+    /// Taken from the logit of each token that the answer has already; 0 takes nothing.
+    pub presence_penalty: f32,
+    /// The same, as many times as the answer has it.
+    pub frequency_penalty: f32,
+    /// Tokens, and what is added to their logits.
+    pub logit_bias: Vec<(u32, f32)>,
     /// No run of so many tokens comes twice, the prompt counted in; 0 lets them.
     pub no_repeat_ngram_size: usize,
     /// Sequences of tokens that do not come.
@@ -40,6 +47,9 @@ impl Default for SamplingOptions {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
             no_repeat_ngram_size: 0,
             bad_words_ids: Vec::new(),
             suppress_tokens: Vec::new(),
@@ -94,6 +104,11 @@ pub struct Sampler {
 const RANDOM_STREAM: u128 = 0x006d_6f6e_6f63_6c65;
 
 impl SamplingOptions {
+    /// Whether some tokens' logits are raised or lowered.
+    fn weighs(&self) -> bool {
+        self.presence_penalty != 0.0 || self.frequency_penalty != 0.0 || !self.logit_bias.is_empty()
+    }
+
     /// Whether some tokens must not come.
     fn forbids(&self) -> bool {
         self.no_repeat_ngram_size > 0 || !self.bad_words_ids.is_empty() || !self.suppress_tokens.is_empty()
@@ -136,7 +151,19 @@ impl SamplingOptions {
             r,
             r.is_finite() && r > 0.0,
             "a positive number",
-        )
+        )?;
+        for (option, penalty) in [
+            ("presence_penalty", self.presence_penalty),
+            ("frequency_penalty", self.frequency_penalty),
+        ] {
+            let good = (-2.0..=2.0).contains(&penalty);
+            check(option, penalty, good, "a number from -2 to 2")?;
+        }
+        for (_, bias) in &self.logit_bias {
+            let good = (-100.0..=100.0).contains(bias);
+            check("logit_bias", *bias, good, "numbers from -100 to 100")?;
+        }
+        Ok(())
     }
 }
 
@@ -156,13 +183,17 @@ impl Sampler {
     /// Whether the likeliest token is always taken, so that nothing but the logits matters.
     pub fn takes_the_likeliest(&self) -> bool {
         let options = &self.options;
-        options.temperature == 0.0 && options.repetition_penalty == 1.0 && !options.forbids()
+        options.temperature == 0.0
+            && options.repetition_penalty == 1.0
+            && !options.forbids()
+            && !options.weighs()
     }
 
     /// The token number `number` of an answer. What is drawn depends on the seed and this number alone, whatever was drawn before.
-    /// `history` is prompt and answer so far; the penalty and what must not come are applied to `logits` in place.
+    /// `history` is prompt and answer so far; biases, penalties and what must not come are applied to `logits` in place.
     pub fn next(&self, number: usize, logits: &mut [f32], history: &[u32]) -> Result<u32, SamplingError> {
-        let candidates = self.candidates(logits, history)?;
+        let answer = &history[history.len().saturating_sub(number)..];
+        let candidates = self.candidates(logits, history, answer)?;
         if let [only] = candidates.as_slice() {
             return Ok(only.id);
         }
@@ -179,9 +210,17 @@ impl Sampler {
         Ok(candidates[candidates.len() - 1].id)
     }
 
-    /// The tokens that may be drawn and their probabilities, by id; never empty. Greedy gives one.
-    pub fn candidates(&self, logits: &mut [f32], history: &[u32]) -> Result<Vec<Candidate>, SamplingError> {
+    /// The tokens that may be drawn and their probabilities, by id; never empty. Greedy gives one. `answer` is the part of `history` that
+    /// is the answer's.
+    pub fn candidates(
+        &self,
+        logits: &mut [f32],
+        history: &[u32],
+        answer: &[u32],
+    ) -> Result<Vec<Candidate>, SamplingError> {
+        self.add_biases(logits);
         self.penalise(logits, history);
+        self.penalise_answer(logits, answer);
         self.forbid(logits, history);
         let best = first_maximum(logits)?;
         let greedy = vec![Candidate {
@@ -210,6 +249,29 @@ impl Sampler {
         kept.iter_mut()
             .for_each(|candidate| candidate.probability /= total);
         Ok(kept)
+    }
+
+    fn add_biases(&self, logits: &mut [f32]) {
+        for (id, bias) in &self.options.logit_bias {
+            if let Some(logit) = logits.get_mut(*id as usize) {
+                *logit += bias;
+            }
+        }
+    }
+
+    /// What OpenAI's documentation gives as a formula: `logit - count * frequency - (count > 0) * presence`.
+    fn penalise_answer(&self, logits: &mut [f32], answer: &[u32]) {
+        let (presence, frequency) = (self.options.presence_penalty, self.options.frequency_penalty);
+        if presence == 0.0 && frequency == 0.0 {
+            return;
+        }
+        let mut ids = answer.to_vec();
+        ids.sort_unstable();
+        for run in ids.chunk_by(|a, b| a == b) {
+            if let Some(logit) = logits.get_mut(run[0] as usize) {
+                *logit -= run.len() as f32 * frequency + presence;
+            }
+        }
     }
 
     /// Each token of the history once: positive logits divided by the penalty, negative ones multiplied.
@@ -390,6 +452,27 @@ mod tests {
         assert_eq!(logits, [4.0, 1.5, -2.0, 1.0]);
     }
 
+    /// Tokens 1 and 2 came once and twice in the answer, 0 in the prompt alone: 4 + 0.5, 3 - 0.25 - 1, 2 - 2 * 0.25 - 1, 1 - 2.
+    #[test]
+    fn presence_and_frequency_are_counted_in_the_answer_and_biases_are_added() {
+        let options = SamplingOptions {
+            presence_penalty: 1.0,
+            frequency_penalty: 0.25,
+            logit_bias: vec![(0, 0.5), (3, -2.0), (900, 5.0)],
+            ..Default::default()
+        };
+        let sampler = sampler(options);
+        assert!(!sampler.takes_the_likeliest());
+        let mut logits = [4.0, 3.0, 2.0, 1.0];
+        let token = sampler.next(4, &mut logits, &[0, 0, 2, 1, 2, 900]);
+        assert_eq!((token, logits), (Ok(0), [4.5, 1.75, 0.5, -1.0]));
+        // A token that would have been the likeliest is not.
+        let mut logits = [1.5, 2.0, 0.0, 0.0];
+        assert_eq!(sampler.next(0, &mut logits, &[1]), Ok(0));
+        let mut logits = [0.0, 2.0, 1.5, 0.0];
+        assert_eq!(sampler.next(1, &mut logits, &[1]), Ok(2));
+    }
+
     /// Which of six tokens are left after `history`.
     fn left(options: SamplingOptions, history: &[u32]) -> Vec<u32> {
         let sampler = sampler(SamplingOptions {
@@ -397,7 +480,7 @@ mod tests {
             ..options
         });
         assert!(!sampler.takes_the_likeliest());
-        let candidates = sampler.candidates(&mut [0.5; 6], history).unwrap();
+        let candidates = sampler.candidates(&mut [0.5; 6], history, &[]).unwrap();
         candidates.iter().map(|candidate| candidate.id).collect()
     }
 

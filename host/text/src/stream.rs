@@ -97,6 +97,39 @@ impl StreamDecoder {
     }
 }
 
+/// What each id writes, whatever stands before it; `None` for special tokens and ids without a token.
+pub(crate) fn written_bytes(tokenizer: &Tokenizer, ids: u32) -> Vec<Option<Vec<u8>>> {
+    let byte_level = tokenizer.decoder().is_some_and(is_byte_level);
+    let byte_fallback = tokenizer.decoder().is_some_and(has_byte_fallback);
+    // Decoders treat the first token of a text in their own way: each is decoded behind another.
+    let before = (0..ids).find(|id| {
+        let token = tokenizer.token(*id);
+        token.is_some_and(|token| token.len() == 1 && token.as_bytes()[0].is_ascii_alphabetic())
+    });
+    let before_text = before.and_then(|id| tokenizer.decode(&[id], false).ok());
+    let written = |id: u32| {
+        let token = tokenizer.token(id).filter(|token| !token.is_empty())?;
+        if tokenizer.is_special(id) {
+            return None;
+        }
+        if byte_level {
+            return Some(byte_level_bytes(&token));
+        }
+        if let Some(byte) = fallback_byte(&token).filter(|_| byte_fallback) {
+            return Some(vec![byte]);
+        }
+        let both = before.and_then(|before| tokenizer.decode(&[before, id], false).ok());
+        let rest = both.as_deref().zip(before_text.as_deref());
+        let rest = rest.and_then(|(both, before)| both.strip_prefix(before));
+        let text = match rest {
+            Some(rest) => rest.to_owned(),
+            None => tokenizer.decode(&[id], false).ok()?,
+        };
+        Some(text.into_bytes())
+    };
+    (0..ids).map(written).collect()
+}
+
 impl Window {
     fn push(&mut self, tokenizer: &Tokenizer, id: u32, token: &str) -> Result<String, TokenizerError> {
         let Some(byte) = fallback_byte(token).filter(|_| self.byte_fallback) else {

@@ -169,6 +169,13 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// What each token writes in the middle of a text, by id; `None` for special tokens, and for ids that the vocabulary passes over.
+    pub fn token_bytes(&self) -> Vec<Option<Vec<u8>>> {
+        let vocabulary = self.inner.get_vocab(true);
+        let ids = vocabulary.values().max().map_or(0, |most| most + 1);
+        crate::stream::written_bytes(self, ids)
+    }
+
     /// The special tokens' strings, for templates.
     pub fn special_tokens(&self) -> &SpecialTokens {
         &self.special

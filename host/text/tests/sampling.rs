@@ -28,7 +28,9 @@ fn what_is_kept_and_how_likely_equals_the_processors() {
         let options: SamplingOptions = serde_json::from_value(case["options"].clone()).unwrap();
         let mut logits: Vec<f32> = numbers(&case["logits"]).map(|logit| logit as f32).collect();
         let sampler = Sampler::new(options).unwrap();
-        let candidates = sampler.candidates(&mut logits, &ids(&case["history"])).unwrap();
+        let candidates = sampler
+            .candidates(&mut logits, &ids(&case["history"]), &[])
+            .unwrap();
         let kept: Vec<u32> = candidates.iter().map(|candidate| candidate.id).collect();
         assert_eq!(kept, ids(&case["kept"]), "{}", case["options"]);
         for (candidate, expected) in candidates.iter().zip(numbers(&case["probabilities"])) {

@@ -268,6 +268,14 @@ pub struct Generation {
     /// Above 1, tokens that have occurred become less likely.
     #[schemars(range(min = 0.01, max = 100.0))]
     pub repetition_penalty: Option<f32>,
+    /// Taken from the logit of each token that the answer has already: OpenAI's `presence_penalty`.
+    #[schemars(range(min = -2.0, max = 2.0))]
+    pub presence_penalty: Option<f32>,
+    /// The same, as many times as the answer has it: OpenAI's `frequency_penalty`.
+    #[schemars(range(min = -2.0, max = 2.0))]
+    pub frequency_penalty: Option<f32>,
+    /// Pairs of a token's id and what is added to its logit, -100 to 100: `[[123, -5.0]]`.
+    pub logit_bias: Option<Vec<(u32, f32)>>,
     /// Makes sampling repeatable.
     pub seed: Option<u64>,
     /// Texts that end the answer; they are not shown. In the reasoning they are ordinary text.

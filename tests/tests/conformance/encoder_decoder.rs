@@ -106,7 +106,7 @@ fn requests_beside_each_other_read_their_own() {
                     assert_eq!(&report.token_ids, tokens);
                     done += 1;
                 }
-                Event::Text(_) => {}
+                Event::Text(_) | Event::Logprobs(_) => {}
                 Event::Cancelled => panic!("{id:?} was cancelled"),
                 Event::Failed(error) => panic!("{id:?}: {error}"),
             }

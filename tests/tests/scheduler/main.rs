@@ -76,6 +76,7 @@ impl Ends {
         for (id, event) in events {
             assert!(!self.is_over(id), "{id:?} has ended, and then came {event:?}");
             match event {
+                Event::Logprobs(_) => continue,
                 Event::Text(delta) => {
                     *self.text.entry(id).or_default() += &delta.text;
                     continue;

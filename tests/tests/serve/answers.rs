@@ -351,3 +351,59 @@ fn a_prompt_may_be_given_as_it_stands_and_pictures_may_be_small() {
     let body = json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": url}]}]});
     assert_eq!(server.post("/v1/chat/completions", &body).status, 400);
 }
+
+#[test]
+fn an_answer_has_the_form_that_was_asked_for() {
+    let server = Server::start(&[]);
+    let schema = json!({
+        "type": "object", "required": ["colour", "count"], "additionalProperties": false,
+        "properties": {"colour": {"enum": ["red", "green"]}, "count": {"type": "integer", "minimum": 0, "maximum": 9}},
+    });
+    let holds = |text: &Value| {
+        let found: Value = serde_json::from_str(text.as_str().expect("a text")).expect("JSON");
+        let keys: Vec<&String> = found.as_object().expect("an object").keys().collect();
+        assert_eq!(keys, ["colour", "count"]);
+        assert!(["red", "green"].contains(&found["colour"].as_str().expect("a text")));
+        assert!(found["count"].as_u64() <= Some(9), "{found}");
+    };
+    let mut body = about("shapes");
+    body["response_format"] =
+        json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": true}});
+    let whole = server.post("/v1/chat/completions", &body).json();
+    holds(&whole["choices"][0]["message"]["content"]);
+    assert_eq!(whole["choices"][0]["finish_reason"], "stop");
+    let image = base64(&picture("shapes"));
+    let ollama =
+        json!({"model": "shapes", "prompt": QUESTION, "images": [image], "format": schema, "stream": false});
+    holds(&server.post("/api/generate", &ollama).json()["response"]);
+    let mut body = about("shapes");
+    body["guided_choice"] = json!(["yes", "no"]);
+    let choice = server.post("/v1/chat/completions", &body).json();
+    let text = choice["choices"][0]["message"]["content"].as_str();
+    assert!(matches!(text, Some("yes" | "no")), "{choice}");
+    // What is cut off says so.
+    body["guided_choice"] = Value::Null;
+    body["response_format"] = json!({"type": "json_object"});
+    body["max_tokens"] = 1.into();
+    let short = server.post("/v1/chat/completions", &body).json();
+    assert_eq!(short["choices"][0]["finish_reason"], "length");
+
+    let started = std::time::Instant::now();
+    let mut deep = json!({"type": "string"});
+    for _ in 0..100 {
+        deep = json!({"type": "array", "items": deep});
+    }
+    for bad in [
+        deep,
+        json!({"type": "nonsense"}),
+        json!({"$ref": "https://example.org/x.json"}),
+    ] {
+        let mut body = about("shapes");
+        body["response_format"] =
+            json!({"type": "json_schema", "json_schema": {"name": "x", "schema": bad, "strict": true}});
+        let refused = server.post("/v1/chat/completions", &body);
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert_eq!(refused.json()["error"]["param"], "response_format");
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(10));
+}

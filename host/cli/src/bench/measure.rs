@@ -142,7 +142,7 @@ fn once(scheduler: &mut Scheduler, case: &Case, options: &GenerateOptions) -> an
             match event {
                 Event::Done(report) => reports.push(*report),
                 Event::Failed(error) => return Err(error.into()),
-                Event::Text(_) | Event::Cancelled => {}
+                Event::Text(_) | Event::Logprobs(_) | Event::Cancelled => {}
             }
         }
     }

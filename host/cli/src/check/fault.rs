@@ -34,7 +34,7 @@ pub fn place(error: &anyhow::Error) -> Place {
             RequestError::WaitedTooLong { .. } | RequestError::TooLate { .. } => Place::Timeout,
             RequestError::Plugin(_) => Place::Plugin,
             RequestError::Tokenizer(_) => Place::Tokenizer,
-            RequestError::Backend(_) | RequestError::Sampling(_) => Place::Host,
+            RequestError::Backend(_) | RequestError::Sampling(_) | RequestError::Constraint(_) => Place::Host,
         };
     }
     match causes().any(|cause| cause.is::<ImageError>()) {

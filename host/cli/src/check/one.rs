@@ -62,9 +62,9 @@ impl CheckOne {
         phase("opening")?;
         self.sampling.check()?;
         let (mut scheduler, request) = self.request.open(true)?;
-        let options = self
-            .sampling
-            .options(&self.request.length, &self.request.options, scheduler.model());
+        let options =
+            self.sampling
+                .options(&self.request.length, &self.request.options, scheduler.model())?;
         phase("loading weights")?;
         scheduler.load_weights(&mut |_, _| {})?;
         phase("reading the picture and the prompt")?;

@@ -80,6 +80,12 @@ pub struct GenerationSettings {
     pub min_p: Setting<f32>,
     /// See [`SamplingOptions::repetition_penalty`].
     pub repetition_penalty: Setting<f32>,
+    /// See [`SamplingOptions::presence_penalty`].
+    pub presence_penalty: Setting<f32>,
+    /// See [`SamplingOptions::frequency_penalty`].
+    pub frequency_penalty: Setting<f32>,
+    /// See [`SamplingOptions::logit_bias`].
+    pub logit_bias: Setting<Vec<(u32, f32)>>,
     /// See [`SamplingOptions::no_repeat_ngram_size`].
     pub no_repeat_ngram_size: Setting<usize>,
     /// See [`SamplingOptions::bad_words_ids`].
@@ -119,11 +125,14 @@ impl GenerationSettings {
             false => None,
         };
         let penalty = file.number("repetition_penalty", |r| r > 0.0);
+        let presence = file.number("presence_penalty", |p| (-2.0..=2.0).contains(&p));
+        let frequency = file.number("frequency_penalty", |p| (-2.0..=2.0).contains(&p));
+        let biases = file.biases();
         let max_tokens = file.count("max_new_tokens").filter(|most| *most > 0);
         let ngram = file.count("no_repeat_ngram_size").filter(|size| *size > 0);
         let bad_words = file.bad_words();
         let suppressed = file.ids("suppress_tokens");
-        file.note_what_is_not_obeyed();
+        file.note_what_is_not_obeyed(biases.is_some());
         let count = |count: Option<u32>| count.map(|count| count as usize);
         let settings = Self {
             max_tokens: Setting::of(count(manifest.max_tokens), max_tokens, MAX_TOKENS),
@@ -136,6 +145,9 @@ impl GenerationSettings {
                 penalty,
                 defaults.repetition_penalty,
             ),
+            presence_penalty: Setting::of(manifest.presence_penalty, presence, defaults.presence_penalty),
+            frequency_penalty: Setting::of(manifest.frequency_penalty, frequency, defaults.frequency_penalty),
+            logit_bias: Setting::of(manifest.logit_bias.clone(), biases, defaults.logit_bias),
             no_repeat_ngram_size: Setting::of(None, ngram, defaults.no_repeat_ngram_size),
             bad_words_ids: Setting::of(None, bad_words, defaults.bad_words_ids),
             suppress_tokens: Setting::of(None, suppressed, defaults.suppress_tokens),
@@ -152,6 +164,9 @@ impl GenerationSettings {
             top_p: self.top_p.value,
             min_p: self.min_p.value,
             repetition_penalty: self.repetition_penalty.value,
+            presence_penalty: self.presence_penalty.value,
+            frequency_penalty: self.frequency_penalty.value,
+            logit_bias: self.logit_bias.value.clone(),
             no_repeat_ngram_size: self.no_repeat_ngram_size.value,
             bad_words_ids: self.bad_words_ids.value.clone(),
             suppress_tokens: self.suppress_tokens.value.clone(),
@@ -168,6 +183,9 @@ impl GenerationSettings {
             top_p: self.top_p.asked(&sampling.top_p),
             min_p: self.min_p.asked(&sampling.min_p),
             repetition_penalty: self.repetition_penalty.asked(&sampling.repetition_penalty),
+            presence_penalty: self.presence_penalty.asked(&sampling.presence_penalty),
+            frequency_penalty: self.frequency_penalty.asked(&sampling.frequency_penalty),
+            logit_bias: self.logit_bias.asked(&sampling.logit_bias),
             no_repeat_ngram_size: self.no_repeat_ngram_size.asked(&sampling.no_repeat_ngram_size),
             bad_words_ids: self.bad_words_ids.asked(&sampling.bad_words_ids),
             suppress_tokens: self.suppress_tokens.asked(&sampling.suppress_tokens),
@@ -175,12 +193,28 @@ impl GenerationSettings {
         }
     }
 
-    /// Notes on tokens that must not come, and that there are not: they forbid nothing.
+    /// Who names biases, and under which name.
+    fn logit_bias_name(&self) -> &'static str {
+        match self.logit_bias.from {
+            Origin::GenerationConfig => "generation_config.json: `sequence_bias`",
+            Origin::Request | Origin::Manifest | Origin::Default => "the manifest: `logit_bias`",
+        }
+    }
+
+    /// Notes on tokens that must not come, or have biases, and that there are not: they forbid nothing.
     pub fn unknown_ids(&self, is_known: impl Fn(u32) -> bool) -> Vec<String> {
         let words = self.bad_words_ids.value.iter().flatten();
+        let biases = self.logit_bias.value.iter().map(|(id, _)| *id);
         let named = [
-            ("bad_words_ids", words.copied().collect::<Vec<u32>>()),
-            ("suppress_tokens", self.suppress_tokens.value.clone()),
+            (self.logit_bias_name(), biases.collect()),
+            (
+                "generation_config.json: `bad_words_ids`",
+                words.copied().collect::<Vec<u32>>(),
+            ),
+            (
+                "generation_config.json: `suppress_tokens`",
+                self.suppress_tokens.value.clone(),
+            ),
         ];
         let note = |(name, ids): (&str, Vec<u32>)| {
             let mut unknown: Vec<u32> = ids.into_iter().filter(|id| !is_known(*id)).collect();
@@ -193,7 +227,7 @@ impl GenerationSettings {
             };
             (!unknown.is_empty()).then(|| {
                 format!(
-                    "generation_config.json: `{name}` names tokens that the tokenizer lacks: {}{more}",
+                    "{name} names tokens that the tokenizer lacks: {}{more}",
                     shown.join(", ")
                 )
             })
@@ -222,6 +256,11 @@ impl GenerationSettings {
         // Rare ones, only where somebody said them.
         let rare = [
             (
+                "logit_bias: so many:",
+                self.logit_bias.value.len(),
+                self.logit_bias.from,
+            ),
+            (
                 "no_repeat_ngram_size",
                 self.no_repeat_ngram_size.value,
                 self.no_repeat_ngram_size.from,
@@ -239,6 +278,14 @@ impl GenerationSettings {
         ];
         let said = rare.iter().filter(|(_, _, from)| *from != Origin::Default);
         words.extend(said.map(|(name, value, from)| part(name, value, *from)));
+        let penalties = [
+            ("presence_penalty", &self.presence_penalty),
+            ("frequency_penalty", &self.frequency_penalty),
+        ];
+        let said = penalties
+            .iter()
+            .filter(|(_, setting)| setting.from != Origin::Default);
+        words.extend(said.map(|(name, setting)| part(name, &setting.value, setting.from)));
         words.join(", ")
     }
 }
@@ -271,6 +318,19 @@ impl File<'_> {
         self.good(name, found).filter(|ids: &Vec<u32>| !ids.is_empty())
     }
 
+    /// Biases of single tokens, which transformers writes as `[[[id], bias], …]`; where a sequence has several, nothing of the key is obeyed.
+    fn biases(&mut self) -> Option<Vec<(u32, f32)>> {
+        let found: Option<Vec<(Vec<u32>, f32)>> =
+            serde_json::from_value(self.content["sequence_bias"].clone()).ok();
+        let single = found?.into_iter().map(|(sequence, bias)| match sequence[..] {
+            [id] if (-100.0..=100.0).contains(&bias) => Some((id, bias)),
+            _ => None,
+        });
+        single
+            .collect::<Option<Vec<_>>>()
+            .filter(|biases| !biases.is_empty())
+    }
+
     /// Sequences that are not to come. One that is an end token alone is left out, as in transformers: an answer must be able to end.
     fn bad_words(&mut self) -> Option<Vec<Vec<u32>>> {
         let found = serde_json::from_value(self.content["bad_words_ids"].clone()).ok();
@@ -295,7 +355,7 @@ impl File<'_> {
     }
 
     /// What changes answers in transformers and is not done here; values that change nothing are passed over in silence.
-    fn note_what_is_not_obeyed(&mut self) {
+    fn note_what_is_not_obeyed(&mut self, has_biases: bool) {
         let unwanted = |value: &Value, idle: &[f64]| match value {
             Value::Null | Value::Bool(false) => false,
             Value::Number(number) => !idle.contains(&number.as_f64().unwrap_or(0.0)),
@@ -325,6 +385,9 @@ impl File<'_> {
         ];
         for (name, idle) in known {
             let value = &self.content[name];
+            if name == "sequence_bias" && has_biases {
+                continue;
+            }
             if unwanted(value, idle) {
                 let mut shown = value.to_string();
                 if shown.chars().count() > 60 {

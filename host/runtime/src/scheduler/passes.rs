@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use monocle_tensor::backend::{BackendError, SequenceId, Tensor};
 use monocle_tensor::recorder::BatchShape;
+use monocle_text::{Delta, TokenLogprobs};
 
 use super::batch::{self, Part};
 use super::policy::{self, Candidate};
@@ -389,13 +390,25 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Gives out what may be shown.
+    pub(super) fn say(&mut self, id: SessionId, delta: Delta, logprobs: Vec<TokenLogprobs>) {
+        if !logprobs.is_empty() {
+            self.events.push((id, Event::Logprobs(logprobs)));
+        }
+        if !delta.text.is_empty() || !delta.reasoning.is_empty() {
+            self.events.push((id, Event::Text(delta)));
+        }
+    }
+
     /// What a session's token brought.
     pub(super) fn took(&mut self, id: SessionId, taken: Result<Taken, RequestError>) {
         match taken {
-            Ok(Taken { delta, finish }) => {
-                if !delta.text.is_empty() || !delta.reasoning.is_empty() {
-                    self.events.push((id, Event::Text(delta)));
-                }
+            Ok(Taken {
+                delta,
+                logprobs,
+                finish,
+            }) => {
+                self.say(id, delta, logprobs);
                 if let Some(reason) = finish {
                     self.finish(id, reason);
                 }

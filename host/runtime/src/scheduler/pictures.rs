@@ -51,6 +51,9 @@ impl Scheduler {
                 self.running[index].pixels[picture] = Some(pixels);
                 return Ok(true);
             }
+            if self.twin_is_on_its_way(index) {
+                return Ok(false);
+            }
             self.begin_sequence(index)?;
         }
         // One that is begun is finished, needed or not: its pixels cannot be made again.
@@ -136,6 +139,20 @@ impl Scheduler {
         }
         session.progress.timings.encode += started.elapsed();
         Ok(())
+    }
+
+    /// Whether an older session computes the very same prompt at the moment: once it has done that, this one goes on from there.
+    fn twin_is_on_its_way(&self, index: usize) -> bool {
+        let session = &self.running[index];
+        if self.prefixes.is_off() || session.prepared.has_context() {
+            return false;
+        }
+        let prompt = session.prepared.prompt.ids();
+        self.running[..index].iter().any(|other| {
+            other.computed < prompt.len()
+                && other.prepared.prompt.ids() == prompt
+                && other.picture_keys == session.picture_keys
+        })
     }
 
     /// A new sequence, or one that goes on where a kept one, or one that runs, is the same.

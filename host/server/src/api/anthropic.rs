@@ -255,6 +255,7 @@ fn part(block: &Value, path: String) -> Result<ChatPart, Failure> {
 fn stop_reason(finish: &Finish) -> (&'static str, Value) {
     match finish {
         Finish::Stop => ("end_turn", Value::Null),
+        Finish::Calls => ("tool_use", Value::Null),
         Finish::StopString(stop) => ("stop_sequence", stop.clone().into()),
         Finish::Length => ("max_tokens", Value::Null),
         Finish::Context => ("model_context_window_exceeded", Value::Null),
@@ -275,6 +276,9 @@ fn whole(model: &str, summary: &Summary) -> Value {
     }
     if !summary.text.is_empty() {
         content.push(json!({"type": "text", "text": summary.text}));
+    }
+    for call in &summary.calls {
+        content.push(json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}));
     }
     let (reason, sequence) = stop_reason(&summary.finish);
     json!({
@@ -297,8 +301,9 @@ async fn write_all(mut answering: Answering, writer: &Writer) -> Result<(), Gone
         )
         .await?;
     writer.event("ping", &json!({"type": "ping"})).await?;
-    // The block that is open: its number, and whether it is thinking.
+    // Whether the block that is open is thinking.
     let mut open: Option<bool> = None;
+    // The number of the block that is open, or comes next.
     let mut index = 0;
     loop {
         let piece = tokio::select! {
@@ -312,6 +317,29 @@ async fn write_all(mut answering: Answering, writer: &Writer) -> Result<(), Gone
         let (thinks, text) = match piece {
             Some(Piece::Text(text)) => (false, text),
             Some(Piece::Reasoning(text)) => (true, text),
+            Some(Piece::Logprobs(_)) => continue,
+            Some(Piece::Call(call)) => {
+                if open.take().is_some() {
+                    let stop = json!({"type": "content_block_stop", "index": index});
+                    writer.event("content_block_stop", &stop).await?;
+                    index += 1;
+                }
+                let block = json!({"type": "tool_use", "id": call.id, "name": call.name, "input": {}});
+                let arguments = Value::Object(call.arguments).to_string();
+                let delta = json!({"type": "input_json_delta", "partial_json": arguments});
+                for (name, event) in [
+                    ("content_block_start", json!({"content_block": block})),
+                    ("content_block_delta", json!({"delta": delta})),
+                    ("content_block_stop", json!({})),
+                ] {
+                    let mut event = event;
+                    event["type"] = name.into();
+                    event["index"] = index.into();
+                    writer.event(name, &event).await?;
+                }
+                index += 1;
+                continue;
+            }
             Some(Piece::Done(summary)) => {
                 if open.is_some() {
                     let stop = json!({"type": "content_block_stop", "index": index});

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::openai_read::tool_call;
 use super::{begin_all, count_of, number_of, seed_of, stops, text_of};
 use crate::app::{App, now, timestamp};
-use crate::chat::answer::{Answering, Finish, Piece, Summary};
+use crate::chat::answer::{Answering, Call, Finish, Piece, Summary};
 use crate::chat::request::{
     ChatMessage, ChatPart, ChatPicture, ChatRequest, Detail, Format, PictureSource, Sampling, Thinking,
 };
@@ -110,7 +110,10 @@ async fn given(
     }
     let model = answering.lease.name.clone();
     let summary = answering.whole().await?;
-    let line = line(shape, &model, &summary.text, &summary.reasoning);
+    let mut line = line(shape, &model, &summary.text, &summary.reasoning);
+    if !summary.calls.is_empty() {
+        line["message"]["tool_calls"] = summary.calls.iter().map(tool_call_json).collect();
+    }
     Ok(json_reply(&last(line, &summary)))
 }
 
@@ -155,7 +158,10 @@ fn read(body: &Map<String, Value>, shape: Shape) -> Result<ChatRequest, Failure>
         None | Some(Value::Null) => Format::Text,
         Some(Value::String(word)) if word.is_empty() => Format::Text,
         Some(Value::String(word)) if word == "json" => Format::JsonObject,
-        Some(schema @ Value::Object(_)) => Format::JsonSchema(schema.clone()),
+        Some(schema @ Value::Object(_)) => Format::JsonSchema {
+            schema: schema.clone(),
+            strict: false,
+        },
         Some(_) => return Err(Failure::invalid("expected `json` or a JSON schema").at("format")),
     };
     let keep_alive = match body.get("keep_alive") {
@@ -174,8 +180,8 @@ fn read(body: &Map<String, Value>, shape: Shape) -> Result<ChatRequest, Failure>
             top_p: number("top_p")?,
             min_p: number("min_p")?,
             repetition_penalty: number("repeat_penalty")?,
-            presence_penalty: number("presence_penalty")?.unwrap_or(0.0),
-            frequency_penalty: number("frequency_penalty")?.unwrap_or(0.0),
+            presence_penalty: number("presence_penalty")?,
+            frequency_penalty: number("frequency_penalty")?,
             seed: seed_of(options.get("seed"), "options.seed")?,
             ..Sampling::default()
         },
@@ -336,12 +342,17 @@ fn line(shape: Shape, model: &str, text: &str, thinking: &str) -> Value {
     line
 }
 
+/// Arguments are an object here.
+fn tool_call_json(call: &Call) -> Value {
+    json!({"id": call.id, "function": {"name": call.name, "arguments": call.arguments}})
+}
+
 fn last(mut line: Value, summary: &Summary) -> Value {
     let nanoseconds = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let timings = &summary.report.timings;
     line["done"] = true.into();
     line["done_reason"] = match summary.finish {
-        Finish::Stop | Finish::StopString(_) => "stop".into(),
+        Finish::Stop | Finish::Calls | Finish::StopString(_) => "stop".into(),
         Finish::Length | Finish::Context => "length".into(),
     };
     line["total_duration"] = nanoseconds(timings.total).into();
@@ -369,6 +380,12 @@ async fn write_all(shape: Shape, mut answering: Answering, writer: &Writer) -> R
         match piece {
             Some(Piece::Text(text)) => writer.line(&line(shape, &model, &text, "")).await?,
             Some(Piece::Reasoning(text)) => writer.line(&line(shape, &model, "", &text)).await?,
+            Some(Piece::Logprobs(_)) => {}
+            Some(Piece::Call(call)) => {
+                let mut line = line(shape, &model, "", "");
+                line["message"]["tool_calls"] = json!([tool_call_json(&call)]);
+                writer.line(&line).await?;
+            }
             Some(Piece::Done(summary)) => {
                 return writer.line(&last(line(shape, &model, "", ""), &summary)).await;
             }

@@ -1,16 +1,20 @@
 //! OpenAI's chat completions and completions; LM Studio's are the same.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use monocle_text::{Scored, TokenLogprobs};
 use serde_json::{Map, Value, json};
 
 use super::{begin_all, openai_read};
 use crate::app::{App, identity, now};
 use crate::chat::answer::{Answering, Finish, Piece, Summary, Usage};
 use crate::chat::request::{ChatMessage, ChatRequest};
+use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
 use crate::http::reply::{Dialect, failed, json_reply, note_ignored, read_object};
@@ -92,8 +96,9 @@ async fn given(
     let mut usage = Usage::default();
     let mut accounts = Vec::new();
     for (index, answering) in answers.drain(..).enumerate() {
+        let engine = Arc::clone(&answering.lease.engine);
         let summary = answering.whole().await?;
-        choices.push(head.choice(index, &summary));
+        choices.push(head.choice(index, &summary, &engine));
         add(&mut usage, &summary.usage, index);
         accounts.push(summary.account());
     }
@@ -108,14 +113,13 @@ async fn given(
     Ok(json_reply(&reply))
 }
 
-/// The prompt of several answers counts once.
+/// The prompt of several answers counts once: the first one's.
 fn add(sum: &mut Usage, one: &Usage, index: usize) {
     if index == 0 {
-        *sum = *one;
-    } else {
-        sum.answer += one.answer;
-        sum.reasoning += one.reasoning;
+        (sum.prompt, sum.cached, sum.images) = (one.prompt, one.cached, one.images);
     }
+    sum.answer += one.answer;
+    sum.reasoning += one.reasoning;
 }
 
 fn completion_of(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
@@ -151,11 +155,15 @@ impl Head {
         json!({"id": self.id, "object": object, "created": self.created, "model": self.model})
     }
 
-    fn choice(&self, index: usize, summary: &Summary) -> Value {
+    fn choice(&self, index: usize, summary: &Summary, engine: &Engine) -> Value {
         let finish = finish_word(&summary.finish);
+        let logprobs = match summary.wants_logprobs {
+            true => self.logprobs(engine, &summary.logprobs, 0),
+            false => Value::Null,
+        };
         match self.shape {
             Shape::Completion => {
-                json!({"index": index, "text": summary.text, "logprobs": null, "finish_reason": finish})
+                json!({"index": index, "text": summary.text, "logprobs": logprobs, "finish_reason": finish})
             }
             Shape::Chat => {
                 let mut message = json!({"role": "assistant", "content": summary.text});
@@ -163,7 +171,59 @@ impl Head {
                     message["reasoning_content"] = summary.reasoning.clone().into();
                     message["reasoning"] = summary.reasoning.clone().into();
                 }
-                json!({"index": index, "message": message, "logprobs": null, "finish_reason": finish})
+                if !summary.calls.is_empty() {
+                    let calls = summary.calls.iter().map(|call| {
+                        let arguments = Value::Object(call.arguments.clone()).to_string();
+                        let function = json!({"name": call.name, "arguments": arguments});
+                        json!({"id": call.id, "type": "function", "function": function})
+                    });
+                    message["tool_calls"] = calls.collect();
+                    if summary.text.is_empty() {
+                        message["content"] = Value::Null;
+                    }
+                }
+                json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish})
+            }
+        }
+    }
+
+    /// `written`: characters of the answer before these tokens.
+    fn logprobs(&self, engine: &Engine, logprobs: &[TokenLogprobs], written: usize) -> Value {
+        match self.shape {
+            Shape::Chat => {
+                let one = |scored: &Scored| {
+                    let (text, bytes) = engine.written(scored.id);
+                    json!({"token": text, "logprob": finite(scored.logprob), "bytes": bytes})
+                };
+                let tokens = logprobs.iter().map(|token| {
+                    let mut chosen = one(&token.chosen);
+                    chosen["top_logprobs"] = token.top.iter().map(one).collect();
+                    chosen
+                });
+                json!({"content": tokens.collect::<Value>(), "refusal": null})
+            }
+            Shape::Completion => {
+                let mut offset = written;
+                let mut found =
+                    json!({"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []});
+                let mut push = |name: &str, value: Value| {
+                    if let Some(list) = found[name].as_array_mut() {
+                        list.push(value);
+                    }
+                };
+                for token in logprobs {
+                    let (text, _) = engine.written(token.chosen.id);
+                    let top = token.top.iter().map(|scored| {
+                        let (text, _) = engine.written(scored.id);
+                        (text, finite(scored.logprob).into())
+                    });
+                    push("text_offset", offset.into());
+                    offset += text.chars().count();
+                    push("tokens", text.into());
+                    push("token_logprobs", finite(token.chosen.logprob).into());
+                    push("top_logprobs", Value::Object(top.collect()));
+                }
+                found
             }
         }
     }
@@ -185,57 +245,123 @@ impl Head {
     }
 }
 
+/// One of the answers that are written side by side.
+struct Stream {
+    answering: Answering,
+    /// What the model thought at tokens whose text has not come.
+    logprobs: Vec<TokenLogprobs>,
+    calls: usize,
+    written: usize,
+    is_over: bool,
+}
+
+impl Stream {
+    fn new(answering: Answering) -> Self {
+        Self {
+            answering,
+            logprobs: Vec::new(),
+            calls: 0,
+            written: 0,
+            is_over: false,
+        }
+    }
+}
+
+/// The next piece of any of them, and whose it is; the one after `last` is asked first. `None` when all are over.
+async fn next_of(streams: &mut [Stream], last: usize) -> Option<(usize, Option<Piece>)> {
+    if streams.iter().all(|stream| stream.is_over) {
+        return None;
+    }
+    let count = streams.len();
+    let next = poll_fn(|context| {
+        for index in (1..=count).map(|step| (last + step) % count) {
+            if streams[index].is_over {
+                continue;
+            }
+            if let Poll::Ready(piece) = streams[index].answering.poll_next(context) {
+                return Poll::Ready((index, piece));
+            }
+        }
+        Poll::Pending
+    });
+    Some(next.await)
+}
+
 async fn write_all(
     head: &Head,
     answers: Vec<Answering>,
     wants_usage: bool,
     writer: &Writer,
 ) -> Result<(), Gone> {
-    let mut usage = Usage::default();
-    let mut account = Value::Null;
     let is_chat = head.shape == Shape::Chat;
-    for (index, mut answering) in answers.into_iter().enumerate() {
-        if is_chat {
+    let mut streams: Vec<Stream> = answers.into_iter().map(Stream::new).collect();
+    if is_chat {
+        for index in 0..streams.len() {
             let first = head.chunk(index, json!({"role": "assistant", "content": ""}), None);
             writer.data(&first).await?;
         }
-        loop {
-            let piece = tokio::select! {
-                piece = answering.next() => piece,
-                () = writer.gone() => return Err(Gone),
-                () = tokio::time::sleep(SILENCE) => {
-                    writer.write(": still there\n\n".to_owned()).await?;
-                    continue;
+    }
+    let mut usage = Usage::default();
+    let mut account = Value::Null;
+    let mut last = 0;
+    loop {
+        let piece = tokio::select! {
+            piece = next_of(&mut streams, last) => piece,
+            () = writer.gone() => return Err(Gone),
+            () = tokio::time::sleep(SILENCE) => {
+                writer.write(": still there\n\n".to_owned()).await?;
+                continue;
+            }
+        };
+        let Some((index, piece)) = piece else { break };
+        last = index;
+        let stream = &mut streams[index];
+        match piece {
+            Some(Piece::Logprobs(more)) => stream.logprobs.extend(more),
+            Some(Piece::Text(text)) => {
+                let mut chunk = head.chunk(index, json!({"content": text}), None);
+                let logprobs = std::mem::take(&mut stream.logprobs);
+                if !logprobs.is_empty() {
+                    chunk["choices"][0]["logprobs"] =
+                        head.logprobs(&stream.answering.lease.engine, &logprobs, stream.written);
                 }
-            };
-            match piece {
-                Some(Piece::Text(text)) => {
+                stream.written += text.chars().count();
+                writer.data(&chunk).await?;
+            }
+            Some(Piece::Reasoning(text)) => {
+                let delta = json!({"reasoning_content": text, "reasoning": text});
+                if is_chat {
+                    writer.data(&head.chunk(index, delta, None)).await?;
+                }
+            }
+            Some(Piece::Call(call)) => {
+                let function = json!({"name": call.name, "arguments": ""});
+                let begin =
+                    json!({"index": stream.calls, "id": call.id, "type": "function", "function": function});
+                let arguments = Value::Object(call.arguments).to_string();
+                let rest = json!({"index": stream.calls, "function": {"arguments": arguments}});
+                stream.calls += 1;
+                for delta in [begin, rest] {
                     writer
-                        .data(&head.chunk(index, json!({"content": text}), None))
+                        .data(&head.chunk(index, json!({"tool_calls": [delta]}), None))
                         .await?;
                 }
-                Some(Piece::Reasoning(text)) => {
-                    let delta = json!({"reasoning_content": text, "reasoning": text});
-                    if is_chat {
-                        writer.data(&head.chunk(index, delta, None)).await?;
-                    }
-                }
-                Some(Piece::Done(summary)) => {
-                    let mut last = head.chunk(index, json!({}), Some(finish_word(&summary.finish)));
-                    add(&mut usage, &summary.usage, index);
-                    if index == 0 {
-                        account = summary.account();
-                        last["monocle"] = account.clone();
-                    }
-                    writer.data(&last).await?;
-                    break;
-                }
-                Some(Piece::Failed(failure)) => {
-                    writer.data(&Dialect::OpenAi.error(&failure)).await?;
-                    return writer.write("data: [DONE]\n\n".to_owned()).await;
-                }
-                None => break,
             }
+            Some(Piece::Done(summary)) => {
+                let mut chunk = head.chunk(index, json!({}), Some(finish_word(&summary.finish)));
+                add(&mut usage, &summary.usage, index);
+                if index == 0 {
+                    account = summary.account();
+                    chunk["monocle"] = account.clone();
+                }
+                stream.is_over = true;
+                writer.data(&chunk).await?;
+            }
+            Some(Piece::Failed(failure)) => {
+                writer.data(&Dialect::OpenAi.error(&failure)).await?;
+                return writer.write("data: [DONE]\n\n".to_owned()).await;
+            }
+            None => stream.is_over = true,
         }
     }
     if wants_usage {
@@ -251,9 +377,15 @@ async fn write_all(
     writer.write("data: [DONE]\n\n".to_owned()).await
 }
 
+/// JSON has no infinity: what OpenAI says of tokens that are hardly likely.
+fn finite(logprob: f64) -> f64 {
+    logprob.max(-9999.0)
+}
+
 fn finish_word(finish: &Finish) -> &'static str {
     match finish {
         Finish::Stop | Finish::StopString(_) => "stop",
+        Finish::Calls => "tool_calls",
         Finish::Length | Finish::Context => "length",
     }
 }

@@ -91,7 +91,12 @@ pub fn common(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
         Some(Value::Number(_)) => true,
         _ => false,
     };
-    let top = count_of(body.get("top_logprobs"), "top_logprobs")?.unwrap_or(0);
+    // Completions say here how many, chats whether.
+    let top = match body.get("logprobs") {
+        Some(number @ Value::Number(_)) => count_of(Some(number), "logprobs")?,
+        _ => count_of(body.get("top_logprobs"), "top_logprobs")?,
+    };
+    let top = top.unwrap_or(0);
     let logit_bias = object("logit_bias")?;
     let biases = logit_bias.iter().map(|(token, bias)| {
         let token = token.parse().ok();
@@ -107,9 +112,12 @@ pub fn common(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
         top_p: penalty("top_p")?,
         min_p: penalty("min_p")?,
         repetition_penalty: penalty("repetition_penalty")?.or(penalty("repeat_penalty")?),
-        presence_penalty: penalty("presence_penalty")?.unwrap_or(0.0),
-        frequency_penalty: penalty("frequency_penalty")?.unwrap_or(0.0),
-        logit_bias: biases.collect::<Result<_, _>>()?,
+        presence_penalty: penalty("presence_penalty")?,
+        frequency_penalty: penalty("frequency_penalty")?,
+        logit_bias: match logit_bias.is_empty() {
+            true => None,
+            false => Some(biases.collect::<Result<_, _>>()?),
+        },
         seed: seed_of(body.get("seed"), "seed")?,
         logprobs: wants_logprobs.then_some(top),
     };
@@ -165,7 +173,10 @@ fn format(body: &Map<String, Value>) -> Result<Format, Failure> {
             .ok_or_else(|| Failure::invalid("expected a text").at(name))
     };
     if let Some(schema) = guided("guided_json", "json") {
-        return Ok(Format::JsonSchema(schema.clone()));
+        return Ok(Format::JsonSchema {
+            schema: schema.clone(),
+            strict: false,
+        });
     }
     if let Some(regex) = guided("guided_regex", "regex") {
         return Ok(Format::Regex(text(regex, "guided_regex")?));
@@ -192,7 +203,9 @@ fn format(body: &Map<String, Value>) -> Result<Format, Failure> {
             let schema = schema.filter(|schema| schema.is_object() || schema.is_boolean());
             let missing =
                 || Failure::invalid("expected a JSON schema").at("response_format.json_schema.schema");
-            schema.cloned().map(Format::JsonSchema).ok_or_else(missing)
+            let strict = format["json_schema"]["strict"] == Value::Bool(true);
+            let schema = schema.cloned().ok_or_else(missing)?;
+            Ok(Format::JsonSchema { schema, strict })
         }
         _ => Err(
             Failure::invalid("expected `text`, `json_object` or `json_schema`").at("response_format.type"),

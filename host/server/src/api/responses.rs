@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{begin_all, count_of, openai_read, text_of};
 use crate::app::{App, identity, now};
-use crate::chat::answer::{Answering, Finish, Piece, Summary, Usage};
+use crate::chat::answer::{Answering, Call, Finish, Piece, Summary, Usage};
 use crate::chat::request::{ChatMessage, ChatRequest, Format};
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
@@ -116,7 +116,10 @@ fn read(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
     }
     chat.format = match body.get("text").map(|text| &text["format"]) {
         Some(format) if format["type"] == "json_object" => Format::JsonObject,
-        Some(format) if format["type"] == "json_schema" => Format::JsonSchema(format["schema"].clone()),
+        Some(format) if format["type"] == "json_schema" => Format::JsonSchema {
+            schema: format["schema"].clone(),
+            strict: format["strict"] == Value::Bool(true),
+        },
         _ => Format::Text,
     };
     if let Some(instructions) = text_of(body, "instructions").filter(|text| !text.is_empty()) {
@@ -204,12 +207,26 @@ impl Head {
         if !summary.reasoning.is_empty() {
             output.push(self.reasoning_item(&summary.reasoning));
         }
-        output.push(self.message_item(&summary.text, status));
+        if !summary.text.is_empty() || summary.calls.is_empty() {
+            output.push(self.message_item(&summary.text, status));
+        }
+        output.extend(summary.calls.iter().map(|call| call_item(call, "completed")));
         response["output"] = Value::Array(output);
         response["usage"] = usage(&summary.usage);
         response["monocle"] = summary.account();
         response
     }
+}
+
+fn call_item(call: &Call, status: &str) -> Value {
+    let arguments = match status {
+        "completed" => Value::Object(call.arguments.clone()).to_string(),
+        _ => String::new(),
+    };
+    json!({
+        "type": "function_call", "id": format!("fc_{}", call.id), "call_id": call.id, "name": call.name,
+        "arguments": arguments, "status": status,
+    })
 }
 
 fn part(text: &str) -> Value {
@@ -256,7 +273,7 @@ impl<'a> Events<'a> {
             self.event(name, json!({"response": response})).await?;
         }
         let (mut text, mut reasoning) = (String::new(), String::new());
-        let mut begun = false;
+        let (mut begun, mut message_is_over) = (false, false);
         loop {
             let piece = tokio::select! {
                 piece = answering.next() => piece,
@@ -287,9 +304,27 @@ impl<'a> Events<'a> {
                     });
                     self.event("response.output_text.delta", event).await?;
                 }
+                Some(Piece::Logprobs(_)) => {}
+                Some(Piece::Call(call)) => {
+                    if begun {
+                        self.end_message(&text, "completed").await?;
+                        begun = false;
+                        message_is_over = true;
+                    } else {
+                        self.end_reasoning(&reasoning).await?;
+                    }
+                    self.call(&call).await?;
+                }
                 Some(Piece::Done(summary)) => {
-                    self.begin(&mut begun, &reasoning).await?;
-                    return self.end(&summary).await;
+                    let response = self.head.whole(&summary);
+                    let status = response["status"].as_str().unwrap_or("completed").to_owned();
+                    if begun || (!message_is_over && summary.calls.is_empty()) {
+                        self.begin(&mut begun, &reasoning).await?;
+                        self.end_message(&summary.text, &status).await?;
+                    }
+                    return self
+                        .event(&format!("response.{status}"), json!({"response": response}))
+                        .await;
                 }
                 Some(Piece::Failed(failure)) => {
                     let mut response = self.head.response("failed");
@@ -301,23 +336,30 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// The message's first events, once; reasoning before it is over then.
+    /// Reasoning is over before anything else comes.
+    async fn end_reasoning(&mut self, reasoning: &str) -> Result<(), Gone> {
+        if reasoning.is_empty() || self.items > 0 {
+            return Ok(());
+        }
+        let id = self.head.reasoning.clone();
+        let done = json!({"item_id": id, "output_index": 0, "content_index": 0, "text": reasoning});
+        self.event("response.reasoning_text.done", done).await?;
+        let item = self.head.reasoning_item(reasoning);
+        self.event(
+            "response.output_item.done",
+            json!({"output_index": 0, "item": item}),
+        )
+        .await?;
+        self.items = 1;
+        Ok(())
+    }
+
+    /// The message's first events, once.
     async fn begin(&mut self, begun: &mut bool, reasoning: &str) -> Result<(), Gone> {
         if std::mem::replace(begun, true) {
             return Ok(());
         }
-        if !reasoning.is_empty() {
-            let id = self.head.reasoning.clone();
-            let done = json!({"item_id": id, "output_index": 0, "content_index": 0, "text": reasoning});
-            self.event("response.reasoning_text.done", done).await?;
-            let item = self.head.reasoning_item(reasoning);
-            self.event(
-                "response.output_item.done",
-                json!({"output_index": 0, "item": item}),
-            )
-            .await?;
-            self.items = 1;
-        }
+        self.end_reasoning(reasoning).await?;
         let mut item = self.head.message_item("", "in_progress");
         item["content"] = json!([]);
         let added = json!({"output_index": self.items, "item": item});
@@ -328,25 +370,39 @@ impl<'a> Events<'a> {
         self.event("response.content_part.added", added).await
     }
 
-    async fn end(&mut self, summary: &Summary) -> Result<(), Gone> {
+    async fn end_message(&mut self, text: &str, status: &str) -> Result<(), Gone> {
         let (id, index) = (self.head.message.clone(), self.items);
         let place = json!({"item_id": id, "output_index": index, "content_index": 0});
         let mut done = place.clone();
-        done["text"] = summary.text.clone().into();
+        done["text"] = text.into();
         done["logprobs"] = json!([]);
         self.event("response.output_text.done", done).await?;
         let mut done = place;
-        done["part"] = part(&summary.text);
+        done["part"] = part(text);
         self.event("response.content_part.done", done).await?;
-        let response = self.head.whole(summary);
-        let status = response["status"].as_str().unwrap_or("completed").to_owned();
-        let item = self.head.message_item(&summary.text, &status);
+        let item = self.head.message_item(text, status);
+        self.items += 1;
         self.event(
             "response.output_item.done",
             json!({"output_index": index, "item": item}),
         )
-        .await?;
-        self.event(&format!("response.{status}"), json!({"response": response}))
-            .await
+        .await
+    }
+
+    async fn call(&mut self, call: &Call) -> Result<(), Gone> {
+        let index = self.items;
+        self.items += 1;
+        let item = call_item(call, "in_progress");
+        let id = item["id"].clone();
+        let added = json!({"output_index": index, "item": item});
+        self.event("response.output_item.added", added).await?;
+        let arguments = Value::Object(call.arguments.clone()).to_string();
+        let delta = json!({"item_id": id, "output_index": index, "delta": arguments});
+        self.event("response.function_call_arguments.delta", delta)
+            .await?;
+        let done = json!({"item_id": id, "output_index": index, "name": call.name, "arguments": arguments});
+        self.event("response.function_call_arguments.done", done).await?;
+        let done = json!({"output_index": index, "item": call_item(call, "completed")});
+        self.event("response.output_item.done", done).await
     }
 }

@@ -1,14 +1,17 @@
 //! An answer on its way: from a conversation to pieces of text and the account at the end.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use monocle_runtime::error::RequestError;
 use monocle_runtime::report::Report;
+use monocle_runtime::request::GenerateOptions;
 use monocle_runtime::scheduler::terms::{Class, Terms};
-use monocle_text::FinishReason;
-use serde_json::{Value, json};
+use monocle_text::{FinishReason, TokenLogprobs};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::prepare;
@@ -21,14 +24,29 @@ use crate::models::registry::{self, Lease, blocking};
 /// What comes of an answer. The last piece is one of the last two.
 #[derive(Debug)]
 pub enum Piece {
+    /// What the model thought at the tokens of the text that comes next.
+    Logprobs(Vec<TokenLogprobs>),
     /// More of its text.
     Text(String),
     /// More of the thoughts before it.
     Reasoning(String),
+    /// A tool that it calls.
+    Call(Call),
     /// All of it came.
     Done(Box<Summary>),
     /// No more comes.
     Failed(Failure),
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Its name, for the result to refer to.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// What it is called with.
+    pub arguments: Map<String, Value>,
 }
 
 /// Why an answer ended, as all interfaces tell it apart.
@@ -36,6 +54,8 @@ pub enum Piece {
 pub enum Finish {
     /// The model was done.
     Stop,
+    /// It waits for what its calls give.
+    Calls,
     /// A text that was to end it came.
     StopString(String),
     /// As many tokens as were allowed.
@@ -49,6 +69,12 @@ pub enum Finish {
 pub struct Summary {
     /// All of its text.
     pub text: String,
+    /// The tools that it calls.
+    pub calls: Vec<Call>,
+    /// What the model thought at its tokens, where that was asked for.
+    pub logprobs: Vec<TokenLogprobs>,
+    /// Whether that was asked for.
+    pub wants_logprobs: bool,
     /// All of its reasoning.
     pub reasoning: String,
     /// Why it ended.
@@ -90,13 +116,19 @@ impl Usage {
 impl Summary {
     fn new(report: Report) -> Self {
         let finish = match &report.output.finish {
-            FinishReason::EndToken { .. } | FinishReason::Empty | FinishReason::Cancelled => Finish::Stop,
+            FinishReason::EndToken { .. }
+            | FinishReason::Complete
+            | FinishReason::Empty
+            | FinishReason::Cancelled => Finish::Stop,
             FinishReason::StopString { stop } => Finish::StopString(stop.clone()),
             FinishReason::MaxTokens => Finish::Length,
             FinishReason::ContextFull => Finish::Context,
         };
         Self {
             text: report.output.text.clone(),
+            calls: Vec::new(),
+            logprobs: Vec::new(),
+            wants_logprobs: false,
             reasoning: report.output.reasoning.clone(),
             finish,
             usage: Usage::of(&report),
@@ -140,6 +172,7 @@ pub struct Answering {
     pub prompt_tokens: usize,
     /// The model, and the request's place in the queue.
     pub lease: Lease,
+    wants_logprobs: bool,
     app: Arc<App>,
     started: Instant,
     first: Option<Instant>,
@@ -166,6 +199,7 @@ pub async fn begin(
     let started = Instant::now();
     prepare::check(chat)?;
     let lease = app.registry.lease(&chat.model, chat.keep_alive).await?;
+    let wants_logprobs = chat.sampling.logprobs.is_some();
     let options = prepare::options(chat, &lease.engine.model, number)?;
     let terms = Terms {
         started,
@@ -190,14 +224,20 @@ pub async fn begin(
             if gone() {
                 return Err(Failure::invalid("the client is gone"));
             }
+            let grammar = prepare::grammar(&chat, &engine.model)?;
             let plan = prepare::plan(&engine, &chat, &request, &plan_options);
-            plan.map_err(|error| too_large_or(error, &chat))
+            let plan = plan.map_err(|error| too_large_or(error, &chat))?;
+            Ok((plan, grammar))
         })
         .await?;
         drop(turn);
-        let prepared = prepared?;
+        let (prepared, grammar) = prepared?;
+        let options = GenerateOptions {
+            grammar,
+            ..options.clone()
+        };
         let prompt_tokens = prepared.prompt.len() + prepared.encoder_ids().map_or(0, <[u32]>::len);
-        match lease.engine.submit(prepared, options.clone(), terms).await {
+        match lease.engine.submit(prepared, options, terms).await {
             Ok(given) => {
                 return Ok(Answering {
                     given,
@@ -205,6 +245,7 @@ pub async fn begin(
                     over: false,
                     prompt_tokens,
                     lease,
+                    wants_logprobs,
                     app: Arc::clone(app),
                     started,
                     first: None,
@@ -245,14 +286,26 @@ fn too_large_or(error: RequestError, chat: &ChatRequest) -> Failure {
 impl Answering {
     /// The next piece; nothing after the last.
     pub async fn next(&mut self) -> Option<Piece> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`Answering::next`], for those who wait for several.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Piece>> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
-                return Some(piece);
+                return Poll::Ready(Some(piece));
             }
             if self.over {
-                return None;
+                return Poll::Ready(None);
             }
-            let last = match self.given.recv().await {
+            let Poll::Ready(given) = self.given.poll_recv(context) else {
+                return Poll::Pending;
+            };
+            let last = match given {
+                Some(Given::Logprobs(logprobs)) => {
+                    self.ready.push_back(Piece::Logprobs(logprobs));
+                    continue;
+                }
                 Some(Given::Text(delta)) => {
                     let now = Instant::now();
                     self.app
@@ -271,6 +324,7 @@ impl Answering {
                 Some(Given::Done(report)) => {
                     self.app.metrics.done(&self.lease.name, &report);
                     let mut summary = Summary::new(*report);
+                    summary.wants_logprobs = self.wants_logprobs;
                     summary.report.notes.extend(self.lease.note.clone());
                     Piece::Done(Box::new(summary))
                 }
@@ -284,17 +338,19 @@ impl Answering {
             if let Piece::Failed(failure) = &last {
                 self.app.metrics.refused(failure.kind);
             }
-            return Some(last);
+            return Poll::Ready(Some(last));
         }
     }
 
     /// All of it at once.
     pub async fn whole(mut self) -> Result<Summary, Failure> {
+        let mut logprobs = Vec::new();
         loop {
             match self.next().await {
-                Some(Piece::Done(summary)) => return Ok(*summary),
+                Some(Piece::Logprobs(more)) => logprobs.extend(more),
+                Some(Piece::Done(summary)) => return Ok(Summary { logprobs, ..*summary }),
                 Some(Piece::Failed(failure)) => return Err(failure),
-                Some(Piece::Text(_) | Piece::Reasoning(_)) => {}
+                Some(Piece::Text(_) | Piece::Reasoning(_) | Piece::Call(_)) => {}
                 None => return Err(Failure::new(Kind::Internal, "the answer ended without an end")),
             }
         }

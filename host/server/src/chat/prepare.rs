@@ -1,6 +1,7 @@
 //! From a conversation to what an engine can take: pictures are got, the prompt is planned, nothing is computed. It takes a while, so it runs on a
 //! thread for such work.
 
+use monocle_constraint::{Constraint, Grammar};
 use monocle_runtime::error::RequestError;
 use monocle_runtime::memory::MemoryLimit;
 use monocle_runtime::model::Model;
@@ -15,29 +16,17 @@ use super::request::{ChatMessage, ChatPart, ChatRequest, Format, ToolChoice};
 use crate::engine::Engine;
 use crate::failure::Failure;
 
+/// The most tokens that are told beside a chosen one: what OpenAI allows.
+const MOST_LOGPROBS: usize = 20;
 /// Tokens of one prefill step.
 const CHUNK: usize = 512;
 
 /// Refuses what this build cannot do, so that nothing is silently left out.
 pub fn check(chat: &ChatRequest) -> Result<(), Failure> {
-    let sampling = &chat.sampling;
-    if sampling.presence_penalty != 0.0 || sampling.frequency_penalty != 0.0 {
-        return Err(Failure::unsupported(
-            "presence_penalty",
-            "`presence_penalty` and `frequency_penalty`; `repetition_penalty` works",
-        ));
-    }
-    if !sampling.logit_bias.is_empty() {
-        return Err(Failure::unsupported("logit_bias", "`logit_bias`"));
-    }
-    if sampling.logprobs.is_some() {
-        return Err(Failure::unsupported("logprobs", "`logprobs`"));
-    }
-    if chat.format != Format::Text {
-        return Err(Failure::unsupported(
-            "response_format",
-            "answers of a given form (JSON, regular expressions, grammars)",
-        ));
+    let top = chat.sampling.logprobs.unwrap_or(0);
+    if top > MOST_LOGPROBS {
+        let message = format!("expected {MOST_LOGPROBS} or fewer, found {top}");
+        return Err(Failure::invalid(message).at("top_logprobs"));
     }
     let calls = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
     if calls {
@@ -59,6 +48,16 @@ pub fn options(chat: &ChatRequest, model: &Model, number: usize) -> Result<Gener
     sampling.top_p = asked.top_p.unwrap_or(sampling.top_p);
     sampling.min_p = asked.min_p.unwrap_or(sampling.min_p);
     sampling.repetition_penalty = asked.repetition_penalty.unwrap_or(sampling.repetition_penalty);
+    sampling.presence_penalty = asked.presence_penalty.unwrap_or(sampling.presence_penalty);
+    sampling.frequency_penalty = asked.frequency_penalty.unwrap_or(sampling.frequency_penalty);
+    if let Some(biases) = &asked.logit_bias {
+        let tokenizer = model.tokenizer();
+        if let Some((unknown, _)) = biases.iter().find(|(id, _)| tokenizer.token(*id).is_none()) {
+            let message = format!("the model has no token {unknown}");
+            return Err(Failure::invalid(message).at("logit_bias"));
+        }
+        sampling.logit_bias.clone_from(biases);
+    }
     let seed = match asked.seed {
         Some(seed) => seed,
         // Two people who ask the same at a temperature want two answers.
@@ -75,8 +74,30 @@ pub fn options(chat: &ChatRequest, model: &Model, number: usize) -> Result<Gener
         stop: chat.stop.clone(),
         prefill_chunk: CHUNK,
         thinking_budget: chat.thinking.budget.or(model.settings.thinking_budget),
+        grammar: None,
+        logprobs: asked.logprobs,
+        keep_tokens: Vec::new(),
         ignore_end: false,
     })
+}
+
+/// What the answer must look like, compiled: a second's work at most.
+pub fn grammar(chat: &ChatRequest, model: &Model) -> Result<Option<Grammar>, Failure> {
+    let constraint = match &chat.format {
+        Format::Text => return Ok(None),
+        Format::JsonObject => Constraint::JsonObject,
+        Format::JsonSchema { schema, strict } => Constraint::JsonSchema {
+            schema: schema.clone(),
+            strict: *strict,
+        },
+        Format::Regex(expression) => Constraint::Regex(expression.clone()),
+        Format::Grammar(text) => Constraint::Lark(text.clone()),
+        Format::Choice(texts) => Constraint::Choice(texts.clone()),
+    };
+    match model.grammar(&constraint) {
+        Ok(grammar) => Ok(Some(grammar)),
+        Err(error) => Err(Failure::from(RequestError::from(error)).at("response_format")),
+    }
 }
 
 /// The runtime's request, with its pictures.

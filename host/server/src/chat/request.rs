@@ -131,11 +131,11 @@ pub struct Sampling {
     /// Likewise.
     pub repetition_penalty: Option<f32>,
     /// OpenAI's penalty on tokens that occurred in the answer.
-    pub presence_penalty: f32,
+    pub presence_penalty: Option<f32>,
     /// The same, by how often.
-    pub frequency_penalty: f32,
+    pub frequency_penalty: Option<f32>,
     /// Added to tokens' logits.
-    pub logit_bias: Vec<(u32, f32)>,
+    pub logit_bias: Option<Vec<(u32, f32)>>,
     /// Where random numbers start.
     pub seed: Option<u64>,
     /// How many of the likeliest tokens are told with each token.
@@ -165,7 +165,12 @@ pub enum Format {
     /// Some JSON object.
     JsonObject,
     /// JSON of a schema.
-    JsonSchema(Value),
+    JsonSchema {
+        /// The schema.
+        schema: Value,
+        /// Whether what of it cannot be promised is refused.
+        strict: bool,
+    },
     /// Text that a regular expression matches.
     Regex(String),
     /// Text of a grammar in Lark's notation.

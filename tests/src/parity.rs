@@ -105,6 +105,11 @@ impl Parity {
             .collect();
         assert_eq!(ours, ids, "{name}: token ids");
 
+        if let Some(read) = oracle.ints(&format!("{case}/encoder_ids")) {
+            let ours: Vec<i64> = trace.encoder_ids.iter().map(|&id| i64::from(id)).collect();
+            assert_eq!(ours, read, "{name}: token ids of the encoder's prompt");
+        }
+
         if let (Some(reorder), Some((_, pixels))) =
             (self.pixels, oracle.floats(&format!("{case}/pixel_values")))
         {

@@ -56,7 +56,7 @@ impl Weights {
     }
 
     /// The place that this one is in.
-    fn parent(&self) -> Self {
+    pub(crate) fn parent(&self) -> Self {
         Self(
             self.0
                 .rsplit_once('.')
@@ -68,11 +68,16 @@ impl Weights {
     /// The output layer of the decoder at this place: `lm_head` beside it, in it or before all names; where the checkpoint has none, its
     /// `embed_tokens` (tied weights, which checkpoints do not store twice).
     pub fn head(&self) -> Linear {
+        self.head_or("embed_tokens")
+    }
+
+    /// As [`Weights::head`], with another name for the table of words.
+    pub fn head_or(&self, table: &str) -> Linear {
         let places = [self.parent(), self.clone(), Self::root()];
         let found = places.iter().find(|place| place.has("lm_head.weight"));
         match found {
             Some(place) => place.linear("lm_head"),
-            None => self.linear("embed_tokens"),
+            None => self.linear(table),
         }
     }
 

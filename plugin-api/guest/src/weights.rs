@@ -47,11 +47,11 @@ impl Weights {
         ))
     }
 
-    /// The first of several places within this one under which the checkpoint has anything; the first of all where it has nothing, so that the
+    /// The first of several places within this one under which the checkpoint has anything (an empty one stands for this place); the first of all where it has nothing, so that the
     /// error for what is asked of it names what is near.
     #[must_use]
     pub fn pick(&self, places: &[&str]) -> Self {
-        let there = |place: &&&str| !names(&self.name(&format!("{place}."))).is_empty();
+        let there = |place: &&&str| !names(&format!("{}.", self.name(place))).is_empty();
         self.at(places.iter().find(there).or(places.first()).unwrap_or(&""))
     }
 

@@ -85,7 +85,7 @@ impl DaVit {
 impl Half {
     fn load(place: &Weights, heads: u32, activation: Activation, kind: Mixing) -> Result<Self> {
         let conv = |name: &str| {
-            let conv = Conv2d::load(&place.at(name).pick(&["", "fn.dw"]), 3)?.padding(1);
+            let conv = Conv2d::load(&place.at(name).pick(&["fn.dw", ""]), 3)?.padding(1);
             let channels = conv.channels();
             Ok::<_, Error>(conv.groups(channels))
         };

@@ -5,12 +5,9 @@ mod bart;
 mod decoder;
 mod layer;
 mod llama;
-pub mod long_context;
-mod temperature;
 
 pub use attention::{Attention, CrossAttention};
 pub use bart::{Bart, BartConfig};
 pub use decoder::Decoder;
 pub use layer::{Layer, Part, Residual, Step};
 pub use llama::LlamaConfig;
-pub use temperature::Temperature;

@@ -71,7 +71,7 @@ OUT.mkdir(exist_ok=True)
 weights = {name: tensor for name, tensor in model.state_dict().items() if "embed_tokens" not in name}
 weights |= {"picture.weight": picture.weight.data, "picture.bias": picture.bias.data, "kinds.weight": kinds.weight.data}
 save_file({name: tensor.contiguous() for name, tensor in weights.items()}, OUT / "model.safetensors")
-wanted = ("d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads", "vocab_size", "max_position_embeddings",
+wanted = ("d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads", "vocab_size", "max_position_embeddings",
           "decoder_start_token_id", "eos_token_id")
 (OUT / "config.json").write_text(json.dumps(
     {"model_type": "encoder-decoder-of-tests", "picture_side": SIDE, "picture_patch": PATCH}

@@ -96,14 +96,19 @@ impl Parity {
         assert_eq!(trace.prompt, expected, "{name}: rendered prompt");
 
         let ids: Vec<i64> = oracle.ints(&format!("{case}/input_ids")).expect("a case has ids");
-        let ours = trace.prompt_ids.iter().map(|&id| i64::from(id));
-        let ours: Vec<i64> = ours
-            .map(|id| match self.placeholder {
-                Some((golden, placeholder)) if id == placeholder => golden,
-                _ => id,
-            })
-            .collect();
-        assert_eq!(ours, ids, "{name}: token ids");
+        let with_placeholders = |ids: &[u32]| -> Vec<i64> {
+            let as_golden = |&id: &u32| match self.placeholder {
+                Some((golden, placeholder)) if i64::from(id) == placeholder => golden,
+                _ => i64::from(id),
+            };
+            ids.iter().map(as_golden).collect()
+        };
+        assert_eq!(with_placeholders(&trace.prompt_ids), ids, "{name}: token ids");
+
+        if let Some(read) = oracle.ints(&format!("{case}/encoder_ids")) {
+            let ours = with_placeholders(&trace.encoder_ids);
+            assert_eq!(ours, read, "{name}: token ids of the encoder's prompt");
+        }
 
         if let (Some(reorder), Some((_, pixels))) =
             (self.pixels, oracle.floats(&format!("{case}/pixel_values")))

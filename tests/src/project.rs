@@ -145,6 +145,13 @@ pub fn open_frozen(version: &str, text: &str) -> Scheduler {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// As [`open_manifest`], with the plugins of this folder too.
+pub fn open_manifest_beside(folder: &Path, text: &str) -> Scheduler {
+    let folders = vec![plugins(), test_plugins(), folder.to_owned()];
+    try_open_in(folders, text, SchedulerOptions::default(), engine())
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn try_open(
     text: &str,
     options: SchedulerOptions,

@@ -1,6 +1,6 @@
 //! The two traits that a plugin implements.
 
-use crate::decoders::Decoder;
+use crate::decoders::{Decoder, Step};
 use crate::{
     AnswerPart, Batch, Context, Error, Image, ModelFiles, Pixels, Plan, Request, Result, Size, Tensor,
 };
@@ -60,6 +60,11 @@ pub trait Network: Sized {
         None
     }
 
+    /// What the decoder's layers have in common in a pass, for the usual [`Network::forward`].
+    fn step<'a>(&self, batch: &'a Batch) -> Step<'a> {
+        Step::new(batch)
+    }
+
     /// Logits of the rows that [`Batch::select_logits`] picks: `[wanted, vocabulary]`. Recorded. Usually: features of set 0 take the place of
     /// the embeddings at their slots, and the decoder reads all of it.
     fn forward(&self, batch: &Batch) -> Result<Tensor> {
@@ -67,6 +72,6 @@ pub trait Network: Sized {
             .decoder()
             .context("this model has neither `decoder` nor `forward`")?;
         let x = batch.splice_features(&decoder.embed(batch), 0);
-        Ok(decoder.logits(&decoder.forward(x, batch), batch))
+        Ok(decoder.logits(&decoder.forward(x, &self.step(batch)), batch))
     }
 }

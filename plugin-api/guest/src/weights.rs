@@ -47,16 +47,16 @@ impl Weights {
         ))
     }
 
-    /// The first of several places within this one under which the checkpoint has anything; the first of all where it has nothing, so that the
+    /// The first of several places within this one under which the checkpoint has anything (an empty one stands for this place); the first of all where it has nothing, so that the
     /// error for what is asked of it names what is near.
     #[must_use]
     pub fn pick(&self, places: &[&str]) -> Self {
-        let there = |place: &&&str| !names(&self.name(&format!("{place}."))).is_empty();
+        let there = |place: &&&str| !names(&format!("{}.", self.name(place))).is_empty();
         self.at(places.iter().find(there).or(places.first()).unwrap_or(&""))
     }
 
     /// The place that this one is in.
-    fn parent(&self) -> Self {
+    pub(crate) fn parent(&self) -> Self {
         Self(
             self.0
                 .rsplit_once('.')
@@ -68,11 +68,16 @@ impl Weights {
     /// The output layer of the decoder at this place: `lm_head` beside it, in it or before all names; where the checkpoint has none, its
     /// `embed_tokens` (tied weights, which checkpoints do not store twice).
     pub fn head(&self) -> Linear {
+        self.head_or("embed_tokens")
+    }
+
+    /// As [`Weights::head`], with another name for the table of words.
+    pub fn head_or(&self, table: &str) -> Linear {
         let places = [self.parent(), self.clone(), Self::root()];
         let found = places.iter().find(|place| place.has("lm_head.weight"));
         match found {
             Some(place) => place.linear("lm_head"),
-            None => self.linear("embed_tokens"),
+            None => self.linear(table),
         }
     }
 

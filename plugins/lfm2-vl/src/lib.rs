@@ -6,5 +6,6 @@ mod config;
 mod model;
 mod processor;
 mod tiling;
+mod tower;
 
 monocle_plugin::export_model!(processor::Lfm2VlProcessor, model::Lfm2Vl, model_types: ["lfm2_vl", "lfm2-vl"]);

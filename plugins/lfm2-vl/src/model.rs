@@ -3,9 +3,10 @@
 use monocle_plugin::decoders::{self, Layer, Part, Residual, Step};
 use monocle_plugin::nn::Conv1d;
 use monocle_plugin::prelude::*;
-use monocle_plugin::towers::{Siglip2, VisionConfig};
+use monocle_plugin::towers::VisionConfig;
 
 use crate::config::text_config;
+use crate::tower::Siglip2;
 
 /// Vision tower, projector, decoder.
 pub struct Lfm2Vl {

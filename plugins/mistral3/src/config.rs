@@ -17,14 +17,26 @@ impl Geometry {
         let merge = config.get_or("spatial_merge_size", if mistral { 2 } else { 1 })?;
         ensure!(merge > 0, "`spatial_merge_size` in `config.json` must not be 0");
         Ok(Self {
-            vision: VisionConfig::pixtral(config.section("vision_config")?)?,
+            vision: vision_config(config)?,
             merge,
         })
     }
 }
 
-/// The decoder; what `text_config` leaves out is as in transformers' `MistralConfig` or `Ministral3Config`.
-pub fn text_config(config: &Section) -> Result<LlamaConfig> {
+/// The vision tower; what `vision_config` leaves out is as in transformers' `PixtralVisionConfig`.
+fn vision_config(config: &Section) -> Result<VisionConfig> {
+    VisionConfig::clip(config.section("vision_config")?.with_defaults([
+        ("hidden_size", 1024.into()),
+        ("num_hidden_layers", 24.into()),
+        ("num_attention_heads", 16.into()),
+        ("image_size", 1024.into()),
+        ("patch_size", 16.into()),
+        ("hidden_act", "gelu".into()),
+    ]))
+}
+
+/// `text_config`; what it leaves out is as in transformers' `MistralConfig` or `Ministral3Config`.
+pub fn text_section(config: &Section) -> Result<Section> {
     let text = config.section("text_config")?;
     // Absent, Mistral's window is 4096 tokens; `null` means that there is none.
     let windowed = !text.is_null("sliding_window");
@@ -40,9 +52,13 @@ pub fn text_config(config: &Section) -> Result<LlamaConfig> {
     } else {
         text
     };
-    let text = text.with_defaults([("num_key_value_heads", 8.into())]);
-    let mut llama = LlamaConfig::read(&text)?;
-    llama.windows = llama.read_windows(&text, 0)?;
+    Ok(text.with_defaults([("num_key_value_heads", 8.into())]))
+}
+
+/// The decoder, from its section.
+pub fn decoder_config(text: &Section) -> Result<LlamaConfig> {
+    let mut llama = LlamaConfig::read(text)?;
+    llama.windows = llama.read_windows(text, 0)?;
     Ok(llama)
 }
 
@@ -51,7 +67,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> LlamaConfig {
-        text_config(&Section::parse("config.json", text).unwrap()).unwrap()
+        decoder_config(&text_section(&Section::parse("config.json", text).unwrap()).unwrap()).unwrap()
     }
 
     #[test]

@@ -5,6 +5,8 @@
 mod config;
 mod model;
 mod processor;
+mod temperature;
+mod tower;
 
 monocle_plugin::export_model!(
     processor::Mistral3Processor,

@@ -1,9 +1,12 @@
 //! The architecture.
 
+use monocle_plugin::decoders::Step;
 use monocle_plugin::prelude::*;
-use monocle_plugin::towers::{Pixtral, layers_before};
+use monocle_plugin::towers::layers_before;
 
-use crate::config::{Geometry, text_config};
+use crate::config::{Geometry, decoder_config, text_section};
+use crate::temperature::Temperature;
+use crate::tower::Pixtral;
 
 /// Vision tower, patch merger, projector, decoder.
 pub struct Mistral3 {
@@ -11,6 +14,7 @@ pub struct Mistral3 {
     merger: Option<Merger>,
     projector: Mlp,
     language: Decoder,
+    temperature: Option<Temperature>,
 }
 
 /// Packs squares of patches (Mistral Small 3.1 and later).
@@ -24,7 +28,8 @@ impl Network for Mistral3 {
     fn load(files: &ModelFiles) -> Result<Self> {
         let (config, root) = (files.config()?, Weights::root());
         let Geometry { vision, merge } = Geometry::read(&config)?;
-        let text = text_config(&config)?;
+        let section = text_section(&config)?;
+        let text = decoder_config(&section)?;
         // Names of checkpoints, of conversions to MLX, and inside transformers.
         let tower = ["vision_tower", "vision_tower.vision_model", "model.vision_tower"];
         let tower = root.find(&tower, "patch_conv.weight")?;
@@ -45,6 +50,7 @@ impl Network for Mistral3 {
             merger: projector.has("norm.weight").then(merger),
             projector: Mlp::load(&projector, activation),
             language: Decoder::load(&decoder, &text)?,
+            temperature: Temperature::read(&section)?,
         })
     }
 
@@ -59,6 +65,13 @@ impl Network for Mistral3 {
 
     fn decoder(&self) -> Option<&Decoder> {
         Some(&self.language)
+    }
+
+    fn step<'a>(&self, batch: &'a Batch) -> Step<'a> {
+        let mut step = Step::new(batch);
+        let temperature = self.temperature;
+        step.scales = temperature.map(|temperature| temperature.scales(&step.positions));
+        step
     }
 }
 

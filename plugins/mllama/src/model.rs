@@ -48,7 +48,9 @@ impl Network for Mllama {
     }
 
     fn forward(&self, batch: &Batch) -> Result<Tensor> {
-        let x = self.language.forward(self.language.embed(batch), batch);
+        let x = self
+            .language
+            .forward(self.language.embed(batch), &self.step(batch));
         Ok(self.language.logits(&x, batch))
     }
 }

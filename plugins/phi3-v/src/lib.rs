@@ -2,6 +2,7 @@
 //! and an overview, squares of four patches become one feature, and a Phi-3 decoder reads them.
 
 mod config;
+mod long_context;
 mod model;
 mod processor;
 mod prompts;

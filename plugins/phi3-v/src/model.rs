@@ -1,9 +1,11 @@
 //! The architecture.
 
+use monocle_plugin::decoders::Step;
 use monocle_plugin::prelude::*;
 use monocle_plugin::towers::{Clip, layers_before};
 
 use crate::config::{text_config, vision_config};
+use crate::long_context;
 use crate::tiling::SIDE;
 
 /// Vision tower, separators, projector, decoder.
@@ -56,6 +58,12 @@ impl Network for Phi3V {
 
     fn decoder(&self) -> Option<&Decoder> {
         Some(&self.language)
+    }
+
+    fn step<'a>(&self, batch: &'a Batch) -> Step<'a> {
+        let mut step = Step::new(batch);
+        step.long = Some(long_context::rows(batch));
+        step
     }
 }
 

@@ -1,10 +1,9 @@
 //! Plans and pixels.
 
-use monocle_plugin::decoders::long_context;
 use monocle_plugin::prelude::*;
 
-use crate::prompts;
 use crate::tiling::{TILE, Tiling};
+use crate::{long_context, prompts};
 
 /// Tokens that end a turn; files of the model name some of them only.
 const STOPS: [&str; 3] = ["<|end|>", "<|endoftext|>", "</s>"];

@@ -1,5 +1,6 @@
 //! The architecture.
 
+use monocle_plugin::decoders::Step;
 use monocle_plugin::prelude::*;
 
 use crate::config::{VisionConfig, text_config};
@@ -36,7 +37,7 @@ impl Network for QwenVl {
         let deep = self.vision.deep_layers();
         let x = self
             .language
-            .forward_with(x, batch, |layer, x| match layer < deep {
+            .forward_with(x, &Step::new(batch), |layer, x| match layer < deep {
                 true => batch.add_features(&x, layer as u32 + 1),
                 false => x,
             });

@@ -59,3 +59,8 @@ fn latent_queries_and_weights_that_sum_to_one() {
 fn whole_queries_and_weights_as_they_are() {
     check("whole_queries");
 }
+
+#[test]
+fn experts_in_groups() {
+    check("groups");
+}

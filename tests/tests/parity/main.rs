@@ -1,5 +1,6 @@
 //! Every architecture against its reference implementation: one module a family.
 
+mod florence2;
 mod frozen;
 mod gemma3;
 mod internvl;

@@ -23,6 +23,36 @@ fn files(guide: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// Every passage that the guide takes from a file of the project: `<!-- from: PATH -->`, then a code block.
+fn passages(guide: &str) -> Vec<(&str, &str)> {
+    let parts = guide.split("<!-- from: ").skip(1);
+    parts
+        .map(|part| {
+            let (path, rest) = part
+                .split_once(" -->\n```rust\n")
+                .expect("a passage is followed by its code");
+            let (code, _) = rest.split_once("\n```").expect("a block ends");
+            (path, code)
+        })
+        .collect()
+}
+
+/// Lines of the guide's shell blocks that call the program.
+fn commands(guide: &str) -> Vec<Vec<&str>> {
+    let blocks = guide.split("```sh\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines());
+    let lines = lines.filter_map(|line| line.strip_prefix("monocle "));
+    lines
+        .map(|line| {
+            line.split('#')
+                .next()
+                .unwrap_or_default()
+                .split_whitespace()
+                .collect()
+        })
+        .collect()
+}
+
 /// Writes a file of the guide, with paths of this machine in place of the guide's.
 fn write(folder: &Scratch, name: &str, code: &str) {
     let guest = project::root().join("plugin-api/guest").display().to_string();
@@ -77,6 +107,10 @@ fn the_guide_works_as_written() {
         .iter()
         .position(|(name, _)| *name == "src/network.rs")
         .expect("the guide goes on to a model");
+    let third = files
+        .iter()
+        .position(|(name, _)| *name == "src/tower.rs")
+        .expect("the guide goes on to a model from nothing");
     let folder = Scratch::new("guide");
     // The versions of everything else are the project's, and nothing is fetched.
     folder.write(
@@ -108,7 +142,24 @@ fn the_guide_works_as_written() {
     assert_eq!((&image["tiles"], &image["tokens"]), (&1.into(), &4.into()));
     assert_eq!(image["used"], serde_json::json!({ "width": 56, "height": 56 }));
 
-    files[second..]
+    for arguments in commands(&guide) {
+        let picture = project::oracle("smolvlm").join("image.png").display().to_string();
+        let module = project::target().join("guide/wasm32-unknown-unknown/release/quick.wasm");
+        let arguments = arguments
+            .iter()
+            .enumerate()
+            .map(|(at, argument)| match *argument {
+                "photo.jpg" => picture.clone(),
+                "target/wasm32-unknown-unknown/release/quick.wasm" => module.display().to_string(),
+                "plugins" | "quick.toml" if at > 0 => folder.file(argument).display().to_string(),
+                other => other.to_owned(),
+            });
+        Monocle::new(arguments)
+            .env("MONOCLE_PLUGINS", folder.file("plugins"))
+            .succeeds();
+    }
+
+    files[second..third]
         .iter()
         .for_each(|(name, code)| write(&folder, name, code));
     build(folder.path());
@@ -118,4 +169,32 @@ fn the_guide_works_as_written() {
     // The same architecture as the project's own plugin, which is compared with the reference elsewhere.
     assert_eq!(model["token_ids"], adapter["token_ids"]);
     assert_eq!(model["prompt"], adapter["prompt"]);
+
+    files[third..]
+        .iter()
+        .for_each(|(name, code)| write(&folder, name, code));
+    build(folder.path());
+    wrap(&folder);
+    let from_nothing = ask(&folder, "own.toml");
+    assert_eq!(
+        from_nothing["host"]["plugins"].as_array().expect("a list").len(),
+        1
+    );
+    assert_eq!(from_nothing["token_ids"], adapter["token_ids"]);
+}
+
+#[test]
+fn passages_are_those_of_the_sources() {
+    let guide =
+        std::fs::read_to_string(project::root().join("docs/plugin-guide.md")).expect("the guide is there");
+    let passages = passages(&guide);
+    assert!(passages.len() >= 5);
+    for (path, code) in passages {
+        let source = std::fs::read_to_string(project::root().join(path))
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(
+            source.contains(code),
+            "{path} does not have what the guide shows of it:\n{code}"
+        );
+    }
 }

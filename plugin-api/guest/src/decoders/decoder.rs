@@ -1,6 +1,6 @@
 //! A decoder: embeddings, layers, a norm, logits.
 
-use super::{Layer, LlamaConfig, Step, Temperature, long_context};
+use super::{Layer, LlamaConfig, Step};
 use crate::nn::Norm;
 use crate::weights::{Embedding, Linear, Weights};
 use crate::{Batch, Result, Tensor};
@@ -13,8 +13,6 @@ pub struct Decoder {
     norm: Norm,
     head: Linear,
     softcap: Option<f32>,
-    temperature: Option<Temperature>,
-    long_context: bool,
 }
 
 impl Decoder {
@@ -38,8 +36,6 @@ impl Decoder {
             norm: config.norm(&place.pick(&["norm", "embedding_norm"])),
             head: place.head(),
             softcap: config.final_logit_softcapping,
-            temperature: config.temperature,
-            long_context: config.long_rope.is_some(),
         })
     }
 
@@ -53,18 +49,14 @@ impl Decoder {
     }
 
     /// All layers: `[tokens, hidden]` to the same.
-    pub fn forward(&self, x: Tensor, batch: &Batch) -> Tensor {
-        self.forward_with(x, batch, |_, x| x)
+    pub fn forward(&self, x: Tensor, step: &Step) -> Tensor {
+        self.forward_with(x, step, |_, x| x)
     }
 
     /// As [`Decoder::forward`]; `after` may change what comes out of each layer (DeepStack, arXiv:2406.04334).
-    pub fn forward_with(&self, x: Tensor, batch: &Batch, after: impl Fn(usize, Tensor) -> Tensor) -> Tensor {
-        let mut step = Step::new(batch);
-        step.long = self.long_context.then(|| long_context::rows(batch));
-        let temperature = self.temperature;
-        step.scales = temperature.map(|temperature| temperature.scales(&step.positions));
+    pub fn forward_with(&self, x: Tensor, step: &Step, after: impl Fn(usize, Tensor) -> Tensor) -> Tensor {
         let layers = self.layers.iter().enumerate();
-        layers.fold(x, |x, (number, layer)| after(number, layer.forward(x, &step)))
+        layers.fold(x, |x, (number, layer)| after(number, layer.forward(x, step)))
     }
 
     /// Logits of the rows that the host wants: `[tokens, hidden]` to `[wanted, vocabulary]`.

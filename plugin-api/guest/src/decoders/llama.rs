@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::{Attention, Layer, Part, Residual, Temperature};
+use super::{Attention, Layer, Part, Residual};
 use crate::config::Section;
 use crate::nn::{Activation, Mlp, Norm};
 use crate::rope::RopeConfig;
@@ -51,13 +51,9 @@ pub struct LlamaConfig {
     /// Rotary positions of layers with a window, where they differ (Gemma 3).
     #[serde(skip)]
     pub window_rope: Option<RopeConfig>,
-    /// Rotary positions of prompts beyond the trained context, where they differ: the plan must have the mark
-    /// [`super::long_context::mark`].
+    /// Rotary positions of prompts beyond the trained context, where they differ: [`super::Step::long`] says which rows are of such.
     #[serde(skip)]
     pub long_rope: Option<RopeConfig>,
-    /// Queries grow with their position (Ministral 3).
-    #[serde(skip)]
-    pub temperature: Option<Temperature>,
 }
 
 /// As transformers' `LlamaConfig` has them.
@@ -80,7 +76,6 @@ impl Default for LlamaConfig {
             rope: RopeConfig::plain(10_000.0),
             window_rope: None,
             long_rope: None,
-            temperature: None,
         }
     }
 }
@@ -95,7 +90,6 @@ impl LlamaConfig {
             "`num_attention_heads` and `head_dim` of the text config must not be 0"
         );
         config.rope = RopeConfig::read(text_config, false)?;
-        config.temperature = Temperature::read(text_config)?;
         Ok(config)
     }
 

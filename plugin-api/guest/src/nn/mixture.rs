@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{Activation, Mlp};
 use crate::config::Section;
 use crate::weights::{Experts, Linear, Parameter, Weights};
-use crate::{Result, Tensor, ensure};
+use crate::{Kind, Result, Tensor, ensure, floats, ints};
 
 /// How experts are chosen: keys of text configs, with the defaults that most configs leave out.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,9 +25,27 @@ pub struct MixtureConfig {
     /// What makes weights of the router's scores: `softmax` over all experts, or `sigmoid` of each (DeepSeek-V3).
     #[serde(default)]
     pub scoring_func: Scoring,
-    /// Groups of experts of which few are looked into: only 1 is known here.
+    /// How many groups the experts are in (arXiv:2405.04434 section 2.1.3).
     #[serde(default)]
-    n_group: Option<u32>,
+    pub n_group: Option<u32>,
+    /// In how many of them, the best, experts are chosen.
+    #[serde(default)]
+    pub topk_group: Option<u32>,
+    /// How groups are told apart.
+    #[serde(default)]
+    pub topk_method: Option<Choice>,
+}
+
+/// See [`MixtureConfig::topk_method`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// They are not: the best of all experts are chosen.
+    Greedy,
+    /// By their best expert.
+    GroupLimitedGreedy,
+    /// By their two best experts together (arXiv:2412.19437 section 2.1.2).
+    NoauxTc,
 }
 
 /// See [`MixtureConfig::scoring_func`].
@@ -54,12 +72,52 @@ impl MixtureConfig {
             (1..=experts).contains(&chosen),
             "`num_experts_per_tok` of the text config is {chosen}, of {experts} experts"
         );
-        let groups = config.n_group.unwrap_or(1);
-        ensure!(
-            groups == 1,
-            "`n_group` of the text config is {groups}; groups of experts are not known here"
-        );
+        if let Some(Groups { count, kept, best }) = config.groups() {
+            let fits = count > 0 && experts.is_multiple_of(count) && (1..=count).contains(&kept);
+            ensure!(
+                fits && kept * (experts / count) >= chosen && experts / count >= best,
+                "{chosen} of {experts} experts cannot be chosen in {kept} of {count} groups (`topk_group` and `n_group` of the text config)"
+            );
+        }
         Ok(config)
+    }
+
+    /// The groups, where there are several and not all are kept.
+    fn groups(&self) -> Option<Groups> {
+        let method = self.topk_method.unwrap_or(match self.scoring_func {
+            Scoring::Softmax => Choice::Greedy,
+            Scoring::Sigmoid => Choice::NoauxTc,
+        });
+        let best = match method {
+            Choice::Greedy => return None,
+            Choice::GroupLimitedGreedy => 1,
+            Choice::NoauxTc => 2,
+        };
+        let (count, kept) = (self.n_group?, self.topk_group.unwrap_or(1));
+        (count != kept).then_some(Groups { count, kept, best })
+    }
+}
+
+/// Experts are chosen in so many groups, the best: those whose `best` experts have the highest scores together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Groups {
+    count: u32,
+    kept: u32,
+    best: u32,
+}
+
+impl Groups {
+    /// Scores `[tokens, experts]` with those of other groups far below all others.
+    fn mask(self, scores: &Tensor) -> Tensor {
+        let [tokens, experts] = [0, 1].map(|axis: u32| scores.dimension(axis));
+        let grouped = scores.reshape(&[tokens, self.count, experts / self.count]);
+        let sums = grouped.gather_last(&grouped.top_k(self.best)).sum(&[2]); // [tokens, groups]
+        let kept = sums.top_k(self.kept).unsqueeze(-1); // [tokens, kept, 1]
+        let numbers: Vec<i32> = (0..self.count as i32).collect();
+        let kept = kept.equal(&ints(&[self.count], &numbers)).to_float().sum(&[1]); // [tokens, groups]
+        let below = floats(&[1], &[-1e30]);
+        let masked = kept.unsqueeze(-1).cast(Kind::Int).select(&grouped, &below);
+        masked.reshape(&[tokens, experts])
     }
 }
 
@@ -109,10 +167,15 @@ impl Mixture {
             Scoring::Softmax => scores.softmax(),
             Scoring::Sigmoid => scores.sigmoid(),
         };
-        let chosen = match &self.correction {
-            Some(correction) => (&scores + correction.value()).top_k(self.config.num_experts_per_tok),
-            None => scores.top_k(self.config.num_experts_per_tok),
-        }; // [tokens, k]
+        let corrected = match &self.correction {
+            Some(correction) => &scores + correction.value(),
+            None => scores.clone(),
+        };
+        let eligible = match self.config.groups() {
+            Some(groups) => groups.mask(&corrected),
+            None => corrected,
+        };
+        let chosen = eligible.top_k(self.config.num_experts_per_tok); // [tokens, k]
         let mut weights = scores.gather_last(&chosen);
         if self.config.norm_topk_prob {
             // The reference keeps the divisor from 0.
@@ -124,6 +187,62 @@ impl Mixture {
         match &self.shared {
             Some(shared) => routed + shared.forward(x),
             None => routed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(more: &str) -> Result<MixtureConfig> {
+        let text = format!(r#"{{"n_routed_experts": 8, "num_experts_per_tok": 4, {more}}}"#);
+        MixtureConfig::read(&Section::parse("config.json", &text)?)
+    }
+
+    #[test]
+    fn groups_are_those_of_the_method() {
+        let groups = |more| read(more).unwrap().groups();
+        let (v3, v2) = (
+            r#""scoring_func": "sigmoid", "n_group": 4, "topk_group": 2"#,
+            r#""n_group": 4, "topk_group": 2"#,
+        );
+        assert_eq!(
+            groups(v3),
+            Some(Groups {
+                count: 4,
+                kept: 2,
+                best: 2
+            })
+        );
+        // transformers 5.23: DeepseekV2Config() has the method `greedy`.
+        assert_eq!(groups(v2), None);
+        let limited = r#""topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1"#;
+        assert_eq!(
+            groups(limited),
+            Some(Groups {
+                count: 2,
+                kept: 1,
+                best: 1
+            })
+        );
+        assert_eq!(
+            groups(r#""scoring_func": "sigmoid", "n_group": 1, "topk_group": 1"#),
+            None
+        );
+    }
+
+    #[test]
+    fn experts_that_do_not_fit_their_groups_are_refused() {
+        for groups in [
+            r#""n_group": 3, "topk_group": 2"#,
+            r#""n_group": 4, "topk_group": 1"#,
+            r#""n_group": 8, "topk_group": 4"#,
+        ] {
+            let error = read(&format!(r#""scoring_func": "sigmoid", {groups}"#))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("`topk_group` and `n_group`"), "{error}");
         }
     }
 }

@@ -38,17 +38,6 @@ impl VisionConfig {
         Self::read(section, 32, "quick_gelu", 1e-5)
     }
 
-    /// A `vision_config`; what it leaves out is as in transformers' `PixtralVisionConfig`.
-    pub fn pixtral(section: Section) -> Result<Self> {
-        let section = section.with_defaults([
-            ("hidden_size", 1024.into()),
-            ("num_hidden_layers", 24.into()),
-            ("num_attention_heads", 16.into()),
-            ("image_size", 1024.into()),
-        ]);
-        Self::read(section, 16, "gelu", 1e-5)
-    }
-
     fn read(section: Section, patch: u32, activation: &str, epsilon: f64) -> Result<Self> {
         let section = section.with_defaults([
             ("hidden_size", 768.into()),

@@ -1,9 +1,8 @@
 //! SigLIP 2's vision transformer for pictures of any size (NaFlex, arXiv:2502.14786).
 
-use super::{Block, VisionConfig};
-use crate::nn::Norm;
-use crate::weights::{Embedding, Linear, Weights};
-use crate::{Interpolation, Result, Tensor, ensure, ints};
+use monocle_plugin::Interpolation;
+use monocle_plugin::prelude::*;
+use monocle_plugin::towers::{Block, VisionConfig};
 
 /// Patches as rows of a matrix, a square table of positions that is stretched to each picture's grid, blocks, a final norm.
 pub struct Siglip2 {

@@ -1,7 +1,6 @@
 //! Queries that grow with their position.
 
-use crate::config::Section;
-use crate::{BinaryOperation, Kind, Result, Tensor, floats, ints};
+use monocle_plugin::prelude::*;
 
 /// Llama 4's rule, which Ministral 3 has too: queries are multiplied by `1 + β ln(1 + ⌊position / original⌋)`, so that attention
 /// stays sharp beyond the context that a model was trained on.
@@ -44,7 +43,7 @@ impl Temperature {
             .map(|step| (i64::from(step) * i64::from(self.original) - 1) as i32)
             .collect();
         let positions = positions.narrow(0, 0, 1).reshape(&[tokens, 1]);
-        let passed = positions.binary(BinaryOperation::Greater, &ints(&[steps as u32], &last)); // [tokens, steps]
+        let passed = positions.greater(&ints(&[steps as u32], &last)); // [tokens, steps]
         let step = passed.to_float().sum(&[1]).cast(Kind::Int); // [tokens]
         floats(&[table.len() as u32, 1, 1], &table).take_rows(&step)
     }

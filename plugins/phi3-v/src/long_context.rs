@@ -3,7 +3,8 @@
 //! A recorded program serves prompts of every length, so the plan says by a mark which frequencies apply. The choice holds for the whole
 //! request: keys turned by other frequencies than the queries would be of no use.
 
-use crate::{Batch, Mark, Tensor};
+use monocle_plugin::Mark;
+use monocle_plugin::prelude::*;
 
 /// The mark's name.
 const NAME: &str = "long-context";
@@ -19,6 +20,6 @@ pub fn mark(tokens: u32, long: bool) -> Mark {
 }
 
 /// 1 at rows of long prompts: `[tokens, 1, 1]`.
-pub(super) fn rows(batch: &Batch) -> Tensor {
+pub fn rows(batch: &Batch) -> Tensor {
     batch.mark(NAME).reshape(&[batch.tokens(), 1, 1])
 }

@@ -1,11 +1,9 @@
 //! Pixtral's vision transformer (arXiv:2410.07073).
 
-use super::{Block, VisionConfig};
-use crate::config::Section;
-use crate::nn::{Conv2d, Norm};
-use crate::rope::frequencies;
-use crate::weights::Weights;
-use crate::{Pairing, Result, RopeAngles, Tensor, ints};
+use monocle_plugin::Pairing;
+use monocle_plugin::prelude::*;
+use monocle_plugin::rope::frequencies;
+use monocle_plugin::towers::{Block, VisionConfig};
 
 /// The reference has it in the code, not in the config.
 const EPSILON: f32 = 1e-5;
@@ -19,7 +17,7 @@ pub struct Pixtral {
 }
 
 impl Pixtral {
-    /// `patch_conv`, `ln_pre` and the first `layers` of `transformer.layers` at this place: see [`super::layers_before`].
+    /// `patch_conv`, `ln_pre` and the first `layers` of `transformer.layers` at this place.
     /// `vision_config` is the section that `config` was read from.
     pub fn load(
         place: &Weights,

@@ -1,11 +1,12 @@
 //! `monocle plugins wrap`: from the module that `cargo build` makes to a plugin.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use monocle_runtime::plugin::stamp::Stamp;
-use monocle_runtime::plugin::wasm::component::Plugin;
+use monocle_runtime::plugin::wasm::component::{self, Plugin};
 
 use super::output;
 
@@ -22,10 +23,11 @@ pub struct Wrap {
 impl Wrap {
     pub fn run(self) -> anyhow::Result<()> {
         let from = self.module.display();
-        let module = std::fs::read(&self.module).with_context(|| format!("cannot read `{from}`"))?;
+        let module = component::read(&self.module)?;
         let component =
             monocle_component::wrap(&module).with_context(|| format!("`{from}` cannot be wrapped"))?;
         let stamp = Stamp::read(&component).map_err(|reason| anyhow::anyhow!("`{from}`: {reason}"))?;
+        // A stamp's name is a plain name: it leads nowhere else.
         let file = format!("{}.wasm", stamp.name);
         let to = match self.output {
             Some(folder) if folder.is_dir() => folder.join(file),
@@ -37,9 +39,21 @@ impl Wrap {
             "`{}` would be overwritten by itself\n\nhint: name another place with `--output`",
             to.display()
         );
-        write(&to, &component).with_context(|| format!("cannot write `{}`", to.display()))?;
-        // Whatever a host would refuse, the author should hear now.
-        Plugin::load(&to)?;
+        anyhow::ensure!(
+            to.file_name()
+                .is_some_and(|name| name == format!("{}.wasm", stamp.name).as_str()),
+            "`{}` is not where a plugin `{}` is looked for\n\nhint: `--output` names a folder, or a file {}.wasm",
+            to.display(),
+            stamp.name,
+            stamp.name
+        );
+        let written =
+            NewFile::write(&to, &component).with_context(|| format!("cannot write `{}`", to.display()))?;
+        // Whatever a host would refuse, the author should hear now, while what was there before is still there.
+        Plugin::load(&written.0)?;
+        written
+            .keep_as(&to)
+            .with_context(|| format!("cannot write `{}`", to.display()))?;
         output::print(&format!(
             "{} ({} {}, {}, contract {}, {} kB)\n",
             to.display(),
@@ -56,9 +70,29 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// A host that is about to read the file sees the old one or the new one, never half of one.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new = path.with_extension("wasm.new");
-    std::fs::write(&new, bytes)?;
-    std::fs::rename(&new, path)
+/// A file beside the one that it is to become: a host that is about to read that sees the old one or the new one, never half of one. Gone when
+/// it is dropped.
+struct NewFile(PathBuf);
+
+impl NewFile {
+    fn write(beside: &Path, bytes: &[u8]) -> std::io::Result<Self> {
+        let new = Self(beside.with_extension(format!("wasm.{}.new", std::process::id())));
+        let options = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&new.0);
+        options?.write_all(bytes)?;
+        Ok(new)
+    }
+
+    fn keep_as(self, path: &Path) -> std::io::Result<()> {
+        std::fs::rename(&self.0, path)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // Renamed, it is gone already.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }

@@ -1,6 +1,9 @@
 //! Attention in tiles of keys with a running softmax (FlashAttention-2, arXiv:2307.08691): memory grows with the
 //! tokens, never with their square. Which keys a row sees is an interval, so there is no mask either.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::lanes::{Kernel, Lanes, Processor};
 use super::math;
 use super::matrix::with_scratch;
@@ -19,7 +22,7 @@ const PIECE_KEYS: usize = 4 * TILE_KEYS;
 /// Rows that one task works on.
 const TASK_ROWS: usize = 96;
 /// Up to how many rows are worked on one by one.
-const FEW_ROWS: usize = 4;
+pub const FEW_ROWS: usize = 4;
 /// Heads that may share a key-value head where rows are worked on one by one.
 const MOST_SHARED: usize = 128;
 
@@ -62,7 +65,7 @@ pub struct Queries<'a> {
     /// First row in q and in the result.
     pub first: usize,
     /// For each row, the interval of keys that it sees.
-    pub visible: Vec<[usize; 2]>,
+    pub visible: Arc<[[usize; 2]]>,
     /// What they attend to.
     pub keys: KeyValues<'a>,
 }
@@ -80,6 +83,14 @@ pub fn attend(
     if out.is_empty() {
         return;
     }
+    let lists = sequences.iter().map(|queries| {
+        let seen = queries
+            .visible
+            .iter()
+            .map(|[start, end]| end.saturating_sub(*start));
+        task_bytes(shape, queries.visible.len(), seen.max().unwrap_or(0))
+    });
+    let _lists = memory.hold(lists.fold(0, usize::saturating_add));
     let mut tasks = Vec::new();
     // Rows whose keys are worked on in several pieces, and where these pieces begin among the partial results.
     let mut split = Vec::new();
@@ -154,7 +165,10 @@ pub fn attend(
                 .map(|[start, end]| end.saturating_sub(*start))
         })
         .sum();
-    if pairs * shape.heads * (shape.dim + shape.value_dim) < 64 * 1024 {
+    let work_of_pair = shape
+        .heads
+        .saturating_mul(shape.dim.saturating_add(shape.value_dim));
+    if pairs.saturating_mul(work_of_pair) < 64 * 1024 {
         (0..tasks.len()).for_each(work);
     } else {
         threads.parallel(tasks.len(), work);
@@ -172,13 +186,36 @@ pub fn most_partial(shape: Shape, tokens: usize) -> usize {
     match tokens.div_ceil(PIECE_KEYS) {
         0 | 1 => 0,
         // One more where a window begins within a piece.
-        pieces => FEW_ROWS * shape.kv_heads * (pieces + 1) * partial_len(shape),
+        pieces => FEW_ROWS
+            .saturating_mul(shape.kv_heads)
+            .saturating_mul(pieces + 1)
+            .saturating_mul(partial_len(shape)),
     }
+}
+
+/// The most bytes of lists beside buffers where so many rows of each of `batch` sequences attend to so many keys: what each row sees, and the
+/// tasks.
+pub fn list_bytes(shape: Shape, rows: usize, keys: usize, batch: usize) -> usize {
+    task_bytes(shape, rows, keys)
+        .saturating_mul(batch)
+        .saturating_add(rows.saturating_mul(size_of::<[usize; 2]>()))
+}
+
+/// The most bytes of tasks; a list may have grown to twice what is in it.
+fn task_bytes(shape: Shape, rows: usize, keys: usize) -> usize {
+    let tasks = if is_few(shape, rows) {
+        // One more where a row's keys begin within a piece.
+        rows.saturating_mul(shape.kv_heads)
+            .saturating_mul(keys / PIECE_KEYS + 2)
+    } else {
+        rows.div_ceil(TASK_ROWS).saturating_mul(shape.heads)
+    };
+    tasks.saturating_mul(2 * (size_of::<Part<'_>>() + size_of::<(usize, usize, Range<usize>)>()))
 }
 
 /// Elements of what one piece leaves: for each head of a group its sums, the largest score and the total of the weights.
 fn partial_len(shape: Shape) -> usize {
-    shape.heads / shape.kv_heads * (shape.value_dim + 2)
+    (shape.heads / shape.kv_heads.max(1)).saturating_mul(shape.value_dim.saturating_add(2))
 }
 
 /// Puts the pieces of one row together, in order: for each head of a group.
@@ -209,7 +246,11 @@ fn merge(shape: Shape, pieces: &[f32], out: &mut [f32]) {
 }
 
 fn few(shape: Shape, queries: &Queries<'_>) -> bool {
-    queries.visible.len() <= FEW_ROWS && shape.heads / shape.kv_heads <= MOST_SHARED
+    is_few(shape, queries.visible.len())
+}
+
+fn is_few(shape: Shape, rows: usize) -> bool {
+    rows <= FEW_ROWS && shape.heads / shape.kv_heads.max(1) <= MOST_SHARED
 }
 
 /// What one task works on.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::attention::{self, Shape};
+use super::attention::{self, FEW_ROWS, Shape};
 use super::convolution;
 use super::few_rows::MOST_ROWS;
 use super::memory::{MOST_CACHED, rounded};
@@ -11,6 +11,7 @@ use super::product::packed_elements;
 use super::sequence_state::{CacheShape, most_tokens};
 use super::stored_heads::BLOCK_TOKENS;
 use monocle_tensor::backend::KeyValueType;
+use monocle_tensor::interpolation::Sampling;
 use monocle_tensor::operation::{CachedHeads, Op};
 use monocle_tensor::operations::Placement;
 use monocle_tensor::program::{Node, Program, ValueId};
@@ -22,7 +23,7 @@ const MOST_STEP_ROWS: usize = 512;
 
 /// The most bytes that are alive at once while it runs, its inputs not counted.
 pub fn program_bytes(program: &Program) -> usize {
-    walk(program).peak * ELEMENT
+    walk(program).peak.saturating_mul(ELEMENT)
 }
 
 /// Bytes of buffers that are left, and free, when these programs have run and a sequence of so many tokens is dropped. A buffer is never cut
@@ -41,7 +42,7 @@ pub fn kept_bytes(programs: &[&Program], (first, tokens): (&Program, usize), kin
             *known = count.max(*known);
         }
     }
-    let free = most.iter().map(|(size, count)| size * count);
+    let free = most.iter().map(|(size, count)| size.saturating_mul(*count));
     let free = free.fold(0_usize, usize::saturating_add);
     free.saturating_mul(ELEMENT)
         .saturating_add(cache_bytes(first, tokens, kind))
@@ -60,7 +61,7 @@ fn walk(program: &Program) -> Values {
             && !std::mem::replace(&mut has_table[table], true)
         {
             let tokens = program.value(node.inputs[1]).shape[1];
-            values.keep(tokens * 2 * rope.frequencies.len());
+            values.keep(times([tokens, 2, rope.frequencies.len()]));
         }
         let placement = node.op.facts().placement(&program.operands(node), &node.output);
         match placement {
@@ -83,34 +84,57 @@ fn walk(program: &Program) -> Values {
 /// attention puts together from pieces.
 pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usize {
     // A state, and what it was before the last step.
-    let states = 2 * program.kept_state();
-    let mut elements = program.kept_context().map(rounded).sum::<usize>() + states;
+    let states = program
+        .kept_states()
+        .map(|state| rounded(state).saturating_mul(2));
+    let mut elements = program
+        .kept_context()
+        .map(rounded)
+        .chain(states)
+        .fold(0, usize::saturating_add);
     let mut most_partial = 0;
     for node in &program.nodes {
-        let Op::Attend(attention) = &node.op else { continue };
         let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
-        let (q, k, value_dim) = (shape(0), shape(1), node.output.shape[2]);
-        let cached = CacheShape {
-            kind,
-            heads: CachedHeads {
-                kv_heads: k[1],
-                dim: k[2],
-                value_dim,
-                latent: attention.value_dim.is_some(),
-            },
+        let q = node.inputs.first().map_or(&[][..], |_| shape(0));
+        let value_dim = node.output.shape.last().copied().unwrap_or(0);
+        let (attention, kv_heads, kept) = match &node.op {
+            Op::Attend(attention) => {
+                let k = shape(1);
+                let cached = CacheShape {
+                    kind,
+                    heads: CachedHeads {
+                        kv_heads: k[1],
+                        dim: k[2],
+                        value_dim,
+                        latent: attention.value_dim.is_some(),
+                    },
+                };
+                let kept = most_tokens(tokens, attention.window, q[0].max(MOST_STEP_ROWS));
+                let block = cached.block_words().map(rounded).into_iter();
+                let block = block.fold(0, usize::saturating_add);
+                elements = elements.saturating_add(kept.div_ceil(BLOCK_TOKENS).saturating_mul(block));
+                (attention, k[1], kept)
+            }
+            Op::AttendShared(attention, heads) => {
+                let kept = most_tokens(tokens, attention.window, q[0].max(MOST_STEP_ROWS));
+                (attention, heads.kv_heads, kept)
+            }
+            Op::CrossAttend(attention) if node.inputs.len() > 1 => (attention, shape(1)[1], shape(1)[0]),
+            _ => continue,
         };
-        let kept = most_tokens(tokens, attention.window, q[0].max(MOST_STEP_ROWS));
-        let block: usize = cached.block_words().map(rounded).iter().sum();
-        elements = elements.saturating_add(kept.div_ceil(BLOCK_TOKENS).saturating_mul(block));
-        let shape = Shape {
+        let attended = Shape {
             heads: q[1],
-            kv_heads: k[1],
+            kv_heads,
             dim: q[2],
             value_dim,
             scale: attention.scale,
             softcap: attention.softcap,
         };
-        most_partial = most_partial.max(rounded(attention::most_partial(shape, kept)));
+        // Other steps have other rows.
+        let lists = [FEW_ROWS, q[0].max(MOST_STEP_ROWS)];
+        let lists = lists.map(|rows| attention::list_bytes(attended, rows, kept, 1).div_ceil(ELEMENT));
+        let partial = rounded(attention::most_partial(attended, kept));
+        most_partial = most_partial.max(partial.saturating_add(rounded(lists[0].max(lists[1]))));
     }
     elements.saturating_add(most_partial).saturating_mul(ELEMENT)
 }
@@ -130,10 +154,14 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
         }
         Op::LinearHeads { transposed, .. } => {
             let (x, out) = (shape(0), &node.output.shape);
-            let unpacked = if *transposed { rounded(x[2] * out[2]) } else { 0 };
+            let unpacked = if *transposed {
+                rounded(times([x[2], out[2]]))
+            } else {
+                0
+            };
             [
-                rounded(x[0] * x[2]),
-                rounded(x[0] * out[2]),
+                rounded(times([x[0], x[2]])),
+                rounded(times([x[0], out[2]])),
                 unpacked,
                 product(x[0], x[2]),
             ]
@@ -141,33 +169,51 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
         Op::ExpertLinear(_) => {
             // All rows may go to one expert.
             let (inner, out) = (last(shape(0)), &node.output.shape);
-            let rows = out[0] * out[1];
+            let rows = times([out[0], out[1]]);
             [
-                rounded(rows * inner),
-                rounded(rows * out[2]),
+                rounded(times([rows, inner])),
+                rounded(times([rows, out[2]])),
                 product(rows, inner),
                 0,
             ]
         }
         Op::Conv2d { groups, .. } => {
             let kernel = shape(1);
-            let (outputs, patch) = (kernel[0] / groups, kernel[1..].iter().product::<usize>());
-            if kernel[1] == 1 && outputs == 1 {
+            let (outputs, patch) = (kernel[0] / groups, times(kernel[1..].iter().copied()));
+            if node.output.len() == 0 {
                 return [0; 4];
             }
-            let pixels = node.output.shape[..3].iter().product::<usize>();
+            if kernel[1] == 1 && outputs == 1 {
+                // The kernel with channels side by side.
+                return [program.value(node.inputs[1]).len(), 0, 0, 0];
+            }
+            let pixels = times(node.output.shape[..3].iter().copied());
             let block = convolution::BLOCK_PIXELS.min(pixels.max(1));
-            let products = if *groups == 1 { 0 } else { block * outputs };
+            let products = if *groups == 1 { 0 } else { times([block, outputs]) };
             [
-                rounded(block * patch),
+                rounded(times([block, patch])),
                 rounded(products),
                 product(block, patch),
                 0,
             ]
         }
-        Op::Interpolate { size, .. } => {
+        Op::Interpolate {
+            size,
+            method,
+            align_corners,
+            antialias,
+        } => {
             let x = shape(0);
-            [rounded(x[0] * x[1] * size[1] * x[3]), 0, 0, 0]
+            let sampling = Sampling {
+                method: *method,
+                align_corners: *align_corners,
+                antialias: *antialias,
+            };
+            if node.output.len() == 0 {
+                return [0; 4];
+            }
+            let lists = [0, 1].map(|axis| sampling.most_bytes(x[axis + 1], size[axis]).div_ceil(ELEMENT));
+            [rounded(times([x[0], x[1], size[1], x[3]])), lists[0], lists[1], 0]
         }
         Op::Reduce { axes, .. } => {
             let trailing = axes.iter().enumerate().all(|(index, axis)| {
@@ -182,7 +228,28 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
         }
         Op::ShortConv { .. } => {
             let (x, taps) = (shape(0), last(shape(1)));
-            [rounded((x[0] + taps - 1) * x[1]), 0, 0, 0]
+            let rows = x[0].saturating_add(taps).saturating_sub(1);
+            // Earlier rows with this step's, and the kernel with channels side by side.
+            [rounded(times([rows, x[1]])), times([taps, x[1]]), 0, 0]
+        }
+        Op::Attention(_) => {
+            let (q, k) = (shape(0), shape(1));
+            let leading = q.len() - 3;
+            let attended = Shape {
+                heads: q[leading + 1],
+                kv_heads: k[leading + 1],
+                dim: q[leading + 2],
+                value_dim: last(&node.output.shape),
+                scale: 1.0,
+                softcap: None,
+            };
+            let batch = if leading == 1 { q[0] } else { 1 };
+            if node.output.len() == 0 {
+                return [0; 4];
+            }
+            let lists = attention::list_bytes(attended, q[leading], k[leading], batch);
+            let partial = times([batch, attention::most_partial(attended, k[leading])]);
+            [lists.div_ceil(ELEMENT), partial, 0, 0]
         }
         Op::Input(_)
         | Op::Tokens
@@ -217,7 +284,6 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
         | Op::TakeRows
         | Op::PutRows
         | Op::Pool2d { .. }
-        | Op::Attention(_)
         | Op::Rope(_)
         | Op::SpliceFeatures { .. }
         | Op::AddFeatures { .. }
@@ -229,11 +295,19 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
     }
 }
 
+/// A product that is beyond all memory where it is beyond numbers.
+fn times(factors: impl IntoIterator<Item = usize>) -> usize {
+    let mut factors: Vec<usize> = factors.into_iter().collect();
+    // An empty factor makes all of it empty, however large the others are.
+    factors.sort_unstable();
+    factors.into_iter().fold(1, usize::saturating_mul)
+}
+
 /// What a product of `[m, k]` with anything packs.
 fn product(m: usize, k: usize) -> usize {
     if m <= MOST_ROWS {
         // Quantised matrices want their few rows arranged.
-        rounded(m * k)
+        rounded(times([m, k]))
     } else {
         rounded(packed_elements(m, k))
     }
@@ -261,7 +335,9 @@ impl Values {
             .nodes
             .iter()
             .filter(|node| node.op.facts().constant.is_some());
-        let live = constants.map(|node| rounded(node.output.len())).sum();
+        let live = constants
+            .map(|node| rounded(node.output.len()))
+            .fold(0, usize::saturating_add);
         Self {
             owner: (0..count).collect(),
             users: vec![1; count],
@@ -279,7 +355,7 @@ impl Values {
 
     /// Until the run ends.
     fn keep(&mut self, elements: usize) {
-        self.live += rounded(elements);
+        self.live = self.live.saturating_add(rounded(elements));
         self.peak = self.peak.max(self.live);
         let [used, most] = self.sizes.entry(rounded(elements)).or_default();
         *used += 1;
@@ -287,7 +363,7 @@ impl Values {
     }
 
     fn free(&mut self, elements: usize) {
-        self.live -= elements;
+        self.live = self.live.saturating_sub(elements);
         if let Some([used, _]) = self.sizes.get_mut(&elements) {
             *used -= 1;
         }

@@ -20,6 +20,11 @@ impl Interpolate {
     pub fn run(&self, threads: &Threads, memory: &Memory, x: &[f32], out: &mut [f32]) {
         let [batch, height, width, channels] = self.x;
         let [new_height, new_width] = self.size;
+        if out.is_empty() {
+            return;
+        }
+        let lists = [(height, new_height), (width, new_width)];
+        let _lists = lists.map(|(from, to)| memory.hold(self.sampling.most_bytes(from, to)));
         let rows = self.sampling.windows(height, new_height);
         let columns = self.sampling.windows(width, new_width);
         let len = batch * height * new_width * channels;

@@ -159,7 +159,8 @@ impl Backend for CpuBackend {
         let bytes: Vec<usize> = weights.iter().map(Weight::stored_bytes).collect();
         let (mut done, all) = (0, bytes.iter().sum());
         for (weight, bytes) in weights.iter().zip(bytes) {
-            self.weights.push(load::load(&self.memory, weight)?);
+            self.weights
+                .push(guarded("cpu", || load::load(&self.memory, weight))?);
             done += bytes;
             progress(done, all);
         }
@@ -191,7 +192,8 @@ impl Backend for CpuBackend {
                 values.len()
             )));
         }
-        Ok(Tensor::new(kind, Value::from_floats(&self.memory, &values)))
+        let value = guarded("cpu", || Ok(Value::from_floats(&self.memory, &values)))?;
+        Ok(Tensor::new(kind, value))
     }
 
     fn download(&mut self, tensor: &Tensor) -> Result<Vec<f32>, BackendError> {
@@ -208,7 +210,7 @@ impl Backend for CpuBackend {
         inputs: &[Tensor],
         step: Option<&Step>,
     ) -> Result<Vec<Tensor>, BackendError> {
-        let prepared = self.prepare(program);
+        let prepared = guarded("cpu", || Ok(self.prepare(program)))?;
         check(program, inputs, step, own_values::owns)?;
         let nothing = Step::default();
         let step = step.unwrap_or(&nothing);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use monocle_tensor::backend::MemoryUse;
+use monocle_tensor::backend::{Interruption, MemoryUse};
 
 /// Free buffers are handed back to the system beyond this many bytes.
 pub const MOST_CACHED: usize = 1 << 30;
@@ -17,7 +17,7 @@ struct State {
     /// Free buffers by their length.
     free: HashMap<usize, Vec<Vec<f32>>>,
     usage: MemoryUse,
-    /// Bytes beyond which free buffers are handed back first.
+    /// Bytes that may be in use.
     most: usize,
 }
 
@@ -37,29 +37,59 @@ pub struct Buffer {
     memory: Memory,
 }
 
-/// The size of a buffer for so many elements: in steps of an eighth at most, so that neighbouring sizes share buffers.
+/// Bytes beside buffers that are counted as in use until this is dropped: lists, and what threads have of their own.
+pub struct Held {
+    bytes: usize,
+    memory: Memory,
+}
+
+/// The size of a buffer for so many elements: in steps of an eighth at most, so that neighbouring sizes share buffers. A size that no memory has
+/// stays beyond all memory.
 pub fn rounded(elements: usize) -> usize {
-    let step = (elements.next_power_of_two() / 8).max(16);
-    elements.next_multiple_of(step)
+    let step = elements.checked_next_power_of_two().unwrap_or(usize::MAX) / 8;
+    elements
+        .checked_next_multiple_of(step.max(16))
+        .unwrap_or(usize::MAX)
 }
 
 impl Memory {
-    /// A buffer of at least `elements` elements, whose contents are whatever was there.
+    /// A buffer of at least `elements` elements, whose contents are whatever was there. Where the limit or the system does not allow it, the
+    /// engine's work ends with [`Interruption::Memory`].
     pub fn take(&self, elements: usize) -> Buffer {
         let elements = rounded(elements);
-        let bytes = elements * size_of::<f32>();
+        let bytes = elements.saturating_mul(size_of::<f32>());
         let mut state = self.0.borrow_mut();
         let found = state.free.get_mut(&elements).and_then(Vec::pop);
         if found.is_some() {
             state.usage.cached -= bytes;
-        } else if state.usage.active + state.usage.cached + bytes > state.most {
-            state.clear();
+        } else {
+            state.make_room(bytes);
         }
-        state.usage.active += bytes;
-        state.usage.peak = state.usage.peak.max(state.usage.active);
+        let data = found.or_else(|| allocate(elements));
+        let data = data.or_else(|| {
+            // What is free here the system may have for other things.
+            state.clear();
+            allocate(elements)
+        });
+        let Some(data) = data else {
+            state.refuse(bytes, None);
+        };
+        state.begin(bytes);
         drop(state);
         Buffer {
-            data: found.unwrap_or_else(|| vec![0.0; elements]),
+            data,
+            memory: self.clone(),
+        }
+    }
+
+    /// Counts bytes that are allocated elsewhere, before they are: within the limit, as those of buffers.
+    pub fn hold(&self, bytes: usize) -> Held {
+        let mut state = self.0.borrow_mut();
+        state.make_room(bytes);
+        state.begin(bytes);
+        drop(state);
+        Held {
+            bytes,
             memory: self.clone(),
         }
     }
@@ -69,7 +99,7 @@ impl Memory {
         self.0.borrow_mut().clear();
     }
 
-    /// Free buffers are handed back rather than that more is allocated than this.
+    /// No more than this is allocated: free buffers are handed back first, then the work that asks for more ends.
     pub fn keep_within(&self, bytes: usize) {
         self.0.borrow_mut().most = bytes;
     }
@@ -91,6 +121,37 @@ impl State {
         self.free.clear();
         self.usage.cached = 0;
     }
+
+    /// Frees buffers, or refuses, where so much more would be beyond the limit.
+    fn make_room(&mut self, bytes: usize) {
+        let all = self.usage.active.saturating_add(bytes);
+        if all.saturating_add(self.usage.cached) > self.most {
+            self.clear();
+        }
+        if all > self.most {
+            self.refuse(bytes, Some(self.most));
+        }
+    }
+
+    fn begin(&mut self, bytes: usize) {
+        self.usage.active += bytes;
+        self.usage.peak = self.usage.peak.max(self.usage.active);
+    }
+
+    fn refuse(&self, wanted: usize, limit: Option<usize>) -> ! {
+        let in_use = self.usage.active;
+        Interruption::Memory {
+            wanted,
+            in_use,
+            limit,
+        }
+        .raise()
+    }
+}
+
+/// Zeros, if the system has room for them. Nothing is written to: memory that is asked for and not used costs nothing.
+fn allocate(elements: usize) -> Option<Vec<f32>> {
+    bytemuck::allocation::try_zeroed_vec(elements).ok()
 }
 
 impl Buffer {
@@ -130,8 +191,16 @@ impl Drop for Buffer {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.memory.0.borrow_mut().usage.active -= self.bytes;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use monocle_tensor::backend::{BackendError, guarded};
+
     use super::*;
 
     /// Bytes of a buffer of 1,024 elements.
@@ -151,6 +220,25 @@ mod tests {
         // But a small one fits beside that.
         let small = memory.take(1024);
         assert_eq!((memory.usage().active, memory.usage().cached), (SMALL, 2 * SMALL));
+        // What would be too much is refused, and nothing is lost by it.
+        for wanted in [SMALL, usize::MAX] {
+            memory.keep_within(2 * SMALL);
+            let before = memory.usage().active;
+            let attempt = || {
+                let _all = [memory.take(wanted / 4), memory.take(1024)];
+                Ok(())
+            };
+            let refused = guarded("cpu", attempt);
+            assert!(matches!(refused, Err(BackendError::Memory { .. })), "{refused:?}");
+            assert_eq!(memory.usage().active, before);
+        }
+        let held = guarded("cpu", || Ok(memory.hold(SMALL)));
+        assert_eq!(memory.usage().active, 2 * SMALL);
+        let refused = guarded("cpu", || Ok(memory.hold(1)));
+        let limit = Some(2 * SMALL);
+        let expected = |error: &BackendError| matches!(error, BackendError::Memory { wanted: 1, in_use, limit: found } if *in_use == 2 * SMALL && *found == limit);
+        assert!(refused.is_err_and(|error| expected(&error)));
+        drop(held);
         // What would be too much is not kept.
         let another = memory.take(1024);
         memory.keep_within(SMALL);
@@ -158,5 +246,20 @@ mod tests {
         drop(small);
         assert_eq!(memory.usage().active, 0);
         assert!(memory.usage().cached <= SMALL, "{:?}", memory.usage());
+    }
+
+    #[test]
+    fn sizes_that_no_memory_has_stay_beyond_it() {
+        assert_eq!(
+            (rounded(0), rounded(1), rounded(17), rounded(1024)),
+            (0, 16, 32, 1024)
+        );
+        assert_eq!(rounded(1025), 1280);
+        for elements in [usize::MAX, usize::MAX - 7, (1 << 63) + 1] {
+            assert!(rounded(elements) >= elements);
+        }
+        // No limit was set: the system refuses, without an abort.
+        let refused = guarded("cpu", || Ok(Memory::default().take(1 << 60)));
+        assert!(matches!(refused, Err(BackendError::Memory { limit: None, .. })));
     }
 }

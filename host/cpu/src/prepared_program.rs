@@ -1,6 +1,9 @@
 //! What is found out about a program once, before its first run: when values die, which constants it has, which rotary
 //! tables it shares. Fusing operations would happen here too.
 
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use super::memory::Memory;
@@ -49,23 +52,42 @@ impl PreparedProgram {
 pub fn rope_tables(program: &Program) -> (Vec<Option<usize>>, usize) {
     // The batch's positions may be asked for again and again.
     let first_positions = program.nodes.iter().position(|node| node.op == Op::Positions);
-    let mut tables: Vec<(&Arc<Rope>, ValueId)> = Vec::new();
+    // Ropes are few and equal ones are shared by most programs, but a program may have very many: they are looked up, not searched.
+    let mut by_address: HashMap<(*const Rope, ValueId), usize> = HashMap::new();
+    let mut by_content: HashMap<(u64, ValueId), Vec<(&Arc<Rope>, usize)>> = HashMap::new();
+    let hasher = RandomState::new();
+    let mut tables = 0;
     let mut number = |rope, mut positions: ValueId| {
         if let (Op::Positions, Some(first)) = (&program.nodes[positions.index()].op, first_positions) {
             positions = ValueId(first as u32);
         }
-        let found = tables
-            .iter()
-            .position(|(other, at)| *at == positions && (Arc::ptr_eq(other, rope) || *other == rope));
-        found.unwrap_or_else(|| {
-            tables.push((rope, positions));
-            tables.len() - 1
-        })
+        *by_address
+            .entry((Arc::as_ptr(rope), positions))
+            .or_insert_with(|| {
+                let same = by_content.entry((content(&hasher, rope), positions)).or_default();
+                let found = same.iter().find(|(other, _)| *other == rope);
+                found.map(|(_, number)| *number).unwrap_or_else(|| {
+                    same.push((rope, tables));
+                    tables += 1;
+                    tables - 1
+                })
+            })
     };
     let numbers = program.nodes.iter().map(|node| {
         let Op::Rope(rope) = &node.op else { return None };
         Some(number(rope, node.inputs[1]))
     });
     let numbers = numbers.collect();
-    (numbers, tables.len())
+    (numbers, tables)
+}
+
+/// The same number for equal ropes.
+fn content(hasher: &RandomState, rope: &Rope) -> u64 {
+    let mut hash = hasher.build_hasher();
+    hash.write_usize(rope.frequencies.len());
+    for value in &rope.frequencies {
+        // Zeros are equal whatever their sign.
+        hash.write_u32((value + 0.0).to_bits());
+    }
+    hash.finish()
 }

@@ -46,7 +46,9 @@ pub struct Product<'a> {
 
 /// Elements of a packed left operand `[rows, inner]`, a block of rows at a time.
 pub fn packed_elements(rows: usize, inner: usize) -> usize {
-    rows.min(BLOCK_ROWS).next_multiple_of(TILE_ROWS) * inner
+    rows.min(BLOCK_ROWS)
+        .next_multiple_of(TILE_ROWS)
+        .saturating_mul(inner)
 }
 
 impl Product<'_> {

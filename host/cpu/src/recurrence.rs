@@ -30,7 +30,7 @@ pub fn recurrent(run: &mut ProgramRun<'_>, layer: u32) -> Result<Value, BackendE
         let memory = run.memory;
         let sequence = run.sequences.get(rows.sequence)?;
         let state = sequence.states.entry(layer).or_insert_with(|| State {
-            values: Value::from_floats(memory, &vec![0.0; shape.state()]),
+            values: Value::zeros(memory, shape.state()),
             tokens: 0,
             before: None,
         });

@@ -8,6 +8,7 @@ use super::sequence_state::{Cache, CacheShape, Context, Convolution};
 use super::value::Value;
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::operation::{Attention, CachedAttention, CachedHeads, Rope};
+use std::sync::Arc;
 
 type Result<T = Value> = std::result::Result<T, BackendError>;
 
@@ -74,6 +75,10 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
         scale: attention.scale,
         softcap: attention.softcap,
     };
+    if run.node().output.len() == 0 {
+        return Ok(run.floats(|_| {}));
+    }
+    let _visible = run.memory.hold(queries.saturating_mul(size_of::<[usize; 2]>()));
     let mut visible = vec![[0, keys]; queries];
     for bounds in attention.segments.windows(2) {
         visible[bounds[0] as usize..bounds[1] as usize].fill([bounds[0] as usize, bounds[1] as usize]);
@@ -83,6 +88,7 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
             visible[1] = row + 1;
         }
     }
+    let visible: Arc<[_]> = visible.into();
     let (q, k, v) = (
         run.input(0)?.floats(),
         run.input(1)?.floats(),
@@ -92,7 +98,7 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
     let sequences: Vec<Queries<'_>> = (0..batch)
         .map(|index| Queries {
             first: index * queries,
-            visible: visible.clone(),
+            visible: Arc::clone(&visible),
             keys: KeyValues::Rows([&k[index * k_len..][..k_len], &v[index * v_len..][..v_len]]),
         })
         .collect();
@@ -192,7 +198,7 @@ fn attend_cached(run: &mut ProgramRun<'_>, attention: &CachedAttention, shape: S
             .look(rows.sequence)
             .and_then(|sequence| sequence.caches.get(&attention.layer));
         if let Some(cache) = cache {
-            let visible: Vec<[usize; 2]> = visible.collect();
+            let visible: Arc<[[usize; 2]]> = visible.collect();
             let kept = cache.first_kept();
             if let Some([start, _]) = visible.iter().find(|[start, end]| *start < kept && start < end) {
                 return Err(BackendError::Sequence(format!(
@@ -355,7 +361,7 @@ fn store_contexts(run: &mut ProgramRun<'_>, layer: u32, shape: Shape) -> Result<
 
 pub fn short_conv(run: &mut ProgramRun<'_>, layer: u32) -> Result {
     let (channels, taps) = (run.input_shape(1)[0], run.input_shape(1)[1]);
-    let kept = taps - 1;
+    let kept = taps.saturating_sub(1);
     let (x, kernel) = (run.input(0)?.clone(), run.input(1)?.clone());
     let bias = match run.node().inputs.len() {
         2 => None,
@@ -365,6 +371,7 @@ pub fn short_conv(run: &mut ProgramRun<'_>, layer: u32) -> Result {
     let mut buffer = run.memory.take(len);
     let out = &mut buffer.floats_mut()[..len];
     // Channels side by side, as the rows have them.
+    let _weights = run.memory.hold(kernel.len() * size_of::<f32>());
     let mut weights = vec![0.0; kernel.len()];
     for (channel, values) in kernel.floats().chunks_exact(taps).enumerate() {
         for (tap, value) in values.iter().enumerate() {
@@ -377,7 +384,7 @@ pub fn short_conv(run: &mut ProgramRun<'_>, layer: u32) -> Result {
         let memory = run.memory;
         let sequence = run.sequences.get(rows.sequence)?;
         let state = sequence.convolutions.entry(layer).or_insert_with(|| Convolution {
-            rows: Value::from_floats(memory, &vec![0.0; kept * channels]),
+            rows: Value::zeros(memory, kept * channels),
             tokens: 0,
             before: None,
         });

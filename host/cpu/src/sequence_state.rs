@@ -55,13 +55,21 @@ impl CacheShape {
     /// 32-bit words of a block of keys, and of one of values.
     pub fn block_words(&self) -> [usize; 2] {
         let dims = self.heads.stored_dims();
-        dims.map(|dim| self.heads.kv_heads * stored_heads::head_words(self.kind, dim))
+        dims.map(|dim| {
+            self.heads
+                .kv_heads
+                .saturating_mul(stored_heads::head_words(self.kind, dim))
+        })
     }
 }
 
 /// The most tokens that a cache has room for where a sequence has so many, steps have so many rows, and a window hides the rest.
 pub fn most_tokens(tokens: usize, window: Option<u32>, rows: usize) -> usize {
-    let kept = window.map(|window| (window as usize + rows).saturating_add(SLACK_TOKENS + BLOCK_TOKENS));
+    let kept = window.map(|window| {
+        (window as usize)
+            .saturating_add(rows)
+            .saturating_add(SLACK_TOKENS + BLOCK_TOKENS)
+    });
     kept.map_or(tokens, |kept| tokens.min(kept))
 }
 

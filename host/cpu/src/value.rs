@@ -22,6 +22,13 @@ impl Value {
         }
     }
 
+    /// So many zeros.
+    pub fn zeros(memory: &Memory, len: usize) -> Self {
+        let mut buffer = memory.take(len);
+        buffer.floats_mut()[..len].fill(0.0);
+        Self::new(buffer, len)
+    }
+
     /// A copy of these floats.
     pub fn from_floats(memory: &Memory, values: &[f32]) -> Self {
         let mut buffer = memory.take(values.len());

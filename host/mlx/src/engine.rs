@@ -269,9 +269,9 @@ impl Backend for MlxBackend {
         program
             .cached_elements()
             .saturating_mul(room)
-            .saturating_add(program.kept_context().sum())
+            .saturating_add(program.kept_context().fold(0, usize::saturating_add))
             .saturating_mul(precision::bytes(self.float))
-            .saturating_add(2 * program.kept_state() * size_of::<f32>())
+            .saturating_add(program.kept_state().saturating_mul(2 * size_of::<f32>()))
     }
 }
 

@@ -178,7 +178,10 @@ impl Loaded {
     /// An engine's error while a program ran. Where the program is at fault, so is the plugin that asked for it.
     pub fn blame(&self, function: &'static str, error: BackendError) -> RequestError {
         match error {
-            BackendError::Device { .. } | BackendError::Weight { .. } => error.into(),
+            BackendError::Device { .. }
+            | BackendError::Weight { .. }
+            | BackendError::Memory { .. }
+            | BackendError::Stopped => error.into(),
             BackendError::Input(_) | BackendError::Sequence(_) | BackendError::Value { .. } => {
                 self.recordings.error(function, Fault::Run(error)).into()
             }

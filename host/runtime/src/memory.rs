@@ -126,31 +126,33 @@ pub fn estimate(
     weights: MemoryEstimate,
     prepared: &PreparedRequest,
 ) -> MemoryEstimate {
-    let bytes = |program: &Program, value: &ValueId| program.value(*value).len() * FLOAT;
+    let bytes = |program: &Program, value: &ValueId| program.value(*value).len().saturating_mul(FLOAT);
     let results = |program: &Program| {
         program
             .outputs
             .iter()
             .map(|value| bytes(program, value))
-            .sum::<usize>()
+            .fold(0, usize::saturating_add)
     };
     let pictures = prepared.pictures.iter();
     let mut estimate = MemoryEstimate {
-        picture_bytes: pictures.map(|opened| opened.picture.rgb().len()).sum(),
+        picture_bytes: pictures
+            .map(|opened| opened.picture.rgb().len())
+            .fold(0, usize::saturating_add),
         ..weights
     };
     let weights = estimate.engine_weights_bytes;
     for encoder in &prepared.encoders {
         let bytes = encoder.bytes(backend);
-        let peak = weights + estimate.feature_bytes + bytes.peak;
+        let peak = sum([weights, estimate.feature_bytes, bytes.peak]);
         estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
         estimate.program_bytes = estimate.program_bytes.max(bytes.peak);
         estimate.slices_bytes = estimate.slices_bytes.max(bytes.between);
-        estimate.feature_bytes += results(&encoder.program);
+        estimate.feature_bytes = sum([estimate.feature_bytes, results(&encoder.program)]);
     }
     if let Some(encoder) = &prepared.prompt_encoder {
         let intermediate = backend.program_bytes(&encoder.program);
-        let peak = weights + estimate.feature_bytes + intermediate;
+        let peak = sum([weights, estimate.feature_bytes, intermediate]);
         estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
         estimate.program_bytes = estimate.program_bytes.max(intermediate);
         // The context takes the features' place.
@@ -163,7 +165,12 @@ pub fn estimate(
     let first = prefill.first().map_or(decode, |(program, _)| program);
     for (program, tokens) in prefill {
         let intermediate = backend.program_bytes(program);
-        let peak = weights + estimate.feature_bytes + backend.cache_bytes(first, *tokens) + intermediate;
+        let peak = sum([
+            weights,
+            estimate.feature_bytes,
+            backend.cache_bytes(first, *tokens),
+            intermediate,
+        ]);
         estimate.prefill_peak_bytes = estimate.prefill_peak_bytes.max(peak);
         estimate.program_bytes = estimate.program_bytes.max(intermediate);
     }
@@ -174,9 +181,18 @@ pub fn estimate(
     let programs: Vec<&Program> = encoders.chain(forward).collect();
     estimate.kept_bytes = backend.kept_bytes(&programs, (first, *tokens));
     // The last logits are there until the next ones are.
-    estimate.decode_peak_bytes =
-        weights + estimate.cache_bytes + backend.program_bytes(decode) + results(decode);
+    estimate.decode_peak_bytes = sum([
+        weights,
+        estimate.cache_bytes,
+        backend.program_bytes(decode),
+        results(decode),
+    ]);
     estimate
+}
+
+/// Beyond all memory where it is beyond numbers.
+fn sum<const N: usize>(bytes: [usize; N]) -> usize {
+    bytes.into_iter().fold(0, usize::saturating_add)
 }
 
 #[cfg(test)]

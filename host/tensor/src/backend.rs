@@ -1,9 +1,10 @@
 //! The host's only view of a device: it loads weights, keeps sequences' caches, and runs programs.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::program::{Program, ValueType};
 use crate::stored::Weight;
@@ -170,6 +171,19 @@ pub enum BackendError {
         /// What was expected and what was found.
         reason: String,
     },
+    /// More memory than the engine may have, or than the system gives.
+    #[error("{}", no_memory(*.wanted, *.in_use, *.limit))]
+    Memory {
+        /// Bytes that were asked for.
+        wanted: usize,
+        /// Bytes in use beside them.
+        in_use: usize,
+        /// Bytes that may be in use; none where it was the system that refused.
+        limit: Option<usize>,
+    },
+    /// The time at which work must end, see [`Backend::stop_at`], came before its end.
+    #[error("the engine was stopped, as the time for its work was over")]
+    Stopped,
     /// The device said no.
     #[error("the {engine} engine failed: {reason}")]
     Device {
@@ -180,12 +194,62 @@ pub enum BackendError {
     },
 }
 
-/// Runs an engine's work. A panic is a fault of the engine: it ends this request, and nothing else.
+fn no_memory(wanted: usize, in_use: usize, limit: Option<usize>) -> String {
+    let refused = match limit {
+        Some(limit) => format!("the limit is {limit}"),
+        None => "the system gives no more".to_owned(),
+    };
+    format!(
+        "the engine needs {wanted} bytes more than the {in_use} that it uses, and {refused}\n\nhint: use fewer or smaller pictures, a \
+         shorter prompt, fewer `--max-tokens`, or raise `--memory-limit`"
+    )
+}
+
+/// Why an engine's work ends in its middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// See [`BackendError::Memory`].
+    Memory {
+        /// Bytes that were asked for.
+        wanted: usize,
+        /// Bytes in use beside them.
+        in_use: usize,
+        /// Bytes that may be in use.
+        limit: Option<usize>,
+    },
+    /// See [`BackendError::Stopped`].
+    Stopped,
+}
+
+impl Interruption {
+    /// Ends the work inside [`guarded`]. It unwinds, as a kernel's failure does: that is how work leaves the pool of threads and frees what it
+    /// holds, from any depth. No panic hook runs, so nothing is printed.
+    pub fn raise(self) -> ! {
+        resume_unwind(Box::new(self))
+    }
+}
+
+/// Runs an engine's work. A panic is a fault of the engine: it ends this request, and nothing else. So does an [`Interruption`].
 pub fn guarded<T>(
     engine: &'static str,
     work: impl FnOnce() -> Result<T, BackendError>,
 ) -> Result<T, BackendError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        match payload.downcast_ref::<Interruption>() {
+            Some(&Interruption::Memory {
+                wanted,
+                in_use,
+                limit,
+            }) => {
+                return Err(BackendError::Memory {
+                    wanted,
+                    in_use,
+                    limit,
+                });
+            }
+            Some(Interruption::Stopped) => return Err(BackendError::Stopped),
+            None => {}
+        }
         let text = payload.downcast_ref::<String>().cloned();
         let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let reason = text.unwrap_or_else(|| "it panicked".to_owned());
@@ -302,9 +366,14 @@ pub trait Backend {
         false
     }
 
-    /// Told the most bytes that should be in use, with what is kept for reuse: an engine that runs ahead waits, and gives back what it
-    /// keeps, rather than go beyond. Whether a request fits was decided before.
+    /// Told the most bytes that may be in use, with what is kept for reuse: an engine that runs ahead waits, and gives back what it
+    /// keeps, rather than go beyond. Whether a request fits was decided before, by an estimate; an engine that counts what it allocates
+    /// fails with [`BackendError::Memory`] where the estimate was too low.
     fn keep_within(&mut self, _bytes: usize) {}
+
+    /// Told when the work to come must end, whatever runs: [`Backend::run`] fails with [`BackendError::Stopped`] soon after. None: never. An
+    /// engine whose device cannot be interrupted looks at it between operations.
+    fn stop_at(&mut self, _time: Option<Instant>) {}
 
     /// The most bytes that the device should be asked for, where it has an opinion of its own.
     fn recommended_limit(&self) -> Option<usize> {
@@ -328,8 +397,8 @@ pub trait Backend {
         program
             .cached_elements()
             .saturating_mul(tokens)
-            .saturating_add(program.kept_context().sum())
-            .saturating_add(2 * program.kept_state())
+            .saturating_add(program.kept_context().fold(0, usize::saturating_add))
+            .saturating_add(program.kept_state().saturating_mul(2))
             .saturating_mul(FLOAT_BYTES)
     }
 

@@ -15,6 +15,24 @@ pub struct Sampling {
 }
 
 impl Sampling {
+    /// The most bytes that the lists of [`Sampling::windows`] take.
+    pub fn most_bytes(&self, from: usize, to: usize) -> usize {
+        let samples = match (self.method, self.antialias) {
+            (Interpolation::Nearest, _) => 1,
+            (Interpolation::Bilinear, false) => 2,
+            (Interpolation::Bicubic, false) => 4,
+            // The filter reaches to two results on each side, and its ends are rounded.
+            (Interpolation::Bilinear | Interpolation::Bicubic, true) => {
+                (from.div_ceil(to.max(1)).max(1).saturating_mul(4) + 2).min(from)
+            }
+        };
+        // Before the weights are together with their samples, they are in a list of their own. The system's allocator rounds up.
+        let entry = size_of::<(usize, f32)>();
+        let list = size_of::<Vec<(usize, f32)>>() + 16;
+        to.saturating_mul(samples.saturating_mul(entry).saturating_add(list))
+            .saturating_add(samples.saturating_mul(size_of::<f64>()))
+    }
+
     /// For each of `to` results, the samples among `from` that count, each with its weight.
     pub fn windows(&self, from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
         (0..to).map(|index| self.window(from, to, index)).collect()

@@ -1,5 +1,6 @@
 //! Recorded programs: what a plugin asked for, as a list of operations in the order in which it asked.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::operation::{Kind, Op};
@@ -154,9 +155,10 @@ impl Program {
             }
         }
         let mut dying = vec![Vec::new(); self.nodes.len()];
+        let outputs: HashSet<ValueId> = self.outputs.iter().copied().collect();
         for (value, index) in last_use.into_iter().enumerate() {
             let id = ValueId(value as u32);
-            if !self.outputs.contains(&id) {
+            if !outputs.contains(&id) {
                 dying[index].push(id);
             }
         }
@@ -174,9 +176,11 @@ impl Program {
         let size = |index: usize| match (placements[index], self.nodes[index].output.kind) {
             (Placement::Given | Placement::Shared, _) => 0,
             (Placement::InPlace | Placement::New, Kind::Float) => {
-                self.nodes[index].output.len() * float_bytes
+                self.nodes[index].output.len().saturating_mul(float_bytes)
             }
-            (Placement::InPlace | Placement::New, Kind::Int) => self.nodes[index].output.len() * 4,
+            (Placement::InPlace | Placement::New, Kind::Int) => {
+                self.nodes[index].output.len().saturating_mul(4)
+            }
         };
         // What shares its operand's memory keeps it alive: count it until the last alias dies.
         let owner: Vec<usize> = {
@@ -194,13 +198,13 @@ impl Program {
         }
         let (mut live, mut peak) = (0_usize, 0_usize);
         for (index, dying) in self.dying().into_iter().enumerate() {
-            live += size(index);
+            live = live.saturating_add(size(index));
             peak = peak.max(live);
             for value in dying {
                 let root = owner[value.index()];
                 aliases[root] -= 1;
                 if aliases[root] == 0 {
-                    live -= size(root);
+                    live = live.saturating_sub(size(root));
                 }
             }
         }
@@ -210,8 +214,8 @@ impl Program {
     /// Elements that one token adds to the caches of this forward pass: keys and values of each attention.
     pub fn cached_elements(&self) -> usize {
         self.kept(Kept::EachToken)
-            .map(|kept| kept.shape[1..].iter().product::<usize>())
-            .sum()
+            .map(|kept| saturating_product(&kept.shape[1..]))
+            .fold(0, usize::saturating_add)
     }
 
     /// Elements of the keys and of the values that a run of this program keeps for cross attention, layer by layer; none where the
@@ -220,17 +224,28 @@ impl Program {
         self.kept(Kept::Context).map(ValueType::len)
     }
 
-    /// Elements of the states that a sequence keeps in 32 bits, whatever its length.
-    pub fn kept_state(&self) -> usize {
-        let keeping = self
-            .nodes
+    /// Elements of each state that a sequence keeps in 32 bits, whatever its length.
+    pub fn kept_states(&self) -> impl Iterator<Item = usize> {
+        let shape = |node: &Node, input: usize| self.value(node.inputs[input]).shape.as_slice();
+        self.nodes
             .iter()
-            .filter(|node| node.op.facts().kept == Kept::State);
-        let elements = keeping.map(|node| {
-            let [keys, values] = [1, 2].map(|input| &self.value(node.inputs[input]).shape);
-            values[1..].iter().product::<usize>() * keys[2]
-        });
-        elements.sum()
+            .filter_map(move |node| match node.op.facts().kept {
+                Kept::State => {
+                    let (keys, values) = (shape(node, 1), shape(node, 2));
+                    Some(saturating_product(values[1..].iter().chain([&keys[2]])))
+                }
+                // A row less than the kernel has taps.
+                Kept::LastRows => {
+                    let kernel = shape(node, 1);
+                    Some(saturating_product(&[kernel[0], kernel[1].saturating_sub(1)]))
+                }
+                Kept::Nothing | Kept::EachToken | Kept::Context => None,
+            })
+    }
+
+    /// Elements of all of [`Program::kept_states`].
+    pub fn kept_state(&self) -> usize {
+        self.kept_states().fold(0, usize::saturating_add)
     }
 
     /// The types of what a run keeps for later steps in this way, operation by operation: all operands but the first.
@@ -284,4 +299,11 @@ impl Program {
             second: format!("results {:?}", other.outputs),
         })
     }
+}
+
+fn saturating_product<'a>(factors: impl IntoIterator<Item = &'a usize>) -> usize {
+    let mut factors: Vec<usize> = factors.into_iter().copied().collect();
+    // An empty factor makes all of it empty, however large the others are.
+    factors.sort_unstable();
+    factors.into_iter().fold(1, usize::saturating_mul)
 }

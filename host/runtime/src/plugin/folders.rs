@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::PluginError;
-use super::stamp::Stamp;
+use super::stamp::{Stamp, is_name};
 use super::wasm::component;
 
 /// A file that may be a plugin.
@@ -39,11 +39,7 @@ impl PluginFolders {
             searched: self.folders.clone(),
         };
         // A name is a name: nothing in a manifest may point elsewhere.
-        let plain = !name.is_empty()
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        if !plain || name.starts_with('.') {
+        if !is_name(name) {
             return Err(not_found());
         }
         let file = format!("{name}.wasm");
@@ -65,7 +61,8 @@ impl PluginFolders {
                 {
                     let stamp = component::read(&path)
                         .map_err(|error| error.to_string())
-                        .and_then(|wasm| Stamp::read(&wasm));
+                        .and_then(|wasm| Stamp::read(&wasm))
+                        .and_then(|stamp| agrees(&path, stamp));
                     found.push(Found { path, stamp });
                 }
             }
@@ -82,6 +79,14 @@ impl PluginFolders {
             }
             _ => None,
         })
+    }
+}
+
+/// A plugin is asked for by its file's name: one that calls itself otherwise would be shown as what it is not.
+fn agrees(path: &Path, stamp: Stamp) -> Result<Stamp, String> {
+    match path.file_stem().is_some_and(|stem| stem == stamp.name.as_str()) {
+        true => Ok(stamp),
+        false => Err(format!("it calls itself `{}`: rename the file", stamp.name)),
     }
 }
 

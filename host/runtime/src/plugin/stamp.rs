@@ -8,6 +8,11 @@ pub const SECTION: &str = "monocle:plugin";
 /// The newest version of the contract that this host speaks: the one that the crate `monocle-plugin` beside it builds for.
 pub const CONTRACT: &str = "0.2.0-dev.7";
 
+/// Bytes of a stamp.
+const LARGEST: usize = 64 << 10;
+/// Letters of a name.
+const LONGEST: usize = 64;
+
 /// Which world a plugin is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -69,7 +74,7 @@ impl Stamp {
                 Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
                 Ok(Payload::End(_)) => depth -= 1,
                 Ok(Payload::CustomSection(section)) if depth == 0 && section.name() == SECTION => {
-                    return serde_json::from_slice(section.data())
+                    return Self::parse(section.data())
                         .map_err(|error| format!("its section `{SECTION}` is malformed: {error}"));
                 }
                 Ok(_) => {}
@@ -79,5 +84,88 @@ impl Stamp {
         Err(format!(
             "it has no section `{SECTION}`: was it built with the crate `monocle-plugin`?"
         ))
+    }
+
+    /// Reads the section's content. What is in it is shown to people, makes names of files and is compared: it is plain, and short.
+    fn parse(section: &[u8]) -> Result<Self, String> {
+        if section.len() > LARGEST {
+            return Err(format!(
+                "it has {} bytes, expected at most {LARGEST}",
+                section.len()
+            ));
+        }
+        let stamp: Self = serde_json::from_slice(section).map_err(|error| plain(&error.to_string()))?;
+        if !is_name(&stamp.name) {
+            return Err(format!(
+                "the name is {}, expected 1 to {LONGEST} letters, digits, `-`, `_` and `.`, the first no `.`",
+                quoted(&stamp.name)
+            ));
+        }
+        for (what, version) in [("version", &stamp.version), ("contract", &stamp.contract)] {
+            if version.len() > LONGEST || semver::Version::parse(version).is_err() {
+                return Err(format!(
+                    "the {what} is {}, expected a semantic version such as 1.2.3",
+                    quoted(version)
+                ));
+            }
+        }
+        let odd = |known: &&String| {
+            known.is_empty() || known.len() > 2 * LONGEST || known.contains(char::is_control)
+        };
+        if let Some(odd) = stamp.model_types.iter().find(odd) {
+            return Err(format!("{} is no model type", quoted(odd)));
+        }
+        Ok(stamp)
+    }
+}
+
+/// Whether a plugin may be called so: it is a file's name, too.
+pub fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=LONGEST).contains(&name.len()) && !name.starts_with('.') && name.chars().all(allowed)
+}
+
+/// The start of a text that somebody else wrote, in quotes.
+fn quoted(text: &str) -> String {
+    let start: String = text.chars().take(40).collect();
+    let more = if start.len() < text.len() { "…" } else { "" };
+    format!("`{}{more}`", plain(&start))
+}
+
+fn plain(text: &str) -> String {
+    text.chars()
+        .take(200)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(name: &str, version: &str, model_type: &str) -> Result<Stamp, String> {
+        let stamp = serde_json::json!({
+            "name": name, "version": version, "contract": "0.1.0", "kind": "model", "model-types": [model_type]
+        });
+        Stamp::parse(stamp.to_string().as_bytes())
+    }
+
+    #[test]
+    fn odd_stamps_are_malformed() {
+        let good = stamp("tiny-vlm_2.b", "1.2.3-dev.7", "tiny/tower").map(|stamp| stamp.name);
+        assert_eq!(good.as_deref(), Ok("tiny-vlm_2.b"));
+        let long = "x".repeat(70_000);
+        for name in ["", ".", "../x", "/abs/x", "a b", "a\u{1b}[2J", "ü", &long] {
+            let error = stamp(name, "1.2.3", "tiny").expect_err(name);
+            assert!(error.len() < 300 && !error.contains(char::is_control), "{error}");
+        }
+        for version in ["", "1", "1.2", &long, "1.2.3\n"] {
+            stamp("tiny", version, "tiny").expect_err(version);
+        }
+        for model_type in ["", "a\u{1b}b", &long] {
+            stamp("tiny", "1.2.3", model_type).expect_err(model_type);
+        }
+        let error = Stamp::parse(&vec![b' '; LARGEST + 1]).expect_err("too long");
+        assert!(error.contains("expected at most"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! Loading a plugin's component: checked, compiled (or taken from the cache), linked to what its kind may have.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,13 +11,14 @@ use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 use super::recording::State;
 use super::version::{self, Exports};
+use crate::plugin::bounds;
 use crate::plugin::error::PluginError;
 use crate::plugin::stamp::{CONTRACT, Stamp};
 
 /// How often the clock of call deadlines ticks.
 pub const TICK: Duration = Duration::from_millis(10);
 /// Larger files are no plugins.
-const LARGEST: u64 = 256 << 20;
+const LARGEST: u64 = 64 << 20;
 
 /// A plugin, ready to be instantiated.
 pub struct Plugin {
@@ -51,6 +53,7 @@ impl Plugin {
                 advice,
             });
         };
+        bounds::check(&wasm).map_err(unusable)?;
         let engine = engine();
         let component = Component::from_binary(engine, &wasm)
             .map_err(|error| unusable(format!("it does not compile: {error:#}")))?;
@@ -100,19 +103,26 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
         path: path.to_owned(),
         source,
     };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > LARGEST {
-        let reason = format!(
-            "it has {} MiB, more than the {} that a plugin may have",
-            size >> 20,
-            LARGEST >> 20
-        );
-        return Err(PluginError::NotAPlugin {
-            path: path.to_owned(),
-            reason,
-        });
+    let unusable = |reason: String| PluginError::NotAPlugin {
+        path: path.to_owned(),
+        reason,
+    };
+    // Looked at before it is opened: a named pipe would wait for a writer.
+    let found = std::fs::metadata(path).map_err(unreadable)?;
+    if !found.is_file() {
+        return Err(unusable("it is not a file".to_owned()));
     }
-    std::fs::read(path).map_err(unreadable)
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+    if read.map_err(unreadable)? as u64 > LARGEST {
+        return Err(unusable(format!(
+            "it has {} MiB, more than the {} that a plugin may have",
+            found.len() >> 20,
+            LARGEST >> 20
+        )));
+    }
+    Ok(bytes)
 }
 
 /// SHA-256 in hexadecimal.
@@ -130,6 +140,8 @@ fn engine() -> &'static Engine {
         let mut config = Config::new();
         config.epoch_interruption(true);
         config.max_wasm_stack(1 << 20);
+        // Nothing that makes plugins has more than one memory in a module.
+        config.wasm_multi_memory(false);
         // A cache that cannot be used costs time, nothing else.
         config.cache(cache_folder().and_then(|folder| {
             let mut cache = CacheConfig::new();

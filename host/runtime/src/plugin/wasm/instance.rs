@@ -35,15 +35,12 @@ impl Instance {
         limits: Limits,
         files: &ModelFiles,
     ) -> Result<Self, PluginError> {
-        let failed = |error: wasmtime::Error| PluginError::NotAPlugin {
-            path: plugin.path.clone(),
-            reason: format!("it cannot be started: {error:#}"),
-        };
         let mut store = Store::new(plugin.instance.component().engine(), State::new(services, limits));
         store.limiter(|state| &mut state.memory);
         store.set_epoch_deadline(ticks(limits.call));
-        let instance = plugin.instance.instantiate(&mut store).map_err(failed)?;
-        let calls = plugin.exports.load(&mut store, &instance).map_err(failed)?;
+        let started = plugin.instance.instantiate(&mut store);
+        let started = started.and_then(|instance| plugin.exports.load(&mut store, &instance));
+        let calls = started.map_err(|error| not_started(plugin, &mut store, &error))?;
         let mut this = Self {
             plugin: Arc::clone(plugin),
             store,
@@ -244,7 +241,7 @@ impl Instance {
 
     /// Takes what it wrote to the log.
     pub fn take_log(&mut self) -> Vec<LogLine> {
-        std::mem::take(&mut self.store.data_mut().log)
+        std::mem::take(&mut self.store.data_mut().log).into()
     }
 
     /// An error of one of its functions.
@@ -345,7 +342,7 @@ impl Instance {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Fault::Timeout(limit.as_millis() as u64),
             Some(trap) => {
-                let last = state.log.last().filter(|line| line.level == LogLevel::Warn);
+                let last = state.log.back().filter(|line| line.level == LogLevel::Warn);
                 Fault::Trap {
                     reason: trap.to_string(),
                     last_words: last.map(|line| line.text.clone()),
@@ -354,6 +351,31 @@ impl Instance {
             // The component model's own checks: a dropped handle, a string that is not UTF-8.
             None => Fault::Misuse(format!("{:#}", error.root_cause())),
         }
+    }
+}
+
+/// Why an instance did not start: a limit is named as in calls.
+fn not_started(plugin: &Plugin, store: &mut Store<State>, error: &wasmtime::Error) -> PluginError {
+    let limit = store.data().limits.call;
+    let refused = store.data_mut().memory.take_refused();
+    let fault = match (refused, error.downcast_ref::<Trap>()) {
+        (Some((limit, wanted)), _) => Fault::Memory {
+            wanted_mib: wanted.div_ceil(1 << 20),
+            limit_mib: limit >> 20,
+        },
+        (None, Some(Trap::Interrupt)) => Fault::Timeout(limit.as_millis() as u64),
+        _ => {
+            return PluginError::NotAPlugin {
+                path: plugin.path.clone(),
+                reason: format!("it cannot be started: {error:#}"),
+            };
+        }
+    };
+    PluginError::Call {
+        plugin: plugin.stamp.name.clone(),
+        version: plugin.stamp.version.clone(),
+        function: "start",
+        fault,
     }
 }
 

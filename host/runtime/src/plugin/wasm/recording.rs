@@ -1,6 +1,6 @@
 //! What the host keeps for one plugin instance: handles, the recording in progress, limits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use monocle_image::Picture;
@@ -70,6 +70,8 @@ const PICTURES: usize = 4096;
 const STACK: usize = 4096;
 /// Lines of log kept for one instance.
 const LOG_LINES: usize = 256;
+/// Letters kept of a line.
+const LOG_LETTERS: usize = 4096;
 /// What is wrong with a handle of an earlier recording.
 const DEAD: &str =
     "a tensor of an earlier call was used: handles are valid during the call in which they were made";
@@ -85,7 +87,7 @@ pub struct State {
     /// Why a host function ended the call, when one did.
     pub fault: Option<Fault>,
     /// What it wrote to the log.
-    pub log: Vec<LogLine>,
+    pub log: VecDeque<LogLine>,
     /// How many calls of the plugin were made.
     pub calls: u64,
     /// The weights it asked for, in order.
@@ -114,7 +116,7 @@ impl State {
             memory: MemoryLimiter::new(limits.memory_bytes),
             limits,
             fault: None,
-            log: Vec::new(),
+            log: VecDeque::new(),
             calls: 0,
             weights: Vec::new(),
             loading: false,
@@ -139,14 +141,19 @@ impl State {
     }
 
     /// Keeps a line of the log, the oldest making room.
-    pub fn write_log(&mut self, level: LogLevel, mut text: String) {
-        if let Some((end, _)) = text.char_indices().nth(4096) {
-            text.truncate(end);
-        }
+    pub fn write_log(&mut self, level: LogLevel, text: &str) {
+        // A copy of the start: a text that is cut keeps all of its memory.
+        let end = text
+            .char_indices()
+            .nth(LOG_LETTERS)
+            .map_or(text.len(), |(end, _)| end);
         if self.log.len() == LOG_LINES {
-            self.log.remove(0);
+            self.log.pop_front();
         }
-        self.log.push(LogLine { level, text });
+        self.log.push_back(LogLine {
+            level,
+            text: text[..end].to_owned(),
+        });
     }
 
     // ---- tensors ----

@@ -15,7 +15,7 @@ impl log::Host for State {
             log::Level::Info => LogLevel::Info,
             log::Level::Warn => LogLevel::Warn,
         };
-        self.write_log(level, text);
+        self.write_log(level, &text);
         Ok(())
     }
 }

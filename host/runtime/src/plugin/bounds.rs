@@ -1,0 +1,76 @@
+//! How large a plugin's code may be, looked at before any of it is compiled.
+//!
+//! Compilation cannot be interrupted, and a thread that is left behind is no bound; a child process would need this program's own file, which a
+//! library does not have. So what takes long is refused by its size: compilers take time with the square of how deep blocks are nested, and
+//! in proportion to everything else. Components made by JavaScript's and Python's tools (whole interpreters of 12 and 18 MB) are well within.
+
+use wasmparser::{Operator, Parser, Payload};
+
+/// Bytes of one function.
+const BODY: usize = 2 << 20;
+/// Bytes of all functions.
+const CODE: usize = 24 << 20;
+/// Functions of all modules.
+const FUNCTIONS: usize = 150_000;
+/// Modules and components inside.
+const PARTS: usize = 512;
+/// Blocks around one another in a function: a compiler of C or Rust makes one for each arm of a `switch`.
+const DEPTH: usize = 5_000;
+/// Blocks, each counted with how many are around it, of all functions. A nest of 10 000 has 50 million and takes six seconds.
+const NESTING: usize = 64 << 20;
+
+/// Checks a component; the error says what is too large.
+pub fn check(wasm: &[u8]) -> Result<(), String> {
+    let mut seen = Seen::default();
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload.map_err(damaged)? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                bound("modules and components inside it", &mut seen.parts, 1, PARTS)?;
+            }
+            Payload::CodeSectionEntry(body) => {
+                let bytes = body.range().len();
+                bound("functions", &mut seen.functions, 1, FUNCTIONS)?;
+                bound("bytes in one function", &mut 0, bytes, BODY)?;
+                bound("bytes of code", &mut seen.code, bytes, CODE)?;
+                let mut depth = 0_usize;
+                for operator in body.get_operators_reader().map_err(damaged)? {
+                    match operator.map_err(damaged)? {
+                        Operator::Block { .. }
+                        | Operator::Loop { .. }
+                        | Operator::If { .. }
+                        | Operator::TryTable { .. } => {
+                            bound("blocks around one another", &mut depth, 1, DEPTH)?;
+                            bound("blocks within blocks", &mut seen.nesting, depth, NESTING)?;
+                        }
+                        Operator::End => depth = depth.saturating_sub(1),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Seen {
+    parts: usize,
+    functions: usize,
+    code: usize,
+    nesting: usize,
+}
+
+fn bound(what: &str, seen: &mut usize, more: usize, most: usize) -> Result<(), String> {
+    *seen = seen.saturating_add(more);
+    match *seen > most {
+        true => Err(format!(
+            "it has more than the {most} {what} that a plugin may have: compiling it would take too long"
+        )),
+        false => Ok(()),
+    }
+}
+
+fn damaged(error: wasmparser::BinaryReaderError) -> String {
+    format!("it is damaged: {error}")
+}

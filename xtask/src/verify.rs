@@ -26,7 +26,7 @@ struct Part {
 const PARTS: [Part; 8] = [
     Part {
         name: "fuzz",
-        what: "each fuzz target for two minutes: manifests, headers of safetensors files",
+        what: "each fuzz target for two minutes: manifests, headers of safetensors and GGUF files",
         run: fuzz,
     },
     Part {
@@ -107,7 +107,11 @@ fn fuzz(target: &Path) -> Result<()> {
         );
     }
     let target = target.canonicalize().context("finding the target folder")?;
-    for (folder, name) in [("plugin-api/manifest", "manifest"), ("host/weights", "header")] {
+    for (folder, name) in [
+        ("plugin-api/manifest", "manifest"),
+        ("host/weights", "header"),
+        ("host/weights", "gguf"),
+    ] {
         let mut command = Command::new("cargo");
         command.current_dir(folder);
         // The same on every machine's C++ library.

@@ -40,6 +40,12 @@ impl From<Summary> for WeightsReport {
             .by_kind
             .iter()
             .map(|(kind, part)| (kind.name(), part.bytes))
+            .chain(
+                summary
+                    .by_scheme
+                    .iter()
+                    .map(|(scheme, part)| (scheme.name(), part.bytes)),
+            )
             .collect();
         let Summary {
             files,

@@ -5,7 +5,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::lanes::{Kernel, Lanes};
-use super::matrix::{AHEAD, Affine, CACHE_LINE, Data, Float, MatrixView, decode_dense, scalar};
+use super::matrix::{AHEAD, Affine, CACHE_LINE, Data, Float, MatrixView, decode, decode_dense, scalar};
 use super::output::Shared;
 
 /// Up to how many rows of activations this is faster than the blocked product.
@@ -29,7 +29,7 @@ pub struct FewRows<'a> {
     pub count: usize,
     /// `[m, rows]`; this writes columns `first..first + count`.
     pub out: &'a Shared<'a, f32>,
-    /// Holds scales and biases of one stored row.
+    /// Holds scales and biases of one stored row, or the floats of one row of blocks.
     pub scratch: &'a mut [f32],
 }
 
@@ -74,6 +74,7 @@ pub fn scratch_len(matrix: MatrixView<'_>) -> usize {
     match matrix.data() {
         Data::Dense(..) => 0,
         Data::Affine(affine) => 2 * (matrix.columns() / affine.group),
+        Data::Blocks(..) => matrix.columns(),
     }
 }
 
@@ -134,6 +135,13 @@ impl FewRows<'_> {
                     6 => quantised::<V, M, 6>(affine, row, x, columns, scales, biases, sums),
                     _ => quantised::<V, M, 8>(affine, row, x, columns, scales, biases, sums),
                 }
+            }
+            Data::Blocks(..) => {
+                let values = &mut self.scratch[..columns];
+                if from == 0 {
+                    decode::<V>(self.matrix, row, 0, values);
+                }
+                dense::<V, M, F32>(bytemuck::cast_slice(values), x, columns)
             }
         };
         let bias = self.bias.map_or(0.0, |bias| bias[row]);

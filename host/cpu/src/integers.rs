@@ -58,7 +58,7 @@ impl<'a> IntegerProduct<'a> {
                 affine,
                 bias,
             }),
-            Data::Dense(..) => None,
+            Data::Dense(..) | Data::Blocks(..) => None,
         }
     }
 

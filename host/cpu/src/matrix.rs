@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::lanes::{Kernel, Lanes};
+use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredType};
 
 /// How a dense float is stored.
@@ -54,6 +55,7 @@ enum Form {
         bits: usize,
         group: usize,
     },
+    Blocks(Scheme, Bytes),
 }
 
 /// A borrowed matrix `[rows, columns]`, whose bytes are known to be all there.
@@ -71,6 +73,8 @@ pub enum Data<'a> {
     Dense(Float, &'a [u8]),
     /// `scale * q + bias`.
     Affine(Affine<'a>),
+    /// Rows of blocks, turned to floats where they are used.
+    Blocks(Scheme, &'a [u8]),
 }
 
 /// Quantised rows.
@@ -110,6 +114,7 @@ impl StoredMatrix {
                 bits: *bits as usize,
                 group: *group_size,
             },
+            Matrix::Blocks { blocks, scheme } => Form::Blocks(*scheme, blocks.bytes.clone()),
         };
         Ok(Self { rows, columns, form })
     }
@@ -133,6 +138,7 @@ impl StoredMatrix {
                 bits: *bits,
                 group: *group,
             }),
+            Form::Blocks(scheme, bytes) => Data::Blocks(*scheme, bytes.as_slice()),
         };
         MatrixView {
             rows: self.rows,
@@ -183,6 +189,7 @@ impl<'a> MatrixView<'a> {
                     ..affine
                 })
             }
+            Data::Blocks(scheme, bytes) => Data::Blocks(scheme, cut(bytes, block_row(scheme, self.columns))),
         };
         Self {
             rows,
@@ -190,6 +197,11 @@ impl<'a> MatrixView<'a> {
             data,
         }
     }
+}
+
+/// Bytes of a row of blocks.
+fn block_row(scheme: Scheme, columns: usize) -> usize {
+    columns / scheme.elements() * scheme.bytes()
 }
 
 /// Bytes that a processor fetches together.
@@ -236,18 +248,23 @@ pub fn decode<V: Lanes>(matrix: MatrixView<'_>, row: usize, start: usize, out: &
             6 => decode_affine::<V, 6>(affine, matrix.columns, row, start, out),
             _ => decode_affine::<V, 8>(affine, matrix.columns, row, start, out),
         },
+        Data::Blocks(scheme, bytes) => {
+            let size = block_row(scheme, matrix.columns);
+            scheme.decode_part(&bytes[row * size..][..size], start, out);
+        }
     }
 }
 
 /// Asks for the columns `start..start + len` of one row, if there is such a row, ahead of their use.
 #[inline(always)]
 pub fn prefetch<V: Lanes>(matrix: MatrixView<'_>, row: usize, start: usize, len: usize) {
-    let (bytes, bits) = match matrix.data {
-        Data::Dense(float, bytes) => (bytes, float.size() * 8),
-        Data::Affine(affine) => (affine.packed, affine.bits),
+    let (bytes, size, elements) = match matrix.data {
+        Data::Dense(float, bytes) => (bytes, float.size(), 1),
+        Data::Affine(affine) => (affine.packed, affine.bits, 8),
+        Data::Blocks(scheme, bytes) => (bytes, scheme.bytes(), scheme.elements()),
     };
-    let first = (row * matrix.columns + start) * bits / 8;
-    let end = (first + len * bits / 8).min(bytes.len());
+    let first = (row * matrix.columns + start) * size / elements;
+    let end = (first + len * size / elements).min(bytes.len());
     for offset in (first..end).step_by(CACHE_LINE) {
         V::prefetch(&raw const bytes[offset]);
     }

@@ -28,6 +28,7 @@ pub enum Loaded {
 }
 
 /// A matrix made ready.
+#[derive(Clone)]
 pub enum LoadedMatrix {
     /// One number an element.
     Dense(Array),
@@ -50,6 +51,8 @@ pub enum LoadedMatrix {
 pub struct Loader {
     float: Dtype,
     known: HashMap<(usize, usize), Array>,
+    /// What was made of blocks, by where these lie.
+    blocks: HashMap<(usize, usize), LoadedMatrix>,
     pending: Vec<Array>,
     pending_bytes: usize,
 }
@@ -60,6 +63,7 @@ impl Loader {
         Self {
             float,
             known: HashMap::new(),
+            blocks: HashMap::new(),
             pending: Vec::new(),
             pending_bytes: 0,
         }
@@ -96,8 +100,66 @@ impl Loader {
                 bits: *bits as i32,
                 group: *group_size as i32,
             },
+            Matrix::Blocks { blocks, .. } => self.blocks(matrix, blocks)?,
         };
         Ok(Loaded::Matrix { matrix, bias })
+    }
+
+    /// Blocks, for which MLX has no kernel: affine where that is exact, else one number an element.
+    fn blocks(&mut self, matrix: &Matrix, blocks: &StoredTensor) -> Result<LoadedMatrix> {
+        let bytes = blocks.bytes.as_slice();
+        let key = (bytes.as_ptr().addr(), bytes.len());
+        if let Some(known) = self.blocks.get(&key) {
+            return Ok(known.clone());
+        }
+        self.finish()?;
+        let loaded = match self.affine_of_blocks(matrix) {
+            Some(Matrix::Affine {
+                packed,
+                scales,
+                biases,
+                bits,
+                group_size,
+            }) => LoadedMatrix::Affine {
+                packed: self.read(&packed)?,
+                scales: self.read(&scales)?,
+                biases: self.read(&biases)?,
+                bits: bits as i32,
+                group: group_size as i32,
+            },
+            _ => LoadedMatrix::Dense(self.unpacked(matrix)?),
+        };
+        match &loaded {
+            LoadedMatrix::Dense(all) => self.pending.push(all.clone()),
+            LoadedMatrix::Affine {
+                packed,
+                scales,
+                biases,
+                ..
+            } => self.pending.extend([packed, scales, biases].map(Clone::clone)),
+        }
+        self.finish()?;
+        self.blocks.insert(key, loaded.clone());
+        Ok(loaded)
+    }
+
+    /// Scales of 16 bits are exact in 32 bits, but not as bfloat16.
+    fn affine_of_blocks(&self, matrix: &Matrix) -> Option<Matrix> {
+        match self.float {
+            Dtype::Bfloat16 => None,
+            _ => matrix.blocks_as_affine(),
+        }
+    }
+
+    /// A matrix of blocks as numbers of the engine's precision.
+    fn unpacked(&self, matrix: &Matrix) -> Result {
+        let Matrix::Blocks { blocks, scheme } = matrix else {
+            return Err(wrong(matrix.name(), "expected blocks".to_owned()));
+        };
+        let shape = matrix.shape();
+        let mut values = vec![0.0; shape.iter().product()];
+        scheme.decode(blocks.bytes.as_slice(), &mut values);
+        floats(&values, &shape, self.float)
     }
 
     /// Matrices that are stored by themselves, as one stack. Nothing of them is kept but the stack: the parts would be there twice.
@@ -121,6 +183,21 @@ impl Loader {
                     biases.push(self.read(bias)?);
                     quantised = Some((*bits as i32, *group_size as i32));
                 }
+                Matrix::Blocks { .. } => match self.affine_of_blocks(matrix) {
+                    Some(Matrix::Affine {
+                        packed,
+                        scales: scale,
+                        biases: bias,
+                        bits,
+                        group_size,
+                    }) => {
+                        words.push(self.read(&packed)?);
+                        scales.push(self.read(&scale)?);
+                        biases.push(self.read(&bias)?);
+                        quantised = Some((bits as i32, group_size as i32));
+                    }
+                    _ => words.push(self.unpacked(matrix)?),
+                },
             }
             if let Some(bias) = bias {
                 if bias.len() != rows {
@@ -216,8 +293,28 @@ pub fn loaded_bytes(weights: &[Weight], float_bytes: usize) -> usize {
         let at = part.bytes.as_slice();
         seen.insert((at.as_ptr().addr(), at.len()))
     });
+    let blocks: HashMap<_, _> = weights
+        .iter()
+        .flat_map(Weight::matrices)
+        .filter_map(|matrix| match matrix {
+            Matrix::Blocks { blocks, scheme } => {
+                let elements: usize = matrix.shape().iter().product();
+                let bytes = match scheme.affine_bits() {
+                    // Scale and bias for each 32.
+                    Some(bits) => elements / 8 * bits as usize + elements / 32 * 2 * float_bytes,
+                    None => elements * float_bytes,
+                };
+                Some((blocks.bytes.as_slice().as_ptr().addr(), bytes))
+            }
+            _ => None,
+        })
+        .collect();
     new.map(|part| match part.kind {
         StoredType::U32 => part.bytes.as_slice().len(),
+        StoredType::U8 => {
+            let at = part.bytes.as_slice().as_ptr().addr();
+            blocks.get(&at).copied().unwrap_or(part.len() * float_bytes)
+        }
         _ => part.len() * float_bytes,
     })
     .sum()

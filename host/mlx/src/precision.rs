@@ -14,7 +14,8 @@ pub fn float(precision: Precision, weights: &[Weight]) -> Dtype {
     }
 }
 
-/// The float in which most numbers are stored; 32 bits where none are. Of quantised matrices, their scales count.
+/// The float in which most numbers are stored; 32 bits where none are. Of quantised matrices, their scales count. Blocks, which are bytes,
+/// have scales of 16 bits.
 fn stored_float(weights: &[Weight]) -> Dtype {
     let mut counts = [
         (Dtype::Float32, StoredType::F32, 0),
@@ -23,7 +24,8 @@ fn stored_float(weights: &[Weight]) -> Dtype {
     ];
     for stored in weights.iter().flat_map(Weight::parts) {
         for (_, kind, count) in &mut counts {
-            if stored.kind == *kind {
+            let is_blocks = stored.kind == StoredType::U8 && *kind == StoredType::F16;
+            if stored.kind == *kind || is_blocks {
                 *count += stored.len();
             }
         }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use monocle_constraint::{Constraint, ConstraintError, Grammar, Vocabulary};
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::Plugin as PluginChoice;
-use monocle_text::template::{Candidates, plain_template, repository_template};
+use monocle_text::template::{Candidates, made_template, plain_template, repository_template};
 use monocle_text::{OutputRules, Tokenizer, TokenizerError, TokenizerRules};
 use monocle_weights::hub::{Progress, distrust};
 use monocle_weights::{Checkpoint, ModelFolder, NameRules};
@@ -70,9 +70,9 @@ impl Model {
         let manifest = &declaration.manifest;
         let path = places.folder(manifest, progress)?;
         let started = Instant::now();
-        let folder = ModelFolder::open(&path)?;
+        let folder = places.open(&path)?;
         let (processor, network) = plugins(places, manifest)?;
-        let tokenizer = Tokenizer::with_rules(&path, &tokenizer_rules(manifest))
+        let tokenizer = locate::tokenizer(&folder, &tokenizer_rules(manifest))
             .inspect_err(|_| distrust(&path.join("tokenizer.json")))?;
         let tokenizer = Arc::new(tokenizer);
         let rename = manifest
@@ -82,7 +82,7 @@ impl Model {
             .map(|(pattern, new)| (pattern.0.as_str(), new.as_str()));
         let ignore = manifest.weights.ignore.iter().map(|pattern| pattern.0.as_str());
         let checkpoint = Checkpoint::open(&folder, &NameRules::new(rename, ignore)?)?;
-        let candidates = candidates(manifest, &path, options.template)?;
+        let candidates = candidates(manifest, &folder, options.template)?;
         let settings = Settings::new(manifest, folder.config(), folder.generation_config());
         let mut variables = manifest.prompt.variables.clone();
         variables.extend(options.template_variables);
@@ -348,7 +348,7 @@ fn load_plugin(places: &Places, choice: &PluginChoice) -> Result<Arc<Plugin>, Pl
 /// The templates on offer.
 fn candidates(
     manifest: &Manifest,
-    folder: &std::path::Path,
+    folder: &ModelFolder,
     flag: Option<String>,
 ) -> Result<Candidates, ModelError> {
     let manifest_template = match &manifest.prompt.template {
@@ -359,7 +359,10 @@ fn candidates(
     Ok(Candidates {
         flag,
         manifest: manifest_template,
-        repository: repository_template(folder)?,
+        repository: match folder.made_texts() {
+            Some(texts) => made_template(folder.path(), texts)?,
+            None => repository_template(folder.path())?,
+        },
         plugin: None,
         image_marker: String::new(),
     })

@@ -10,5 +10,6 @@ pub mod operation;
 pub mod operations;
 pub mod program;
 pub mod recorder;
+pub mod scheme;
 pub mod sequences;
 pub mod stored;

@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::scheme::Scheme;
+
 /// How one element of a stored tensor is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StoredType {
@@ -192,6 +194,13 @@ pub enum Matrix {
         /// 32, 64 or 128.
         group_size: usize,
     },
+    /// Blocks of neighbours along `in`, each with its own scales.
+    Blocks {
+        /// `[.., out, bytes of a row]`, U8.
+        blocks: StoredTensor,
+        /// How a block is stored.
+        scheme: Scheme,
+    },
 }
 
 impl Matrix {
@@ -205,6 +214,13 @@ impl Matrix {
                 let mut shape = scales.shape.clone();
                 if let Some(last) = shape.last_mut() {
                     *last *= group_size;
+                }
+                shape
+            }
+            Self::Blocks { blocks, scheme } => {
+                let mut shape = blocks.shape.clone();
+                if let Some(last) = shape.last_mut() {
+                    *last = *last / scheme.bytes() * scheme.elements();
                 }
                 shape
             }
@@ -261,6 +277,18 @@ impl Matrix {
                     holds(parameters, rows * columns / group_size)?;
                 }
             }
+            Self::Blocks { blocks, scheme } => {
+                let row = scheme.row_bytes(columns);
+                if blocks.kind != StoredType::U8 || row.is_none() || blocks.shape.last().copied() != row {
+                    return Err(format!(
+                        "expected rows of whole {scheme} blocks of {} bytes, found {} {:?}",
+                        scheme.bytes(),
+                        blocks.kind.name(),
+                        blocks.shape
+                    ));
+                }
+                holds(blocks, rows * row.unwrap_or_default())?;
+            }
         }
         Ok([rows, columns])
     }
@@ -278,20 +306,23 @@ impl Matrix {
                 "{bits} bits in groups of {group_size} with {} scales",
                 scales.kind.name()
             ),
+            Self::Blocks { scheme, .. } => scheme.name().to_owned(),
         }
     }
 
     /// The checkpoint's name of its main tensor.
     pub fn name(&self) -> &str {
         match self {
-            Self::Dense(tensor) | Self::Affine { packed: tensor, .. } => &tensor.name,
+            Self::Dense(tensor)
+            | Self::Affine { packed: tensor, .. }
+            | Self::Blocks { blocks: tensor, .. } => &tensor.name,
         }
     }
 
     /// The tensors that it consists of.
     pub fn parts(&self) -> impl Iterator<Item = &StoredTensor> {
         let parts = match self {
-            Self::Dense(tensor) => [Some(tensor), None, None],
+            Self::Dense(tensor) | Self::Blocks { blocks: tensor, .. } => [Some(tensor), None, None],
             Self::Affine {
                 packed,
                 scales,
@@ -358,6 +389,18 @@ impl Weight {
             .flat_map(Matrix::parts)
             .chain(other)
             .chain(layers)
+    }
+
+    /// Its matrices.
+    pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let (one, layers) = match self {
+            Self::Tensor(_) => (None, &[][..]),
+            Self::Linear { matrix, .. } | Self::Embedding(matrix) | Self::Experts { matrix, .. } => {
+                (Some(matrix), &[][..])
+            }
+            Self::Stack(layers) => (None, layers.as_slice()),
+        };
+        one.into_iter().chain(layers.iter().map(|(matrix, _)| matrix))
     }
 
     /// Bytes that it takes as stored.

@@ -19,8 +19,10 @@ mod sentencepiece;
 mod special;
 mod tiktoken;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::Value;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::byte_level::ByteLevel;
@@ -70,23 +72,47 @@ impl Tokenizer {
     pub fn with_rules(folder: impl AsRef<Path>, rules: &TokenizerRules) -> Result<Self, TokenizerError> {
         let folder = folder.as_ref();
         let mut notes = Vec::new();
-        let open::Opened { mut inner, special } = open::open(folder, rules, &mut notes)?;
+        let opened = open::open(folder, rules, &mut notes)?;
+        let mut configs = Vec::new();
+        for name in special::END_TOKEN_FILES {
+            // What is wrong with these files is told by those who need the rest of them.
+            configs.push((name, files::read_json(&folder.join(name), &mut Vec::new())?));
+        }
+        Self::finish(opened, configs, &folder.join("tokenizer.json"), notes)
+    }
+
+    /// Makes the tokenizer of files that lie nowhere, by their names: `tokenizer.json`, and those that may be beside it. `path` is
+    /// where they came from, for messages.
+    pub fn of_texts(path: &Path, texts: &BTreeMap<String, String>) -> Result<Self, TokenizerError> {
+        let mut notes = Vec::new();
+        let opened = open::of_texts(path, texts, &mut notes)?;
+        let config = |name| Some((name, serde_json::from_str(texts.get(name)?).ok()));
+        let configs = special::END_TOKEN_FILES.into_iter().filter_map(config).collect();
+        Self::finish(opened, configs, path, notes)
+    }
+
+    fn finish(
+        open::Opened { mut inner, special }: open::Opened,
+        configs: Vec<(&'static str, Option<Value>)>,
+        path: &Path,
+        mut notes: Vec<String>,
+    ) -> Result<Self, TokenizerError> {
         // A prompt is never cut or padded behind the caller's back, whatever the file was saved with.
         inner.with_padding(None);
         inner
             .with_truncation(None)
             .map_err(|error| TokenizerError::Invalid {
-                path: folder.join("tokenizer.json"),
+                path: path.to_owned(),
                 reason: error.to_string(),
             })?;
         supply_decoder(&mut inner, &mut notes);
         let end_tokens = special::end_tokens(
-            folder,
+            configs,
             &special,
             |id| inner.id_to_token(id),
             |token| inner.token_to_id(token),
             &mut notes,
-        )?;
+        );
         Ok(Self {
             inner,
             special,

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
 use crate::dequantise::dequantise_rows;
 use crate::error::{WeightsError, cut};
 use crate::folder::ModelFolder;
 use crate::foreign;
+use crate::gguf::{Change, Made};
 use crate::names::{NameRules, hint};
 use crate::quantisation::{Quantisation, Sizes};
 use crate::shards::Shards;
@@ -40,11 +43,31 @@ struct Promise {
 struct Entry {
     /// The checkpoint's own name, which `config.json` uses too.
     stored: String,
-    /// Under its new name.
+    /// Under its new name. Of blocks, an element is a byte.
     tensor: StoredTensor,
+    /// Where it is made of blocks.
+    scheme: Option<Scheme>,
+    /// What makes the bytes that `tensor` should have.
+    change: Option<Arc<Change>>,
 }
 
 impl Entry {
+    /// The tensor as it is used. What must be changed is changed when it is first asked for.
+    fn tensor(&self) -> StoredTensor {
+        let mut tensor = self.tensor.clone();
+        if let Some(change) = &self.change {
+            tensor.bytes = change.bytes();
+        }
+        tensor
+    }
+
+    /// Its matrix, where it is made of blocks.
+    fn blocks(&self) -> Option<Matrix> {
+        let scheme = self.scheme?;
+        let blocks = self.tensor();
+        Some(Matrix::Blocks { blocks, scheme })
+    }
+
     /// The layer's name in the checkpoint.
     fn layer(&self) -> &str {
         self.stored.strip_suffix(".weight").unwrap_or(&self.stored)
@@ -63,8 +86,41 @@ impl Checkpoint {
     /// Opens a folder's weights: one safetensors file, or the shards that an index lists, or what is there in full where the index does not
     /// fit. What `config.json` says to be quantised in another program's way is refused before any file is looked at.
     pub fn open(folder: &ModelFolder, rules: &NameRules) -> Result<Self, WeightsError> {
+        if let Some(made) = folder.made() {
+            return Self::open_made(made, rules);
+        }
         let quantisation = Quantisation::of_config(folder.config())?;
         Self::open_with(folder.path(), rules, quantisation)
+    }
+
+    fn open_made(made: &Made, rules: &NameRules) -> Result<Self, WeightsError> {
+        let mut checkpoint = Self {
+            entries: BTreeMap::new(),
+            quantisation: Quantisation::default(),
+            notes: made.notes.clone(),
+            files: made.files.clone(),
+            promised: BTreeMap::new(),
+        };
+        for (stored, tensor) in &made.tensors {
+            let Some(name) = rules.apply(stored)? else {
+                continue;
+            };
+            let mut entry = Entry {
+                stored: stored.clone(),
+                tensor: tensor.tensor.clone(),
+                scheme: tensor.scheme,
+                change: tensor.change.clone(),
+            };
+            entry.tensor.name.clone_from(&name);
+            if let Some(other) = checkpoint.entries.insert(name.clone(), entry) {
+                return Err(WeightsError::Collision {
+                    name,
+                    first: other.stored,
+                    second: stored.clone(),
+                });
+            }
+        }
+        Ok(checkpoint)
     }
 
     fn open_with(folder: &Path, rules: &NameRules, quantisation: Quantisation) -> Result<Self, WeightsError> {
@@ -87,7 +143,13 @@ impl Checkpoint {
                     second: stored,
                 });
             }
-            entries.insert(name, Entry { stored, tensor });
+            let entry = Entry {
+                stored,
+                tensor,
+                scheme: None,
+                change: None,
+            };
+            entries.insert(name, entry);
         }
         let mut promised = BTreeMap::new();
         for (stored, file) in promises {
@@ -182,13 +244,16 @@ impl Checkpoint {
         let tensors = self.entries.values();
         Summary::of(
             self.files.len(),
-            tensors.map(|entry| (&entry.tensor, self.parameters(entry))),
+            tensors.map(|entry| (&entry.tensor, entry.scheme, self.parameters(entry))),
         )
     }
 
     /// How many of the model's parameters a tensor holds: packed values as many as they unpack to, their scales and
     /// biases none.
     fn parameters(&self, entry: &Entry) -> u64 {
+        if let Some(scheme) = entry.scheme {
+            return (entry.tensor.len() / scheme.bytes() * scheme.elements()) as u64;
+        }
         let name = entry.tensor.name.as_str();
         let quantised =
             |layer: &str| self.has(&format!("{layer}.scales")) && self.has(&format!("{layer}.weight"));
@@ -212,17 +277,21 @@ impl Checkpoint {
 
     /// The tensor of this full name, as stored.
     pub fn tensor(&self, name: &str) -> Result<StoredTensor, WeightsError> {
-        self.entry(name).map(|entry| entry.tensor.clone())
+        self.entry(name).map(Entry::tensor)
     }
 
     /// The tensor of this full name, to be used as a tensor: `LAYER.weight` of a quantised layer in its real shape, as 32-bit floats.
     pub fn parameter(&self, name: &str) -> Result<StoredTensor, WeightsError> {
-        let tensor = self.tensor(name)?;
+        let entry = self.entry(name)?;
         let layer = name.strip_suffix(".weight");
-        let Some(layer) = layer.filter(|layer| self.has(&format!("{layer}.scales"))) else {
-            return Ok(tensor);
+        let layer = layer.filter(|layer| self.has(&format!("{layer}.scales")));
+        let matrix = match (entry.blocks(), layer) {
+            (Some(blocks), _) => blocks,
+            (None, Some(layer)) => {
+                self.stored_matrix(layer, "a quantised tensor", entry.tensor.shape.len())?
+            }
+            (None, None) => return Ok(entry.tensor()),
         };
-        let matrix = self.stored_matrix(layer, "a quantised tensor", tensor.shape.len())?;
         let shape = matrix.shape();
         let (elements, columns) = (shape.iter().product::<usize>(), shape.last().copied());
         if elements > LARGEST_UNPACKED {
@@ -338,7 +407,7 @@ impl Checkpoint {
             Some(entry) => entry,
             None => self.entry(&full)?,
         };
-        let weight = entry.tensor.clone();
+        let weight = entry.tensor();
         let unfit = |expected: String, found: String| WeightsError::Unfit {
             name: weight.name.clone(),
             role,
@@ -350,6 +419,12 @@ impl Checkpoint {
                 format!("{rank} dimensions"),
                 format!("shape {:?}", weight.shape),
             ));
+        }
+        if let Some(scheme) = entry.scheme {
+            return Ok(Matrix::Blocks {
+                blocks: weight,
+                scheme,
+            });
         }
         if let Some(scales) = self.entries.get(&format!("{name}.scales")) {
             let biases = self

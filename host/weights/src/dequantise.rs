@@ -49,6 +49,15 @@ pub fn dequantise_rows(matrix: &Matrix, rows: Range<usize>) -> Result<Vec<f32>, 
             };
             Ok(scales.iter().zip(&biases).enumerate().flat_map(value).collect())
         }
+        Matrix::Blocks { blocks, scheme } => {
+            let row = columns / scheme.elements() * scheme.bytes();
+            let mut values = vec![0.0; (rows.end - rows.start) * columns];
+            scheme.decode(
+                &blocks.bytes.as_slice()[rows.start * row..rows.end * row],
+                &mut values,
+            );
+            Ok(values)
+        }
     }
 }
 

@@ -42,6 +42,30 @@ pub enum WeightsError {
         /// What was expected and found, with the tensor's name if it is about one.
         problem: String,
     },
+    /// A GGUF file is broken.
+    #[error("`{}` is not a sound GGUF file: {}; download it again", file.display(), cut(problem))]
+    BrokenGguf {
+        /// The file.
+        file: PathBuf,
+        /// What was expected and found.
+        problem: String,
+    },
+    /// A GGUF file is sound, but cannot be used.
+    #[error("`{}` cannot be used: {problem}", file.display())]
+    GgufContents {
+        /// The language model's file.
+        file: PathBuf,
+        /// What was expected and found, and what to do.
+        problem: String,
+    },
+    /// It is not clear which GGUF files are meant.
+    #[error("`{}`: {problem}", path.display())]
+    GgufChoice {
+        /// What was asked for.
+        path: PathBuf,
+        /// What there is.
+        problem: String,
+    },
     /// There is nothing to load.
     #[error("`{}` has no weights: expected `model.safetensors` or `model.safetensors.index.json`", folder.display())]
     NoWeights {

@@ -1,11 +1,14 @@
 //! A model's folder: its small files.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::error::WeightsError;
 use crate::files::{POINTER_BYTES, refuse_pointer};
+use crate::gguf::{GgufFiles, Made, Tables, is_gguf};
 use crate::json::{read_json, read_text};
 
 /// A model's folder, laid out as Hugging Face repositories are.
@@ -17,9 +20,46 @@ pub struct ModelFolder {
     preprocessor_config: Option<Value>,
     processor_config: Option<Value>,
     tokenizer_config: Option<Value>,
+    made: Option<Arc<Made>>,
 }
 
 impl ModelFolder {
+    /// Opens a model wherever it lies: in a folder, or in GGUF files, of which `tables` say what they hold.
+    pub fn open_any(
+        path: &Path,
+        tables: impl FnOnce() -> Result<Tables, WeightsError>,
+    ) -> Result<Self, WeightsError> {
+        match is_gguf(path) {
+            true => Ok(Self::of_made(
+                path,
+                Made::of(&GgufFiles::open(path)?, &tables()?)?,
+            )),
+            false => Self::open(path),
+        }
+    }
+
+    fn of_made(path: &Path, made: Made) -> Self {
+        let read = |name: &str| serde_json::from_str(made.texts.get(name)?).ok();
+        Self {
+            path: path.to_owned(),
+            config: made.config.clone(),
+            generation_config: read("generation_config.json"),
+            preprocessor_config: read("preprocessor_config.json"),
+            processor_config: read("processor_config.json"),
+            tokenizer_config: read("tokenizer_config.json"),
+            made: Some(Arc::new(made)),
+        }
+    }
+
+    /// The small files, where they were made of GGUF files and lie nowhere.
+    pub fn made_texts(&self) -> Option<&BTreeMap<String, String>> {
+        self.made.as_ref().map(|made| &made.texts)
+    }
+
+    pub(crate) fn made(&self) -> Option<&Made> {
+        self.made.as_deref()
+    }
+
     /// Reads the folder's configuration files; only `config.json` must be there.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         if let Err(error) = std::fs::read_dir(path) {
@@ -44,6 +84,7 @@ impl ModelFolder {
             preprocessor_config: read("preprocessor_config.json")?,
             processor_config: read("processor_config.json")?,
             tokenizer_config: read("tokenizer_config.json")?,
+            made: None,
         })
     }
 
@@ -85,6 +126,9 @@ impl ModelFolder {
     /// Any file of the folder itself as text, for instance `tokenizer.json` or `chat_template.jinja`; `None` when there is
     /// none. It is read anew each time.
     pub fn text(&self, name: &str) -> Result<Option<String>, WeightsError> {
+        if let Some(made) = &self.made {
+            return Ok(made.texts.get(name).cloned());
+        }
         // A name that leads elsewhere is no file of the folder.
         if Path::new(name).file_name() != Some(name.as_ref()) {
             return Ok(None);

@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod folder;
 mod foreign;
+pub mod gguf;
 mod header;
 pub mod hub;
 mod json;

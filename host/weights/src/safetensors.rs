@@ -90,9 +90,9 @@ impl SafetensorsFile {
 /// good part of that time goes into looking up addresses. Where the system has none for files, or the file lies in small pages in its
 /// cache, nothing changes.
 #[cfg(target_os = "linux")]
-fn ask_for_huge_pages(map: &Mmap) {
+pub(crate) fn ask_for_huge_pages(map: &Mmap) {
     let _ = map.advise(memmap2::Advice::HugePage);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn ask_for_huge_pages(_: &Mmap) {}
+pub(crate) fn ask_for_huge_pages(_: &Mmap) {}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{StoredTensor, StoredType};
 
 /// Counts and sizes of a checkpoint.
@@ -17,6 +18,8 @@ pub struct Summary {
     pub bytes: u64,
     /// The same by stored type.
     pub by_kind: BTreeMap<StoredType, KindSummary>,
+    /// What is stored in blocks, by their scheme; `by_kind` does not count it.
+    pub by_scheme: BTreeMap<Scheme, KindSummary>,
 }
 
 /// What is stored in one type.
@@ -29,18 +32,25 @@ pub struct KindSummary {
 }
 
 impl Summary {
-    /// `tensors`: each with the number of parameters that it stands for.
-    pub(crate) fn of<'a>(files: usize, tensors: impl Iterator<Item = (&'a StoredTensor, u64)>) -> Self {
+    /// `tensors`: each with its scheme if it is made of blocks, and the number of parameters that it stands for.
+    pub(crate) fn of<'a>(
+        files: usize,
+        tensors: impl Iterator<Item = (&'a StoredTensor, Option<Scheme>, u64)>,
+    ) -> Self {
         let mut summary = Self {
             files,
             tensors: 0,
             parameters: 0,
             bytes: 0,
             by_kind: BTreeMap::new(),
+            by_scheme: BTreeMap::new(),
         };
-        for (tensor, parameters) in tensors {
+        for (tensor, scheme, parameters) in tensors {
             let bytes = (tensor.len() * tensor.kind.size()) as u64;
-            let kind = summary.by_kind.entry(tensor.kind).or_default();
+            let kind = match scheme {
+                Some(scheme) => summary.by_scheme.entry(scheme).or_default(),
+                None => summary.by_kind.entry(tensor.kind).or_default(),
+            };
             kind.tensors += 1;
             kind.bytes += bytes;
             summary.tensors += 1;

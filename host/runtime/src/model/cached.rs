@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use monocle_manifest::schema::Source;
+use monocle_weights::gguf::is_gguf;
 use monocle_weights::hub::{Progress, Removal};
 
 use super::address::Address;
 use super::error::ModelError;
-use super::locate::{Meant, Places, has_tokenizer};
+use super::locate::{Meant, Places};
 use super::tokenizer_rules;
 
 /// A model that is here now.
@@ -39,7 +40,7 @@ impl Places {
                 (repo, revision.unwrap_or_else(|| "main".to_owned()), None)
             }
             Meant::Declared(declaration) => match declaration.manifest.source.clone() {
-                Source::Path(path) if !path.is_dir() => {
+                Source::Path(path) if !path.is_dir() && !is_gguf(&path) => {
                     return Err(ModelError::NoFolder {
                         asked: asked.to_owned(),
                         folder: path,
@@ -54,7 +55,7 @@ impl Places {
         let before = self.bytes(&repo);
         let folder = match rules {
             Some(rules) => {
-                let suits = |folder: &Path| has_tokenizer(folder, &rules);
+                let suits = |folder: &Path| self.has_tokenizer(folder, &rules);
                 self.hub.fetch(&repo, &revision, &suits, &mut *progress)?
             }
             None => self.fetch(&repo, &revision, progress)?,

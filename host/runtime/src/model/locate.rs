@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::{Plugin, Source};
-use monocle_text::{Tokenizer, TokenizerRules};
-use monocle_weights::ModelFolder;
+use monocle_text::{Tokenizer, TokenizerError, TokenizerRules};
+use monocle_weights::gguf::{Tables, is_gguf};
+use monocle_weights::{ModelFolder, WeightsError};
 use monocle_weights::hub::{Hub, Progress};
 
 use super::address::Address;
@@ -150,7 +151,7 @@ impl Places {
         if asked.ends_with(".toml") {
             return by_manifest(path).map(Box::new).map(Meant::Declared);
         }
-        if path.is_dir() {
+        if path.is_dir() || (path.is_file() && is_gguf(path)) {
             return Ok(Meant::Folder(path.to_owned()));
         }
         if let Some(address) = Address::parse(asked, &self.hub.endpoint) {
@@ -217,7 +218,7 @@ impl Places {
         let suits = |folder: &Path| {
             let known = self.by_folder(folder, String::new());
             known.map_err(|error| error.to_string())?;
-            has_tokenizer(folder, &TokenizerRules::default())
+            self.has_tokenizer(folder, &TokenizerRules::default())
         };
         Ok(self.hub.fetch(repo, revision, &suits, progress)?)
     }
@@ -233,15 +234,32 @@ impl Places {
             Source::Path(path) => Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
             Source::Repo { repo, revision } => {
                 let rules = tokenizer_rules(manifest);
-                let suits = |folder: &Path| has_tokenizer(folder, &rules);
+                let suits = |folder: &Path| self.has_tokenizer(folder, &rules);
                 Ok(self.hub.obtain(repo, revision, &suits, progress)?)
             }
         }
     }
 
+    /// The small files of a model, and where its weights are.
+    pub(super) fn open(&self, path: &Path) -> Result<ModelFolder, WeightsError> {
+        ModelFolder::open_any(path, || Tables::read(self.manifests.iter().map(PathBuf::as_path)))
+    }
+
+    /// Whether a tokenizer can be made of a model's files; else why not.
+    pub(super) fn has_tokenizer(&self, path: &Path, rules: &TokenizerRules) -> Result<(), String> {
+        match is_gguf(path) {
+            true => {
+                let folder = self.open(path).map_err(|error| error.to_string())?;
+                let tokenizer = tokenizer(&folder, rules);
+                tokenizer.map(drop).map_err(|error| error.to_string())
+            }
+            false => has_tokenizer(path, rules),
+        }
+    }
+
     /// A folder without a manifest: the plugin is the one that knows its `model_type`.
     fn by_folder(&self, folder: &Path, declared_by: String) -> Result<Declaration, ModelError> {
-        let files = ModelFolder::open(folder)?;
+        let files = self.open(folder)?;
         let Some(model_type) = files.model_type() else {
             return Err(ModelError::NoModelType {
                 folder: folder.to_owned(),
@@ -275,6 +293,7 @@ impl Places {
         let name = absolute
             .file_name()
             .map_or("model".to_owned(), |name| name.to_string_lossy().into_owned());
+        let name = name.strip_suffix(".gguf").map(str::to_owned).unwrap_or(name);
         let manifest = Manifest::new(name, Plugin::named(stamp.name), Source::Path(absolute));
         Ok(Declaration {
             manifest,
@@ -283,8 +302,15 @@ impl Places {
     }
 }
 
-/// Whether a tokenizer can be made of a folder's files; else why not.
-pub(super) fn has_tokenizer(folder: &Path, rules: &TokenizerRules) -> Result<(), String> {
+/// The tokenizer of a model's files.
+pub(super) fn tokenizer(folder: &ModelFolder, rules: &TokenizerRules) -> Result<Tokenizer, TokenizerError> {
+    match folder.made_texts() {
+        Some(texts) => Tokenizer::of_texts(folder.path(), texts),
+        None => Tokenizer::with_rules(folder.path(), rules),
+    }
+}
+
+fn has_tokenizer(folder: &Path, rules: &TokenizerRules) -> Result<(), String> {
     let tokenizer = Tokenizer::with_rules(folder, rules);
     tokenizer.map(drop).map_err(|error| error.to_string())
 }

@@ -39,6 +39,7 @@ impl Stamp {
         paths.extend(plugins.filter_map(|plugin| places.plugins.path(&plugin.name).ok()));
         if let Some(folder) = folder {
             paths.extend(FILES.map(|file| folder.join(file)));
+            paths.extend(gguf_files(folder));
         }
         Self(
             paths
@@ -48,6 +49,21 @@ impl Stamp {
                 .collect(),
         )
     }
+}
+
+/// The GGUF files that a model may be made of: those beside the one that is named, or those of the folder.
+fn gguf_files(path: &Path) -> Vec<PathBuf> {
+    let folder = if path.is_dir() { Some(path) } else { path.parent() };
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    let mut files: Vec<PathBuf> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
+        .collect();
+    files.sort();
+    files
 }
 
 /// A file's size and time; nothing where it is not there.

@@ -1,6 +1,7 @@
 //! Which template renders the prompt: the user's, the manifest's, the repository's, the plugin's, or a plain one.
 
 use std::fmt;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -92,6 +93,18 @@ pub fn read_template_argument(argument: &str, folder: &Path) -> Result<String, T
         return Ok(text);
     }
     template_of_json(&text, &path)?.ok_or_else(|| no_template(&path, "it has no key `chat_template`"))
+}
+
+/// As [`repository_template`], of files that lie nowhere, by their names.
+pub fn made_template(
+    path: &Path,
+    texts: &BTreeMap<String, String>,
+) -> Result<Option<(String, String)>, TemplateError> {
+    const FILE: &str = "tokenizer_config.json";
+    let Some(text) = texts.get(FILE) else {
+        return Ok(None);
+    };
+    Ok(template_of_json(text, path)?.map(|template| (FILE.to_owned(), template)))
 }
 
 /// The template a repository ships, with the name of its file: `chat_template.jinja`, `chat_template.json`, or the

@@ -1,5 +1,6 @@
 //! From a model's folder to a tokenizer: which files there are, and what is made of them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -163,6 +164,30 @@ pub fn open(
         }
     };
     check(&inner, &path)?;
+    Ok(Opened { inner, special })
+}
+
+/// Makes the tokenizer of the texts of files.
+pub fn of_texts(
+    path: &Path,
+    texts: &BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+) -> Result<Opened, TokenizerError> {
+    let json = |name: &str| {
+        let text = texts.get(name)?;
+        serde_json::from_str(text).ok()
+    };
+    let beside = Beside {
+        tokenizer_config: json("tokenizer_config.json").unwrap_or_default(),
+        special_tokens_map: json("special_tokens_map.json").unwrap_or_default(),
+        added_tokens: json("added_tokens.json").unwrap_or_default(),
+        config: json("config.json").unwrap_or_default(),
+    };
+    let special = beside.special(notes);
+    let text = texts.get("tokenizer.json").map_or("", String::as_str);
+    let mut inner = parse(text.as_bytes(), path)?;
+    add(&mut inner, beside.declared(&special, notes), notes, path)?;
+    check(&inner, path)?;
     Ok(Opened { inner, special })
 }
 

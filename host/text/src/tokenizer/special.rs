@@ -1,12 +1,10 @@
 //! The names that a model's files give to tokens: begin, end, padding, and what ends an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde_json::Value;
 
 use super::error::TokenizerError;
-use super::files::read_json;
 
 /// The strings of a tokenizer's special tokens, as templates name them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,14 +106,17 @@ pub fn token_text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value["content"].as_str())
 }
 
-/// The end tokens of `generation_config.json` (or, where it names none, `config.json`), and the tokenizer's.
+/// The files that name end tokens, the first that names any counts.
+pub const END_TOKEN_FILES: [&str; 2] = ["generation_config.json", "config.json"];
+
+/// The end tokens of the first of `configs` that names some, and the tokenizer's.
 pub fn end_tokens(
-    folder: &Path,
+    configs: impl IntoIterator<Item = (&'static str, Option<Value>)>,
     special: &SpecialTokens,
     token: impl Fn(u32) -> Option<String>,
     id_of: impl Fn(&str) -> Option<u32>,
     notes: &mut Vec<String>,
-) -> Result<Vec<EndToken>, TokenizerError> {
+) -> Vec<EndToken> {
     let mut found: Vec<EndToken> = Vec::new();
     let mut add = |id: u32, from: &str| match token(id) {
         Some(token) if found.iter().all(|end| end.id != id) => {
@@ -130,11 +131,8 @@ pub fn end_tokens(
             "`{from}` names end token {id}, which the vocabulary lacks"
         )),
     };
-    for name in ["generation_config.json", "config.json"] {
-        // What is wrong with these files is told by those who need the rest of them.
-        let Some(config) = read_json(&folder.join(name), &mut Vec::new())? else {
-            continue;
-        };
+    for (name, config) in configs {
+        let Some(config) = config else { continue };
         let mut ids = end_token_ids(&config["eos_token_id"]);
         if ids.is_empty() {
             ids = end_token_ids(&config["text_config"]["eos_token_id"]);
@@ -147,7 +145,7 @@ pub fn end_tokens(
     if let Some(id) = special.eos.as_deref().and_then(id_of) {
         add(id, "eos_token");
     }
-    Ok(found)
+    found
 }
 
 /// An id or a list of ids.

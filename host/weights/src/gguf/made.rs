@@ -1,0 +1,347 @@
+//! A model's folder, made of GGUF files by a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use monocle_tensor::scheme::Scheme;
+use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType};
+use serde_json::{Map, Value, json};
+
+use super::header::Storage;
+use super::source::{GgufFiles, first_path};
+use super::table::{Table, Tables, TensorRule, whole};
+use super::vocabulary;
+use crate::dequantise::dequantise_rows;
+use crate::error::{WeightsError, cut, list};
+use crate::names::regex;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Made {
+    /// Small files, by their names.
+    pub(crate) texts: BTreeMap<String, String>,
+    /// `config.json`
+    pub(crate) config: Value,
+    /// By their new names.
+    pub(crate) tensors: Vec<(String, MadeTensor)>,
+    /// The names of the GGUF files.
+    pub(crate) files: Vec<String>,
+    /// What is odd but harmless.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A tensor under its new name.
+#[derive(Debug, Clone)]
+pub(crate) struct MadeTensor {
+    /// As stored; under a change, its final shape.
+    pub tensor: StoredTensor,
+    /// Where it is made of blocks.
+    pub scheme: Option<Scheme>,
+    /// What must be done to its numbers.
+    pub change: Option<std::sync::Arc<Change>>,
+}
+
+/// What the conversion did to a tensor's numbers, undone when somebody asks for them.
+#[derive(Debug)]
+pub(crate) struct Change {
+    how: How,
+    /// The tensor as the file has it.
+    stored: StoredTensor,
+    scheme: Option<Scheme>,
+    done: OnceLock<Bytes>,
+}
+
+#[derive(Debug)]
+enum How {
+    /// Rows of heads that lie in pairs go back into halves.
+    Unpair { heads: usize },
+    /// A number is added, in 32 bits.
+    Add(f32),
+    /// Others' rows follow.
+    Join(Vec<StoredTensor>),
+}
+
+impl Change {
+    /// The changed bytes.
+    pub fn bytes(&self) -> Bytes {
+        self.done.get_or_init(|| Bytes::new(self.apply())).clone()
+    }
+
+    fn apply(&self) -> Vec<u8> {
+        let bytes = self.stored.bytes.as_slice();
+        match &self.how {
+            How::Unpair { heads } => {
+                let rows = self.stored.shape[0];
+                let (row, half) = (bytes.len() / rows.max(1), rows / heads / 2);
+                let mut out = Vec::with_capacity(bytes.len());
+                for head in 0..*heads {
+                    for side in 0..2 {
+                        for pair in 0..half {
+                            let from = (head * half + pair) * 2 + side;
+                            out.extend_from_slice(&bytes[from * row..(from + 1) * row]);
+                        }
+                    }
+                }
+                out
+            }
+            How::Add(number) => {
+                let values = match self.scheme {
+                    Some(scheme) => {
+                        let blocks = self.stored.clone();
+                        let matrix = Matrix::Blocks { blocks, scheme };
+                        let rows = self.stored.shape.iter().rev().skip(1).product();
+                        dequantise_rows(&matrix, 0..rows).unwrap_or_default()
+                    }
+                    None => self.stored.floats().map(Iterator::collect).unwrap_or_default(),
+                };
+                values
+                    .iter()
+                    .flat_map(|value| (value + number).to_le_bytes())
+                    .collect()
+            }
+            How::Join(others) => {
+                let parts = others.iter().map(|other| other.bytes.as_slice());
+                std::iter::once(bytes).chain(parts).flatten().copied().collect()
+            }
+        }
+    }
+}
+
+impl Made {
+    /// Makes the folder; nothing of a tensor is read.
+    pub fn of(files: &GgufFiles, tables: &Tables) -> Result<Self, WeightsError> {
+        let source = Source::read(files)?;
+        let bad = |problem: String| WeightsError::GgufContents {
+            file: first_path(files),
+            problem: cut(&problem).into_owned(),
+        };
+        let text = |key: &str| source.values.get(key).and_then(Value::as_str);
+        let language = text("general.architecture").unwrap_or_default();
+        let projector = text("clip.projector_type").or(text("clip.vision.projector_type"));
+        let Some(projector) = projector else {
+            return Err(match &files.projector {
+                None => bad(
+                    "there is no `mmproj` file beside it, which holds what sees; fetch that too".to_owned(),
+                ),
+                Some(_) => bad("its `mmproj` file names no projector type".to_owned()),
+            });
+        };
+        let table = tables.find(language, projector).ok_or_else(|| {
+            let known = tables.known();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            bad(format!(
+                "no table says what a language model `{language}` with a projector `{projector}` is (known: {known}); take the model's \
+                 safetensors, or add a table to `manifests/gguf`"
+            ))
+        })?;
+        let config = source.fill(&table.config).unwrap_or_default();
+        let made = vocabulary::make(&source.values, &tables.vocabularies).map_err(bad)?;
+        let mut texts = BTreeMap::from([
+            ("config.json".to_owned(), config.to_string()),
+            ("tokenizer.json".to_owned(), made.tokenizer.to_string()),
+            ("tokenizer_config.json".to_owned(), made.config.to_string()),
+        ]);
+        let ends: Vec<&Value> = ["eos_token_id", "eot_token_id"]
+            .iter()
+            .filter_map(|key| source.values.get(&format!("tokenizer.ggml.{key}")))
+            .collect();
+        if !ends.is_empty() {
+            texts.insert(
+                "generation_config.json".to_owned(),
+                json!({ "eos_token_id": ends }).to_string(),
+            );
+        }
+        for (name, value) in [
+            ("preprocessor_config.json", &table.preprocessor),
+            ("processor_config.json", &table.processor),
+        ] {
+            if let Some(value) = source.fill(value).filter(Value::is_object) {
+                texts.insert(name.to_owned(), value.to_string());
+            }
+        }
+        let mut notes = files.notes.clone();
+        let tensors = source.tensors(table, &bad, &mut notes)?;
+        Ok(Self {
+            texts,
+            config,
+            tensors,
+            files: files
+                .all()
+                .filter_map(|file| Some(file.path().file_name()?.to_string_lossy().into_owned()))
+                .collect(),
+            notes,
+        })
+    }
+}
+
+/// All files of a model together.
+struct Source {
+    values: BTreeMap<String, Value>,
+    tensors: BTreeMap<String, (StoredTensor, Option<Scheme>)>,
+}
+
+impl Source {
+    fn read(files: &GgufFiles) -> Result<Self, WeightsError> {
+        let mut source = Self {
+            values: BTreeMap::new(),
+            tensors: BTreeMap::new(),
+        };
+        for file in files.all() {
+            for (key, value) in &file.header().values {
+                // What both files say of themselves is the language model's.
+                source.values.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+            for tensor in &file.header().tensors {
+                let scheme = match tensor.storage {
+                    Storage::Blocks(scheme) => Some(scheme),
+                    Storage::Plain(_) => None,
+                };
+                let stored = (file.tensor(tensor)?, scheme);
+                if source.tensors.insert(tensor.name.clone(), stored).is_some() {
+                    return Err(WeightsError::GgufContents {
+                        file: file.path().to_owned(),
+                        problem: format!("tensor `{}` is in two files", cut(&tensor.name)),
+                    });
+                }
+            }
+        }
+        Ok(source)
+    }
+
+    /// A value of a table with its key-values filled in; nothing where it is one that is not there.
+    fn fill(&self, value: &Value) -> Option<Value> {
+        match value {
+            Value::String(text) => match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+                Some(keys) => keys.split(" | ").find_map(|key| self.get(key.trim())),
+                None => Some(value.clone()),
+            },
+            Value::Array(list) => Some(list.iter().filter_map(|value| self.fill(value)).collect()),
+            Value::Object(map) => {
+                let filled = map
+                    .iter()
+                    .filter_map(|(key, value)| Some((key.clone(), self.fill(value)?)));
+                Some(Value::Object(filled.collect::<Map<_, _>>()))
+            }
+            other => Some(other.clone()),
+        }
+    }
+
+    /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `rows TENSOR`, `lacks TENSOR`, `id TOKEN`.
+    fn get(&self, key: &str) -> Option<Value> {
+        match key.split_once(' ') {
+            Some(("=", literal)) => serde_json::from_str(literal).ok(),
+            Some(("count", key)) => self.values.get(key)?.as_array().map(|list| list.len().into()),
+            Some(("rows", name)) => self.tensors.get(name)?.0.shape.first().map(|rows| (*rows).into()),
+            Some(("lacks", name)) => Some((!self.tensors.contains_key(name)).into()),
+            Some(("id", token)) => {
+                let tokens = self.values.get("tokenizer.ggml.tokens")?.as_array()?;
+                let id = tokens.iter().position(|known| known.as_str() == Some(token))?;
+                Some(id.into())
+            }
+            _ => self.values.get(key).cloned(),
+        }
+    }
+
+    fn tensors(
+        &self,
+        table: &Table,
+        bad: &dyn Fn(String) -> WeightsError,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<(String, MadeTensor)>, WeightsError> {
+        let rules = table.tensors.iter().map(|rule| Ok((whole(&rule.from)?, rule)));
+        let rules: Vec<_> = rules.collect::<Result<_, WeightsError>>()?;
+        let ignore = table.ignore.iter().map(|pattern| regex("ignore", pattern));
+        let ignore: Vec<_> = ignore.collect::<Result<_, _>>()?;
+        let mut made = Vec::new();
+        let (mut unknown, mut joined) = (Vec::new(), BTreeSet::new());
+        for (name, (stored, scheme)) in &self.tensors {
+            let found = rules
+                .iter()
+                .find_map(|(pattern, rule)| Some((pattern, pattern.captures(name)?, rule)));
+            let Some((_, captures, rule)) = found else {
+                if !ignore.iter().any(|pattern| pattern.is_match(name)) {
+                    unknown.push(name.clone());
+                }
+                continue;
+            };
+            let expand = |template: &String| {
+                let mut new = String::new();
+                captures.expand(template, &mut new);
+                new
+            };
+            let parts: Vec<String> = rule.join.iter().map(expand).collect();
+            let tensor = self.changed(stored, *scheme, rule, &parts).map_err(bad)?;
+            joined.extend(parts);
+            made.push((expand(&rule.to), tensor));
+        }
+        unknown.retain(|name| !joined.contains(name));
+        if !unknown.is_empty() {
+            const SHOWN: usize = 8;
+            notes.push(format!(
+                "{} tensors are not used, because no table knows them: {}",
+                unknown.len(),
+                list(&unknown[..unknown.len().min(SHOWN)])
+            ));
+        }
+        Ok(made)
+    }
+
+    fn changed(
+        &self,
+        stored: &StoredTensor,
+        scheme: Option<Scheme>,
+        rule: &TensorRule,
+        parts: &[String],
+    ) -> Result<MadeTensor, String> {
+        let name = &stored.name;
+        let mut made = MadeTensor {
+            tensor: stored.clone(),
+            scheme,
+            change: None,
+        };
+        let how = if let Some(key) = &rule.paired_rows_of {
+            let heads = self.values.get(key).and_then(Value::as_u64).unwrap_or(0) as usize;
+            let rows = stored.shape.first().copied().unwrap_or(0);
+            if heads == 0 || !rows.is_multiple_of(heads * 2) {
+                return Err(format!(
+                    "`{name}` has {rows} rows for {heads} heads (`{key}`), which are pairs of rows"
+                ));
+            }
+            How::Unpair { heads }
+        } else if let Some(number) = rule.add {
+            if let (Some(scheme), Some(last)) = (made.scheme.take(), made.tensor.shape.last_mut()) {
+                *last = *last / scheme.bytes() * scheme.elements();
+            }
+            made.tensor.kind = StoredType::F32;
+            How::Add(number)
+        } else if !parts.is_empty() {
+            let mut others = Vec::new();
+            for part in parts {
+                let (other, form) = self
+                    .tensors
+                    .get(part)
+                    .ok_or_else(|| format!("`{name}` is there, but `{part}` is not"))?;
+                let same = other.kind == stored.kind
+                    && *form == scheme
+                    && other.shape.get(1..) == stored.shape.get(1..);
+                if !same || stored.shape.is_empty() {
+                    return Err(format!(
+                        "`{name}` and `{part}` are stored in different ways, and should be one"
+                    ));
+                }
+                made.tensor.shape[0] += other.shape[0];
+                others.push(other.clone());
+            }
+            How::Join(others)
+        } else {
+            return Ok(made);
+        };
+        made.change = Some(std::sync::Arc::new(Change {
+            how,
+            stored: stored.clone(),
+            scheme,
+            done: OnceLock::new(),
+        }));
+        Ok(made)
+    }
+}

@@ -1,0 +1,250 @@
+//! Which GGUF files make up a model: the language model, in one file or in numbered ones, and the `mmproj` file beside it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::file::GgufFile;
+use crate::error::{WeightsError, list};
+
+const ENDING: &str = ".gguf";
+
+/// The opened files of a model.
+#[derive(Debug)]
+pub struct GgufFiles {
+    /// Of the language model, in order; the first has the key-values.
+    pub language: Vec<GgufFile>,
+    /// What sees.
+    pub projector: Option<GgufFile>,
+    /// What is odd but harmless.
+    pub notes: Vec<String>,
+}
+
+/// The names of a model's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// In order.
+    pub language: Vec<String>,
+    /// The `mmproj` file.
+    pub projector: Option<String>,
+}
+
+/// Whether a path stands for GGUF files: one of them, or a folder that has some and no safetensors.
+pub fn is_gguf(path: &Path) -> bool {
+    if path.is_file() {
+        return path.to_string_lossy().to_lowercase().ends_with(ENDING);
+    }
+    let names = names_in(path);
+    names.iter().any(|name| name.ends_with(ENDING))
+        && !names.iter().any(|name| name.ends_with(".safetensors"))
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+impl GgufFiles {
+    /// Opens what a path stands for: a file with those that belong to it, or a folder with one model.
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let (folder, asked) = match path.is_dir() {
+            true => (path, None),
+            false => (
+                path.parent().unwrap_or(Path::new("")),
+                path.file_name().map(|name| name.to_string_lossy().into_owned()),
+            ),
+        };
+        let here = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        let names = names_in(here);
+        let chosen = match &asked {
+            Some(asked) => of_file(&names, asked),
+            None => choose(&names, None),
+        };
+        let chosen = chosen.map_err(|problem| WeightsError::GgufChoice {
+            path: path.to_owned(),
+            problem,
+        })?;
+        let open = |name: &String| GgufFile::open(&here.join(name));
+        let language = chosen.language.iter().map(open).collect::<Result<_, _>>()?;
+        let projector = chosen.projector.as_ref().map(open).transpose()?;
+        let others: Vec<String> = names
+            .iter()
+            .filter(|name| is_projector(name) && Some(*name) != chosen.projector.as_ref())
+            .cloned()
+            .collect();
+        let mut notes = Vec::new();
+        if let (Some(projector), false) = (&chosen.projector, others.is_empty()) {
+            notes.push(format!("`{projector}` is used, and not {}", list(&others)));
+        }
+        Ok(Self {
+            language,
+            projector,
+            notes,
+        })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &GgufFile> {
+        self.language.iter().chain(&self.projector)
+    }
+}
+
+/// Chooses a model of a folder or a repository by its files' names: the one whose name has `tag`, or the only one.
+pub fn choose(names: &[String], tag: Option<&str>) -> Result<Chosen, String> {
+    let mut models: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for name in names
+        .iter()
+        .filter(|name| name.ends_with(ENDING) && !is_projector(name))
+    {
+        let stem = shard(name).map_or(name.strip_suffix(ENDING).unwrap_or(name), |shard| shard.stem);
+        models.entry(stem).or_default().push(name);
+    }
+    let tags: Vec<String> = models
+        .keys()
+        .map(|stem| tag_of(stem, &models).to_owned())
+        .collect();
+    let fits: Vec<&&str> = match tag {
+        None => models.keys().collect(),
+        Some(tag) => models.keys().filter(|stem| has_tag(stem, tag)).collect(),
+    };
+    let stem = match (fits.as_slice(), tag) {
+        ([only], _) => **only,
+        ([], None) => return Err("there is no GGUF file of a language model".to_owned()),
+        ([], Some(tag)) => {
+            return Err(format!(
+                "no GGUF file has `{tag}` in its name; there are {}",
+                list(&tags)
+            ));
+        }
+        _ => {
+            return Err(format!(
+                "there are several models: {}; name one of them",
+                list(&tags)
+            ));
+        }
+    };
+    of_file(names, models[stem][0])
+}
+
+/// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`.
+fn tag_of<'a>(stem: &'a str, models: &BTreeMap<&str, Vec<&String>>) -> &'a str {
+    let tag = stem.rsplit(['-', '.']).next().unwrap_or(stem);
+    let same = models.keys().filter(|other| has_tag(other, tag)).count();
+    if same == 1 { tag } else { stem }
+}
+
+fn has_tag(stem: &str, tag: &str) -> bool {
+    let (stem, tag) = (stem.to_lowercase(), tag.to_lowercase());
+    stem == tag || stem.ends_with(&format!("-{tag}")) || stem.ends_with(&format!(".{tag}"))
+}
+
+/// The model that a file belongs to.
+fn of_file(names: &[String], asked: &str) -> Result<Chosen, String> {
+    if is_projector(asked) {
+        return Err(format!(
+            "`{asked}` is the part of a model that sees; name the language model's file beside it"
+        ));
+    }
+    let language = match shard(asked) {
+        None => vec![asked.to_owned()],
+        Some(Shard { stem, count, .. }) => {
+            let part = |number| format!("{stem}-{number:05}-of-{count:05}{ENDING}");
+            let parts: Vec<String> = (1..=count).map(part).collect();
+            let missing: Vec<String> = parts
+                .iter()
+                .filter(|part| !names.contains(part))
+                .cloned()
+                .collect();
+            if !missing.is_empty() {
+                return Err(format!(
+                    "{} of its {count} files are missing: {}",
+                    missing.len(),
+                    list(&missing)
+                ));
+            }
+            parts
+        }
+    };
+    // As numbers go: enough for pictures, and half as large as the largest.
+    const BEST: [&str; 4] = ["f16", "bf16", "q8_0", "f32"];
+    let rank = |name: &str| {
+        let name = name.to_lowercase();
+        BEST.iter().position(|kind| {
+            let after = name.rfind(kind).map(|at| &name[..at]);
+            after.is_some_and(|before| before.ends_with(['-', '.', '_']) && !before.ends_with("b"))
+        })
+    };
+    let mut projectors: Vec<&String> = names
+        .iter()
+        .filter(|name| name.ends_with(ENDING) && is_projector(name))
+        .collect();
+    projectors.sort_by_key(|name| rank(name).unwrap_or(BEST.len()));
+    Ok(Chosen {
+        language,
+        projector: projectors.first().map(|name| (*name).clone()),
+    })
+}
+
+fn is_projector(name: &str) -> bool {
+    name.to_lowercase().contains("mmproj")
+}
+
+struct Shard<'a> {
+    stem: &'a str,
+    count: usize,
+}
+
+/// `STEM-00001-of-00003.gguf`
+fn shard(name: &str) -> Option<Shard<'_>> {
+    let (rest, count) = name.strip_suffix(ENDING)?.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let count = digits(count).then(|| count.parse().ok())??;
+    (digits(number) && count > 0).then_some(Shard { stem, count })
+}
+
+/// Where a model's first file is, for messages.
+pub fn first_path(files: &GgufFiles) -> PathBuf {
+    files
+        .language
+        .first()
+        .map_or(PathBuf::new(), |file| file.path().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn files_are_chosen_by_their_names() {
+        let all = names(&[
+            "Model-Q4_K_M.gguf",
+            "Model-Q8_0.gguf",
+            "Model-f16-00001-of-00002.gguf",
+            "Model-f16-00002-of-00002.gguf",
+            "mmproj-Model-Q8_0.gguf",
+            "mmproj-Model-f16.gguf",
+        ]);
+        let chosen = choose(&all, Some("q4_k_m")).unwrap();
+        assert_eq!(chosen.language, names(&["Model-Q4_K_M.gguf"]));
+        assert_eq!(chosen.projector.as_deref(), Some("mmproj-Model-f16.gguf"));
+        assert_eq!(choose(&all, Some("F16")).unwrap().language, all[2..4]);
+        let error = choose(&all, None).unwrap_err();
+        assert!(error.contains("Q4_K_M") && error.contains("Q8_0"), "{error}");
+        assert!(choose(&all, Some("K_M")).is_err());
+        assert!(choose(&all[2..3], None).unwrap_err().contains("00002-of-00002"));
+        assert_eq!(choose(&all[..1], None).unwrap().projector, None);
+        assert!(of_file(&all, "mmproj-Model-f16.gguf").is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! Tables that say what llama.cpp's names stand for: one TOML file for each architecture, beside the manifests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::WeightsError;
+use crate::names::regex;
+
+/// The folder of the tables, in a folder of manifests.
+const FOLDER: &str = "gguf";
+/// The file that says how vocabularies cut text.
+const VOCABULARIES: &str = "vocabularies.toml";
+
+/// All tables.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    tables: Vec<(PathBuf, Table)>,
+    /// How text is cut, by the names of `tokenizer.ggml.pre`.
+    pub(super) vocabularies: BTreeMap<String, Cut>,
+}
+
+/// What a pair of files is in the terms of a model's folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    /// `general.architecture` of the language model.
+    pub language: String,
+    /// The projector's type of the `mmproj` file.
+    pub projector: String,
+    /// `config.json`.
+    pub config: Value,
+    /// `preprocessor_config.json`.
+    #[serde(default)]
+    pub preprocessor: Value,
+    /// `processor_config.json`.
+    #[serde(default)]
+    pub processor: Value,
+    /// Tensors, the first that fits counts.
+    pub tensors: Vec<TensorRule>,
+    /// Regular expressions: tensors that nobody needs.
+    #[serde(default)]
+    pub ignore: Vec<String>,
+}
+
+/// What becomes of a tensor.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TensorRule {
+    /// A regular expression for the whole name.
+    pub from: String,
+    /// The new name, with `$1`.
+    pub to: String,
+    /// The key-value with the number of heads: each head's rows lie in pairs, of the first half and the second.
+    pub paired_rows_of: Option<String>,
+    /// Added to each number.
+    pub add: Option<f32>,
+    /// Tensors whose rows follow.
+    #[serde(default)]
+    pub join: Vec<String>,
+}
+
+/// How a vocabulary cuts text, in the terms of `tokenizer.json`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cut {
+    #[serde(default)]
+    pub normalizer: Value,
+    pub pre_tokenizer: Value,
+    /// Whole words that are tokens are not put together from parts.
+    #[serde(default)]
+    pub ignore_merges: bool,
+}
+
+impl Tables {
+    /// Reads the tables in folders of manifests; of the same name, the first counts.
+    pub fn read<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Result<Self, WeightsError> {
+        let mut tables = Self::default();
+        for folder in folders {
+            let Ok(entries) = std::fs::read_dir(folder.join(FOLDER)) else {
+                continue;
+            };
+            let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+            paths.sort();
+            for path in paths {
+                if path.file_name().is_some_and(|name| name == VOCABULARIES) {
+                    for (name, cut) in parse::<BTreeMap<String, Cut>>(&path)? {
+                        tables.vocabularies.entry(name).or_insert(cut);
+                    }
+                } else if !tables
+                    .tables
+                    .iter()
+                    .any(|(known, _)| known.file_name() == path.file_name())
+                {
+                    let table: Table = parse(&path)?;
+                    tables.tables.push((path, table));
+                }
+            }
+        }
+        Ok(tables)
+    }
+
+    /// The table for a pair of files.
+    pub(super) fn find(&self, language: &str, projector: &str) -> Option<&Table> {
+        let fits = |table: &&Table| table.language == language && table.projector == projector;
+        self.tables.iter().map(|(_, table)| table).find(fits)
+    }
+
+    /// The pairs that are known, for messages.
+    pub(super) fn known(&self) -> Vec<String> {
+        let pair = |(_, table): &(PathBuf, Table)| format!("{} with {}", table.language, table.projector);
+        self.tables.iter().map(pair).collect()
+    }
+}
+
+/// A pattern for a whole name.
+pub(super) fn whole(pattern: &str) -> Result<Regex, WeightsError> {
+    regex("tensors.from", &format!("^(?:{pattern})$"))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, WeightsError> {
+    let text = std::fs::read_to_string(path).map_err(|error| WeightsError::io("read", path, error))?;
+    toml::from_str(&text).map_err(|error| WeightsError::BadText {
+        file: path.to_owned(),
+        expected: "a table of GGUF names",
+        reason: error.to_string(),
+    })
+}

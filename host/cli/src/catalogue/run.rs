@@ -394,7 +394,7 @@ impl Work<'_> {
             }
             for (id, event) in scheduler.step() {
                 match event {
-                    Event::Text(_) => {}
+                    Event::Text(_) | Event::Logprobs(_) => {}
                     Event::Done(report) => {
                         let Some(asking) = running.remove(&id) else {
                             continue;

@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests, headers of safetensors and GGUF files",
@@ -53,6 +53,11 @@ const PARTS: [Part; 8] = [
         name: "clients",
         what: "the client libraries of OpenAI, Anthropic and Ollama against `monocle serve`",
         run: clients,
+    },
+    Part {
+        name: "heif",
+        what: "HEIC and AVIF pictures by libheif, which is built for it",
+        run: heif,
     },
     Part {
         name: "page",
@@ -188,6 +193,12 @@ fn batches(_: &Path) -> Result<()> {
 fn clients(target: &Path) -> Result<()> {
     crate::tools::clients(target)?;
     test_serving("clients::client_libraries")
+}
+
+fn heif(_: &Path) -> Result<()> {
+    let mut command = cargo_command();
+    command.args(["test", "--release", "-p", "monocle-image", "--features", "heif", "--test", "heif"]);
+    run(&mut command)
 }
 
 fn page(target: &Path) -> Result<()> {

@@ -514,6 +514,18 @@ fn damaged_files_of_each_layout_are_named() {
         &model[..model.len() / 2],
         "tokenizer.model",
     );
+    // A byte's piece that is an ordinary one (`sentencepiece_model.proto`: the text, its score in four bytes, its kind: 6, a byte).
+    let piece = model.windows(6).position(|six| six == b"<0x07>").unwrap();
+    let kind = piece + 6 + 5;
+    assert_eq!(model[kind..kind + 2], [0x18, 6]);
+    let mut fewer = model.clone();
+    fewer[kind + 1] = 1;
+    says(
+        "pieces-pairs",
+        "tokenizer.model",
+        &fewer,
+        "it falls back to bytes, and has 255 of 256",
+    );
 }
 
 /// The kinds of file that ended the process, or its memory.

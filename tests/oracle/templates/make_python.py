@@ -261,6 +261,9 @@ text|truncate(20, killwords=true, end='')
 text|truncate(length=9, leeway=0)
 text|truncate(9, false, '…', 0)
 text|truncate(48)
+'abcdefghij'|truncate(7)
+'abcdefghij'|truncate(5)
+'abcdefghij'|truncate(5, leeway=4)
 text|truncate
 ('word '*60)|truncate
 text|truncate(2)
@@ -407,6 +410,7 @@ map|list
 'abcdefghijklmnop qr'|wordwrap(5, false)
 'a\nbb cc dd\n\ne'|wordwrap(5)
 'semi-automatic well-known'|wordwrap(8)
+'semi-a wells-b z-yz'|wordwrap(6)
 map|pprint
 'a'|pprint
 [1, 'a', none]|pprint

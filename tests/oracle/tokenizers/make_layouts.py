@@ -39,6 +39,16 @@ HARD = [
 ]
 
 
+def mashed(count):
+    """Parts of words in a row, which can be put together in more than one way."""
+    draw = random.Random(3)
+    def part():
+        word = draw.choice(WORDS)
+        start = draw.randrange(len(word))
+        return word[start:start + draw.randint(1, 4)]
+    return [" ".join("".join(part() for _ in range(draw.randint(2, 5))) for _ in range(4)) for _ in range(count)]
+
+
 def corpus(count=3000):
     draw = random.Random(1)
     for _ in range(count):
@@ -235,6 +245,18 @@ def make_model(name, **options):
     (HERE / name).write_bytes(proto.SerializeToString())
 
 
+def shuffle(name):
+    """The same model with its ordinary pieces in another order: their scores say which is merged first."""
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString((HERE / name).read_bytes())
+    ordinary = [place for place, piece in enumerate(proto.pieces) if piece.type == sentencepiece_model_pb2.ModelProto.SentencePiece.NORMAL]
+    pieces = [(proto.pieces[place].piece, proto.pieces[place].score) for place in ordinary]
+    random.Random(2).shuffle(pieces)
+    for place, (piece, score) in zip(ordinary, pieces):
+        proto.pieces[place].piece, proto.pieces[place].score = piece, score
+    (HERE / name).write_bytes(proto.SerializeToString())
+
+
 def processors(name):
     """As the file has it, and without the space before a text."""
     proto = sentencepiece_model_pb2.ModelProto()
@@ -266,7 +288,7 @@ def piece_cases():
                 "added": [[id, text, True] for text, id in tokens.items()], "probes": []}
         with tempfile.TemporaryDirectory() as root:
             reference = transformers.AutoTokenizer.from_pretrained(folder_of(case, root)) if "first" in name else None
-        texts = HARD + around([*tokens]) + ["a<ud>b <ud> c", "\n\na\n\n\n b", "<0x41>"][: 2 if "unigram" in name else 3]
+        texts = HARD + mashed(8) + around([*tokens]) + ["a<ud>b <ud> c", "\n\na\n\n\n b", "<0x41>"][: 2 if "unigram" in name else 3]
         for text in texts:
             ids = []
             for place, part in enumerate(divide.split(text)):
@@ -296,6 +318,7 @@ def main():
     make_model("pairs.model", model_type="bpe", vocab_size=600, byte_fallback=True, **plain)
     make_model("symbols.model", model_type="bpe", vocab_size=500, byte_fallback=True, add_dummy_prefix=False,
                user_defined_symbols=["<ud>", "\n\n", "\n\n\n"], **plain)
+    shuffle("symbols.model")
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
         for before, after in RULES.items():
             rules.write(" ".join(f"{ord(c):X}" for c in before) + "\t" + " ".join(f"{ord(c):X}" for c in after) + "\n")

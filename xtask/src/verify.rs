@@ -197,7 +197,16 @@ fn clients(target: &Path) -> Result<()> {
 
 fn heif(_: &Path) -> Result<()> {
     let mut command = cargo_command();
-    command.args(["test", "--release", "-p", "monocle-image", "--features", "heif", "--test", "heif"]);
+    command.args([
+        "test",
+        "--release",
+        "-p",
+        "monocle-image",
+        "--features",
+        "heif",
+        "--test",
+        "heif",
+    ]);
     run(&mut command)
 }
 

@@ -1,6 +1,6 @@
 //! `monocle check`: many models, one picture, one question; each model in a process of its own.
 
-mod fault;
+pub mod fault;
 mod one;
 
 use std::collections::HashSet;
@@ -130,7 +130,7 @@ impl Check {
             .map(report::read_rows)
             .transpose()
             .map_err(anyhow::Error::msg)?;
-        let models = self.models()?;
+        let models = models(&self.models)?;
         let tasks = self.tasks(&models, &hash)?;
         let results = self.out.join("results.jsonl");
         std::fs::create_dir_all(&self.out)
@@ -200,42 +200,6 @@ impl Check {
         );
         anyhow::ensure!(failed == 0, "{failed} of {} rows failed", rows.len());
         Ok(())
-    }
-
-    /// The models that are meant, each once.
-    fn models(&self) -> anyhow::Result<Vec<String>> {
-        let places = Places::from_env();
-        let mut models: Vec<String> = Vec::new();
-        for asked in &self.models {
-            let found = match asked.as_str() {
-                "all" => here(&places),
-                pattern if pattern.contains(['*', '?']) => {
-                    let names = places
-                        .list()
-                        .into_iter()
-                        .filter_map(|listed| Some(listed.manifest.ok()?.name));
-                    let found: Vec<String> = names.filter(|name| matches(pattern, name)).collect();
-                    if found.is_empty() {
-                        return Err(Misuse(format!(
-                            "no model matches `{pattern}`\n\nhint: `monocle models` lists what there is"
-                        ))
-                        .into());
-                    }
-                    found
-                }
-                name => vec![name.to_owned()],
-            };
-            for model in found {
-                if !models.contains(&model) {
-                    models.push(model);
-                }
-            }
-        }
-        anyhow::ensure!(
-            !models.is_empty(),
-            "no model's files are here\n\nhint: `monocle pull MODEL` fetches one"
-        );
-        Ok(models)
     }
 
     fn tasks(&self, models: &[String], picture: &str) -> anyhow::Result<Vec<Task>> {
@@ -439,6 +403,42 @@ impl Check {
     }
 }
 
+/// The models that are meant, each once.
+pub fn models(asked: &[String]) -> anyhow::Result<Vec<String>> {
+    let places = Places::from_env();
+    let mut models: Vec<String> = Vec::new();
+    for asked in asked {
+        let found = match asked.as_str() {
+            "all" => here(&places),
+            pattern if pattern.contains(['*', '?']) => {
+                let names = places
+                    .list()
+                    .into_iter()
+                    .filter_map(|listed| Some(listed.manifest.ok()?.name));
+                let found: Vec<String> = names.filter(|name| matches(pattern, name)).collect();
+                if found.is_empty() {
+                    return Err(Misuse(format!(
+                        "no model matches `{pattern}`\n\nhint: `monocle models` lists what there is"
+                    ))
+                    .into());
+                }
+                found
+            }
+            name => vec![name.to_owned()],
+        };
+        for model in found {
+            if !models.contains(&model) {
+                models.push(model);
+            }
+        }
+    }
+    anyhow::ensure!(
+        !models.is_empty(),
+        "no model's files are here\n\nhint: `monocle pull MODEL` fetches one"
+    );
+    Ok(models)
+}
+
 /// Models whose files are here: manifests', then what the cache holds without one and a plugin knows.
 fn here(places: &Places) -> Vec<String> {
     let mut models = Vec::new();
@@ -555,7 +555,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Cores, processor, memory, system.
-fn machine() -> String {
+pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| {

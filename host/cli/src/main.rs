@@ -5,6 +5,7 @@ mod catalogue;
 mod chat;
 mod check;
 mod constraint;
+mod eval;
 mod inspect;
 mod models;
 mod output;
@@ -46,6 +47,11 @@ enum Command {
     Bench(Box<bench::Bench>),
     /// Ask every model the same about one picture, each in a process of its own, and write a report
     Check(Box<check::Check>),
+    /// Ask models questions with known answers, and score what they say
+    Eval(Box<eval::Eval>),
+    /// One model's part of `eval`
+    #[command(hide = true)]
+    EvalOne(Box<eval::EvalOne>),
     /// Write title, description and keywords for each photo of a folder into sidecars beside them
     Catalogue(Box<catalogue::Catalogue>),
     /// One model's part of `check`
@@ -85,6 +91,8 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Bench(bench) => bench.run(),
             Command::Check(check) => check.run(),
+            Command::Eval(eval) => eval.run(),
+            Command::EvalOne(one) => one.run(),
             Command::Catalogue(catalogue) => catalogue.run(),
             Command::CheckOne(one) => one.run(),
             Command::Inspect(inspect) => inspect.run(),

@@ -1,22 +1,28 @@
 //! Many models, many pictures: what a survey of them needs that needs no model itself.
 //!
 //! [`findings`] and [`grade`] judge an answer, [`structure`] reads one that has parts. [`process`] runs each model apart, [`row`] is what comes
-//! of it, or a [`failure`]; [`report`] shows rows, [`compare`] two runs. [`metadata`] reads what a photo says of itself, in [`xmp`] among others.
+//! of it, or a [`failure`]; [`report`] shows rows, [`compare`] two runs. [`dataset`] reads questions, [`vqa`] scores answers, [`score`] shows them, and
+//! [`interval`] says how sure they are. [`photos`] finds photos, [`metadata`] reads what one says of itself, in [`xmp`] among others, [`sidecar`]
+//! writes what was found beside it, [`journal`] remembers, and [`contact`] shows all of them.
 
 pub mod compare;
 pub mod contact;
+pub mod dataset;
 pub mod failure;
 pub mod files;
 pub mod findings;
 pub mod grade;
+pub mod interval;
 pub mod journal;
 pub mod metadata;
 pub mod photos;
 pub mod process;
 pub mod report;
 pub mod row;
+pub mod score;
 pub mod sidecar;
 pub mod structure;
+pub mod vqa;
 pub mod xmp;
 
 /// Bytes as base64, as RFC 4648 says it.

@@ -6,9 +6,12 @@ mod html;
 use std::fmt::Write;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use crate::failure::Place;
 use crate::row::Row;
 
+pub(crate) use html::{SCRIPT, STYLE};
 pub use html::{escaped, page};
 
 /// What a report is of, beside its rows.
@@ -192,7 +195,7 @@ fn failures(rows: &[Row]) -> Vec<(Place, Vec<&Row>)> {
 }
 
 /// A cell of a Markdown table: on one line, without bars.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
@@ -238,7 +241,7 @@ pub fn csv(rows: &[Row]) -> String {
 }
 
 /// Quoted where need be; a spreadsheet must not take a model's words for a formula.
-fn quoted(cell: &str) -> String {
+pub(crate) fn quoted(cell: &str) -> String {
     let safe = match cell.starts_with(['=', '+', '-', '@']) {
         true => format!("'{cell}"),
         false => cell.to_owned(),
@@ -251,6 +254,11 @@ fn quoted(cell: &str) -> String {
 
 /// Rows of a `results.jsonl`; a last line that was cut off by a crash is left out.
 pub fn read_rows(path: &Path) -> Result<Vec<Row>, String> {
+    read_lines(path)
+}
+
+/// Lines of JSON; a last one that was cut off by a crash is left out.
+pub(crate) fn read_lines<Line: DeserializeOwned>(path: &Path) -> Result<Vec<Line>, String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => return Err(format!("cannot read `{}`: {error}", path.display())),

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::{About, COLUMNS, charts, counts, failures, told};
 use crate::row::Row;
 
-const STYLE: &str = "
+/// How reports look: light and dark, on phones and on paper.
+pub const STYLE: &str = "
 :root{color-scheme:light dark;--ink:#1c2024;--soft:#60646c;--ground:#fff;--card:#f6f7f9;--line:#d9dde3;--mark:#2563a8;--bad:#b42318}
 @media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--soft:#a0a6b0;--ground:#15181c;--card:#1e2227;--line:#343a42;--mark:#7ab4f0;--bad:#ff8f85}}
 *{box-sizing:border-box}body{margin:0 auto;max-width:76rem;padding:1.5rem 1rem;font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--ground)}
@@ -26,7 +27,7 @@ ul{margin:.3rem 0;padding-left:1.2rem}.soft{color:var(--soft)}.stopped{color:var
 ";
 
 /// Sorts a table by the column whose heading is pressed: numbers as numbers, empty cells last.
-const SCRIPT: &str = "
+pub const SCRIPT: &str = "
 for(const b of document.querySelectorAll('th button'))b.onclick=()=>{const th=b.parentNode,t=th.closest('table'),i=th.cellIndex,up=th.getAttribute('aria-sort')!=='ascending';
 for(const o of t.querySelectorAll('th'))o.removeAttribute('aria-sort');th.setAttribute('aria-sort',up?'ascending':'descending');
 const v=r=>i&&r.className?'':r.cells[i].dataset.v??r.cells[i].textContent;const rows=[...t.tBodies[0].rows];

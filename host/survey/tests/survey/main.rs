@@ -8,5 +8,6 @@ mod pages;
 mod photos;
 #[cfg(unix)]
 mod process;
+mod scores;
 mod sidecar;
 mod structure;

@@ -3,6 +3,7 @@
 mod gemma_mistral_phi_mllama;
 mod llava_internvl_lfm2;
 mod mlx_conversions;
+mod contract_page;
 mod models_page;
 mod picture_sizes;
 mod qwen_vl;

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use wit_parser::{Docs, Function, FunctionKind, Handle, Interface, Resolve, Type, TypeDef, TypeDefKind, WorldItem};
+use wit_parser::{
+    Docs, Function, FunctionKind, Handle, Interface, Resolve, Type, TypeDef, TypeDefKind, WorldItem,
+};
 
 use crate::project;
 
@@ -37,7 +39,12 @@ pub fn page(resolve: &Resolve) -> String {
          [contract.md](contract.md); how a plugin is written, in [plugin-guide.md](plugin-guide.md).\n\n",
         package.name
     );
-    let interfaces = || package.interfaces.iter().map(|(name, id)| (name, &resolve.interfaces[*id]));
+    let interfaces = || {
+        package
+            .interfaces
+            .iter()
+            .map(|(name, id)| (name, &resolve.interfaces[*id]))
+    };
     for (name, _) in interfaces() {
         let _ = writeln!(page, "- [{name}](#{name})");
     }
@@ -54,7 +61,10 @@ pub fn page(resolve: &Resolve) -> String {
                 WorldItem::Interface { id, .. } => resolve.interfaces[*id].name.clone(),
                 _ => None,
             });
-            names.map(|name| format!("[{name}](#{name})")).collect::<Vec<_>>().join(", ")
+            names
+                .map(|name| format!("[{name}](#{name})"))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         let _ = write!(
             page,
@@ -76,12 +86,19 @@ fn write_interface(page: &mut String, resolve: &Resolve, interface: &Interface) 
         let kind = definition.kind.as_str();
         let _ = write!(page, "\n### {kind} `{name}`\n\n{}", paragraph(&definition.docs));
         write_members(page, resolve, definition);
-        let methods = interface.functions.values().filter(|function| function.kind.resource() == Some(*id));
+        let methods = interface
+            .functions
+            .values()
+            .filter(|function| function.kind.resource() == Some(*id));
         for function in methods {
             write_function(page, resolve, function);
         }
     }
-    let mut free = interface.functions.values().filter(|function| function.kind.resource().is_none()).peekable();
+    let mut free = interface
+        .functions
+        .values()
+        .filter(|function| function.kind.resource().is_none())
+        .peekable();
     if free.peek().is_some() && !interface.types.is_empty() {
         page.push_str("\n### Functions\n\n");
     }
@@ -118,23 +135,37 @@ fn write_members(page: &mut String, resolve: &Resolve, definition: &TypeDef) {
 fn write_function(page: &mut String, resolve: &Resolve, function: &Function) {
     let is_method = matches!(function.kind, FunctionKind::Method(_));
     let parameters = function.params.iter().skip(usize::from(is_method));
-    let parameters: Vec<String> =
-        parameters.map(|parameter| format!("{}: {}", parameter.name, type_name(resolve, &parameter.ty))).collect();
-    let result = function.result.as_ref().map_or(String::new(), |result| format!(" -> {}", type_name(resolve, result)));
+    let parameters: Vec<String> = parameters
+        .map(|parameter| format!("{}: {}", parameter.name, type_name(resolve, &parameter.ty)))
+        .collect();
+    let result = function.result.as_ref().map_or(String::new(), |result| {
+        format!(" -> {}", type_name(resolve, result))
+    });
     let name = function.item_name();
-    let _ = writeln!(page, "- **`{name}`**`({}){result}`{}", parameters.join(", "), after_dash(&function.docs));
+    let _ = writeln!(
+        page,
+        "- **`{name}`**`({}){result}`{}",
+        parameters.join(", "),
+        after_dash(&function.docs)
+    );
 }
 
 /// Documentation as a paragraph of its own.
 fn paragraph(docs: &Docs) -> String {
-    docs.contents.as_deref().map_or(String::new(), |text| format!("{}\n\n", text.trim()))
+    docs.contents
+        .as_deref()
+        .map_or(String::new(), |text| format!("{}\n\n", text.trim()))
 }
 
 /// Documentation behind an item of a list.
 fn after_dash(docs: &Docs) -> String {
     let words = docs.contents.as_deref().unwrap_or_default();
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.is_empty() { words } else { format!(" — {words}") }
+    if words.is_empty() {
+        words
+    } else {
+        format!(" — {words}")
+    }
 }
 
 fn type_name(resolve: &Resolve, kind: &Type) -> String {
@@ -149,9 +180,14 @@ fn type_name(resolve: &Resolve, kind: &Type) -> String {
         (None, TypeDefKind::List(inner)) => format!("list<{}>", name(inner)),
         (None, TypeDefKind::Option(inner)) => format!("option<{}>", name(inner)),
         (None, TypeDefKind::Tuple(tuple)) => {
-            format!("tuple<{}>", tuple.types.iter().map(name).collect::<Vec<_>>().join(", "))
+            format!(
+                "tuple<{}>",
+                tuple.types.iter().map(name).collect::<Vec<_>>().join(", ")
+            )
         }
-        (None, TypeDefKind::Result(result)) => format!("result<{}, {}>", or_none(&result.ok), or_none(&result.err)),
+        (None, TypeDefKind::Result(result)) => {
+            format!("result<{}, {}>", or_none(&result.ok), or_none(&result.err))
+        }
         (None, TypeDefKind::Handle(Handle::Borrow(inner))) => format!("borrow<{}>", name(&Type::Id(*inner))),
         (None, TypeDefKind::Handle(Handle::Own(inner))) => name(&Type::Id(*inner)),
         (None, other) => other.as_str().to_owned(),

@@ -1,9 +1,9 @@
 //! The families of models beyond parity: what went wrong with each elsewhere, awkward pictures, converted checkpoints.
 
+mod contract_page;
 mod gemma_mistral_phi_mllama;
 mod llava_internvl_lfm2;
 mod mlx_conversions;
-mod contract_page;
 mod models_page;
 mod picture_sizes;
 mod qwen_vl;

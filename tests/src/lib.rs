@@ -1,5 +1,6 @@
 //! Parity, conformance and end-to-end tests: what they share.
 
+pub mod contract_page;
 pub mod full_checkpoint;
 pub mod hashing;
 pub mod hub;

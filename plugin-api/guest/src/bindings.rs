@@ -9,13 +9,13 @@ pub mod imports {
         inline: "
             package monocle:guest;
             world everything {
-                import monocle:plugin/log@0.2.0-dev.7;
-                import monocle:plugin/tokenizers@0.2.0-dev.7;
-                import monocle:plugin/prompts@0.2.0-dev.7;
-                import monocle:plugin/images@0.2.0-dev.7;
-                import monocle:plugin/tensors@0.2.0-dev.7;
-                import monocle:plugin/weights@0.2.0-dev.7;
-                import monocle:plugin/batches@0.2.0-dev.7;
+                import monocle:plugin/log@0.2.0;
+                import monocle:plugin/tokenizers@0.2.0;
+                import monocle:plugin/prompts@0.2.0;
+                import monocle:plugin/images@0.2.0;
+                import monocle:plugin/tensors@0.2.0;
+                import monocle:plugin/weights@0.2.0;
+                import monocle:plugin/batches@0.2.0;
             }
         ",
         world: "monocle:guest/everything",
@@ -33,13 +33,13 @@ pub mod processor {
         inline: "
             package monocle:guest;
             world processor-exports {
-                export monocle:plugin/processor@0.2.0-dev.7;
+                export monocle:plugin/processor@0.2.0;
             }
         ",
         world: "monocle:guest/processor-exports",
         with: {
-            "monocle:plugin/types@0.2.0-dev.7": super::imports::types,
-            "monocle:plugin/images@0.2.0-dev.7": super::imports::images,
+            "monocle:plugin/types@0.2.0": super::imports::types,
+            "monocle:plugin/images@0.2.0": super::imports::images,
         },
         pub_export_macro: true,
         export_macro_name: "export_processor",
@@ -53,14 +53,14 @@ pub mod network {
         inline: "
             package monocle:guest;
             world network-exports {
-                export monocle:plugin/network@0.2.0-dev.7;
+                export monocle:plugin/network@0.2.0;
             }
         ",
         world: "monocle:guest/network-exports",
         with: {
-            "monocle:plugin/types@0.2.0-dev.7": super::imports::types,
-            "monocle:plugin/tensors@0.2.0-dev.7": super::imports::tensors,
-            "monocle:plugin/batches@0.2.0-dev.7": super::imports::batches,
+            "monocle:plugin/types@0.2.0": super::imports::types,
+            "monocle:plugin/tensors@0.2.0": super::imports::tensors,
+            "monocle:plugin/batches@0.2.0": super::imports::batches,
         },
         pub_export_macro: true,
         export_macro_name: "export_network",

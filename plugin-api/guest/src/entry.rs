@@ -224,7 +224,7 @@ macro_rules! __section {
         const TEXT: &str = concat!(
             "{\"name\":\"", env!("CARGO_PKG_NAME"),
             "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
-            "\",\"contract\":\"0.2.0-dev.7\",\"kind\":\"", $kind,
+            "\",\"contract\":\"0.2.0\",\"kind\":\"", $kind,
             "\",\"model-types\":[", $("\"", $first, "\"", $(",\"", $rest, "\"",)*)?
             "],\"filters-output\":", $crate::__flag!($($filters)?),
             ",\"answers-parts\":", $crate::__flag!($($parts)?), "}",

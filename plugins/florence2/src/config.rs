@@ -71,18 +71,17 @@ impl VisionConfig {
 
     /// How many patches are left along a side of so many pixels. Fails where a stage's window is greater than what it gets.
     pub fn patches(&self, side: u32) -> Result<u32> {
-        let stages = self
+        let mut stages = self
             .patch_size
             .iter()
             .zip(&self.patch_stride)
             .zip(&self.patch_padding);
-        stages
-            .fold(Some(side), |side, ((&size, &stride), &padding)| {
-                Some((side? + 2 * padding).checked_sub(size)? / stride + 1)
-            })
-            .context(format_args!(
-                "a picture of {side} pixels is smaller than the vision tower's patches"
-            ))
+        let left = stages.try_fold(side, |side, ((&size, &stride), &padding)| {
+            Some((side + 2 * padding).checked_sub(size)? / stride + 1)
+        });
+        left.context(format_args!(
+            "a picture of {side} pixels is smaller than the vision tower's patches"
+        ))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a plugin can rely on, and what it cannot break.
 
 mod adapter;
+mod adapter_in_c;
 mod encoder_decoder;
 mod files;
 mod hostile;

@@ -138,6 +138,9 @@ fn places_are_answered() {
             "{case}: {}",
             report.output.text
         );
+        // The first token that the checkpoint forces is the prompt's last.
+        let notes = report.notes.join("\n");
+        assert!(!notes.contains("forced_bos_token_id"), "{notes}");
         for part in &report.parts {
             assert!(
                 matches!(part, AnswerPart::Rectangle { .. } | AnswerPart::Outline { .. }),

@@ -446,13 +446,13 @@ fn plugins_that_are_none() {
         &["not a usable plugin", "no section `monocle:plugin`"],
     );
     // Built for a contract of the future: both versions are named, and what to do.
-    let stamp = b"\"contract\":\"0.2.0-dev.7\"";
+    let stamp = b"\"contract\":\"0.2.0\"";
     let mut future = good.clone();
     let places: Vec<usize> = (0..good.len() - stamp.len())
         .filter(|&at| good[at..].starts_with(stamp))
         .collect();
     for at in &places {
-        future[*at..at + stamp.len()].copy_from_slice(b"\"contract\":\"0.9.0-dev.1\"");
+        future[*at..at + stamp.len()].copy_from_slice(b"\"contract\":\"0.9.0\"");
     }
     assert!(!places.is_empty(), "the contract is stamped into the plugin");
     scratch.write("smolvlm.wasm", &future);
@@ -462,8 +462,8 @@ fn plugins_that_are_none() {
         .fails(
             1,
             &[
-                "contract 0.9.0-dev.1",
-                "this host serves 0.1.0 and 0.2.0-dev.7",
+                "contract 0.9.0",
+                "this host serves 0.1.0 and 0.2.0",
                 "hint: its author can rebuild",
             ],
         );

@@ -155,7 +155,7 @@ fn json_carries_everything_that_was_done() {
     assert_eq!(host["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(
         (&host["contract"], &host["engine"]),
-        (&"0.2.0-dev.7".into(), &"cpu".into())
+        (&"0.2.0".into(), &"cpu".into())
     );
     assert!(host["device"].as_str().unwrap().contains("thread"));
     let plugin = &host["plugins"][0];
@@ -169,7 +169,7 @@ fn json_carries_everything_that_was_done() {
         (
             &"smolvlm".into(),
             &"0.1.0".into(),
-            &"0.2.0-dev.7".into(),
+            &"0.2.0".into(),
             &"model".into()
         )
     );
@@ -248,8 +248,8 @@ fn stats_say_the_same_for_people() {
     assert_eq!(outcome.stdout, words() + "\n");
     for part in [
         "model  smolvlm",
-        "plugin  smolvlm 0.1.0, contract 0.2.0-dev.7, model, sha256 ",
-        "host  monocle 0.1.0, contract 0.2.0-dev.7",
+        "plugin  smolvlm 0.1.0, contract 0.2.0, model, sha256 ",
+        "host  monocle 0.1.0, contract 0.2.0",
         "template  from the repository's `chat_template.jinja`",
         "PNG 333x217, used as 224x168 in 13 tiles, 52 tokens",
         "answer  16 tokens; the most tokens that were asked for were generated",
@@ -637,7 +637,7 @@ fn plugins_are_listed_and_wrapped() {
     };
     let said = wrap("module.wasm", "").succeeds().stdout;
     assert!(
-        said.contains("smolvlm.wasm (smolvlm 0.1.0, model, contract 0.2.0-dev.7"),
+        said.contains("smolvlm.wasm (smolvlm 0.1.0, model, contract 0.2.0"),
         "{said}"
     );
     let after = rows(&scratch);
@@ -652,7 +652,7 @@ fn plugins_are_listed_and_wrapped() {
         (
             &"smolvlm".into(),
             &"0.1.0".into(),
-            &"0.2.0-dev.7".into(),
+            &"0.2.0".into(),
             &"model".into()
         )
     );

@@ -87,7 +87,8 @@ fn what_the_file_forbids_does_not_come() {
 
 #[test]
 fn the_report_says_whose_word_it_was() {
-    let folder = checkpoint(&json!({ "do_sample": true, "top_p": 0.75, "num_beams": 3 }));
+    let folder =
+        checkpoint(&json!({ "do_sample": true, "top_p": 0.75, "num_beams": 3, "forced_bos_token_id": 7 }));
     let report = ask(&folder, &["--min-p", "0.25"]);
     let generation = &report["generation"];
     let setting = |value: Value, from: &str| json!({ "value": value, "from": from });
@@ -103,8 +104,10 @@ fn the_report_says_whose_word_it_was() {
     assert_eq!(generation["max_tokens"], setting(16.into(), "request"));
     assert_eq!(generation["repetition_penalty"], setting(1.0.into(), "default"));
     let notes = report["notes"].as_array().expect("it has notes");
-    let told = "generation_config.json: not obeyed: `num_beams`: 3";
-    assert!(notes.iter().any(|note| note == told), "{notes:?}");
+    for told in ["`num_beams`: 3", "`forced_bos_token_id`: 7"] {
+        let told = format!("generation_config.json: not obeyed: {told}");
+        assert!(notes.iter().any(|note| *note == told), "{notes:?}");
+    }
 
     let manifest = format!(
         "schema = 1\nname = \"tiny\"\nplugin = \"qwen-vl\"\n[source]\npath = {:?}\n[generation]\ntemperature = 0\n",

@@ -363,7 +363,7 @@ impl File<'_> {
             Value::Object(table) => !table.is_empty(),
             _ => true,
         };
-        let known: [(&str, &[f64]); 18] = [
+        let known: [(&str, &[f64]); 17] = [
             ("num_beams", &[0.0, 1.0]),
             ("penalty_alpha", &[0.0]),
             ("begin_suppress_tokens", &[]),
@@ -378,7 +378,6 @@ impl File<'_> {
             ("guidance_scale", &[1.0]),
             ("sequence_bias", &[]),
             ("exponential_decay_length_penalty", &[]),
-            ("forced_bos_token_id", &[]),
             ("forced_eos_token_id", &[]),
             ("stop_strings", &[]),
             ("watermarking_config", &[]),

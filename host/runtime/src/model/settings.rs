@@ -25,6 +25,8 @@ pub struct Settings {
     pub generation: GenerationSettings,
     /// What of the model's `generation_config.json` is passed over.
     pub generation_notes: Vec<String>,
+    /// The token that `generation_config.json` wants answers to begin with: plans that know of it put it at the prompt's end.
+    pub forced_first: Option<u32>,
     /// The output filter's rules.
     pub output: OutputRules,
     /// Tokens that end an answer, by their text.
@@ -59,6 +61,9 @@ impl Settings {
             context: context(config),
             generation: chosen,
             generation_notes,
+            forced_first: generation_config
+                .and_then(|file| file["forced_bos_token_id"].as_u64())
+                .and_then(|id| u32::try_from(id).ok()),
             output: OutputRules {
                 stop: generation.stop.clone(),
                 strip: manifest.output.strip.clone(),

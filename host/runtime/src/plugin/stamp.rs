@@ -6,7 +6,7 @@ use wasmparser::{Parser, Payload};
 /// The section's name.
 pub const SECTION: &str = "monocle:plugin";
 /// The newest version of the contract that this host speaks: the one that the crate `monocle-plugin` beside it builds for.
-pub const CONTRACT: &str = "0.2.0-dev.7";
+pub const CONTRACT: &str = "0.2.0";
 
 /// Bytes of a stamp.
 const LARGEST: usize = 64 << 10;

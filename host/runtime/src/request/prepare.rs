@@ -47,6 +47,8 @@ pub struct PreparedRequest {
     pub(crate) is_estimated: bool,
     /// What the user said last.
     pub(crate) question: String,
+    /// The token that its answer should begin with, and does not.
+    ignored_first: Option<u32>,
     /// Whether it names tools.
     has_tools: bool,
     /// The template's variables that it brings.
@@ -166,6 +168,9 @@ impl PreparedRequest {
             .transpose()?;
         let mut prepared = Self {
             question: request.last_words(),
+            ignored_first: settings
+                .forced_first
+                .filter(|first| prompt.ids().last() != Some(first)),
             has_tools: !request.tools.is_empty(),
             variables: request.variables.clone(),
             processor,
@@ -301,7 +306,15 @@ impl PreparedRequest {
         let deaf = (self.has_tools && !self.services.reads("tools")).then(|| {
             "the chat template never reads `tools`: the model does not know of the tools".to_owned()
         });
-        losses.chain(unread).chain(deaf).chain(ignored).collect()
+        let first = self
+            .ignored_first
+            .map(|id| format!("generation_config.json: not obeyed: `forced_bos_token_id`: {id}"));
+        losses
+            .chain(unread)
+            .chain(deaf)
+            .chain(ignored)
+            .chain(first)
+            .collect()
     }
 
     /// Whether any of its programs has to do with what the pictures gave.

@@ -1,5 +1,4 @@
-//! Version 0.2 of the contract. It is being worked on: until it is published, a plugin must have been built with the same contract as the
-//! host, whose number changes with it (`0.2.0-dev.N`).
+//! Version 0.2 of the contract. It is frozen.
 
 mod bindings;
 mod convert;
@@ -16,7 +15,7 @@ use bindings::exports::monocle::plugin::{network, processor};
 use bindings::monocle::plugin::{batches, images, log, prompts, tensors, tokenizers, types, weights};
 
 /// Its number.
-const NUMBER: &str = "0.2.0-dev.7";
+const NUMBER: &str = "0.2.0";
 
 /// See the module.
 pub struct V0_2;
@@ -27,7 +26,7 @@ impl Version for V0_2 {
     }
 
     fn serves(&self, contract: &str) -> bool {
-        contract == NUMBER
+        contract.starts_with("0.2.") && !contract.contains('-')
     }
 
     fn link(&self, linker: &mut Linker<State>, kind: PluginKind) -> Result<()> {

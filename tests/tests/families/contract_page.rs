@@ -1,0 +1,26 @@
+//! `docs/contract-reference.md` says what the newest contract says.
+
+use monocle_tests::contract_page::{COMMAND, contract, page, path};
+
+#[test]
+fn the_reference_is_the_contract_s() {
+    let written = std::fs::read_to_string(path()).expect("the page is there");
+    assert!(
+        written == page(&contract()),
+        "docs/contract-reference.md is out of date: run `{COMMAND}`"
+    );
+}
+
+#[test]
+fn every_function_says_what_it_does() {
+    let contract = contract();
+    let silent = |functions: &wit_parser::IndexMap<String, wit_parser::Function>| -> Vec<String> {
+        let silent = functions
+            .values()
+            .filter(|function| function.docs.contents.is_none());
+        silent.map(|function| function.name.clone()).collect()
+    };
+    for (_, interface) in contract.interfaces.iter() {
+        assert_eq!(silent(&interface.functions), Vec::<String>::new());
+    }
+}

@@ -6,6 +6,7 @@ mod check;
 mod inspect;
 mod models;
 mod output;
+mod panics;
 mod pictures;
 mod plugins;
 mod progress;
@@ -60,8 +61,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    panics::take_over();
     // Misuse (a wrong flag, a missing argument) is reported by clap, which exits with 2.
-    match Cli::parse().run() {
+    let cli = Cli::parse();
+    match panics::caught(|| cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }

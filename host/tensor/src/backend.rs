@@ -371,8 +371,9 @@ pub trait Backend {
     /// fails with [`BackendError::Memory`] where the estimate was too low.
     fn keep_within(&mut self, _bytes: usize) {}
 
-    /// Told when the work to come must end, whatever runs: [`Backend::run`] fails with [`BackendError::Stopped`] soon after. None: never. An
-    /// engine whose device cannot be interrupted looks at it between operations.
+    /// Told when the work to come must end, whatever runs: [`Backend::run`] fails with [`BackendError::Stopped`] soon after, and the sequences
+    /// of its step are as after any failure. None: never. An engine whose device cannot be interrupted does nothing: its work ends with the
+    /// program that runs.
     fn stop_at(&mut self, _time: Option<Instant>) {}
 
     /// The most bytes that the device should be asked for, where it has an opinion of its own.

@@ -47,13 +47,16 @@ impl PreparedProgram {
     }
 }
 
+/// A rope and the number of its table.
+type Numbered<'a> = (&'a Arc<Rope>, usize);
+
 /// For each [`Op::Rope`] the number of its table, and how many tables there are.
 pub fn rope_tables(program: &Program) -> (Vec<Option<usize>>, usize) {
     // The batch's positions may be asked for again and again.
     let first_positions = program.nodes.iter().position(|node| node.op == Op::Positions);
     // Ropes are few and equal ones are shared by most programs, but a program may have very many: they are looked up, not searched.
     let mut by_address: HashMap<(*const Rope, ValueId), usize> = HashMap::new();
-    let mut by_content: HashMap<(u64, ValueId), Vec<(&Arc<Rope>, usize)>> = HashMap::new();
+    let mut by_content: HashMap<(u64, ValueId), Vec<Numbered<'_>>> = HashMap::new();
     let hasher = RandomState::new();
     let mut tables = 0;
     let mut number = |rope, mut positions: ValueId| {

@@ -13,6 +13,7 @@ mod foreign;
 mod header;
 pub mod hub;
 mod json;
+pub mod mapped;
 mod names;
 mod quantisation;
 mod quantise;

@@ -254,6 +254,7 @@ impl Scheduler {
         self.loaded.backend.stop_at(deadline);
         let outputs = self.loaded.backend.run(&program, &[], Some(&step));
         self.loaded.backend.stop_at(None);
+        self.loaded.check_files()?;
         let mut outputs = outputs.map_err(|error| self.loaded.blame("network.forward", error))?;
         if filled > rows
             && let Some(scratch) = self.scratch

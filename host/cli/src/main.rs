@@ -9,6 +9,7 @@ mod eval;
 mod inspect;
 mod models;
 mod output;
+mod panics;
 mod pictures;
 mod plugins;
 mod progress;
@@ -70,8 +71,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    panics::take_over();
     // Misuse (a wrong flag, a missing argument) is reported by clap, which exits with 2.
-    match Cli::parse().run() {
+    let cli = Cli::parse();
+    match panics::caught(|| cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }

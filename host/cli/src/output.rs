@@ -6,9 +6,10 @@ use std::io::{IsTerminal, Write};
 use anyhow::Context;
 use serde::Serialize;
 
-/// Text on standard output.
+/// Text on standard output; names and words that others wrote are in it, so a terminal gets no controls.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
+    let text = safe_for(&stdout, text);
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
@@ -22,10 +23,30 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&text)
 }
 
-/// A line on standard error; if nobody can read it, nobody needs it.
+/// A line on standard error; if nobody can read it, nobody needs it. It is for people, and may hold what plugins, templates and files say: short,
+/// and without controls.
 pub fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", short(&without_controls(line)));
 }
+
+/// The start and the end of what is longer than anybody reads: a hint comes last.
+pub fn short(text: &str) -> Cow<'_, str> {
+    const END: usize = 800;
+    if text.len() <= LONGEST {
+        return Cow::Borrowed(text);
+    }
+    let start = text.floor_char_boundary(LONGEST - END - 60);
+    let end = text.ceil_char_boundary(text.len() - END);
+    Cow::Owned(format!(
+        "{} … ({} bytes more) … {}",
+        &text[..start],
+        end - start,
+        &text[end..]
+    ))
+}
+
+/// Bytes of a line on standard error.
+const LONGEST: usize = 4000;
 
 /// Text of a model as it may go to a terminal: a picture can hold words that make a model write escape sequences. Files and pipes
 /// get the text as it is.
@@ -47,6 +68,15 @@ fn without_controls(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_long_is_cut_in_its_middle() {
+        let long = format!("start {} end", "ü".repeat(1 << 20));
+        let cut = short(&long);
+        assert!(cut.len() <= LONGEST && cut.starts_with("start ü") && cut.ends_with("ü end"));
+        let fits = "x".repeat(LONGEST);
+        assert_eq!(short(&fits), fits);
+    }
 
     #[test]
     fn terminals_get_no_escape_sequences() {

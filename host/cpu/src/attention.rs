@@ -107,6 +107,8 @@ pub fn attend(
         };
         if few(shape, queries) {
             for (row, &[lo, end]) in queries.visible.iter().enumerate() {
+                // Nothing is nothing, wherever it lies.
+                let [lo, end] = if lo < end { [lo, end] } else { [0, 0] };
                 let first = lo / PIECE_KEYS;
                 let count = end.div_ceil(PIECE_KEYS).saturating_sub(first).max(1);
                 for head in 0..shape.kv_heads {

@@ -180,7 +180,7 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
         Op::Conv2d { groups, .. } => {
             let kernel = shape(1);
             let (outputs, patch) = (kernel[0] / groups, times(kernel[1..].iter().copied()));
-            if node.output.len() == 0 {
+            if node.output.is_empty() {
                 return [0; 4];
             }
             if kernel[1] == 1 && outputs == 1 {
@@ -209,7 +209,7 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
                 align_corners: *align_corners,
                 antialias: *antialias,
             };
-            if node.output.len() == 0 {
+            if node.output.is_empty() {
                 return [0; 4];
             }
             let lists = [0, 1].map(|axis| sampling.most_bytes(x[axis + 1], size[axis]).div_ceil(ELEMENT));
@@ -244,7 +244,7 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
                 softcap: None,
             };
             let batch = if leading == 1 { q[0] } else { 1 };
-            if node.output.len() == 0 {
+            if node.output.is_empty() {
                 return [0; 4];
             }
             let lists = attention::list_bytes(attended, q[leading], k[leading], batch);

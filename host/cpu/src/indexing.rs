@@ -84,11 +84,12 @@ pub fn put_rows(run: &mut ProgramRun<'_>) -> Result {
     let shape = run.input_shape(0);
     let width: usize = shape[1..].iter().product();
     check(run, run.input(1)?.ints(), shape[0])?;
+    // Kept until the end: x itself may be among them, and is copied then.
+    let (indices, rows) = (run.input(1)?.clone(), run.input(2)?.clone());
     let mut x = run.take_input(0)?;
     if x.unique_floats().is_none() {
         x = Value::from_floats(run.memory, x.floats());
     }
-    let (indices, rows) = (run.input(1)?, run.input(2)?);
     if let Some(out) = x.unique_floats()
         && width > 0
     {

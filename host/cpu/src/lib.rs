@@ -30,10 +30,12 @@ mod shape;
 mod stored_heads;
 pub mod threads;
 mod value;
+mod watchdog;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use lanes::Instructions;
 pub use run::Activations;
@@ -53,12 +55,14 @@ use run::ProgramRun;
 use sequence_state::Sequence;
 use threads::Threads;
 use value::Value;
+use watchdog::Watchdog;
 
 /// Programs that are kept prepared.
 const MOST_PREPARED: usize = 64;
 
 /// The engine.
 pub struct CpuBackend {
+    watchdog: Watchdog,
     threads: Threads,
     processor: Processor,
     key_values: KeyValueType,
@@ -86,8 +90,10 @@ impl CpuBackend {
 
     fn with_processor(threads: Option<usize>, processor: Processor) -> Self {
         let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = Threads::new(threads.unwrap_or(available).clamp(1, 256));
         Self {
-            threads: Threads::new(threads.unwrap_or(available).clamp(1, 256)),
+            watchdog: Watchdog::new(Arc::clone(threads.interrupt())),
+            threads,
             processor,
             key_values: KeyValueType::F32,
             activations: Activations::Floats,
@@ -214,6 +220,9 @@ impl Backend for CpuBackend {
         check(program, inputs, step, own_values::owns)?;
         let nothing = Step::default();
         let step = step.unwrap_or(&nothing);
+        if self.watchdog.is_late() {
+            return Err(BackendError::Stopped);
+        }
         self.sequences.begin(step)?;
         let run = ProgramRun {
             program,
@@ -265,6 +274,10 @@ impl Backend for CpuBackend {
 
     fn kept_bytes(&self, programs: &[&Program], sequence: (&Program, usize)) -> usize {
         estimate::kept_bytes(programs, sequence, self.key_values)
+    }
+
+    fn stop_at(&mut self, time: Option<Instant>) {
+        self.watchdog.set_at(time);
     }
 
     fn keep_within(&mut self, bytes: usize) {

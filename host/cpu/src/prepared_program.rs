@@ -2,8 +2,7 @@
 //! tables it shares. Fusing operations would happen here too.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::RandomState;
 use std::sync::Arc;
 
 use super::memory::Memory;
@@ -48,13 +47,16 @@ impl PreparedProgram {
     }
 }
 
+/// A rope and the number of its table.
+type Numbered<'a> = (&'a Arc<Rope>, usize);
+
 /// For each [`Op::Rope`] the number of its table, and how many tables there are.
 pub fn rope_tables(program: &Program) -> (Vec<Option<usize>>, usize) {
     // The batch's positions may be asked for again and again.
     let first_positions = program.nodes.iter().position(|node| node.op == Op::Positions);
     // Ropes are few and equal ones are shared by most programs, but a program may have very many: they are looked up, not searched.
     let mut by_address: HashMap<(*const Rope, ValueId), usize> = HashMap::new();
-    let mut by_content: HashMap<(u64, ValueId), Vec<(&Arc<Rope>, usize)>> = HashMap::new();
+    let mut by_content: HashMap<(u64, ValueId), Vec<Numbered<'_>>> = HashMap::new();
     let hasher = RandomState::new();
     let mut tables = 0;
     let mut number = |rope, mut positions: ValueId| {
@@ -64,7 +66,9 @@ pub fn rope_tables(program: &Program) -> (Vec<Option<usize>>, usize) {
         *by_address
             .entry((Arc::as_ptr(rope), positions))
             .or_insert_with(|| {
-                let same = by_content.entry((content(&hasher, rope), positions)).or_default();
+                let same = by_content
+                    .entry((rope.content_hash(&hasher), positions))
+                    .or_default();
                 let found = same.iter().find(|(other, _)| *other == rope);
                 found.map(|(_, number)| *number).unwrap_or_else(|| {
                     same.push((rope, tables));
@@ -79,15 +83,4 @@ pub fn rope_tables(program: &Program) -> (Vec<Option<usize>>, usize) {
     });
     let numbers = numbers.collect();
     (numbers, tables)
-}
-
-/// The same number for equal ropes.
-fn content(hasher: &RandomState, rope: &Rope) -> u64 {
-    let mut hash = hasher.build_hasher();
-    hash.write_usize(rope.frequencies.len());
-    for value in &rope.frequencies {
-        // Zeros are equal whatever their sign.
-        hash.write_u32((value + 0.0).to_bits());
-    }
-    hash.finish()
 }

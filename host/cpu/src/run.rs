@@ -1,5 +1,7 @@
 //! Runs a prepared program, one operation after another.
 
+use std::sync::atomic::Ordering;
+
 use super::lanes::Processor;
 use super::load::{Experts, Loaded};
 use super::matrix::StoredMatrix;
@@ -67,6 +69,9 @@ impl<'a> ProgramRun<'a> {
         self.tables = vec![None; prepared.tables];
         for (index, node) in program.nodes.iter().enumerate() {
             self.index = index;
+            if self.threads.interrupt().load(Ordering::Relaxed) {
+                return Err(BackendError::Stopped);
+            }
             let value = match &prepared.constants[index] {
                 Some(constant) => constant.clone(),
                 None => self.operation(node)?,

@@ -75,7 +75,7 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
         scale: attention.scale,
         softcap: attention.softcap,
     };
-    if run.node().output.len() == 0 {
+    if run.node().output.is_empty() {
         return Ok(run.floats(|_| {}));
     }
     let _visible = run.memory.hold(queries.saturating_mul(size_of::<[usize; 2]>()));

@@ -10,6 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use monocle_tensor::backend::Interruption;
+
 /// How long a worker looks for the next job before it sleeps.
 const SPIN: Duration = Duration::from_micros(40);
 
@@ -20,12 +22,15 @@ const CLOSED: u32 = u32::MAX;
 pub struct Threads {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    interrupt: Arc<AtomicBool>,
     // One job at a time: not to be shared between threads, so that no job can start another.
     not_sync: PhantomData<Cell<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
+    /// Whether the chunks that are left are passed over.
+    interrupt: Arc<AtomicBool>,
     /// The open job's number in the upper half, its next chunk in the lower.
     state: AtomicU64,
     /// The job. Written only while none is open; a worker that read it mixed finds `state` changed.
@@ -46,7 +51,9 @@ type Function = unsafe fn(*const (), usize);
 impl Threads {
     /// A pool in which `count` threads work, the caller among them.
     pub fn new(count: usize) -> Self {
+        let interrupt = Arc::<AtomicBool>::default();
         let shared = Arc::new(Shared {
+            interrupt: Arc::clone(&interrupt),
             state: AtomicU64::new(u64::from(CLOSED)),
             ..Shared::default()
         });
@@ -62,6 +69,7 @@ impl Threads {
         Self {
             shared,
             workers,
+            interrupt,
             not_sync: PhantomData,
         }
     }
@@ -71,10 +79,20 @@ impl Threads {
         self.workers.len() + 1
     }
 
+    /// While this is set, jobs end with [`Interruption::Stopped`] after the chunks that run now.
+    pub fn interrupt(&self) -> &Arc<AtomicBool> {
+        &self.interrupt
+    }
+
     /// Calls `function` with each of `0..chunks`, and returns when all are done. A panic in any of them comes out here.
     pub fn parallel<F: Fn(usize) + Sync>(&self, chunks: usize, function: F) {
         if chunks <= 1 || self.workers.is_empty() || chunks >= CLOSED as usize {
-            (0..chunks).for_each(function);
+            for chunk in 0..chunks {
+                if self.interrupt.load(Ordering::Relaxed) {
+                    Interruption::Stopped.raise();
+                }
+                function(chunk);
+            }
             return;
         }
         let shared = &*self.shared;
@@ -186,9 +204,12 @@ impl Shared {
                 continue;
             }
             // The exchange succeeded: the job is this one, and open until this chunk is counted as done.
-            // SAFETY: `parallel` stored a `Function` there, whose data lives until all chunks are done.
-            let result = catch_unwind(AssertUnwindSafe(|| unsafe {
-                std::mem::transmute::<*mut (), Function>(function)(data, chunk);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                if self.interrupt.load(Ordering::Relaxed) {
+                    Interruption::Stopped.raise();
+                }
+                // SAFETY: `parallel` stored a `Function` there, whose data lives until all chunks are done.
+                unsafe { std::mem::transmute::<*mut (), Function>(function)(data, chunk) }
             }));
             if let Err(payload) = result {
                 *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
@@ -228,6 +249,30 @@ mod tests {
             threads.parallel(2, |_| {
                 barrier.wait();
             });
+        }
+    }
+
+    #[test]
+    fn an_interrupted_job_ends_and_the_pool_goes_on() {
+        for count in [1, 3] {
+            let threads = Threads::new(count);
+            let (runs, interrupt) = (AtomicUsize::new(0), Arc::clone(threads.interrupt()));
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                threads.parallel(1000, |_| {
+                    runs.fetch_add(1, Ordering::Relaxed);
+                    interrupt.store(true, Ordering::Relaxed);
+                });
+            }));
+            let payload = outcome.expect_err("it was interrupted");
+            assert_eq!(payload.downcast_ref(), Some(&Interruption::Stopped));
+            // Those that had begun.
+            assert!(runs.into_inner() <= count);
+            threads.interrupt().store(false, Ordering::Relaxed);
+            let sum = AtomicUsize::new(0);
+            threads.parallel(8, |index| {
+                sum.fetch_add(index, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 28);
         }
     }
 

@@ -32,6 +32,22 @@ impl Picture {
         }
     }
 
+    /// The most bytes that [`Picture::resize`] needs for a while, besides its result: the picture between the two passes, and what each new
+    /// row and column is made of.
+    pub fn resize_bytes(&self, width: u32, height: u32, filter: Filter) -> u64 {
+        let axes = [(self.width(), width), (self.height(), height)];
+        let windows = axes.map(|(from, to)| match from == to {
+            true => 0,
+            false => Windows::most_bytes(from, to, filter),
+        });
+        let between = [(width, self.height()), (self.width(), height)];
+        let between = between.map(|(width, height)| u64::from(width) * u64::from(height));
+        between[0]
+            .max(between[1])
+            .saturating_mul(3)
+            .saturating_add(windows[0].max(windows[1]))
+    }
+
     fn with_width(&self, width: u32, filter: Filter) -> Result<Picture, ImageError> {
         if width == self.width() {
             return Ok(self.clone());

@@ -2,14 +2,21 @@
 
 use monocle_text::{Delta, FinishReason, Generated, OutputStream};
 
+use crate::budget::Budget;
 use crate::error::RequestError;
+use crate::plugin::error::Fault;
 use crate::plugin::wasm::instance::Instance;
 
 /// See the module.
 pub struct Answer {
     stream: OutputStream,
-    /// What the plugin made of the text.
-    cleaned: String,
+    cleaned: Cleaned,
+}
+
+/// What the plugin made of the text, within bounds.
+struct Cleaned {
+    text: String,
+    budget: Budget,
 }
 
 impl Answer {
@@ -17,7 +24,10 @@ impl Answer {
     pub fn new(stream: OutputStream) -> Self {
         Self {
             stream,
-            cleaned: String::new(),
+            cleaned: Cleaned {
+                text: String::new(),
+                budget: Budget::of_text(),
+            },
         }
     }
 
@@ -34,10 +44,12 @@ impl Answer {
     ) -> Result<(Delta, Option<FinishReason>), RequestError> {
         let delta = self.stream.push(token)?;
         let text = match plugin.plugin().stamp.filters_output && !delta.text.is_empty() {
-            true => plugin.output(&delta.text, false)?,
-            false => delta.text,
+            true => self.cleaned.clean(&delta.text, false, plugin)?,
+            false => {
+                self.cleaned.text.push_str(&delta.text);
+                delta.text
+            }
         };
-        self.cleaned.push_str(&text);
         let delta = Delta {
             text,
             reasoning: delta.reasoning,
@@ -54,18 +66,32 @@ impl Answer {
         let (delta, mut generated) = self.stream.finish(reason);
         let filters = plugin.plugin().stamp.filters_output;
         let text = if filters {
-            plugin.output(&delta.text, true)?
+            self.cleaned.clean(&delta.text, true, plugin)?
         } else {
+            self.cleaned.text.push_str(&delta.text);
             delta.text
         };
-        self.cleaned.push_str(&text);
         if filters {
-            generated.text = self.cleaned;
+            generated.text = self.cleaned.text;
         }
         let delta = Delta {
             text,
             reasoning: delta.reasoning,
         };
         Ok((delta, generated))
+    }
+}
+
+impl Cleaned {
+    /// What the plugin makes of a piece of text.
+    fn clean(&mut self, text: &str, last: bool, plugin: &mut Instance) -> Result<String, RequestError> {
+        let cleaned = plugin.output(text, last)?;
+        self.budget.grow_with_text(text.len());
+        self.budget.charge(cleaned.len()).map_err(|error| {
+            let reason = format!("its text for this answer grows too large: {error}");
+            plugin.error("processor.output", Fault::Misuse(reason))
+        })?;
+        self.text.push_str(&cleaned);
+        Ok(cleaned)
     }
 }

@@ -5,6 +5,7 @@
 //! what computes.
 
 mod answer;
+mod budget;
 mod device_choice;
 pub mod engines;
 pub mod error;

@@ -1,5 +1,6 @@
 //! An engine and what of a model it holds: the weights, and how much memory there is for all else.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use monocle_tensor::operation::Op;
 use monocle_tensor::program::ValueType;
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
 use monocle_tensor::stored::{Weight, stored_bytes};
+use monocle_weights::mapped;
 
 use crate::error::RequestError;
 use crate::memory::{self, MemoryEstimate, MemoryLimit, MemoryPolicy};
@@ -25,6 +27,7 @@ pub struct Loaded {
     /// What loading took, in memory and in time.
     pub load_memory: PhaseMemory,
     pub load_time: Duration,
+    folder: PathBuf,
     recordings: Recordings,
     weights: Option<Arc<Vec<Weight>>>,
     on_engine: bool,
@@ -38,6 +41,7 @@ impl Loaded {
             backend.keep_within(limit.bytes);
         }
         Self {
+            folder: recordings.folder(),
             backend,
             memory,
             load_memory: PhaseMemory::default(),
@@ -75,10 +79,19 @@ impl Loaded {
         self.check_memory(&estimate)?;
         self.backend.reset_peak();
         self.backend.load(weights, progress)?;
+        self.check_files()?;
         self.load_memory = PhaseMemory::now(self.backend.as_ref());
         self.on_engine = true;
         self.load_time += started.elapsed();
         Ok(())
+    }
+
+    /// Whether the files of the weights are as they were when they were opened: else what was computed may be wrong.
+    pub fn check_files(&self) -> Result<(), BackendError> {
+        match mapped::lost(&self.folder) {
+            Some(path) => Err(BackendError::FileLost { path }),
+            None => Ok(()),
+        }
     }
 
     /// Asks the engine what a request will take, alone, unless that is known.
@@ -181,7 +194,8 @@ impl Loaded {
             BackendError::Device { .. }
             | BackendError::Weight { .. }
             | BackendError::Memory { .. }
-            | BackendError::Stopped => error.into(),
+            | BackendError::Stopped
+            | BackendError::FileLost { .. } => error.into(),
             BackendError::Input(_) | BackendError::Sequence(_) | BackendError::Value { .. } => {
                 self.recordings.error(function, Fault::Run(error)).into()
             }

@@ -23,7 +23,7 @@ use monocle_weights::{Checkpoint, ModelFolder, NameRules};
 use crate::plugin::contract::{ModelFiles, Plan};
 use crate::plugin::error::PluginError;
 use crate::plugin::stamp::PluginKind;
-use crate::plugin::wasm::component::Plugin;
+use crate::plugin::wasm::component::{self, Plugin};
 use crate::plugin::wasm::instance::Instance;
 use crate::report::ModelReport;
 use error::ModelError;
@@ -44,7 +44,7 @@ pub struct Model {
     processor_files: ModelFiles,
     network_files: ModelFiles,
     services: Arc<ModelServices>,
-    /// Keys of `options` that no plugin reads.
+    /// Keys of `options` that no plugin reads, and why compiled plugins are not kept.
     option_notes: Vec<String>,
     /// Its tokens by what they write, once an answer was constrained.
     vocabulary: OnceLock<Result<Arc<Vocabulary>, ConstraintError>>,
@@ -89,7 +89,8 @@ impl Model {
         let adapter_files = |choice: &PluginChoice| files(&folder, choice);
         let processor_files = adapter_files(manifest.adapter.as_ref().unwrap_or(&manifest.plugin))?;
         let network_files = adapter_files(&manifest.plugin)?;
-        let option_notes = unread_options(manifest, &processor, network.as_ref());
+        let mut option_notes = unread_options(manifest, &processor, network.as_ref());
+        option_notes.extend(component::not_kept());
         Ok(Self {
             report: ModelReport {
                 name: manifest.name.clone(),
@@ -140,6 +141,15 @@ impl Model {
             Ok(vocabulary) => Grammar::new(constraint, vocabulary),
             Err(error) => Err(error.clone()),
         }
+    }
+
+    /// Bytes that the programs of one request may hold together: as much as one may alone, and some for their operations.
+    pub(crate) fn programs_budget(&self) -> usize {
+        self.settings
+            .limits
+            .recording
+            .constant_bytes
+            .saturating_add(64 << 20)
     }
 
     /// The checkpoint.
@@ -327,6 +337,12 @@ fn unread_options(manifest: &Manifest, processor: &Plugin, network: Option<&Arc<
 
 fn load_plugin(places: &Places, choice: &PluginChoice) -> Result<Arc<Plugin>, PluginError> {
     let plugin = Plugin::load(&places.plugins.path(&choice.name)?)?;
+    if plugin.stamp.name != choice.name {
+        return Err(PluginError::NotAPlugin {
+            reason: format!("it calls itself `{}`: rename the file", plugin.stamp.name),
+            path: plugin.path,
+        });
+    }
     if let Some(wanted) = &choice.version {
         let found =
             semver::Version::parse(&plugin.stamp.version).map_err(|error| PluginError::NotAPlugin {

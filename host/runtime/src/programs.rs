@@ -12,6 +12,8 @@ use crate::slices::Encoder;
 /// Programs kept of each kind. A long conversation in odd chunks makes many signatures; those not used for
 /// longest are recorded anew.
 const KEPT: usize = 64;
+/// Bytes of programs kept of each kind; the last one stays, whatever it has.
+const KEPT_BYTES: usize = 256 << 20;
 
 /// What distinguishes recordings of `network.encode`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,7 +39,8 @@ impl Programs {
         signature: EncodeSignature,
         record: impl FnOnce() -> Result<Encoder, E>,
     ) -> Result<Arc<Encoder>, E> {
-        self.encode.get_or_record(signature, record)
+        self.encode
+            .get_or_record(signature, record, |encoder| encoder.program.held_bytes())
     }
 
     /// The program for an encoder's prompt, recorded if need be.
@@ -46,7 +49,8 @@ impl Programs {
         signature: BatchShape,
         record: impl FnOnce() -> Result<Program, E>,
     ) -> Result<Arc<Program>, E> {
-        self.encode_prompt.get_or_record(signature, record)
+        self.encode_prompt
+            .get_or_record(signature, record, Program::held_bytes)
     }
 
     /// The program for a batch, recorded if need be.
@@ -55,13 +59,15 @@ impl Programs {
         signature: BatchShape,
         record: impl FnOnce() -> Result<Program, E>,
     ) -> Result<Arc<Program>, E> {
-        self.forward.get_or_record(signature, record)
+        self.forward.get_or_record(signature, record, Program::held_bytes)
     }
 }
 
 #[derive(Debug)]
 struct Kept<K, P> {
-    programs: HashMap<K, Arc<P>>,
+    /// With the bytes that each holds.
+    programs: HashMap<K, (Arc<P>, usize)>,
+    bytes: usize,
     /// The one used last is at the end.
     order: VecDeque<K>,
 }
@@ -70,14 +76,20 @@ impl<K, P> Default for Kept<K, P> {
     fn default() -> Self {
         Self {
             programs: HashMap::new(),
+            bytes: 0,
             order: VecDeque::new(),
         }
     }
 }
 
 impl<K: Hash + Eq + Clone, P> Kept<K, P> {
-    fn get_or_record<E>(&mut self, key: K, record: impl FnOnce() -> Result<P, E>) -> Result<Arc<P>, E> {
-        if let Some(program) = self.programs.get(&key) {
+    fn get_or_record<E>(
+        &mut self,
+        key: K,
+        record: impl FnOnce() -> Result<P, E>,
+        bytes: impl FnOnce(&P) -> usize,
+    ) -> Result<Arc<P>, E> {
+        if let Some((program, _)) = self.programs.get(&key) {
             let program = Arc::clone(program);
             if self.order.back() != Some(&key) {
                 self.order.retain(|other| *other != key);
@@ -86,13 +98,18 @@ impl<K: Hash + Eq + Clone, P> Kept<K, P> {
             return Ok(program);
         }
         let program = Arc::new(record()?);
-        if self.order.len() == KEPT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.programs.remove(&oldest);
+        let bytes = bytes(&program);
+        self.bytes += bytes;
+        while self.order.len() >= KEPT || self.bytes > KEPT_BYTES {
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
+            if let Some((_, bytes)) = self.programs.remove(&oldest) {
+                self.bytes -= bytes;
+            }
         }
         self.order.push_back(key.clone());
-        self.programs.insert(key, Arc::clone(&program));
+        self.programs.insert(key, (Arc::clone(&program), bytes));
         Ok(program)
     }
 }

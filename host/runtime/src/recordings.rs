@@ -2,6 +2,7 @@
 //!
 //! They are recorded by an instance that was configured and loaded but never saw a request: a program may depend on nothing but shapes.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monocle_tensor::program::Program;
@@ -100,6 +101,11 @@ impl Recordings {
             function,
             fault,
         }
+    }
+
+    /// The folder of the model's files.
+    pub fn folder(&self) -> PathBuf {
+        PathBuf::from(&self.lock().model.report.folder)
     }
 
     /// Calls of the plugin made so far.

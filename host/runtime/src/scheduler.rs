@@ -18,7 +18,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use monocle_tensor::backend::{Backend, SequenceId};
+use monocle_tensor::backend::{Backend, BackendError, SequenceId};
 use monocle_tensor::program::{Program, ProgramId};
 use monocle_text::{Delta, FinishReason, TokenLogprobs};
 
@@ -574,6 +574,14 @@ impl Scheduler {
     fn fail(&mut self, id: SessionId, error: RequestError) {
         let Some(index) = self.place(id) else { return };
         let session = self.running.remove(index);
+        let error = match error {
+            RequestError::Backend(BackendError::Stopped) => {
+                // The engine has looked at the clock, to the millisecond.
+                let later = Instant::now() + Duration::from_millis(1);
+                session.late(later).unwrap_or(error)
+            }
+            error => error,
+        };
         // What it computed may be what was wrong: nothing of it is kept.
         self.loaded.drop_sequence(session.sequence);
         drop(session);

@@ -246,6 +246,11 @@ impl Session {
         }
     }
 
+    /// When it must end.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.terms.started.checked_add(self.terms.longest?)
+    }
+
     /// Why it ends now, if it may take no longer.
     pub fn late(&self, now: Instant) -> Option<RequestError> {
         let limit = self.terms.longest?;

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -184,6 +185,16 @@ pub enum BackendError {
     /// The time at which work must end, see [`Backend::stop_at`], came before its end.
     #[error("the engine was stopped, as the time for its work was over")]
     Stopped,
+    /// A file of the weights became shorter, or could not be read any more, while it was in use.
+    #[error(
+        "`{}` became shorter, or could not be read any more, while the model was in use: the answer would be wrong\n\nhint: put the whole \
+         file back, and open the model again",
+        .path.display()
+    )]
+    FileLost {
+        /// The file.
+        path: PathBuf,
+    },
     /// The device said no.
     #[error("the {engine} engine failed: {reason}")]
     Device {
@@ -371,8 +382,9 @@ pub trait Backend {
     /// fails with [`BackendError::Memory`] where the estimate was too low.
     fn keep_within(&mut self, _bytes: usize) {}
 
-    /// Told when the work to come must end, whatever runs: [`Backend::run`] fails with [`BackendError::Stopped`] soon after. None: never. An
-    /// engine whose device cannot be interrupted looks at it between operations.
+    /// Told when the work to come must end, whatever runs: [`Backend::run`] fails with [`BackendError::Stopped`] soon after, and the sequences
+    /// of its step are as after any failure. None: never. An engine whose device cannot be interrupted does nothing: its work ends with the
+    /// program that runs.
     fn stop_at(&mut self, _time: Option<Instant>) {}
 
     /// The most bytes that the device should be asked for, where it has an opinion of its own.

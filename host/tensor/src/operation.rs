@@ -1,6 +1,7 @@
 //! The operations that a program is made of. One enum; what each means stands in `plugin-api/wit`, which it mirrors. What is known of
 //! each without running it is in [`crate::operations`].
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 /// A weight that the plugin asked for at load: an index into the list handed to [`crate::backend::Backend::load`].
@@ -131,6 +132,19 @@ pub struct Rope {
     pub pairing: Pairing,
     /// Multiplies sines and cosines (YaRN's attention factor, arXiv:2309.00071); 1 normally.
     pub scale: f32,
+}
+
+impl Rope {
+    /// The same number for equal ropes, to look them up by.
+    pub fn content_hash(&self, hasher: &RandomState) -> u64 {
+        let mut hash = hasher.build_hasher();
+        for value in &self.frequencies {
+            // Zeros are equal whatever their sign.
+            hash.write_u32((value + 0.0).to_bits());
+        }
+        hash.write(&self.axes);
+        hash.finish()
+    }
 }
 
 /// Attention without a cache.
@@ -401,4 +415,35 @@ pub enum Op {
         /// Which state: the decoder layer's number.
         layer: u32,
     },
+}
+
+impl Op {
+    /// Whether two operations are the same, bit for bit where they hold numbers: nothing is unlike itself.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let bits = |a: &[f32], b: &[f32]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+        };
+        match (self, other) {
+            _ if self == other => true,
+            (Self::Floats(a), Self::Floats(b)) => bits(a, b),
+            (Self::Full(a), Self::Full(b)) => bits(&[*a], &[*b]),
+            (Self::Rope(a), Self::Rope(b)) => {
+                bits(&a.frequencies, &b.frequencies)
+                    && bits(&[a.scale], &[b.scale])
+                    && a.axes == b.axes
+                    && a.pairing == b.pairing
+            }
+            (Self::Floats(_) | Self::Full(_) | Self::Rope(_), _) => false,
+            // What is left holds few numbers, which are written as they are, and not-a-number as `NaN`.
+            _ => {
+                std::mem::discriminant(self) == std::mem::discriminant(other)
+                    && format!("{self:?}") == format!("{other:?}")
+            }
+        }
+    }
+
+    /// Bytes of what it holds by itself: constants, angles, segments.
+    pub fn held_bytes(&self) -> usize {
+        self.facts().numbers.saturating_mul(4)
+    }
 }

@@ -256,6 +256,15 @@ impl Program {
             .map(|id| self.value(*id))
     }
 
+    /// Bytes of constants, angles and lists that it holds, and of its operations.
+    pub fn held_bytes(&self) -> usize {
+        let node = |node: &Node| {
+            let lists = size_of_val(&node.inputs[..]) + size_of_val(&node.output.shape[..]);
+            node.op.held_bytes().saturating_add(size_of::<Node>() + lists)
+        };
+        self.nodes.iter().map(node).fold(0, usize::saturating_add)
+    }
+
     /// The first operation in which another recording of the same signature differs.
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         let describe = |program: &Self, index: usize| match program.nodes.get(index) {
@@ -278,7 +287,7 @@ impl Program {
             .nodes
             .iter()
             .zip(&other.nodes)
-            .take_while(|(a, b)| a == b)
+            .take_while(|(a, b)| a.op.is_same(&b.op) && a.inputs == b.inputs && a.output == b.output)
             .count();
         if shared < self.nodes.len() || shared < other.nodes.len() {
             let (mut first, mut second) = (describe(self, shared), describe(other, shared));

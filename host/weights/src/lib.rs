@@ -14,6 +14,7 @@ pub mod gguf;
 mod header;
 pub mod hub;
 mod json;
+pub mod mapped;
 mod names;
 mod quantisation;
 mod quantise;

@@ -9,6 +9,7 @@ use crate::error::WeightsError;
 use crate::files::{self, POINTER_BYTES};
 use crate::header::{Header, TensorHeader};
 use crate::hub::distrust;
+use crate::mapped::Mapped;
 
 /// A safetensors file: its header checked, its data mapped and untouched until somebody reads them.
 #[derive(Debug, Clone)]
@@ -37,13 +38,14 @@ impl SafetensorsFile {
         }
         // SAFETY: the mapping is only read, and lives as long as the `Bytes` that own it. Another program that changes
         // the file meanwhile could change values under us; model files are not written to in place, and every offset
-        // used below comes from a copy made once, so no access can leave the mapping.
+        // used below comes from a copy made once, so no access can leave the mapping. One that makes it shorter is seen: see `mapped`.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| WeightsError::io("map", path, source))?;
         ask_for_huge_pages(&map);
         if metadata.len() < POINTER_BYTES {
             files::refuse_pointer(path, &map)?;
         }
-        let header = Header::parse(&map).map_err(broken)?;
+        let map = Mapped::new(map, path);
+        let header = Header::parse(map.as_ref()).map_err(broken)?;
         Ok(Self {
             path: path.to_owned(),
             header,

@@ -37,6 +37,10 @@ impl Manifest {
             *file = folder.join(&*file);
             let unreadable = |reason| document.unreadable(&["prompt", "template"], file, reason);
             match read_text(file) {
+                // What it names is shown to the model and to whoever asks it: a manifest gets no file from elsewhere.
+                Ok(_) if !is_inside(folder, file) => {
+                    return Err(unreadable("leads out of the manifest's folder".to_owned()));
+                }
                 Ok(_) => {}
                 Err(ManifestError::Read { source, .. }) => return Err(unreadable(in_words(&source))),
                 Err(ManifestError::NotText { .. }) => return Err(unreadable("is not UTF-8 text".to_owned())),
@@ -178,7 +182,13 @@ fn invalid(file: &str, text: &str, span: Option<Range<usize>>, problem: Problem)
 
 fn read_text(path: &Path) -> Result<String, ManifestError> {
     let owned = || PathBuf::from(path);
-    let read = |bytes: &mut Vec<u8>| File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(bytes);
+    let read = |bytes: &mut Vec<u8>| {
+        // Looked at before it is opened: a named pipe would wait for a writer.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(std::io::Error::other("it is not a file"));
+        }
+        File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(bytes)
+    };
     let mut bytes = Vec::new();
     read(&mut bytes).map_err(|source| ManifestError::Read {
         path: owned(),
@@ -191,6 +201,15 @@ fn read_text(path: &Path) -> Result<String, ManifestError> {
         });
     }
     String::from_utf8(bytes).map_err(|_| ManifestError::NotText { path: owned() })
+}
+
+/// Whether a file lies in a folder, links followed.
+fn is_inside(folder: &Path, file: &Path) -> bool {
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    matches!((folder.canonicalize(), file.canonicalize()), (Ok(folder), Ok(file)) if file.starts_with(&folder))
 }
 
 fn in_words(error: &std::io::Error) -> String {

@@ -101,7 +101,7 @@ fn what_is_too_large_is_refused_unread() {
     std::fs::File::create(&path).unwrap().set_len(300 << 20).unwrap();
     let error = Plugin::load(&path).err().expect("it is too large").to_string();
     std::fs::remove_dir_all(&folder).unwrap();
-    assert!(error.contains("it has 300 MiB, more than the 256"), "{error}");
+    assert!(error.contains("it has 300 MiB, more than the 64"), "{error}");
 }
 
 #[test]

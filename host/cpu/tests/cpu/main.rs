@@ -2,6 +2,7 @@
 
 #[path = "../../../engine-tests/batches.rs"]
 mod batches;
+mod hostile;
 mod integers;
 mod key_values;
 #[path = "../../../engine-tests/matrices.rs"]

@@ -65,10 +65,15 @@ pub fn installed() -> Option<usize> {
     }
 }
 
-/// What the control group allows, if it limits anything: https://docs.kernel.org/admin-guide/cgroup-v2.html
+/// What the control group allows, if it limits anything: https://docs.kernel.org/admin-guide/cgroup-v2.html, and the older
+/// https://docs.kernel.org/admin-guide/cgroup-v1/memory.html, which says "no limit" with a number beyond all memory.
 fn container() -> Option<usize> {
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?;
-    limit.trim().parse().ok()
+    let limit = |file: &str| limit(&std::fs::read_to_string(file).ok()?);
+    limit("/sys/fs/cgroup/memory.max").or_else(|| limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+}
+
+fn limit(text: &str) -> Option<usize> {
+    text.trim().parse().ok()
 }
 
 fn machine() -> Option<usize> {
@@ -90,6 +95,16 @@ fn page_size() -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn limits_of_control_groups_are_read() {
+        assert_eq!(super::limit("536870912\n"), Some(512 << 20));
+        assert_eq!(super::limit("max\n"), None);
+        assert_eq!(
+            super::limit("9223372036854771712\n"),
+            Some(9_223_372_036_854_771_712)
+        );
+    }
+
     #[test]
     #[cfg(unix)]
     fn there_is_more_memory_than_was_ever_used() {

@@ -101,13 +101,15 @@ impl Stamp {
                 quoted(&stamp.name)
             ));
         }
-        for (what, version) in [("version", &stamp.version), ("contract", &stamp.contract)] {
-            if version.len() > LONGEST || semver::Version::parse(version).is_err() {
-                return Err(format!(
-                    "the {what} is {}, expected a semantic version such as 1.2.3",
-                    quoted(version)
-                ));
-            }
+        if stamp.version.len() > LONGEST || semver::Version::parse(&stamp.version).is_err() {
+            return Err(format!(
+                "the version is {}, expected a semantic version such as 1.2.3",
+                quoted(&stamp.version)
+            ));
+        }
+        // Which ones are served is said elsewhere.
+        if stamp.contract.len() > LONGEST || !stamp.contract.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(format!("{} is no version of a contract", quoted(&stamp.contract)));
         }
         let odd = |known: &&String| {
             known.is_empty() || known.len() > 2 * LONGEST || known.contains(char::is_control)

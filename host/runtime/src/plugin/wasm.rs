@@ -1,5 +1,6 @@
 //! Plugins as WebAssembly components, run by wasmtime.
 
+mod compiled;
 pub mod component;
 pub mod instance;
 pub mod recording;

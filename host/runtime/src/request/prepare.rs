@@ -1,6 +1,7 @@
 //! From a request to everything that is known before the first number is computed: the plan, the recorded programs, the feature
 //! counts. It needs no engine, and what comes out can be handed to another thread.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 use super::Request;
 use super::pictures::{self, Opened};
 use super::prompt::Prompt;
+use crate::budget::{Budget, Exhausted};
 use crate::error::RequestError;
 use crate::memory::{MemoryEstimate, MemoryLimit};
 use crate::model::Model;
@@ -191,15 +193,29 @@ impl PreparedRequest {
             services,
         };
         // Every signature is recorded here: a mistake shows before the first picture is encoded.
+        let mut budget = Budget::new(model.programs_budget());
+        let mut known = HashSet::new();
+        let mut record = |shape: &BatchShape| {
+            let program = recordings.forward(shape)?;
+            if known.insert(program.id) {
+                let kept = budget.charge(program.held_bytes());
+                let fault = |error: Exhausted| {
+                    let reason = format!("its programs of several sizes of batch hold too much: {error}");
+                    recordings.error("network.forward", Fault::Misuse(reason))
+                };
+                kept.map_err(fault)?;
+            }
+            Ok::<_, PluginError>(program)
+        };
         let mut start = 0;
         while start < prepared.prompt.len() {
             let end = prepared.prompt.chunk_end(start, chunk);
             let shape = prepared.batch_shape(start..end, 1);
-            prepared.programs.push((recordings.forward(&shape)?, end));
+            prepared.programs.push((record(&shape)?, end));
             start = end;
         }
         // The decode step too, so that no plugin code runs once tokens flow.
-        let decode = recordings.forward(&prepared.decode_shape())?;
+        let decode = record(&prepared.decode_shape())?;
         let tokens = prepared.prompt.len().saturating_add(max_tokens);
         prepared.programs.push((decode, tokens));
         prepared.recording_calls = recordings.calls() - calls;

@@ -88,6 +88,7 @@ impl Encoding {
             });
         }
         let results = loaded.backend.run(&piece.program, &inputs, None);
+        loaded.check_files()?;
         let results = results.map_err(|error| loaded.blame("network.encode", error))?;
         for (slot, result) in piece.outputs.iter().zip(results) {
             self.slots[*slot] = Some(result);

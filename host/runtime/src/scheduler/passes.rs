@@ -241,7 +241,21 @@ impl Scheduler {
             let reason = format!("no room for what {sessions} sessions compute together");
             return Err(BackendError::Input(reason).into());
         }
+        // The first deadline of those that take part: who is late fails, the others are computed again by themselves.
+        let taking_part = |session: &&Session| {
+            let sequence = session.sequence;
+            step.sequences.iter().any(|rows| Some(rows.sequence) == sequence)
+        };
+        let deadlines = self
+            .running
+            .iter()
+            .filter(taking_part)
+            .filter_map(Session::deadline);
+        let deadline = deadlines.min();
+        self.loaded.backend.stop_at(deadline);
         let outputs = self.loaded.backend.run(&program, &[], Some(&step));
+        self.loaded.backend.stop_at(None);
+        self.loaded.check_files()?;
         let mut outputs = outputs.map_err(|error| self.loaded.blame("network.forward", error))?;
         if filled > rows
             && let Some(scratch) = self.scratch

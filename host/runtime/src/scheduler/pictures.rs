@@ -70,8 +70,11 @@ impl Scheduler {
     fn encode_prompt(&mut self, index: usize) -> Result<(), RequestError> {
         let started = Instant::now();
         let session = &self.running[index];
+        self.loaded.backend.stop_at(session.deadline());
         if let Some(encoder) = &session.prepared.prompt_encoder {
-            let context = self.loaded.encode_prompt(encoder, &session.features)?;
+            let context = self.loaded.encode_prompt(encoder, &session.features);
+            self.loaded.backend.stop_at(None);
+            let context = context?;
             self.loaded.backend.wait()?;
             let session = &mut self.running[index];
             session.context = Some(context);
@@ -124,7 +127,10 @@ impl Scheduler {
             true => 1,
             false => PIECES_ALONE,
         };
-        let features = encoding.advance(&mut self.loaded, pieces)?;
+        self.loaded.backend.stop_at(self.running[index].deadline());
+        let features = encoding.advance(&mut self.loaded, pieces);
+        self.loaded.backend.stop_at(None);
+        let features = features?;
         self.loaded.backend.wait()?;
         let session = &mut self.running[index];
         match features {

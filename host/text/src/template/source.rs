@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Serialize;
@@ -110,7 +110,7 @@ pub fn made_template(
 /// The template a repository ships, with the name of its file: `chat_template.jinja`, `chat_template.json`, or the
 /// key `chat_template` of `processor_config.json` or `tokenizer_config.json`.
 pub fn repository_template(folder: &Path) -> Result<Option<(String, String)>, TemplateError> {
-    if let Some(text) = read(&folder.join("chat_template.jinja"))? {
+    if let Some(text) = read_in(folder, "chat_template.jinja")? {
         return Ok(Some(("chat_template.jinja".to_owned(), text)));
     }
     for name in [
@@ -119,7 +119,9 @@ pub fn repository_template(folder: &Path) -> Result<Option<(String, String)>, Te
         "tokenizer_config.json",
     ] {
         let path = folder.join(name);
-        let Some(text) = read(&path)? else { continue };
+        let Some(text) = read_in(folder, name)? else {
+            continue;
+        };
         if let Some(template) = template_of_json(&text, &path)? {
             return Ok(Some((name.to_owned(), template)));
         }
@@ -128,7 +130,20 @@ pub fn repository_template(folder: &Path) -> Result<Option<(String, String)>, Te
 }
 
 fn read(path: &Path) -> Result<Option<String>, TemplateError> {
-    match std::fs::read_to_string(path) {
+    let read = || {
+        // Looked at before it is opened: a named pipe would wait for a writer.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        let mut text = String::new();
+        let file = std::fs::File::open(path)?;
+        file.take(LARGEST + 1).read_to_string(&mut text)?;
+        match text.len() as u64 > LARGEST {
+            true => Err(io::Error::other(format!("it has more than {LARGEST} bytes"))),
+            false => Ok(text),
+        }
+    };
+    match read() {
         Ok(text) => Ok(Some(text)),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(TemplateError::Unreadable {
@@ -136,6 +151,31 @@ fn read(path: &Path) -> Result<Option<String>, TemplateError> {
             source,
         }),
     }
+}
+
+/// As [`read`], for a file of a model's folder: what it names becomes the prompt, so it does not lead out of the folder. Folders of the hub's
+/// cache are links to files beside them.
+fn read_in(folder: &Path, name: &str) -> Result<Option<String>, TemplateError> {
+    let path = folder.join(name);
+    let text = read(&path)?;
+    if text.is_some() && !is_inside(folder, &path) {
+        return Err(TemplateError::Unreadable {
+            path,
+            source: io::Error::other("it leads out of the model's folder"),
+        });
+    }
+    Ok(text)
+}
+
+fn is_inside(folder: &Path, path: &Path) -> bool {
+    let (Ok(folder), Ok(path)) = (folder.canonicalize(), path.canonicalize()) else {
+        return false;
+    };
+    let blobs = || {
+        let snapshots = folder.ancestors().find(|above| above.ends_with("snapshots"))?;
+        Some(snapshots.parent()?.join("blobs"))
+    };
+    path.starts_with(&folder) || blobs().is_some_and(|blobs| path.starts_with(blobs))
 }
 
 /// The key `chat_template`: a string, or several templates by name, of which `default` (or the only one) is meant.
@@ -198,6 +238,9 @@ impl fmt::Display for TemplateSource {
     }
 }
 
+/// Bytes of a file that may hold a template: some hold a vocabulary too.
+const LARGEST: u64 = 64 << 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +250,40 @@ mod tests {
 
     fn template_of(json: &str) -> Result<Option<String>, TemplateError> {
         template_of_json(json, Path::new("t.json"))
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_template_is_a_file_of_its_folder() {
+        let base = std::env::temp_dir().join(format!("monocle-template-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&base);
+        let (folder, snapshot, blobs) = (base.join("model"), base.join("snapshots/1"), base.join("blobs"));
+        for folder in [&folder, &snapshot, &blobs] {
+            std::fs::create_dir_all(folder).expect("a new folder");
+        }
+        let link = |to: &Path, folder: &Path| {
+            let path = folder.join("chat_template.jinja");
+            let _ = std::fs::remove_file(&path);
+            std::os::unix::fs::symlink(to, path).expect("a link");
+            repository_template(folder)
+        };
+        std::fs::write(base.join("secret"), "x").expect("a file");
+        std::fs::write(blobs.join("1"), "y").expect("a file");
+        std::fs::write(folder.join("other.jinja"), "z").expect("a file");
+        let refused = |found: Result<Option<(String, String)>, TemplateError>| {
+            found.expect_err("it must be refused").to_string()
+        };
+        let out = refused(link(&base.join("secret"), &folder));
+        let out_of_snapshot = refused(link(&base.join("secret"), &snapshot));
+        let endless = refused(link(Path::new("/dev/zero"), &folder));
+        let beside = link(Path::new("other.jinja"), &folder);
+        let blob = link(&blobs.join("1"), &snapshot);
+        let _ = std::fs::remove_dir_all(&base);
+        assert!(out.contains("leads out of the model's folder"), "{out}");
+        assert!(out_of_snapshot.contains("leads out"), "{out_of_snapshot}");
+        assert!(endless.contains("not a file"), "{endless}");
+        assert_eq!(beside.ok().flatten().map(|found| found.1).as_deref(), Some("z"));
+        assert_eq!(blob.ok().flatten().map(|found| found.1).as_deref(), Some("y"));
     }
 
     #[test]

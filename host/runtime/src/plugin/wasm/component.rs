@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Engine};
+use wasmtime::{Config, Engine};
 
+use super::compiled::Store;
 use super::recording::State;
 use super::version::{self, Exports};
 use crate::plugin::bounds;
@@ -55,8 +56,8 @@ impl Plugin {
         };
         bounds::check(&wasm).map_err(unusable)?;
         let engine = engine();
-        let component = Component::from_binary(engine, &wasm)
-            .map_err(|error| unusable(format!("it does not compile: {error:#}")))?;
+        let component =
+            compile(engine, &wasm).map_err(|error| unusable(format!("it does not compile: {error:#}")))?;
         let mut linker = Linker::new(engine);
         let instance = version
             .link(&mut linker, stamp.kind)
@@ -110,17 +111,23 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     // Looked at before it is opened: a named pipe would wait for a writer.
     let found = std::fs::metadata(path).map_err(unreadable)?;
     if !found.is_file() {
-        return Err(unusable("it is not a file".to_owned()));
+        return Err(unreadable(std::io::Error::other("it is not a file")));
+    }
+    let too_large = || {
+        unusable(format!(
+            "it has {} MiB, more than the {} that a plugin may have",
+            found.len() >> 20,
+            LARGEST >> 20
+        ))
+    };
+    if found.len() > LARGEST {
+        return Err(too_large());
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
     if read.map_err(unreadable)? as u64 > LARGEST {
-        return Err(unusable(format!(
-            "it has {} MiB, more than the {} that a plugin may have",
-            found.len() >> 20,
-            LARGEST >> 20
-        )));
+        return Err(too_large());
     }
     Ok(bytes)
 }
@@ -133,6 +140,34 @@ pub fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Compiled code from the store, or made now and put there.
+fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+    let Ok(store) = store() else {
+        return Component::from_binary(engine, wasm);
+    };
+    if let Some(component) = store.load(engine, wasm) {
+        return Ok(component);
+    }
+    let code = engine.precompile_component(wasm)?;
+    store.keep(engine, wasm, &code);
+    // SAFETY: the compiler made these bytes just now, for this engine.
+    unsafe { Component::deserialize(engine, &code) }
+}
+
+fn store() -> &'static Result<Store, String> {
+    static STORE: OnceLock<Result<Store, String>> = OnceLock::new();
+    STORE.get_or_init(|| match cache_folder() {
+        Some(folder) => Store::open(&folder),
+        None => Err("no folder for caches is known: neither MONOCLE_CACHE nor HOME is set".to_owned()),
+    })
+}
+
+/// Why compiled plugins are not kept between runs, where they are not.
+pub fn not_kept() -> Option<String> {
+    let reason = store().as_ref().err()?;
+    Some(format!("plugins are compiled each time: {reason}"))
+}
+
 /// One engine for the process: its clock thread ticks for all instances.
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
@@ -142,12 +177,6 @@ fn engine() -> &'static Engine {
         config.max_wasm_stack(1 << 20);
         // Nothing that makes plugins has more than one memory in a module.
         config.wasm_multi_memory(false);
-        // A cache that cannot be used costs time, nothing else.
-        config.cache(cache_folder().and_then(|folder| {
-            let mut cache = CacheConfig::new();
-            cache.with_directory(folder);
-            Cache::new(cache).ok()
-        }));
         let engine = Engine::new(&config).expect("the configuration is fixed and valid");
         let weak = engine.weak();
         std::thread::Builder::new()
@@ -182,5 +211,5 @@ fn cache_folder() -> Option<PathBuf> {
             };
             Some(cache.join("monocle"))
         })?;
-    std::path::absolute(base.join("plugins")).ok()
+    std::path::absolute(base.join("compiled")).ok()
 }

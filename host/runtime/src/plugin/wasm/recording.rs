@@ -1,6 +1,7 @@
 //! What the host keeps for one plugin instance: handles, the recording in progress, limits.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::RandomState;
 use std::sync::Arc;
 
 use monocle_image::Picture;
@@ -68,6 +69,8 @@ const RECORDINGS: u32 = 1 << (32 - VALUE_BITS);
 const PICTURES: usize = 4096;
 /// Layers of one stack.
 const STACK: usize = 4096;
+/// Bytes of angles that are kept to be shared.
+const MOST_ROPE_BYTES: usize = 8 << 20;
 /// Lines of log kept for one instance.
 const LOG_LINES: usize = 256;
 /// Letters kept of a line.
@@ -102,7 +105,10 @@ pub struct State {
     stack_ids: HashMap<Vec<String>, WeightId>,
     recorder: Option<Recorder>,
     recording: u32,
-    ropes: Vec<Arc<Rope>>,
+    /// Angles by the hash of their content.
+    ropes: HashMap<u64, Vec<Arc<Rope>>>,
+    rope_hasher: RandomState,
+    rope_bytes: usize,
     images: Vec<Option<Picture>>,
     pixels: Vec<Option<PixelTensor>>,
     pixel_bytes: usize,
@@ -126,7 +132,9 @@ impl State {
             stack_ids: HashMap::new(),
             recorder: None,
             recording: 0,
-            ropes: Vec::new(),
+            ropes: HashMap::new(),
+            rope_hasher: RandomState::new(),
+            rope_bytes: 0,
             images: Vec::new(),
             pixels: Vec::new(),
             pixel_bytes: 0,
@@ -233,11 +241,19 @@ impl State {
 
     /// One copy of equal angles, so that engines can compute their sines once.
     pub fn intern_rope(&mut self, rope: Rope) -> Arc<Rope> {
-        if let Some(known) = self.ropes.iter().find(|known| ***known == rope) {
+        let hash = rope.content_hash(&self.rope_hasher);
+        let known = self.ropes.get(&hash).into_iter().flatten();
+        if let Some(known) = known.into_iter().find(|known| ***known == rope) {
             return Arc::clone(known);
         }
+        // What is too much is forgotten: two programs then have a copy each.
+        self.rope_bytes += size_of_val(&rope.frequencies[..]) + rope.axes.len() + size_of::<Rope>();
+        if self.rope_bytes > MOST_ROPE_BYTES {
+            self.ropes.clear();
+            self.rope_bytes = 0;
+        }
         let rope = Arc::new(rope);
-        self.ropes.push(Arc::clone(&rope));
+        self.ropes.entry(hash).or_default().push(Arc::clone(&rope));
         rope
     }
 
@@ -346,6 +362,11 @@ impl State {
         }
         self.pixel_bytes = total;
         Ok(())
+    }
+
+    /// Bytes that were asked for and are not held any more.
+    pub fn give_memory(&mut self, bytes: usize) {
+        self.pixel_bytes = self.pixel_bytes.saturating_sub(bytes);
     }
 
     /// Takes pixels in, whose memory was asked for, and gives their handle.

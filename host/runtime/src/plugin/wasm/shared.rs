@@ -1,6 +1,6 @@
 //! What host functions do in every version of the contract, on the host's own types.
 
-use monocle_image::{ImageError, Layout, Normalise, Picture};
+use monocle_image::{Filter, ImageError, Layout, Normalise, Picture};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
@@ -17,6 +17,21 @@ const LONGEST_TOKEN: usize = 256;
 const LAYERS: u32 = 4096;
 
 impl State {
+    /// A picture at another size, within the limits: what it is made with counts while it is made.
+    pub fn resize_image(
+        &mut self,
+        image: &Resource<ImageHandle>,
+        size: [u32; 2],
+        filter: Filter,
+    ) -> Result<Resource<ImageHandle>> {
+        let bytes = self.image(image.rep())?.resize_bytes(size[0], size[1], filter);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.take_memory(bytes)?;
+        let resized = self.derive(image, size, |image| image.resize(size[0], size[1], filter));
+        self.give_memory(bytes);
+        resized
+    }
+
     /// A new picture made from another, within the limits.
     pub fn derive(
         &mut self,
@@ -24,8 +39,8 @@ impl State {
         [width, height]: [u32; 2],
         make: impl FnOnce(&Picture) -> std::result::Result<Picture, ImageError>,
     ) -> Result<Resource<ImageHandle>> {
-        let bytes = u64::from(width) * u64::from(height) * 3;
-        if bytes > self.limits.pixel_bytes as u64 {
+        let bytes = u128::from(width) * u128::from(height) * 3;
+        if bytes > self.limits.pixel_bytes as u128 {
             return self.fail(Fault::Misuse(format!(
                 "a picture of {width}x{height} takes more than the {} MiB that pictures may",
                 self.limits.pixel_bytes >> 20
@@ -54,7 +69,7 @@ impl State {
             (first.width(), first.height())
         };
         let count = images.len();
-        let each = width as usize * height as usize * 3;
+        let each = (width as usize).saturating_mul(height as usize).saturating_mul(3);
         self.take_memory(each.saturating_mul(count).saturating_mul(4))?;
         let shape = match layout {
             Layout::ChannelsLast => vec![count, height as usize, width as usize, 3],

@@ -29,9 +29,7 @@ impl images::HostImage for State {
             images::Filter::Lanczos => Filter::Lanczos,
             images::Filter::TorchBilinear => Filter::TorchBilinear,
         };
-        self.derive(&image, [width, height], |image| {
-            image.resize(width, height, filter)
-        })
+        self.resize_image(&image, [width, height], filter)
     }
 
     fn crop(&mut self, image: Image, left: i32, top: i32, width: u32, height: u32) -> Result<Image> {

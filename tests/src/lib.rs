@@ -1,6 +1,7 @@
 //! Parity, conformance and end-to-end tests: what they share.
 
 pub mod full_checkpoint;
+pub mod gguf;
 pub mod hashing;
 pub mod hub;
 pub mod json;

@@ -27,7 +27,8 @@ use content::{Accepts, Kind};
 use environment::{RaisedByTemplate, to_value};
 
 pub use source::{
-    Candidates, TemplateSource, choose_template, made_template, plain_template, read_template_argument, repository_template,
+    Candidates, TemplateSource, choose_template, made_template, plain_template, read_template_argument,
+    repository_template,
 };
 
 /// Steps a template may take: a thousand messages take about a hundred thousand.

@@ -6,8 +6,8 @@ use monocle_manifest::Manifest;
 use monocle_manifest::schema::{Plugin, Source};
 use monocle_text::{Tokenizer, TokenizerError, TokenizerRules};
 use monocle_weights::gguf::{Tables, is_gguf};
-use monocle_weights::{ModelFolder, WeightsError};
 use monocle_weights::hub::{Hub, Progress};
+use monocle_weights::{ModelFolder, WeightsError};
 
 use super::address::Address;
 use super::error::ModelError;

@@ -1,7 +1,7 @@
 //! Which template renders the prompt: the user's, the manifest's, the repository's, the plugin's, or a plain one.
 
-use std::fmt;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::Path;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod chat;
 mod check;
+mod convert;
 mod inspect;
 mod models;
 mod output;
@@ -55,6 +56,8 @@ enum Command {
     Pull(pull::Pull),
     /// Remove models from the cache
     Rm(rm::Rm),
+    /// Quantise a model's weights, as MLX's conversions are
+    Convert(convert::Convert),
     /// List the installed plugins
     Plugins(plugins::Plugins),
 }
@@ -86,6 +89,7 @@ impl Cli {
             Command::Models(models) => models.run(),
             Command::Pull(pull) => pull.run(),
             Command::Rm(rm) => rm.run(),
+            Command::Convert(convert) => convert.run(),
             Command::Plugins(plugins) => plugins.run(),
         }
     }

@@ -209,7 +209,6 @@ pub fn vocabulary(folder: &Path, pre: &str) -> Vec<(&'static str, Field)> {
     let added = tokenizer["added_tokens"].as_array().expect("added tokens");
     let size = 1 + added
         .iter()
-        .chain(&[])
         .filter_map(|token| token["id"].as_u64())
         .chain(vocabulary.values().filter_map(Value::as_u64))
         .max()
@@ -226,30 +225,30 @@ pub fn vocabulary(folder: &Path, pre: &str) -> Vec<(&'static str, Field)> {
         tokens[id] = token["content"].as_str().expect("a token").to_owned();
         kinds[id] = if token["special"] == true { 3 } else { 4 };
     }
-    let id = |key: &str| {
-        let token = &config[key];
-        let id = added.iter().find(|known| known["content"] == *token);
-        Field::Number(
-            id.and_then(|known| known["id"].as_u64())
-                .expect("a special token") as u32,
-        )
-    };
+    let special = [
+        ("bos_token", "tokenizer.ggml.bos_token_id"),
+        ("eos_token", "tokenizer.ggml.eos_token_id"),
+        ("unk_token", "tokenizer.ggml.unknown_token_id"),
+        ("pad_token", "tokenizer.ggml.padding_token_id"),
+    ];
+    let special = special.into_iter().filter_map(|(token, key)| {
+        let known = added.iter().find(|known| known["content"] == config[token])?;
+        Some((key, Field::Number(known["id"].as_u64()? as u32)))
+    });
     let merges = tokenizer["model"]["merges"].as_array().expect("merges").iter();
     let merges = merges.map(|pair| {
         let part = |index: usize| pair[index].as_str().expect("a token");
         format!("{} {}", part(0), part(1))
     });
     let template = fs::read_to_string(folder.join("chat_template.jinja")).expect("a template");
-    vec![
+    let mut fields = vec![
         ("tokenizer.ggml.model", Field::Text("gpt2".to_owned())),
         ("tokenizer.ggml.pre", Field::Text(pre.to_owned())),
         ("tokenizer.ggml.tokens", Field::Texts(tokens)),
         ("tokenizer.ggml.token_type", Field::Numbers(kinds)),
         ("tokenizer.ggml.merges", Field::Texts(merges.collect())),
-        ("tokenizer.ggml.bos_token_id", id("bos_token")),
-        ("tokenizer.ggml.eos_token_id", id("eos_token")),
-        ("tokenizer.ggml.unknown_token_id", id("unk_token")),
-        ("tokenizer.ggml.padding_token_id", id("pad_token")),
         ("tokenizer.chat_template", Field::Text(template)),
-    ]
+    ];
+    fields.extend(special);
+    fields
 }

@@ -73,6 +73,10 @@ fn linear(what: &str, matrix: &Matrix, tokens: usize, activations: Activations) 
     let matrix = || match matrix {
         Matrix::Dense(stored) => Matrix::Dense(tensor(stored.kind, stored.shape.clone())),
         Matrix::Affine { bits, .. } => affine(shape[0], shape[1], *bits as usize),
+        Matrix::Blocks { blocks, scheme } => Matrix::Blocks {
+            blocks: tensor(blocks.kind, blocks.shape.clone()),
+            scheme: *scheme,
+        },
     };
     let weights: Vec<Weight> = (0..copies)
         .map(|_| Weight::Linear {

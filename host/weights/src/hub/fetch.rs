@@ -168,10 +168,11 @@ impl Hub {
     }
 }
 
-/// Whether a repository has its weights in GGUF files only.
+/// Whether a repository has its weights in GGUF files only, and what sees among them.
 fn is_of_gguf(listing: &Listing) -> bool {
     let any = |ending: &str| listing.names().any(|name| name.ends_with(ending));
-    any(".gguf") && !any(".safetensors")
+    let sees = listing.names().any(|name| name.contains("mmproj"));
+    any(".gguf") && sees && !any(".safetensors")
 }
 
 /// Whether a small file of a repository is needed: configurations, templates, tokenizers; never code or other formats

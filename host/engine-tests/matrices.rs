@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use monocle_tensor::operation::{Op, WeightId};
+use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
 use crate::engines;
@@ -84,6 +85,38 @@ pub fn affine(
         group_size: group,
     };
     (matrix, values)
+}
+
+/// Where a block has scales of 16 bits, and its first byte where that is an exponent.
+fn scales_of(scheme: Scheme) -> &'static [usize] {
+    match scheme {
+        Scheme::Q4_0 | Scheme::Q5_0 | Scheme::Q8_0 | Scheme::Iq4Nl | Scheme::Iq4Xs => &[0],
+        Scheme::Q4_1 | Scheme::Q5_1 | Scheme::Q4_K | Scheme::Q5_K => &[0, 2],
+        Scheme::Q2_K => &[80, 82],
+        Scheme::Q3_K => &[108],
+        Scheme::Q6_K => &[208],
+        Scheme::Mxfp4 => &[],
+    }
+}
+
+/// Blocks with random contents. Their values are what the scheme decodes, which is tested by itself.
+fn blocks(random: &mut Random, scheme: Scheme, rows: &[usize], columns: usize) -> (Matrix, Vec<f32>) {
+    let all: usize = rows.iter().product();
+    let row = scheme.row_bytes(columns).unwrap();
+    let mut bytes: Vec<u8> = (0..all * row).map(|_| random.below(256) as u8).collect();
+    for block in bytes.chunks_exact_mut(scheme.bytes()) {
+        for at in scales_of(scheme) {
+            let scale = half::f16::from_f32(random.floats(1)[0] / 1000.0);
+            block[*at..at + 2].copy_from_slice(&scale.to_le_bytes());
+        }
+        if scheme == Scheme::Mxfp4 {
+            block[0] = 120 + block[0] % 8;
+        }
+    }
+    let mut values = vec![0.0; all * columns];
+    scheme.decode(&bytes, &mut values);
+    let blocks = tensor("blocks", StoredType::U8, [rows, &[row]].concat(), bytes);
+    (Matrix::Blocks { blocks, scheme }, values)
 }
 
 /// `x Wᵀ + b` in double precision.
@@ -171,6 +204,46 @@ fn quantised_matrices_multiply_with_all_bits_and_groups() {
                 let what = format!("{bits} bits in groups of {group}, {kind:?} {shape:?}");
                 check(&mut random, &what, matrix, &values, &[1, 2, 5, 7, 19]);
             }
+        }
+    }
+}
+
+#[test]
+fn blocks_of_every_scheme_multiply() {
+    let mut random = Random::new(15);
+    for scheme in Scheme::ALL {
+        let unit = scheme.elements();
+        for [rows, columns] in [[17, 2 * unit], [5, 768]] {
+            let (matrix, values) = blocks(&mut random, scheme, &[rows], columns);
+            let what = format!("{scheme} [{rows}, {columns}]");
+            check(&mut random, &what, matrix, &values, &[1, 2, 5, 7, 19]);
+        }
+    }
+}
+
+#[test]
+fn experts_of_blocks_multiply() {
+    let mut random = Random::new(16);
+    let (experts, rows, columns) = (3, 7, 256);
+    for scheme in [Scheme::Q4_0, Scheme::Q6_K] {
+        let (matrix, values) = blocks(&mut random, scheme, &[experts, rows], columns);
+        let (x, indices) = (random.floats(2 * columns), vec![2, 0, 1, 1]);
+        let mut expected = Vec::new();
+        for (row, expert) in indices.iter().enumerate() {
+            let own = &values[*expert as usize * rows * columns..][..rows * columns];
+            expected.extend(product(&x[row / 2 * columns..][..columns], own, None, columns));
+        }
+        let weights = Arc::new(vec![Weight::Experts { matrix, bias: None }]);
+        assert_eq!(weights[0].shape(), [experts, rows, columns]);
+        let operands = [
+            Operand::Floats(vec![2, columns], x),
+            Operand::Ints(vec![2, 2], indices),
+        ];
+        let (program, inputs) = program_of(Op::ExpertLinear(WeightId(0)), &operands, None, &weights, None);
+        for mut engine in engines() {
+            engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+            let found = run(engine.as_mut(), &program, &inputs, None).unwrap();
+            assert_close(&format!("{scheme}"), &found, &expected, 1e-4);
         }
     }
 }

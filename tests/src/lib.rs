@@ -2,6 +2,7 @@
 
 pub mod contract_page;
 pub mod full_checkpoint;
+pub mod gguf;
 pub mod hashing;
 pub mod hub;
 pub mod json;

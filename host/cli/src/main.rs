@@ -4,6 +4,7 @@ mod bench;
 mod catalogue;
 mod chat;
 mod check;
+mod convert;
 mod constraint;
 mod eval;
 mod inspect;
@@ -66,6 +67,8 @@ enum Command {
     Pull(pull::Pull),
     /// Remove models from the cache
     Rm(rm::Rm),
+    /// Quantise a model's weights, as MLX's conversions are
+    Convert(convert::Convert),
     /// List the installed plugins
     Plugins(plugins::Plugins),
 }
@@ -102,6 +105,7 @@ impl Cli {
             Command::Models(models) => models.run(),
             Command::Pull(pull) => pull.run(),
             Command::Rm(rm) => rm.run(),
+            Command::Convert(convert) => convert.run(),
             Command::Plugins(plugins) => plugins.run(),
         }
     }

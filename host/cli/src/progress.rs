@@ -66,7 +66,7 @@ impl LoadBar {
     }
 }
 
-fn bytes_bar(what: &'static str) -> ProgressBar {
+pub fn bytes_bar(what: &'static str) -> ProgressBar {
     let style =
         ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {wide_msg}")
             .expect("the template is valid");

@@ -11,6 +11,7 @@ use monocle_tensor::backend::{Backend, KeyValueType, SequenceRows, Step, Visible
 use monocle_tensor::operation::{Attention, CachedAttention, Op, WeightId};
 use monocle_tensor::program::{Program, ValueType};
 use monocle_tensor::recorder::{BatchShape, Recorder, RecordingLimits};
+use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
 /// The least seconds of several tries.
@@ -73,7 +74,10 @@ fn linear(what: &str, matrix: &Matrix, tokens: usize, activations: Activations) 
     let matrix = || match matrix {
         Matrix::Dense(stored) => Matrix::Dense(tensor(stored.kind, stored.shape.clone())),
         Matrix::Affine { bits, .. } => affine(shape[0], shape[1], *bits as usize),
-        Matrix::Blocks { .. } => matrix.clone(),
+        Matrix::Blocks { blocks, scheme } => Matrix::Blocks {
+            blocks: tensor(blocks.kind, blocks.shape.clone()),
+            scheme: *scheme,
+        },
     };
     let weights: Vec<Weight> = (0..copies)
         .map(|_| Weight::Linear {
@@ -265,6 +269,17 @@ fn quantised() {
         }
         for tokens in [2, 4, 8, 16, 512] {
             linear("q4", &affine(2048, 2048, 4), tokens, activations);
+        }
+    }
+    for scheme in Scheme::ALL {
+        let row = 2048 / scheme.elements() * scheme.bytes();
+        let blocks = tensor(StoredType::U8, vec![2048, row]);
+        for tokens in [1, 512] {
+            let matrix = Matrix::Blocks {
+                blocks: blocks.clone(),
+                scheme,
+            };
+            linear(scheme.name(), &matrix, tokens, Activations::Floats);
         }
     }
 }

@@ -11,6 +11,13 @@ use crate::files::{POINTER_BYTES, refuse_pointer};
 use crate::gguf::{GgufFiles, Made, Tables, is_gguf};
 use crate::json::{read_json, read_text};
 
+/// Files that say what GGUF files have no key-values for; where one lies beside them, it counts.
+const BESIDE: [&str; 3] = [
+    "preprocessor_config.json",
+    "processor_config.json",
+    "generation_config.json",
+];
+
 /// A model's folder, laid out as Hugging Face repositories are.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
@@ -30,10 +37,18 @@ impl ModelFolder {
         tables: impl FnOnce() -> Result<Tables, WeightsError>,
     ) -> Result<Self, WeightsError> {
         match is_gguf(path) {
-            true => Ok(Self::of_made(
-                path,
-                Made::of(&GgufFiles::open(path)?, &tables()?)?,
-            )),
+            true => {
+                let mut made = Made::of(&GgufFiles::open(path)?, &tables()?)?;
+                let folder = if path.is_dir() { Some(path) } else { path.parent() };
+                for name in BESIDE {
+                    let text = folder.map(|folder| read_text(&folder.join(name))).transpose()?;
+                    if let Some(text) = text.flatten() {
+                        made.notes.push(format!("`{name}` beside the GGUF file is used"));
+                        made.texts.insert(name.to_owned(), text);
+                    }
+                }
+                Ok(Self::of_made(path, made))
+            }
             false => Self::open(path),
         }
     }

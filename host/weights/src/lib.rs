@@ -5,6 +5,7 @@
 //! Weights stay as stored: what is dense stays in its own type, and what MLX quantised stays packed.
 
 mod checkpoint;
+mod compare;
 mod dequantise;
 mod error;
 mod files;
@@ -24,6 +25,7 @@ mod shards;
 mod summary;
 
 pub use checkpoint::Checkpoint;
+pub use compare::{Difference, compare};
 pub use dequantise::{dequantise_rows, to_f32};
 pub use error::WeightsError;
 pub use folder::ModelFolder;
@@ -32,7 +34,7 @@ pub use header::{Header, TensorHeader};
 pub use names::NameRules;
 pub use quantisation::{BITS, GROUP_SIZES};
 pub use quantise::{Quantised, quantise};
-pub use quantise_folder::{QuantiseOptions, quantise_folder};
+pub use quantise_folder::{Converting, QuantiseOptions, quantise_folder, quantise_folder_with};
 pub use safetensors::SafetensorsFile;
 pub use shards::files_to_fetch;
 pub use summary::{KindSummary, Summary};

@@ -14,6 +14,7 @@ use crate::error::WeightsError;
 use crate::folder::ModelFolder;
 use crate::foreign::refuse_foreign;
 use crate::hub::is_wanted;
+use crate::json::read_json;
 use crate::names::regex;
 use crate::quantise::quantise;
 use crate::shards::{INDEX, Shards};
@@ -48,14 +49,36 @@ pub fn quantise_folder(
     target: &Path,
     options: &QuantiseOptions,
 ) -> Result<Vec<String>, WeightsError> {
+    quantise_folder_with(source, target, options, &mut |_| {})
+}
+
+/// How far a conversion is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converting {
+    /// The tensor that comes next; empty at the end.
+    pub tensor: String,
+    /// Bytes of the source that are done.
+    pub done: u64,
+    /// All its bytes.
+    pub total: u64,
+}
+
+/// As [`quantise_folder`], telling how far it is. Each file gets its name when it is whole; a conversion that was cut off, begun again
+/// with the same options, goes on after the last of them.
+pub fn quantise_folder_with(
+    source: &ModelFolder,
+    target: &Path,
+    options: &QuantiseOptions,
+    progress: &mut dyn FnMut(&Converting),
+) -> Result<Vec<String>, WeightsError> {
     refuse_foreign(source.config())?;
-    let create = |error| WeightsError::io("create", target, error);
-    std::fs::create_dir_all(target).map_err(create)?;
-    if std::fs::read_dir(target).map_err(create)?.next().is_some() {
-        return Err(WeightsError::NotEmpty {
-            folder: target.to_owned(),
+    if source.made_texts().is_some() {
+        return Err(WeightsError::GgufContents {
+            file: source.path().to_owned(),
+            problem: "it is quantised already; convert the original's safetensors".to_owned(),
         });
     }
+    let begun = begin(source, target, options)?;
     let keep = options
         .keep
         .iter()
@@ -63,6 +86,12 @@ pub fn quantise_folder(
         .collect::<Result<Vec<_>, _>>()?;
     let mut shards = Shards::open(source.path())?;
     let mut tensors = shards.tensors()?;
+    let bytes = |tensor: &StoredTensor| (tensor.len() * tensor.kind.size()) as u64;
+    let mut state = Converting {
+        tensor: String::new(),
+        done: 0,
+        total: tensors.values().map(bytes).sum(),
+    };
     let mut layers = Vec::new();
     let mut weight_map = Map::new();
     for file in &shards.files {
@@ -86,8 +115,21 @@ pub fn quantise_folder(
         for (name, ..) in parts.iter().flat_map(|part| part.entries(options)) {
             weight_map.insert(name, file.name().into());
         }
-        write_file(&target.join(file.name()), &parts, options)?;
+        let path = target.join(file.name());
+        if begun && path.is_file() {
+            state.done += parts.iter().map(|part| bytes(part.source())).sum::<u64>();
+            continue;
+        }
+        let partial = target.join(format!("{}.partial", file.name()));
+        write_file(&partial, &parts, options, &mut |tensor| {
+            state.tensor.clone_from(&tensor.name);
+            progress(&state);
+            state.done += bytes(tensor);
+        })?;
+        std::fs::rename(&partial, &path).map_err(|error| WeightsError::io("rename", &partial, error))?;
     }
+    state.tensor.clear();
+    progress(&state);
     if shards.files.len() > 1 {
         write_json(
             &target.join(INDEX),
@@ -100,7 +142,33 @@ pub fn quantise_folder(
     config["quantization"] = settings.clone();
     config["quantization_config"] = settings;
     write_json(&target.join("config.json"), &config)?;
+    let mark = target.join(MARK);
+    std::fs::remove_file(&mark).map_err(|error| WeightsError::io("remove", &mark, error))?;
     Ok(layers)
+}
+
+/// What a folder holds while it is not whole.
+const MARK: &str = ".monocle-convert.json";
+
+/// Makes the folder ready; true where it holds the beginning of this very conversion.
+fn begin(source: &ModelFolder, target: &Path, options: &QuantiseOptions) -> Result<bool, WeightsError> {
+    let create = |error| WeightsError::io("create", target, error);
+    std::fs::create_dir_all(target).map_err(create)?;
+    let from = std::fs::canonicalize(source.path()).unwrap_or_else(|_| source.path().to_owned());
+    let mark = json!({
+        "source": from.display().to_string(), "bits": options.bits, "group_size": options.group_size, "keep": options.keep,
+    });
+    let path = target.join(MARK);
+    if read_json(&path)?.is_some_and(|found| found == mark) {
+        return Ok(true);
+    }
+    if std::fs::read_dir(target).map_err(create)?.next().is_some() {
+        return Err(WeightsError::NotEmpty {
+            folder: target.to_owned(),
+        });
+    }
+    write_json(&path, &mark)?;
+    Ok(false)
 }
 
 fn can_quantise(tensor: &StoredTensor, options: &QuantiseOptions) -> bool {
@@ -117,6 +185,12 @@ enum Part {
 }
 
 impl Part {
+    fn source(&self) -> &StoredTensor {
+        match self {
+            Self::Copied(tensor) | Self::Quantised(tensor, _) => tensor,
+        }
+    }
+
     /// Name, type and shape of what is written, in the order of the bytes.
     fn entries(&self, options: &QuantiseOptions) -> Vec<(String, StoredType, Vec<usize>)> {
         match self {
@@ -170,7 +244,12 @@ impl Part {
 }
 
 /// Writes one safetensors file; only one tensor is in memory at a time.
-fn write_file(path: &Path, parts: &[Part], options: &QuantiseOptions) -> Result<(), WeightsError> {
+fn write_file(
+    path: &Path,
+    parts: &[Part],
+    options: &QuantiseOptions,
+    next: &mut dyn FnMut(&StoredTensor),
+) -> Result<(), WeightsError> {
     let mut header = BTreeMap::from([("__metadata__".to_owned(), json!({ "format": "mlx" }))]);
     let mut at = 0;
     for (name, kind, shape) in parts.iter().flat_map(|part| part.entries(options)) {
@@ -189,6 +268,7 @@ fn write_file(path: &Path, parts: &[Part], options: &QuantiseOptions) -> Result<
     file.write_all(&(text.len() as u64).to_le_bytes()).map_err(io)?;
     file.write_all(text.as_bytes()).map_err(io)?;
     for part in parts {
+        next(part.source());
         file.write_all(&part.bytes(options)?).map_err(io)?;
     }
     file.flush().map_err(io)

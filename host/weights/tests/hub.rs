@@ -499,6 +499,51 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
+fn one_of_several_gguf_conversions_is_fetched_by_its_name() {
+    let files = [
+        ("Thing-Q4_K_M.gguf", "four"),
+        ("Thing-Q8_0-00001-of-00002.gguf", "eight"),
+        ("Thing-Q8_0-00002-of-00002.gguf", "more"),
+        ("mmproj-Thing-f16.gguf", "sees"),
+    ];
+    let server = Server::start("gguf", &files, Mood::Good);
+    let mut hub = server.hub();
+    let without = hub
+        .fetch("org/model", "main", &suits, |_| {})
+        .unwrap_err()
+        .to_string();
+    assert!(without.contains("`Q4_K_M`, `Q8_0`"), "{without}");
+    let path = hub.fetch_gguf("org/model", "main", "q8_0", |_| {}).unwrap();
+    assert!(
+        path.ends_with("Thing-Q8_0-00001-of-00002.gguf"),
+        "{}",
+        path.display()
+    );
+    let folder = path.parent().unwrap();
+    assert_eq!(
+        names(folder),
+        files[1..].iter().map(|(name, _)| *name).collect::<Vec<_>>()
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "eight");
+    assert!(hub.locate("org/model", "main").unwrap().unwrap().is_complete());
+    hub.offline = true;
+    assert_eq!(hub.fetch_gguf("org/model", "main", "Q8_0", |_| {}).unwrap(), path);
+    // What is not here is not here.
+    assert!(hub.fetch_gguf("org/model", "main", "Q4_K_M", |_| {}).is_err());
+    hub.offline = false;
+    let unknown = hub
+        .fetch_gguf("org/model", "main", "Q2_K", |_| {})
+        .unwrap_err()
+        .to_string();
+    assert!(
+        unknown.contains("no GGUF file has `Q2_K` in its name"),
+        "{unknown}"
+    );
+    hub.fetch_gguf("org/model", "main", "Q4_K_M", |_| {}).unwrap();
+    assert_eq!(names(folder).len(), 4);
+}
+
+#[test]
 fn a_server_that_is_gone_or_silent_is_reported() {
     let server = Server::start("silent", REPO, Mood::Silent);
     let mut hub = server.hub();

@@ -18,6 +18,7 @@ pub fn place(error: &anyhow::Error) -> Place {
             | ModelError::Manifest(_)
             | ModelError::NoFolder { .. } => Place::Manifest,
             ModelError::NotInTheCache { .. }
+            | ModelError::RemovesAll { .. }
             | ModelError::NoModelType { .. }
             | ModelError::Hub(_)
             | ModelError::Weights(_) => Place::Weights,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use monocle_manifest::schema::Source;
-use monocle_weights::gguf::is_gguf;
+use monocle_weights::gguf::{files_of, is_gguf};
 use monocle_weights::hub::{Progress, Removal};
 
 use super::address::Address;
@@ -34,10 +34,10 @@ pub struct Removed {
 impl Places {
     /// Fetches what is missing of a model's newest state, and nothing of what is here.
     pub fn pull(&self, asked: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Pulled, ModelError> {
-        let (repo, revision, rules) = match self.meant(asked)? {
+        let (repo, revision, tag, rules) = match self.meant(asked)? {
             Meant::Folder(folder) => return Ok(own(folder)),
-            Meant::Repository { repo, revision } => {
-                (repo, revision.unwrap_or_else(|| "main".to_owned()), None)
+            Meant::Repository { repo, revision, tag } => {
+                (repo, revision.unwrap_or_else(|| "main".to_owned()), tag, None)
             }
             Meant::Declared(declaration) => match declaration.manifest.source.clone() {
                 Source::Path(path) if !path.is_dir() && !is_gguf(&path) => {
@@ -48,17 +48,18 @@ impl Places {
                 }
                 Source::Path(path) => return Ok(own(path)),
                 Source::Repo { repo, revision } => {
-                    (repo, revision, Some(tokenizer_rules(&declaration.manifest)))
+                    (repo, revision, None, Some(tokenizer_rules(&declaration.manifest)))
                 }
             },
         };
         let before = self.bytes(&repo);
-        let folder = match rules {
-            Some(rules) => {
+        let folder = match (tag, rules) {
+            (Some(tag), _) => self.hub.fetch_gguf(&repo, &revision, &tag, &mut *progress)?,
+            (None, Some(rules)) => {
                 let suits = |folder: &Path| self.has_tokenizer(folder, &rules);
                 self.hub.fetch(&repo, &revision, &suits, &mut *progress)?
             }
-            None => self.fetch(&repo, &revision, progress)?,
+            (None, None) => self.fetch(&repo, &revision, progress)?,
         };
         Ok(Pulled {
             fetched: Some(self.bytes(&repo).saturating_sub(before)),
@@ -76,7 +77,12 @@ impl Places {
         };
         let (repo, revision) = match self.meant(asked)? {
             Meant::Folder(folder) => return Err(own(folder)),
-            Meant::Repository { repo, revision } => (repo, revision),
+            Meant::Repository { tag: Some(_), .. } => {
+                return Err(ModelError::RemovesAll {
+                    asked: asked.to_owned(),
+                });
+            }
+            Meant::Repository { repo, revision, .. } => (repo, revision),
             Meant::Declared(declaration) => match declaration.manifest.source {
                 Source::Path(path) => return Err(own(path)),
                 Source::Repo { repo, revision } => {
@@ -127,6 +133,14 @@ fn own(folder: PathBuf) -> Pulled {
 
 /// Bytes of a folder's files; links count as what they lead to.
 pub fn bytes_in(folder: &Path) -> u64 {
+    if folder.is_file() {
+        let files = files_of(folder);
+        return files
+            .iter()
+            .filter_map(|file| std::fs::metadata(file).ok())
+            .map(|found| found.len())
+            .sum();
+    }
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.filter_map(|entry| std::fs::metadata(entry.path()).ok());
     files

@@ -49,6 +49,8 @@ pub(super) enum Meant {
         repo: String,
         /// Where one is named.
         revision: Option<String>,
+        /// Which of its GGUF conversions, where one is named.
+        tag: Option<String>,
     },
 }
 
@@ -137,9 +139,12 @@ impl Places {
                 let declared_by = format!("the folder's config.json, `{}`", folder.display());
                 self.by_folder(&folder, declared_by)
             }
-            Meant::Repository { repo, revision } => {
+            Meant::Repository { repo, revision, tag } => {
                 let revision = revision.as_deref().unwrap_or("main");
-                let folder = self.fetch(&repo, revision, progress)?;
+                let folder = match tag {
+                    Some(tag) => self.hub.fetch_gguf(&repo, revision, &tag, progress)?,
+                    None => self.fetch(&repo, revision, progress)?,
+                };
                 self.by_folder(&folder, format!("the repository's config.json, `{repo}`"))
             }
         }
@@ -153,6 +158,13 @@ impl Places {
         }
         if path.is_dir() || (path.is_file() && is_gguf(path)) {
             return Ok(Meant::Folder(path.to_owned()));
+        }
+        if let Some((repo, tag)) = tagged(asked) {
+            return Ok(Meant::Repository {
+                repo,
+                revision: None,
+                tag: Some(tag),
+            });
         }
         if let Some(address) = Address::parse(asked, &self.hub.endpoint) {
             let Address { repo, revision } = address?;
@@ -197,6 +209,7 @@ impl Places {
             return Ok(Meant::Repository {
                 repo: asked.to_owned(),
                 revision: revision.map(str::to_owned),
+                tag: None,
             });
         }
         near.retain(|name| similar(name, asked));
@@ -335,6 +348,16 @@ pub(super) fn is_repository(asked: &str) -> bool {
     matches!(asked.split('/').collect::<Vec<_>>()[..], [organisation, name] if word(organisation) && word(name))
 }
 
+/// `organisation/name:Q4_K_M`, one of a repository's GGUF conversions.
+fn tagged(asked: &str) -> Option<(String, String)> {
+    let (repo, tag) = asked.split_once(':')?;
+    let is_word = !tag.is_empty()
+        && tag
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    (is_word && is_repository(repo)).then(|| (repo.to_owned(), tag.to_owned()))
+}
+
 /// Whether two names are near enough to be mistaken for each other.
 fn similar(name: &str, asked: &str) -> bool {
     let (name, asked) = (name.to_lowercase(), asked.to_lowercase());
@@ -355,6 +378,21 @@ mod tests {
         assert!(is_repository("HuggingFaceTB/SmolThing-256M"));
         for path in ["./models/x", "models", "/models/x", "a/b/c", "../x", "a/", "a/.b"] {
             assert!(!is_repository(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn conversions_are_told_from_addresses() {
+        let some = |repo: &str, tag: &str| Some((repo.to_owned(), tag.to_owned()));
+        assert_eq!(tagged("Org/Thing-GGUF:Q4_K_M"), some("Org/Thing-GGUF", "Q4_K_M"));
+        for other in [
+            "https://hub.example/a",
+            "Org/Thing",
+            "Org/Thing:",
+            "thing:Q4",
+            "C:/models",
+        ] {
+            assert_eq!(tagged(other), None, "{other}");
         }
     }
 

@@ -59,6 +59,8 @@ enum How {
     Add(f32),
     /// Others' rows follow.
     Join(Vec<StoredTensor>),
+    /// Others lie beside it, so many bytes of each at a time.
+    Stack(Vec<StoredTensor>, usize),
 }
 
 impl Change {
@@ -97,6 +99,14 @@ impl Change {
                 values
                     .iter()
                     .flat_map(|value| (value + number).to_le_bytes())
+                    .collect()
+            }
+            How::Stack(others, piece) => {
+                let pieces = (0..bytes.len()).step_by((*piece).max(1));
+                let all = || std::iter::once(bytes).chain(others.iter().map(|other| other.bytes.as_slice()));
+                pieces
+                    .flat_map(|at| all().flat_map(move |bytes| &bytes[at..at + piece]))
+                    .copied()
                     .collect()
             }
             How::Join(others) => {
@@ -226,12 +236,16 @@ impl Source {
         }
     }
 
-    /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `rows TENSOR`, `lacks TENSOR`, `id TOKEN`.
+    /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `three KEY`, `rows TENSOR`, `lacks TENSOR`, `id TOKEN`.
     fn get(&self, key: &str) -> Option<Value> {
         match key.split_once(' ') {
             Some(("=", literal)) => serde_json::from_str(literal).ok(),
             Some(("count", key)) => self.values.get(key)?.as_array().map(|list| list.len().into()),
             Some(("rows", name)) => self.tensors.get(name)?.0.shape.first().map(|rows| (*rows).into()),
+            Some(("three", key)) => {
+                let list = self.values.get(key)?.as_array()?;
+                Some(list.iter().take(3).cloned().collect())
+            }
             Some(("lacks", name)) => Some((!self.tensors.contains_key(name)).into()),
             Some(("id", token)) => {
                 let tokens = self.values.get("tokenizer.ggml.tokens")?.as_array()?;
@@ -269,7 +283,8 @@ impl Source {
                 captures.expand(template, &mut new);
                 new
             };
-            let parts: Vec<String> = rule.join.iter().map(expand).collect();
+            let with = rule.stack.iter().flat_map(|stack| &stack.with);
+            let parts: Vec<String> = rule.join.iter().chain(with).map(expand).collect();
             let tensor = self.changed(stored, *scheme, rule, &parts).map_err(bad)?;
             joined.extend(parts);
             made.push((expand(&rule.to), tensor));
@@ -329,10 +344,29 @@ impl Source {
                         "`{name}` and `{part}` are stored in different ways, and should be one"
                     ));
                 }
-                made.tensor.shape[0] += other.shape[0];
+                if rule.stack.is_none() {
+                    made.tensor.shape[0] += other.shape[0];
+                } else if other.shape != stored.shape {
+                    return Err(format!(
+                        "`{name}` and `{part}` have different shapes, and should be one"
+                    ));
+                }
                 others.push(other.clone());
             }
-            How::Join(others)
+            match rule.stack.as_ref().map(|stack| stack.axis) {
+                None => How::Join(others),
+                Some(axis) if axis > 0 && axis < stored.shape.len() && scheme.is_none() => {
+                    let piece = stored.shape[axis..].iter().product::<usize>() * stored.kind.size();
+                    made.tensor.shape.insert(axis, others.len() + 1);
+                    How::Stack(others, piece)
+                }
+                Some(axis) => {
+                    return Err(format!(
+                        "`{name}` of shape {:?} has no dimension {axis} to be put together at",
+                        stored.shape
+                    ));
+                }
+            }
         } else {
             return Ok(made);
         };

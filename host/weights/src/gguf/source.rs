@@ -38,7 +38,7 @@ pub fn is_gguf(path: &Path) -> bool {
         && !names.iter().any(|name| name.ends_with(".safetensors"))
 }
 
-fn names_in(folder: &Path) -> Vec<String> {
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
@@ -50,27 +50,11 @@ fn names_in(folder: &Path) -> Vec<String> {
 impl GgufFiles {
     /// Opens what a path stands for: a file with those that belong to it, or a folder with one model.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let (folder, asked) = match path.is_dir() {
-            true => (path, None),
-            false => (
-                path.parent().unwrap_or(Path::new("")),
-                path.file_name().map(|name| name.to_string_lossy().into_owned()),
-            ),
-        };
-        let here = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        let names = names_in(here);
-        let chosen = match &asked {
-            Some(asked) => of_file(&names, asked),
-            None => choose(&names, None),
-        };
-        let chosen = chosen.map_err(|problem| WeightsError::GgufChoice {
+        let (here, chosen) = chosen_of(path).map_err(|problem| WeightsError::GgufChoice {
             path: path.to_owned(),
             problem,
         })?;
+        let names = names_in(&here);
         let open = |name: &String| GgufFile::open(&here.join(name));
         let language = chosen.language.iter().map(open).collect::<Result<_, _>>()?;
         let projector = chosen.projector.as_ref().map(open).transpose()?;
@@ -130,7 +114,28 @@ pub fn choose(names: &[String], tag: Option<&str>) -> Result<Chosen, String> {
             ));
         }
     };
-    of_file(names, models[stem][0])
+    model_of(names, models[stem][0])
+}
+
+/// The GGUF files that a path stands for, without opening any; none where it is not clear.
+pub fn files_of(path: &Path) -> Vec<PathBuf> {
+    chosen_of(path).map_or(Vec::new(), |(folder, chosen)| {
+        let names = chosen.language.into_iter().chain(chosen.projector);
+        names.map(|name| folder.join(name)).collect()
+    })
+}
+
+/// The folder of a model, and its files in there.
+fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
+    if path.is_dir() {
+        return Ok((path.to_owned(), choose(&names_in(path), None)?));
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let asked = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok((folder.to_owned(), model_of(&names_in(folder), &asked)?))
 }
 
 /// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`.
@@ -146,7 +151,7 @@ fn has_tag(stem: &str, tag: &str) -> bool {
 }
 
 /// The model that a file belongs to.
-fn of_file(names: &[String], asked: &str) -> Result<Chosen, String> {
+pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> {
     if is_projector(asked) {
         return Err(format!(
             "`{asked}` is the part of a model that sees; name the language model's file beside it"
@@ -245,6 +250,6 @@ mod tests {
         assert!(choose(&all, Some("K_M")).is_err());
         assert!(choose(&all[2..3], None).unwrap_err().contains("00002-of-00002"));
         assert_eq!(choose(&all[..1], None).unwrap().projector, None);
-        assert!(of_file(&all, "mmproj-Model-f16.gguf").is_err());
+        assert!(model_of(&all, "mmproj-Model-f16.gguf").is_err());
     }
 }

@@ -61,6 +61,18 @@ pub(super) struct TensorRule {
     /// Tensors whose rows follow.
     #[serde(default)]
     pub join: Vec<String>,
+    /// Tensors that lie beside it along a new dimension.
+    pub stack: Option<Stack>,
+}
+
+/// Tensors that were cut apart along a dimension.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stack {
+    /// The others, in order.
+    pub with: Vec<String>,
+    /// The dimension that they were cut along.
+    pub axis: usize,
 }
 
 /// How a vocabulary cuts text, in the terms of `tokenizer.json`.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::gguf::{is_gguf, model_of, names_in};
 use crate::hub::checked::{Checked, blob_of, is_sound};
 use crate::hub::names::is_commit;
 use crate::hub::{Hub, HubError, Progress, is_wanted};
@@ -120,9 +121,10 @@ fn needed_files(folder: &Path) -> Vec<String> {
         Ok(weights) => weights.contains(name),
         Err(_) => name.ends_with(".safetensors"),
     };
+    let of_gguf = is_gguf(folder);
     let mut needed: Vec<String> = present
         .iter()
-        .filter(|name| is_wanted(name) || is_weights(name))
+        .filter(|name| is_wanted(name) || is_weights(name) || (of_gguf && name.ends_with(".gguf")))
         .cloned()
         .collect();
     needed.sort_unstable();
@@ -131,6 +133,9 @@ fn needed_files(folder: &Path) -> Vec<String> {
 
 /// What a model needs, and a folder lacks.
 pub(crate) fn missing_files(folder: &Path) -> Vec<String> {
+    if is_gguf(folder) {
+        return missing_gguf(folder);
+    }
     let has = |name: &str| folder.join(name).is_file();
     let mut missing = Vec::new();
     if !has("config.json") {
@@ -141,6 +146,23 @@ pub(crate) fn missing_files(folder: &Path) -> Vec<String> {
     }
     missing.extend(missing_weights(folder));
     missing
+}
+
+/// What a folder of GGUF files lacks: a language model, or what sees. Of several models, any will do.
+fn missing_gguf(folder: &Path) -> Vec<String> {
+    let names = names_in(folder);
+    let is_whole = |name: &&String| {
+        let model = model_of(&names, name);
+        model.is_ok_and(|model| model.projector.is_some())
+    };
+    match names
+        .iter()
+        .filter(|name| name.ends_with(".gguf"))
+        .any(|name| is_whole(&name))
+    {
+        true => Vec::new(),
+        false => vec!["a GGUF file of a language model and its `mmproj` file".to_owned()],
+    }
 }
 
 /// Whether a folder has a tokenizer in one of the older layouts: SentencePiece models, ranks, a vocabulary with its merges.

@@ -10,6 +10,7 @@ use monocle_fetch::http::{Answer, Client, HttpError, Limits, Request, is_private
 use url::Url;
 
 use crate::foreign::refuse_foreign;
+use crate::gguf::{choose, names_in};
 use crate::hub::checked::{Checked, blob_of, hash, is_sound};
 use crate::hub::listing::{LONGEST, Listed, Listing, MOST_PAGES, commit, next_page};
 use crate::hub::names::{Oid, is_commit, is_file_name};
@@ -72,9 +73,45 @@ impl Hub {
         suits: Suits,
         mut progress: impl FnMut(&Progress),
     ) -> Result<PathBuf, HubError> {
+        self.fetch_one(repo, revision, None, suits, &mut progress)
+    }
+
+    /// As [`Hub::fetch`], of a repository with several GGUF conversions the one that has `tag` in its name: `Q4_K_M`. Returns the language
+    /// model's file; the `mmproj` file is beside it.
+    pub fn fetch_gguf(
+        &self,
+        repo: &str,
+        revision: &str,
+        tag: &str,
+        mut progress: impl FnMut(&Progress),
+    ) -> Result<PathBuf, HubError> {
+        let folder = self.fetch_one(repo, revision, Some(tag), &|_| Ok(()), &mut progress)?;
+        let chosen = choose(&names_in(&folder), Some(tag)).map_err(|reason| HubError::Unsuited {
+            repo: repo.to_owned(),
+            reason,
+        })?;
+        Ok(folder.join(&chosen.language[0]))
+    }
+
+    fn fetch_one(
+        &self,
+        repo: &str,
+        revision: &str,
+        tag: Option<&str>,
+        suits: Suits,
+        mut progress: &mut dyn FnMut(&Progress),
+    ) -> Result<PathBuf, HubError> {
+        let has_tag = |folder: &Path| {
+            let chosen = |tag| choose(&names_in(folder), Some(tag));
+            tag.is_none_or(|tag| chosen(tag).is_ok_and(|chosen| chosen.projector.is_some()))
+        };
         if self.offline {
-            return self
-                .sound(repo, revision, &mut progress)?
+            let found = self.sound(repo, revision, &mut progress)?;
+            return found
+                .and_then(|folder| match has_tag(&folder) {
+                    true => Ok(folder),
+                    false => Err(Vec::new()),
+                })
                 .map_err(|damaged| match damaged.is_empty() {
                     true => HubError::Offline {
                         repo: repo.to_owned(),
@@ -89,13 +126,16 @@ impl Hub {
         }
         let complete = self
             .locate(repo, revision)?
-            .is_some_and(|located| located.is_complete());
+            .is_some_and(|located| located.is_complete() && has_tag(&located.folder));
         let mut fetch = Fetch::new(self, repo, revision, &mut progress)?;
         let listed = fetch.list(match complete {
             true => self.patience.min(SHORT_PATIENCE),
             false => self.patience,
         });
         match listed {
+            Ok((commit, listing)) if tag.is_some() || is_of_gguf(&listing) => {
+                fetch.gguf(&commit, &listing, tag)
+            }
             Ok((commit, listing)) => fetch.files(&commit, &listing, suits),
             Err(error) if complete && error.is_of_the_network() => {
                 match self.sound(repo, revision, &mut progress)? {
@@ -126,6 +166,13 @@ impl Hub {
             false => Err(damaged),
         })
     }
+}
+
+/// Whether a repository has its weights in GGUF files only, and what sees among them.
+fn is_of_gguf(listing: &Listing) -> bool {
+    let any = |ending: &str| listing.names().any(|name| name.ends_with(ending));
+    let sees = listing.names().any(|name| name.contains("mmproj"));
+    any(".gguf") && sees && !any(".safetensors")
 }
 
 /// Whether a small file of a repository is needed: configurations, templates, tokenizers; never code or other formats
@@ -295,6 +342,29 @@ impl<'a> Fetch<'a> {
             written.map_err(|error| self.disk_error(&error))?;
         }
         Ok(folder)
+    }
+
+    /// The GGUF files of one model. What sees is small and comes first.
+    fn gguf(&mut self, commit: &str, listing: &Listing, tag: Option<&str>) -> Result<PathBuf, HubError> {
+        let names: Vec<String> = listing.names().map(str::to_owned).collect();
+        let chosen = choose(&names, tag).map_err(|reason| HubError::Unsuited {
+            repo: self.repo.to_owned(),
+            reason: format!("{reason}: `{}:NAME`", self.repo),
+        })?;
+        let Some(projector) = chosen.projector else {
+            return Err(self.not_a_model("an `mmproj` file, which holds what sees", listing));
+        };
+        let names: Vec<String> = std::iter::once(projector).chain(chosen.language).collect();
+        let sizes = names.iter().filter_map(|name| listing.get(name));
+        self.total = sizes.fold(0, |total, listed| total.saturating_add(listed.size));
+        let store =
+            Store::open(&self.hub.cache, &self.folder_name()).map_err(|error| self.disk_error(&error))?;
+        self.each(&store, commit, &names, listing)?;
+        if !is_commit(self.revision) {
+            let written = store.write_ref(self.revision, commit);
+            written.map_err(|error| self.disk_error(&error))?;
+        }
+        Ok(self.home.join("snapshots").join(commit))
     }
 
     fn each(

@@ -1,0 +1,254 @@
+//! GGUF files of a checkpoint, as llama.cpp's converter writes them (`conversion/*.py` and `gguf-py/gguf/gguf_writer.py`).
+
+use std::fs;
+use std::path::Path;
+
+use monocle_tensor::scheme::Scheme;
+use serde_json::Value;
+
+/// A tensor to be written.
+pub struct GgufTensor {
+    /// The file's name for it.
+    pub name: String,
+    /// Row-major.
+    pub shape: Vec<usize>,
+    /// Its numbers.
+    pub values: Vec<f32>,
+    /// How it is stored; as binary32 without.
+    pub scheme: Option<Scheme>,
+}
+
+/// A key-value, with a type that the converter gives such a value.
+pub enum Field {
+    /// `UINT32`
+    Number(u32),
+    /// `FLOAT32`
+    Float(f32),
+    /// `BOOL`
+    Flag(bool),
+    /// `STRING`
+    Text(String),
+    /// `ARRAY` of `STRING`
+    Texts(Vec<String>),
+    /// `ARRAY` of `INT32`
+    Numbers(Vec<i32>),
+    /// `ARRAY` of `FLOAT32`
+    Floats(Vec<f32>),
+}
+
+/// Writes a file of version 3.
+pub fn write(path: &Path, fields: &[(&str, Field)], tensors: &[GgufTensor]) {
+    let mut file = b"GGUF".to_vec();
+    file.extend(3_u32.to_le_bytes());
+    file.extend((tensors.len() as u64).to_le_bytes());
+    file.extend((fields.len() as u64).to_le_bytes());
+    for (key, field) in fields {
+        text(&mut file, key);
+        value(&mut file, field);
+    }
+    let mut data = Vec::new();
+    for tensor in tensors {
+        let (kind, bytes) = encoded(tensor);
+        text(&mut file, &tensor.name);
+        file.extend((tensor.shape.len() as u32).to_le_bytes());
+        for size in tensor.shape.iter().rev() {
+            file.extend((*size as u64).to_le_bytes());
+        }
+        file.extend(kind.to_le_bytes());
+        file.extend((data.len() as u64).to_le_bytes());
+        data.extend(bytes);
+        data.resize(data.len().next_multiple_of(32), 0);
+    }
+    file.resize(file.len().next_multiple_of(32), 0);
+    file.extend(data);
+    fs::write(path, file).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+fn text(file: &mut Vec<u8>, text: &str) {
+    file.extend((text.len() as u64).to_le_bytes());
+    file.extend(text.as_bytes());
+}
+
+fn value(file: &mut Vec<u8>, field: &Field) {
+    let kind = |file: &mut Vec<u8>, kind: u32| file.extend(kind.to_le_bytes());
+    let array = |file: &mut Vec<u8>, of: u32, len: usize| {
+        file.extend(9_u32.to_le_bytes());
+        file.extend(of.to_le_bytes());
+        file.extend((len as u64).to_le_bytes());
+    };
+    match field {
+        Field::Number(number) => {
+            kind(file, 4);
+            file.extend(number.to_le_bytes());
+        }
+        Field::Float(number) => {
+            kind(file, 6);
+            file.extend(number.to_le_bytes());
+        }
+        Field::Flag(flag) => {
+            kind(file, 7);
+            file.push(u8::from(*flag));
+        }
+        Field::Text(words) => {
+            kind(file, 8);
+            text(file, words);
+        }
+        Field::Texts(list) => {
+            array(file, 8, list.len());
+            list.iter().for_each(|words| text(file, words));
+        }
+        Field::Numbers(list) => {
+            array(file, 5, list.len());
+            list.iter().for_each(|number| file.extend(number.to_le_bytes()));
+        }
+        Field::Floats(list) => {
+            array(file, 6, list.len());
+            list.iter().for_each(|number| file.extend(number.to_le_bytes()));
+        }
+    }
+}
+
+/// The number of its type, and its bytes.
+fn encoded(tensor: &GgufTensor) -> (u32, Vec<u8>) {
+    let blocks = || tensor.values.as_chunks::<32>().0.iter();
+    match tensor.scheme {
+        None => (
+            0,
+            tensor
+                .values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+        ),
+        Some(Scheme::Q8_0) => (8, blocks().flat_map(q8_0).collect()),
+        Some(Scheme::Q4_0) => (2, blocks().flat_map(q4_0).collect()),
+        Some(other) => panic!("{other} is not written here"),
+    }
+}
+
+/// `quantize_row_q8_0_ref` of `ggml-quants.c`.
+fn q8_0(values: &[f32; 32]) -> Vec<u8> {
+    let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    let scale = largest / 127.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let mut block = half::f16::from_f32(scale).to_le_bytes().to_vec();
+    block.extend(values.map(|value| (value * inverse).round() as i8 as u8));
+    block
+}
+
+/// `quantize_row_q4_0_ref` of `ggml-quants.c`.
+fn q4_0(values: &[f32; 32]) -> Vec<u8> {
+    let farthest = values.iter().fold(
+        0.0_f32,
+        |most, value| if value.abs() > most.abs() { *value } else { most },
+    );
+    let scale = farthest / -8.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let level = |value: f32| ((value * inverse + 8.5) as i8).clamp(0, 15) as u8;
+    let mut block = half::f16::from_f32(scale).to_le_bytes().to_vec();
+    block.extend((0..16).map(|index| level(values[index]) | level(values[index + 16]) << 4));
+    block
+}
+
+/// The numbers that a tensor means once it is written.
+pub fn meant(tensor: &GgufTensor) -> Vec<f32> {
+    let Some(scheme) = tensor.scheme else {
+        return tensor.values.clone();
+    };
+    let mut values = vec![0.0; tensor.values.len()];
+    scheme.decode(&encoded(tensor).1, &mut values);
+    values
+}
+
+/// Rows of heads in pairs: `LlamaModel.permute` of `conversion/llama.py`,
+/// `reshape(heads, 2, rows / heads / 2, columns).swapaxes(1, 2)`.
+pub fn in_pairs(values: &[f32], rows: usize, heads: usize) -> Vec<f32> {
+    reordered(values, rows, heads, |side, pair, half| side * half + pair)
+}
+
+/// Undoes [`in_pairs`].
+pub fn in_halves(values: &[f32], rows: usize, heads: usize) -> Vec<f32> {
+    let columns = values.len() / rows;
+    let mut back = vec![0.0; values.len()];
+    let order: Vec<f32> = (0..rows).map(|row| row as f32).collect();
+    for (to, from) in in_pairs(&order, rows, heads).into_iter().enumerate() {
+        let from = from as usize * columns;
+        back[from..from + columns].copy_from_slice(&values[to * columns..(to + 1) * columns]);
+    }
+    back
+}
+
+fn reordered(
+    values: &[f32],
+    rows: usize,
+    heads: usize,
+    from: impl Fn(usize, usize, usize) -> usize,
+) -> Vec<f32> {
+    let (columns, half) = (values.len() / rows, rows / heads / 2);
+    let mut out = Vec::with_capacity(values.len());
+    for head in 0..heads {
+        for pair in 0..half {
+            for side in 0..2 {
+                let row = head * half * 2 + from(side, pair, half);
+                out.extend_from_slice(&values[row * columns..(row + 1) * columns]);
+            }
+        }
+    }
+    out
+}
+
+/// The key-values of a byte-level `tokenizer.json`: `TextModel._set_vocab_gpt2` and `gguf.SpecialVocab`. `pre` is the name of
+/// how it cuts text, which the converter takes from a list of known vocabularies.
+pub fn vocabulary(folder: &Path, pre: &str) -> Vec<(&'static str, Field)> {
+    let json = |name: &str| -> Value {
+        let text = fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let (tokenizer, config) = (json("tokenizer.json"), json("tokenizer_config.json"));
+    let vocabulary = tokenizer["model"]["vocab"].as_object().expect("a vocabulary");
+    let added = tokenizer["added_tokens"].as_array().expect("added tokens");
+    let size = 1 + added
+        .iter()
+        .filter_map(|token| token["id"].as_u64())
+        .chain(vocabulary.values().filter_map(Value::as_u64))
+        .max()
+        .expect("tokens") as usize;
+    let mut tokens: Vec<String> = (0..size).map(|id| format!("[PAD{id}]")).collect();
+    let mut kinds = vec![5; size];
+    for (token, id) in vocabulary {
+        let id = id.as_u64().expect("an id") as usize;
+        tokens[id].clone_from(token);
+        kinds[id] = 1;
+    }
+    for token in added {
+        let id = token["id"].as_u64().expect("an id") as usize;
+        tokens[id] = token["content"].as_str().expect("a token").to_owned();
+        kinds[id] = if token["special"] == true { 3 } else { 4 };
+    }
+    let special = [
+        ("bos_token", "tokenizer.ggml.bos_token_id"),
+        ("eos_token", "tokenizer.ggml.eos_token_id"),
+        ("unk_token", "tokenizer.ggml.unknown_token_id"),
+        ("pad_token", "tokenizer.ggml.padding_token_id"),
+    ];
+    let special = special.into_iter().filter_map(|(token, key)| {
+        let known = added.iter().find(|known| known["content"] == config[token])?;
+        Some((key, Field::Number(known["id"].as_u64()? as u32)))
+    });
+    let merges = tokenizer["model"]["merges"].as_array().expect("merges").iter();
+    let merges = merges.map(|pair| {
+        let part = |index: usize| pair[index].as_str().expect("a token");
+        format!("{} {}", part(0), part(1))
+    });
+    let template = fs::read_to_string(folder.join("chat_template.jinja")).expect("a template");
+    let mut fields = vec![
+        ("tokenizer.ggml.model", Field::Text("gpt2".to_owned())),
+        ("tokenizer.ggml.pre", Field::Text(pre.to_owned())),
+        ("tokenizer.ggml.tokens", Field::Texts(tokens)),
+        ("tokenizer.ggml.token_type", Field::Numbers(kinds)),
+        ("tokenizer.ggml.merges", Field::Texts(merges.collect())),
+        ("tokenizer.chat_template", Field::Text(template)),
+    ];
+    fields.extend(special);
+    fields
+}

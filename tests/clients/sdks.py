@@ -4,6 +4,7 @@
 """
 
 import base64
+import os
 import sys
 
 import anthropic
@@ -95,6 +96,8 @@ def with_ollama():
 
 
 def with_litellm():
+    # Prices come from the network otherwise.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
 
     litellm.drop_params = False

@@ -94,7 +94,10 @@ fn draw(grammar: &Grammar, numbers: &[u16]) -> Option<String> {
     None
 }
 
-fn read(format: &ToolFormat, answer: &str) -> (String, Vec<(String, Map<String, Value>)>) {
+/// A tool's name, and its arguments.
+type Called = (String, Map<String, Value>);
+
+fn read(format: &ToolFormat, answer: &str) -> (String, Vec<Called>) {
     let mut parser = CallParser::new(Arc::new(format.clone()), tools(), usize::MAX);
     let mut found = parser.push(answer);
     found.extend(parser.finish());

@@ -58,13 +58,18 @@ pub fn grammar(
     let one = names.join(" | ");
     let [open, close] = [format.open.first().map_or("", String::as_str), &format.close].map(&write);
     let in_array = format.shape == ToolShape::Json && format.array;
+    // Models are used to line breaks inside of what closes with a text; none of them must.
+    let line = match format.close.is_empty() || format.shape == ToolShape::NameJson {
+        true => "",
+        false => "\"\\n\"?",
+    };
     let start = match in_array {
         true => {
             let more = if several { "(\", \" any)*" } else { "" };
-            join(&[&open, "\"[\"", "any", more, "\"]\"", &close])
+            join(&[&open, line, "\"[\"", "any", more, "\"]\"", line, &close])
         }
         false => {
-            let call = join(&[&open, "any", &close]);
+            let call = join(&[&open, line, "any", line, &close]);
             match several {
                 true => format!("{call} (\"\\n\"? {call})*"),
                 false => call,
@@ -107,7 +112,7 @@ fn tagged(
         [begin, end_of_key, middle, end] => (begin, format!("{end_of_key}\n{middle}"), end),
         _ => return None,
     };
-    let mut body = join(&[&before, &json!(name).to_string(), &after]);
+    let mut body = join(&[&before, &json!(name).to_string(), &after, "\"\\n\"?"]);
     let required: Vec<&str> = schema["required"]
         .as_array()
         .into_iter()
@@ -127,7 +132,11 @@ fn tagged(
             }
             // The text ends where its end first comes.
             None if is_text => format!("{rule}[suffix={}]: /(?s:.*)/\n", json!(end)),
-            None => format!("{rule}: %json {} {}\n", with_options(schema), write(end)),
+            None => format!(
+                "{rule}: \"\\n\"? %json {} \"\\n\"? {}\n",
+                with_options(schema),
+                write(end)
+            ),
         };
         *rules += &value;
         let argument = join(&[

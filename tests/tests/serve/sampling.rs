@@ -63,7 +63,7 @@ fn probabilities_are_told_with_the_tokens() {
     for (streamed, whole) in streamed.iter().zip(tokens) {
         assert_eq!(streamed["token"], whole["token"]);
         let [a, b] = [streamed, whole].map(|token| token["logprob"].as_f64().expect("a number"));
-        assert!((a - b).abs() < 1e-3, "{a} {b}");
+        assert!((a - b).abs() < 1e-2, "{a} {b}");
     }
 
     let completion = json!({"model": "shapes", "prompt": "Describe", "max_tokens": 3, "logprobs": 2});

@@ -1,9 +1,10 @@
-"""The client libraries of OpenAI, Anthropic and Ollama against a server with the model that comes with the project.
+"""The client libraries of OpenAI, Anthropic and Ollama, and libraries on top of them, against a server with the model that comes with the project.
 
     python sdks.py http://127.0.0.1:PORT PICTURE EXPECTED
 """
 
 import base64
+import os
 import sys
 
 import anthropic
@@ -94,6 +95,47 @@ def with_ollama():
     same(error.status_code, 404)
 
 
+def with_litellm():
+    # Prices come from the network otherwise.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    litellm.drop_params = False
+    messages = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": DATA}}, {"type": "text", "text": QUESTION}]}]
+    ways = {"model": "openai/" + MODEL, "api_base": ADDRESS + "/v1", "api_key": "none", "messages": messages}
+    same(litellm.completion(**ways).choices[0].message.content)
+    pieces = litellm.completion(stream=True, **ways)
+    same("".join(piece.choices[0].delta.content or "" for piece in pieces))
+    raises(litellm.NotFoundError, lambda: litellm.completion(**{**ways, "model": "openai/nothing"}))
+
+
+def with_langchain():
+    from langchain_ollama import ChatOllama
+    from langchain_openai import ChatOpenAI
+
+    asked = [("user", [{"type": "image_url", "image_url": {"url": DATA}}, {"type": "text", "text": QUESTION}])]
+    for chat in [
+        ChatOpenAI(model=MODEL, base_url=ADDRESS + "/v1", api_key="none"),
+        ChatOllama(model=MODEL, base_url=ADDRESS),
+    ]:
+        same(chat.invoke(asked).content)
+        same("".join(piece.content for piece in chat.stream(asked)))
+
+
+def with_llm():
+    import llm
+    from llm.default_plugins.openai_models import Chat
+
+    model = Chat(MODEL, model_name=MODEL, api_base=ADDRESS + "/v1", vision=True)
+    model.key = "none"
+    picture = llm.Attachment(path=PICTURE)
+    for stream in [True, False]:
+        same(model.prompt(QUESTION, attachments=[picture], stream=stream).text())
+
+
 with_openai()
 with_anthropic()
 with_ollama()
+with_litellm()
+with_langchain()
+with_llm()

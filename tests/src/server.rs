@@ -1,7 +1,7 @@
 //! `monocle serve`, started for a test, and a client that does no more than is asked of it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server on this machine, on a port of its own. It ends with the test.
 pub struct Server {
-    child: Child,
+    /// The program; none where the test is the server itself.
+    child: Option<Child>,
     /// `127.0.0.1:PORT`
     pub address: String,
 }
@@ -97,7 +98,23 @@ impl Server {
                 eprintln!("server: {line}");
             }
         });
-        Self { child, address }
+        Self {
+            child: Some(child),
+            address,
+        }
+    }
+
+    /// One that listens in this process.
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            child: None,
+            address: address.to_string(),
+        }
+    }
+
+    /// Its process, where it is one of its own.
+    pub fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// A connection on which a request was sent, and nothing read yet.
@@ -161,21 +178,23 @@ impl Server {
     /// Tells it to stop, as service managers do.
     pub fn tell_to_stop(&self) {
         let told = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
+            .args(["-TERM", &self.process().expect("a program").to_string()])
             .status();
         assert!(told.is_ok_and(|status| status.success()));
     }
 
     /// Waits until it ended; gives its exit code.
     pub fn ends(mut self) -> i32 {
-        crate::program::ends(&mut self.child, PATIENCE)
+        crate::program::ends(self.child.as_mut().expect("a program"), PATIENCE)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -106,6 +106,9 @@ pub struct Serve {
     engine: EngineArguments,
 }
 
+/// A connection on which no request's head comes in this time is closed.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
 impl Serve {
     pub fn run(self) -> anyhow::Result<()> {
         let keys = self.keys()?;
@@ -131,6 +134,7 @@ impl Serve {
             keys,
             allowed_hosts: self.allow_host,
             origins: self.cors,
+            head_time: HEAD_TIME,
             max_body: self.max_body,
             max_requests: self.max_requests as usize,
             max_requests_per_key: self.max_requests_per_key as usize,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use monocle_constraint::{Constraint, ConstraintError, Grammar, Vocabulary};
 use monocle_manifest::Manifest;
-use monocle_manifest::schema::Plugin as PluginChoice;
+use monocle_manifest::schema::{Plugin as PluginChoice, ToolFormat};
 use monocle_text::template::{Candidates, made_template, plain_template, repository_template};
 use monocle_text::{OutputRules, Tokenizer, TokenizerError, TokenizerRules};
 use monocle_weights::hub::{Progress, distrust};
@@ -46,6 +46,7 @@ pub struct Model {
     services: Arc<ModelServices>,
     /// Keys of `options` that no plugin reads, and why compiled plugins are not kept.
     option_notes: Vec<String>,
+    tools: Option<Arc<ToolFormat>>,
     /// Its tokens by what they write, once an answer was constrained.
     vocabulary: OnceLock<Result<Arc<Vocabulary>, ConstraintError>>,
 }
@@ -83,6 +84,7 @@ impl Model {
         let ignore = manifest.weights.ignore.iter().map(|pattern| pattern.0.as_str());
         let checkpoint = Checkpoint::open(&folder, &NameRules::new(rename, ignore)?)?;
         let candidates = candidates(manifest, &folder, options.template)?;
+        let tools = tool_format(places, manifest, &candidates);
         let settings = Settings::new(manifest, folder.config(), folder.generation_config());
         let mut variables = manifest.prompt.variables.clone();
         variables.extend(options.template_variables);
@@ -105,6 +107,7 @@ impl Model {
             network_files,
             services: Arc::new(ModelServices::new(tokenizer, checkpoint, candidates, variables)),
             option_notes,
+            tools,
             vocabulary: OnceLock::new(),
         })
     }
@@ -123,12 +126,18 @@ impl Model {
             services: Arc::new(self.services.with_template(plain_template(""))),
             vocabulary: self.vocabulary.clone(),
             option_notes: self.option_notes.clone(),
+            tools: None,
         }
     }
 
     /// The tokenizer, as the model's files have it.
     pub fn tokenizer(&self) -> &Tokenizer {
         self.services.tokenizer()
+    }
+
+    /// How the model writes calls of tools, where that is known.
+    pub fn tools(&self) -> Option<&Arc<ToolFormat>> {
+        self.tools.as_ref()
     }
 
     /// Compiles what answers must look like. It takes a second at most, and as much again when it is first asked for one: no work for the
@@ -359,6 +368,21 @@ fn load_plugin(places: &Places, choice: &PluginChoice) -> Result<Arc<Plugin>, Pl
         }
     }
     Ok(Arc::new(plugin))
+}
+
+/// How calls of tools are written: the manifest's word, else what the template's text tells.
+fn tool_format(places: &Places, manifest: &Manifest, candidates: &Candidates) -> Option<Arc<ToolFormat>> {
+    if let Some(format) = &manifest.tools {
+        return Some(Arc::new(format.clone()));
+    }
+    let repository = candidates.repository.as_ref().map(|(_, text)| text);
+    let given = candidates.flag.as_ref().or(candidates.manifest.as_ref());
+    let template = given.or(repository)?;
+    let folders = places.manifests.iter().map(|folder| folder.join("tools"));
+    let tables: Vec<_> = folders
+        .flat_map(|folder| monocle_tools::load(&folder).0)
+        .collect();
+    monocle_tools::find(&tables, template).cloned().map(Arc::new)
 }
 
 /// The templates on offer.

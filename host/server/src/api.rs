@@ -5,6 +5,7 @@ pub mod models;
 pub mod ollama;
 pub mod openai;
 pub mod openai_read;
+pub mod openapi;
 pub mod operation;
 pub mod responses;
 

@@ -29,6 +29,8 @@ pub struct ServerOptions {
     pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may ask.
     pub origins: Vec<String>,
+    /// How long a connection may take to bring a request's head.
+    pub head_time: Duration,
     /// The most bytes of a request.
     pub max_body: usize,
     /// The most requests at once, those that wait with them.

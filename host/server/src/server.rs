@@ -1,6 +1,6 @@
 //! The server: it listens, answers, and stops without cutting answers off.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,10 @@ use axum::Router;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
-use crate::api::{anthropic, models, ollama, openai, operation, responses};
+use crate::api::{anthropic, models, ollama, openai, openapi, operation, responses};
 use crate::app::{App, ServerOptions};
 use crate::engine::EngineMaker;
+use crate::http::connections;
 use crate::http::guard::guard;
 use crate::models::catalogue::Catalogue;
 use crate::models::registry::Registry;
@@ -89,9 +90,10 @@ impl Server {
             stop.await;
             let _ = stopped.send(());
         };
-        let server = axum::serve(self.listener, routes(self.app)).with_graceful_shutdown(stop);
+        let head_time = self.app.options.head_time;
+        let server = connections::serve(self.listener, routes(self.app), head_time, stop);
         tokio::select! {
-            ended = server.into_future() => ended?,
+            () = server => {}
             () = async move {
                 let _ = stopping.await;
                 tokio::time::sleep(grace).await;
@@ -156,6 +158,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/page/{name}", get(page::file))
         .route("/health", get(operation::health))
         .route("/metrics", get(operation::metrics))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/tokenize", post(operation::tokenize))
         .route("/props", get(models::props))
         .route("/v1/chat/completions", post(openai::chat))

@@ -39,6 +39,8 @@ pub struct Manifest {
     /// What is done to the generated text.
     #[serde(default)]
     pub output: Output,
+    /// How the model writes calls of tools. When absent: the table of `manifests/tools` whose marks the chat template has.
+    pub tools: Option<ToolFormat>,
     /// How the checkpoint's names are mapped to the names that the plugin asks for.
     #[serde(default)]
     pub weights: WeightRules,
@@ -318,6 +320,72 @@ pub struct Reasoning {
     pub budget: Option<u32>,
 }
 
+/// How a model writes calls of tools.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolFormat {
+    /// What a call looks like.
+    pub shape: ToolShape,
+    /// The texts of which any opens a call.
+    #[serde(default)]
+    #[schemars(inner(length(min = 1)))]
+    pub open: Vec<String>,
+    /// The text that closes a call; empty where nothing does.
+    #[serde(default)]
+    pub close: String,
+    /// The texts around all calls of an answer.
+    pub section: Option<[String; 2]>,
+    /// An answer may also begin with a call that nothing opens.
+    #[serde(default)]
+    pub bare: bool,
+    /// `json`: a list holds all calls.
+    #[serde(default)]
+    pub array: bool,
+    /// `json`: the key of the tool's name.
+    #[serde(default = "name_key")]
+    pub name_key: String,
+    /// `json`: the key of the arguments.
+    #[serde(default = "arguments_key")]
+    pub arguments_key: String,
+    /// Other shapes: the texts before and after the tool's name.
+    #[serde(default)]
+    pub around_name: [String; 2],
+    /// What stands before the name where the model numbers its calls itself, as in `functions.NAME:0`.
+    #[serde(default)]
+    pub id_prefix: String,
+    /// `tagged`: the texts before an argument's name, between it and the value, and after the value; or four, where name and value each have
+    /// two of their own.
+    #[serde(default)]
+    pub argument: Vec<String>,
+    /// `loose`: pairs of quotation marks around texts.
+    #[serde(default)]
+    pub quotes: Vec<[String; 2]>,
+}
+
+fn name_key() -> String {
+    "name".to_owned()
+}
+
+fn arguments_key() -> String {
+    "arguments".to_owned()
+}
+
+/// What a call of a tool looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToolShape {
+    /// JSON with name and arguments in it.
+    Json,
+    /// The name, then the arguments as JSON.
+    NameJson,
+    /// The name, then each argument between tags.
+    Tagged,
+    /// A list of calls as Python writes them.
+    Python,
+    /// The name, then arguments with bare keys and quotation marks of the model's own.
+    Loose,
+}
+
 /// How the checkpoint's names are mapped to the names that the plugin asks for.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -366,6 +434,7 @@ impl Manifest {
             prompt: Prompt::default(),
             image: ImageRules::default(),
             generation: Generation::default(),
+            tools: None,
             output: Output::default(),
             weights: WeightRules::default(),
             limits: Limits::default(),

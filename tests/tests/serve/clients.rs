@@ -1,4 +1,5 @@
-//! Client libraries and a browser, as their users run them: `tests/clients/sdks.py` and `tests/clients/page.mjs`.
+//! Client libraries and a browser, as their users run them: `tests/clients/sdks.py` and `tests/clients/page.mjs`; and a program that asks for
+//! everything that the description of the interfaces lets it.
 
 use std::process::Command;
 
@@ -54,4 +55,40 @@ fn the_page_does_in_a_browser_what_it_says() {
     let output = command.env("HOME", home).output().expect("node can be started");
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
+}
+
+/// Thousands of requests that are good by the description, or nearly: none may make the server fail.
+#[test]
+fn clients_that_try_everything_never_make_it_fail() {
+    let program = project::target().join("tools/clients/bin/schemathesis");
+    if !program.is_file() {
+        eprintln!("skipped: `cargo xtask tools` prepares schemathesis");
+        return;
+    }
+    let server = Server::start(&["--preload", "shapes"]);
+    let mut command = Command::new(program);
+    command
+        .arg("run")
+        .arg(format!("http://{}/openapi.json", server.address));
+    command.args([
+        "--checks",
+        "not_a_server_error",
+        "--phases",
+        "fuzzing",
+        "--max-examples",
+        "40",
+    ]);
+    command.args([
+        "--seed",
+        "1",
+        "--request-timeout",
+        "60",
+        "--no-color",
+        "--generation-database",
+        "none",
+    ]);
+    let output = command.output().expect("schemathesis can be started");
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{words}");
+    server.waits_for("monocle_http_requests_in_flight", 0.0);
 }

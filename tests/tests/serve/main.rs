@@ -4,7 +4,12 @@
 
 mod answers;
 mod clients;
+mod engine;
+mod load;
 mod operation;
+mod pictures;
+mod sampling;
+mod tools;
 
 use std::sync::OnceLock;
 

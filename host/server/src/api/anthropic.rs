@@ -22,7 +22,7 @@ use crate::http::stream::{Gone, SILENCE, Writer, stream};
 use crate::models::registry::blocking;
 
 /// The fields that are read.
-const KNOWN: [&str; 15] = [
+pub const KNOWN: [&str; 15] = [
     "model",
     "messages",
     "system",

@@ -21,7 +21,7 @@ use crate::http::stream::{Gone, SILENCE, Writer, stream};
 use crate::models::keep::KeepAlive;
 
 /// The fields that are read.
-const KNOWN: [&str; 14] = [
+pub const KNOWN: [&str; 14] = [
     "model",
     "messages",
     "prompt",

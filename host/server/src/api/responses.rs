@@ -17,7 +17,7 @@ use crate::http::reply::{Dialect, failed, json_reply, note_ignored, read_object}
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
 
 /// The fields that are read.
-const KNOWN: [&str; 22] = [
+pub const KNOWN: [&str; 22] = [
     "model",
     "input",
     "instructions",

@@ -11,9 +11,11 @@ use monocle_runtime::report::Report;
 use monocle_runtime::request::GenerateOptions;
 use monocle_runtime::scheduler::terms::{Class, Terms};
 use monocle_text::{FinishReason, TokenLogprobs};
+use monocle_tools::{CallParser, Found};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::calls::{self, Calling};
 use super::prepare;
 use super::request::ChatRequest;
 use crate::app::{App, Place};
@@ -173,6 +175,11 @@ pub struct Answering {
     /// The model, and the request's place in the queue.
     pub lease: Lease,
     wants_logprobs: bool,
+    /// Finds calls of tools, where there are some.
+    parser: Option<CallParser>,
+    /// What it left of the text.
+    text: String,
+    calls: Vec<Call>,
     app: Arc<App>,
     started: Instant,
     first: Option<Instant>,
@@ -200,7 +207,11 @@ pub async fn begin(
     prepare::check(chat)?;
     let lease = app.registry.lease(&chat.model, chat.keep_alive).await?;
     let wants_logprobs = chat.sampling.logprobs.is_some();
-    let options = prepare::options(chat, &lease.engine.model, number)?;
+    let calling = Calling::new(chat, &lease.engine.model)?;
+    let mut options = prepare::options(chat, &lease.engine.model, number)?;
+    if let Some(calling) = &calling {
+        options.keep_tokens.clone_from(&calling.keep_tokens);
+    }
     let terms = Terms {
         started,
         longest_wait: app.options.longest_wait,
@@ -218,13 +229,14 @@ pub async fn begin(
         let gone = Gone(Arc::default());
         let (chat, app_there, engine) = (Arc::clone(chat), Arc::clone(app), Arc::clone(&lease.engine));
         let (is_gone, plan_options) = (Arc::clone(&gone.0), options.clone());
+        let calling_there = calling.clone();
         let prepared = blocking(move || {
             let gone = || is_gone.load(Ordering::Relaxed);
             let request = prepare::request(&chat, &engine.model, &app_there.options.pictures, &gone)?;
             if gone() {
                 return Err(Failure::invalid("the client is gone"));
             }
-            let grammar = prepare::grammar(&chat, &engine.model)?;
+            let grammar = prepare::grammar(&chat, &engine.model, calling_there.as_ref())?;
             let plan = prepare::plan(&engine, &chat, &request, &plan_options);
             let plan = plan.map_err(|error| too_large_or(error, &chat))?;
             Ok((plan, grammar))
@@ -246,6 +258,9 @@ pub async fn begin(
                     prompt_tokens,
                     lease,
                     wants_logprobs,
+                    parser: calling.as_ref().map(Calling::parser),
+                    text: String::new(),
+                    calls: Vec::new(),
                     app: Arc::clone(app),
                     started,
                     first: None,
@@ -316,8 +331,13 @@ impl Answering {
                     if !delta.reasoning.is_empty() {
                         self.ready.push_back(Piece::Reasoning(delta.reasoning));
                     }
-                    if !delta.text.is_empty() {
-                        self.ready.push_back(Piece::Text(delta.text));
+                    match &mut self.parser {
+                        Some(parser) => {
+                            let found = parser.push(&delta.text);
+                            self.found(found);
+                        }
+                        None if delta.text.is_empty() => {}
+                        None => self.ready.push_back(Piece::Text(delta.text)),
                     }
                     continue;
                 }
@@ -326,7 +346,17 @@ impl Answering {
                     let mut summary = Summary::new(*report);
                     summary.wants_logprobs = self.wants_logprobs;
                     summary.report.notes.extend(self.lease.note.clone());
-                    Piece::Done(Box::new(summary))
+                    if let Some(mut parser) = self.parser.take() {
+                        self.found(parser.finish());
+                        summary.text = std::mem::take(&mut self.text);
+                        summary.calls = std::mem::take(&mut self.calls);
+                        if !summary.calls.is_empty() && summary.finish == Finish::Stop {
+                            summary.finish = Finish::Calls;
+                        }
+                    }
+                    self.ready.push_back(Piece::Done(Box::new(summary)));
+                    self.over = true;
+                    continue;
                 }
                 Some(Given::Failed(error)) => Piece::Failed(error.into()),
                 Some(Given::Cancelled) => {
@@ -339,6 +369,27 @@ impl Answering {
                 self.app.metrics.refused(failure.kind);
             }
             return Poll::Ready(Some(last));
+        }
+    }
+
+    /// What was read of the answer's text.
+    fn found(&mut self, found: Vec<Found>) {
+        for found in found {
+            self.ready.push_back(match found {
+                Found::Text(text) => {
+                    self.text.push_str(&text);
+                    Piece::Text(text)
+                }
+                Found::Call(called) => {
+                    let call = Call {
+                        id: called.id.unwrap_or_else(calls::identity),
+                        name: called.name,
+                        arguments: called.arguments,
+                    };
+                    self.calls.push(call.clone());
+                    Piece::Call(call)
+                }
+            });
         }
     }
 

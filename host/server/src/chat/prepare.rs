@@ -11,6 +11,7 @@ use monocle_runtime::request::prepare::PreparedRequest;
 use monocle_runtime::request::{GenerateOptions, Request};
 use serde_json::Value;
 
+use super::calls::Calling;
 use super::pictures::{self, PicturePlaces};
 use super::request::{ChatMessage, ChatPart, ChatRequest, Format, ToolChoice};
 use crate::engine::Engine;
@@ -21,19 +22,12 @@ const MOST_LOGPROBS: usize = 20;
 /// Tokens of one prefill step.
 const CHUNK: usize = 512;
 
-/// Refuses what this build cannot do, so that nothing is silently left out.
+/// Refuses what no model can do.
 pub fn check(chat: &ChatRequest) -> Result<(), Failure> {
     let top = chat.sampling.logprobs.unwrap_or(0);
     if top > MOST_LOGPROBS {
         let message = format!("expected {MOST_LOGPROBS} or fewer, found {top}");
         return Err(Failure::invalid(message).at("top_logprobs"));
-    }
-    let calls = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
-    if calls {
-        return Err(Failure::unsupported(
-            "tools",
-            "tool calls; `tool_choice` `none` works",
-        ));
     }
     Ok(())
 }
@@ -82,7 +76,16 @@ pub fn options(chat: &ChatRequest, model: &Model, number: usize) -> Result<Gener
 }
 
 /// What the answer must look like, compiled: a second's work at most.
-pub fn grammar(chat: &ChatRequest, model: &Model) -> Result<Option<Grammar>, Failure> {
+pub fn grammar(
+    chat: &ChatRequest,
+    model: &Model,
+    calling: Option<&Calling>,
+) -> Result<Option<Grammar>, Failure> {
+    if let Some(calling) = calling
+        && let Some(constraint) = calling.constraint(model)?
+    {
+        return compiled(model, &constraint, "tools").map(Some);
+    }
     let constraint = match &chat.format {
         Format::Text => return Ok(None),
         Format::JsonObject => Constraint::JsonObject,
@@ -94,10 +97,12 @@ pub fn grammar(chat: &ChatRequest, model: &Model) -> Result<Option<Grammar>, Fai
         Format::Grammar(text) => Constraint::Lark(text.clone()),
         Format::Choice(texts) => Constraint::Choice(texts.clone()),
     };
-    match model.grammar(&constraint) {
-        Ok(grammar) => Ok(Some(grammar)),
-        Err(error) => Err(Failure::from(RequestError::from(error)).at("response_format")),
-    }
+    compiled(model, &constraint, "response_format").map(Some)
+}
+
+fn compiled(model: &Model, constraint: &Constraint, place: &str) -> Result<Grammar, Failure> {
+    let grammar = model.grammar(constraint);
+    grammar.map_err(|error| Failure::from(RequestError::from(error)).at(place))
 }
 
 /// The runtime's request, with its pictures.
@@ -110,7 +115,10 @@ pub fn request(
     let found: Vec<_> = chat.messages.iter().flat_map(ChatMessage::pictures).collect();
     let mut request = Request {
         pictures: pictures::get(&found, places, chat.max_pixels, gone)?,
-        tools: Vec::new(),
+        tools: match chat.tool_choice {
+            ToolChoice::None => Vec::new(),
+            ToolChoice::Auto | ToolChoice::Required | ToolChoice::Named(_) => chat.tools.clone(),
+        },
         variables: chat.variables.clone(),
         messages: Vec::new(),
     };

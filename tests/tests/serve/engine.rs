@@ -1,0 +1,211 @@
+//! An engine that stops, connections that bring nothing, clients that go at each stage: the server itself, in the test's own process.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use monocle_runtime::scheduler::SchedulerOptions;
+use monocle_server::app::ServerOptions;
+use monocle_server::chat::pictures::PicturePlaces;
+use monocle_server::engine::EngineMaker;
+use monocle_server::models::catalogue::Catalogue;
+use monocle_server::models::keep::KeepAlive;
+use monocle_tests::observed::{Event, Observed};
+use monocle_tests::project;
+use monocle_tests::server::{Server, read};
+use serde_json::Value;
+
+use super::{about, alone};
+
+/// A server with an engine whose runs of a program are counted, and of which one may panic.
+struct Own {
+    server: Server,
+    runs: Arc<AtomicUsize>,
+    panics_at: Arc<AtomicUsize>,
+}
+
+fn own() -> Own {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let panics_at = Arc::new(AtomicUsize::new(usize::MAX));
+    let (counted, limit) = (Arc::clone(&runs), Arc::clone(&panics_at));
+    let maker: EngineMaker = Arc::new(move || {
+        let (counted, limit) = (Arc::clone(&counted), Arc::clone(&limit));
+        Ok(Box::new(Observed {
+            engine: project::engine(),
+            ahead: false,
+            refuses: |_| false,
+            observer: move |event: Event<'_>| {
+                if let Event::Run(_) = event {
+                    let run = counted.fetch_add(1, Ordering::SeqCst);
+                    assert!(run < limit.load(Ordering::SeqCst), "the engine was told to panic");
+                }
+            },
+        }))
+    });
+    let options = ServerOptions {
+        host: "127.0.0.1".parse().expect("an address"),
+        port: 0,
+        keys: Vec::new(),
+        allowed_hosts: Vec::new(),
+        origins: Vec::new(),
+        head_time: Duration::from_secs(1),
+        max_body: 16 << 20,
+        max_requests: 64,
+        max_requests_per_key: 64,
+        longest_wait: None,
+        longest: None,
+        grace: Duration::from_secs(1),
+        pictures: PicturePlaces::default(),
+        scheduler: SchedulerOptions {
+            cache_limit: 64 << 20,
+            ..SchedulerOptions::default()
+        },
+        keep: KeepAlive::Always,
+        preload: vec!["shapes".to_owned()],
+        log: false,
+    };
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("threads");
+        runtime.block_on(async {
+            let catalogue = Catalogue::new(project::places(), Vec::new(), Vec::new());
+            let server = monocle_server::server::Server::start(options, catalogue, maker).await;
+            let server = server.expect("it starts");
+            tell.send(server.address().expect("an address"))
+                .expect("the test waits");
+            // It ends with the test's process.
+            let _ = server.run(std::future::pending()).await;
+        });
+    });
+    let address = told.recv().expect("it listens");
+    Own {
+        server: Server::at(address),
+        runs,
+        panics_at,
+    }
+}
+
+#[test]
+fn an_engine_that_stops_is_told_and_nobody_waits_for_it() {
+    let own = own();
+    let server = &own.server;
+    let before = own.runs.load(Ordering::SeqCst);
+    assert_eq!(server.post("/v1/chat/completions", &about("wide")).status, 200);
+    assert_eq!(server.get("/health").status, 200);
+    let taken = own.runs.load(Ordering::SeqCst) - before;
+    // In the middle of the next answers.
+    own.panics_at.store(before + taken + taken / 2, Ordering::SeqCst);
+    let mut body = about("tall");
+    body["stream"] = true.into();
+    let body = body.to_string();
+    let streams: Vec<TcpStream> = (0..3)
+        .map(|_| server.send("POST", "/v1/chat/completions", &[], &body))
+        .collect();
+    let whole = server.send("POST", "/v1/messages", &[], &anthropic());
+    let started = Instant::now();
+    for stream in streams {
+        let answer = read(stream);
+        // It had begun, or not.
+        if answer.status == 200 {
+            let events = answer.events();
+            let [.., (_, error), (_, done)] = events.as_slice() else {
+                panic!("{answer:?}")
+            };
+            let error: Value = serde_json::from_str(error).expect("JSON");
+            assert!(
+                error["error"]["message"]
+                    .as_str()
+                    .is_some_and(|words| words.contains("stopped")),
+                "{error}"
+            );
+            assert_eq!(done, "[DONE]");
+        } else {
+            assert_eq!(answer.status, 503, "{answer:?}");
+        }
+    }
+    assert_eq!(read(whole).status, 503);
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert_eq!(server.get("/health").status, 503);
+    assert_eq!(server.post("/v1/chat/completions", &about("wide")).status, 503);
+    for gauge in [
+        "num_requests_running",
+        "num_requests_waiting",
+        "http_requests_in_flight",
+    ] {
+        server.waits_for(&format!("monocle_{gauge}"), 0.0);
+    }
+}
+
+fn anthropic() -> String {
+    serde_json::json!({
+        "model": "shapes", "max_tokens": 100, "messages": [{"role": "user", "content": "Describe this image."}],
+    })
+    .to_string()
+}
+
+/// A connection may take a second here to bring a request's head, and stays as long as answers take.
+#[test]
+fn connections_that_bring_nothing_are_closed() {
+    let own = own();
+    let started = Instant::now();
+    for words in [
+        "",
+        "GET / HT",
+        "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: a",
+    ] {
+        let mut stream = TcpStream::connect(&own.server.address).expect("it listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a time");
+        stream.write_all(words.as_bytes()).expect("it reads");
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
+    }
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(own.server.get("/health").status, 200);
+}
+
+/// Clients that go before anything is computed, in the encoder, in the prompt, in the answer: others are answered as ever, and nothing is left.
+#[test]
+fn clients_may_go_at_every_stage() {
+    let own = own();
+    let server = &own.server;
+    let expected = alone("wide");
+    for runs in [0, 1, 2, 3, 5, 8, 13] {
+        let start = own.runs.load(Ordering::SeqCst);
+        // Words of its own, so that nothing of it is known.
+        let mut body = about("tall");
+        body["messages"][0]["content"][1]["text"] = format!("Describe this image, {runs} times.").into();
+        body["stream"] = (runs % 2 == 0).into();
+        let gone = server.send("POST", "/v1/chat/completions", &[], &body.to_string());
+        let waited = Instant::now();
+        while own.runs.load(Ordering::SeqCst) < start + runs && waited.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        drop(gone);
+        let answer = server.post("/v1/chat/completions", &about("wide")).json();
+        assert_eq!(
+            answer["choices"][0]["message"]["content"], expected,
+            "after {runs} runs"
+        );
+        for gauge in [
+            "num_requests_running",
+            "num_requests_waiting",
+            "http_requests_in_flight",
+        ] {
+            server.waits_for(&format!("monocle_{gauge}"), 0.0);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Pictures at addresses: a server that means no good reaches nothing through this one, and keeps nobody waiting.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use monocle_tests::server::Server;
+use serde_json::json;
+
+use super::{QUESTION, alone, picture};
+
+/// What must never be asked: it counts who comes.
+fn forbidden() -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let visits = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&visits);
+    std::thread::spawn(move || {
+        for _ in listener.incoming().take(64).flatten() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (port, visits)
+}
+
+/// A server of pictures in many moods.
+fn hostile(elsewhere: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(64).flatten() {
+            std::thread::spawn(move || answer(stream, port, elsewhere));
+        }
+    });
+    port
+}
+
+fn answer(mut stream: TcpStream, port: u16, elsewhere: u16) -> std::io::Result<()> {
+    stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+    let lines = BufReader::new(stream.try_clone()?).lines();
+    let request: Vec<String> = lines
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let path = request
+        .first()
+        .and_then(|line| line.split(' ').nth(1))
+        .unwrap_or_default();
+    let to = |target: String| {
+        format!("HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    };
+    let body = |kind: &str, body: &[u8]| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    };
+    let bytes = match path {
+        "/good.png" => body("image/png", &picture("wide")),
+        "/near" => to(format!("http://127.0.0.1:{port}/good.png")).into_bytes(),
+        "/elsewhere" => to(format!("http://127.0.0.1:{elsewhere}/good.png")).into_bytes(),
+        "/name" => to(format!("http://localhost:{elsewhere}/good.png")).into_bytes(),
+        "/number" => to(format!("http://2130706433:{elsewhere}/good.png")).into_bytes(),
+        "/six" => to(format!("http://[::ffff:127.0.0.1]:{elsewhere}/good.png")).into_bytes(),
+        "/cloud" => to("http://169.254.169.254/latest/meta-data/".to_owned()).into_bytes(),
+        "/file" => to("file:///etc/passwd".to_owned()).into_bytes(),
+        "/round" => to(format!("http://127.0.0.1:{port}/round")).into_bytes(),
+        "/page" => body("text/html", b"<html>a secret</html>"),
+        "/drawing" => body("image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+        "/huge" => {
+            b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 99999999999\r\n\r\n".to_vec()
+        }
+        "/endless" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nConnection: close\r\n\r\n")?;
+            for _ in 0..64 {
+                stream.write_all(&vec![b'x'; 1 << 20])?;
+            }
+            Vec::new()
+        }
+        _ => b"HTTP/1.1 404 Not Found\r\nContent-Length: 8\r\nConnection: close\r\n\r\na secret".to_vec(),
+    };
+    stream.write_all(&bytes)
+}
+
+fn at(url: &str) -> serde_json::Value {
+    json!({"model": "shapes", "messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": QUESTION},
+    ]}]})
+}
+
+#[test]
+fn a_hostile_server_of_pictures_reaches_nothing() {
+    let (elsewhere, visits) = forbidden();
+    let port = hostile(elsewhere);
+    let allowed = format!("127.0.0.1:{port}");
+    let server = Server::start(&["--allow-url", &allowed]);
+    for path in ["/good.png", "/near"] {
+        let answer = server.post("/v1/chat/completions", &at(&format!("http://{allowed}{path}")));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["choices"][0]["message"]["content"], alone("wide"));
+    }
+    let started = Instant::now();
+    for path in [
+        "/elsewhere",
+        "/name",
+        "/number",
+        "/six",
+        "/cloud",
+        "/file",
+        "/round",
+        "/page",
+        "/drawing",
+        "/huge",
+        "/endless",
+        "/none",
+    ] {
+        let answer = server.post("/v1/chat/completions", &at(&format!("http://{allowed}{path}")));
+        assert_eq!(answer.status, 400, "{path}: {answer:?}");
+        assert_eq!(
+            answer.json()["error"]["param"],
+            "messages[0].content[0]",
+            "{path}"
+        );
+        assert!(!answer.body.contains("secret"), "{path}: {answer:?}");
+    }
+    for url in [
+        format!("http://127.0.0.1:{elsewhere}/a.png"),
+        format!("http://localhost:{elsewhere}/a.png"),
+        format!("http://0x7f.1:{elsewhere}/a.png"),
+        format!("http://{allowed}@127.0.0.1:{elsewhere}/a.png"),
+        format!("http://user:word@{allowed}/good.png"),
+        format!("ftp://{allowed}/good.png"),
+        "gopher://127.0.0.1/".to_owned(),
+    ] {
+        assert_eq!(
+            server.post("/v1/chat/completions", &at(&url)).status,
+            400,
+            "{url}"
+        );
+    }
+    assert!(
+        started.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(
+        visits.load(Ordering::SeqCst),
+        0,
+        "somebody was there who must not be"
+    );
+    server.waits_for("monocle_http_requests_in_flight", 0.0);
+}

@@ -185,7 +185,7 @@ impl EvalOne {
                     warm.insert(asked.picture.clone());
                 }
                 let line = match event {
-                    Event::Text(_) => continue,
+                    Event::Text(_) | Event::Logprobs(_) => continue,
                     Event::Done(report) => running.remove(&id).map(|asked| done(asked, &report)),
                     Event::Failed(error) => running.remove(&id).map(|asked| failed(asked, error)),
                     // Nobody cancels.

@@ -51,14 +51,13 @@ fn exiftool_and_exempi_read_what_was_written() {
         ) {
             let found: Value = serde_json::from_str(&json).expect("exiftool writes JSON");
             let found = &found[0];
+            // A word of digits is a number there.
+            let word = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
             let list = |name: &str| -> Vec<String> {
                 match &found[name] {
-                    Value::Array(list) => list
-                        .iter()
-                        .map(|word| word.as_str().unwrap_or_default().to_owned())
-                        .collect(),
+                    Value::Array(list) => list.iter().map(word).collect(),
                     Value::Null => Vec::new(),
-                    one => vec![one.as_str().map_or_else(|| one.to_string(), str::to_owned)],
+                    one => vec![word(one)],
                 }
             };
             assert_eq!(list("XMP-dc:Subject"), keywords, "{path}");
@@ -81,7 +80,7 @@ fn exiftool_and_exempi_read_what_was_written() {
                 assert_eq!(found["XMP-xmp:Rating"], 2, "{json}");
             }
         }
-        if let Some(text) = said("exempi", &["-x", "-n", &path]).or_else(|| said("exempi", &["-x", &path])) {
+        if let Some(text) = said("exempi", &["-x", &path]) {
             for keyword in &keywords {
                 let escaped = keyword.replace('&', "&amp;");
                 assert!(

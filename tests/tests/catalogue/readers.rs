@@ -27,10 +27,11 @@ fn said(program: &str, arguments: &[&str]) -> Option<String> {
 #[test]
 fn exiftool_and_exempi_read_what_was_written() {
     let folder = photos("catalogue-readers", 9);
-    let theirs = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description \
+    // exempi finds packets by the instructions around them.
+    let theirs = "<?xpacket begin='\u{feff}' id='W5M0MpCehiHzreSzNTczkc9d'?>\n<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description \
                   rdf:about='' xmlns:xmp='http://ns.adobe.com/xap/1.0/' xmp:Rating='2' xmlns:dc='http://purl.org/dc/elements/1.1/'>\
                   <dc:subject><rdf:Bag><rdf:li>Größe &amp; Form</rdf:li></rdf:Bag></dc:subject><dc:title><rdf:Alt><rdf:li \
-                  xml:lang='de'>Meins</rdf:li></rdf:Alt></dc:title></rdf:Description></rdf:RDF></x:xmpmeta>";
+                  xml:lang='de'>Meins</rdf:li></rdf:Alt></dc:title></rdf:Description></rdf:RDF></x:xmpmeta>\n<?xpacket end='w'?>";
     folder.write("trip 0/0000.ppm.xmp", theirs);
     catalogue(folder.path(), &["--under", "AI", "--blind"]).succeeds();
     for sidecar in files(folder.path(), ".xmp") {

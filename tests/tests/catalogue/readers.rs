@@ -27,10 +27,11 @@ fn said(program: &str, arguments: &[&str]) -> Option<String> {
 #[test]
 fn exiftool_and_exempi_read_what_was_written() {
     let folder = photos("catalogue-readers", 9);
-    let theirs = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description \
+    // exempi finds packets by the instructions around them.
+    let theirs = "<?xpacket begin='\u{feff}' id='W5M0MpCehiHzreSzNTczkc9d'?>\n<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description \
                   rdf:about='' xmlns:xmp='http://ns.adobe.com/xap/1.0/' xmp:Rating='2' xmlns:dc='http://purl.org/dc/elements/1.1/'>\
                   <dc:subject><rdf:Bag><rdf:li>Größe &amp; Form</rdf:li></rdf:Bag></dc:subject><dc:title><rdf:Alt><rdf:li \
-                  xml:lang='de'>Meins</rdf:li></rdf:Alt></dc:title></rdf:Description></rdf:RDF></x:xmpmeta>";
+                  xml:lang='de'>Meins</rdf:li></rdf:Alt></dc:title></rdf:Description></rdf:RDF></x:xmpmeta>\n<?xpacket end='w'?>";
     folder.write("trip 0/0000.ppm.xmp", theirs);
     catalogue(folder.path(), &["--under", "AI", "--blind"]).succeeds();
     for sidecar in files(folder.path(), ".xmp") {
@@ -51,14 +52,13 @@ fn exiftool_and_exempi_read_what_was_written() {
         ) {
             let found: Value = serde_json::from_str(&json).expect("exiftool writes JSON");
             let found = &found[0];
+            // A word of digits is a number there.
+            let word = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
             let list = |name: &str| -> Vec<String> {
                 match &found[name] {
-                    Value::Array(list) => list
-                        .iter()
-                        .map(|word| word.as_str().unwrap_or_default().to_owned())
-                        .collect(),
+                    Value::Array(list) => list.iter().map(word).collect(),
                     Value::Null => Vec::new(),
-                    one => vec![one.as_str().map_or_else(|| one.to_string(), str::to_owned)],
+                    one => vec![word(one)],
                 }
             };
             assert_eq!(list("XMP-dc:Subject"), keywords, "{path}");
@@ -81,7 +81,7 @@ fn exiftool_and_exempi_read_what_was_written() {
                 assert_eq!(found["XMP-xmp:Rating"], 2, "{json}");
             }
         }
-        if let Some(text) = said("exempi", &["-x", "-n", &path]).or_else(|| said("exempi", &["-x", &path])) {
+        if let Some(text) = said("exempi", &["-x", &path]) {
             for keyword in &keywords {
                 let escaped = keyword.replace('&', "&amp;");
                 assert!(

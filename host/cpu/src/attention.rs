@@ -22,7 +22,7 @@ const PIECE_KEYS: usize = 4 * TILE_KEYS;
 /// Rows that one task works on.
 const TASK_ROWS: usize = 96;
 /// Up to how many rows are worked on one by one.
-pub const FEW_ROWS: usize = 4;
+const FEW_ROWS: usize = 4;
 /// Heads that may share a key-value head where rows are worked on one by one.
 const MOST_SHARED: usize = 128;
 
@@ -83,17 +83,14 @@ pub fn attend(
     if out.is_empty() {
         return;
     }
-    let lists = sequences.iter().map(|queries| {
-        let seen = queries
-            .visible
-            .iter()
-            .map(|[start, end]| end.saturating_sub(*start));
-        task_bytes(shape, queries.visible.len(), seen.max().unwrap_or(0))
+    let [count, split_count] = sequences.iter().fold([0, 0], |all, queries| {
+        let own = counts(shape, queries);
+        [0, 1].map(|index| usize::saturating_add(all[index], own[index]))
     });
-    let _lists = memory.hold(lists.fold(0, usize::saturating_add));
-    let mut tasks = Vec::new();
+    let _lists = memory.hold(task_bytes(count, split_count));
+    let mut tasks = Vec::with_capacity(count);
     // Rows whose keys are worked on in several pieces, and where these pieces begin among the partial results.
-    let mut split = Vec::new();
+    let mut split = Vec::with_capacity(split_count);
     let mut pieces = 0;
     for queries in sequences {
         let rows = queries.visible.len();
@@ -195,24 +192,45 @@ pub fn most_partial(shape: Shape, tokens: usize) -> usize {
     }
 }
 
-/// The most bytes of lists beside buffers where so many rows of each of `batch` sequences attend to so many keys: what each row sees, and the
-/// tasks.
-pub fn list_bytes(shape: Shape, rows: usize, keys: usize, batch: usize) -> usize {
-    task_bytes(shape, rows, keys)
-        .saturating_mul(batch)
-        .saturating_add(rows.saturating_mul(size_of::<[usize; 2]>()))
+/// How many tasks there are for these rows, and how many of their parts are worked on in several pieces.
+fn counts(shape: Shape, queries: &Queries<'_>) -> [usize; 2] {
+    let rows = queries.visible.len();
+    if !is_few(shape, rows) {
+        return [rows.div_ceil(TASK_ROWS).saturating_mul(shape.heads), 0];
+    }
+    let pieces = |&[lo, end]: &[usize; 2]| end.div_ceil(PIECE_KEYS).saturating_sub(lo / PIECE_KEYS).max(1);
+    let (all, several) = queries
+        .visible
+        .iter()
+        .map(pieces)
+        .fold((0, 0), |(all, several), pieces| {
+            (all + pieces, several + usize::from(pieces > 1))
+        });
+    [all, several].map(|count| count.saturating_mul(shape.kv_heads))
 }
 
-/// The most bytes of tasks; a list may have grown to twice what is in it.
-fn task_bytes(shape: Shape, rows: usize, keys: usize) -> usize {
-    let tasks = if is_few(shape, rows) {
-        // One more where a row's keys begin within a piece.
-        rows.saturating_mul(shape.kv_heads)
-            .saturating_mul(keys / PIECE_KEYS + 2)
-    } else {
-        rows.div_ceil(TASK_ROWS).saturating_mul(shape.heads)
-    };
-    tasks.saturating_mul(2 * (size_of::<Part<'_>>() + size_of::<(usize, usize, Range<usize>)>()))
+/// The most bytes of tasks where so many rows attend to a few keys; those for more keys are in [`piece_bytes`].
+pub fn list_bytes(shape: Shape, rows: usize) -> usize {
+    match is_few(shape, rows) {
+        true => task_bytes(rows.saturating_mul(shape.kv_heads), 0),
+        false => task_bytes(rows.div_ceil(TASK_ROWS).saturating_mul(shape.heads), 0),
+    }
+}
+
+/// The most bytes of tasks for the pieces of so many keys, beyond those of [`list_bytes`].
+pub fn piece_bytes(shape: Shape, keys: usize) -> usize {
+    let parts = FEW_ROWS.saturating_mul(shape.kv_heads);
+    match keys.div_ceil(PIECE_KEYS) {
+        0 | 1 => 0,
+        // One more where a window begins within a piece, one less that is counted already.
+        pieces => task_bytes(parts.saturating_mul(pieces), parts),
+    }
+}
+
+fn task_bytes(tasks: usize, split: usize) -> usize {
+    tasks
+        .saturating_mul(size_of::<Part<'_>>())
+        .saturating_add(split.saturating_mul(size_of::<(usize, usize, Range<usize>)>()))
 }
 
 /// Elements of what one piece leaves: for each head of a group its sums, the largest score and the total of the weights.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::attention::{self, FEW_ROWS, Shape};
+use super::attention::{self, Shape};
 use super::convolution;
 use super::few_rows::MOST_ROWS;
 use super::memory::{MOST_CACHED, rounded};
@@ -130,11 +130,9 @@ pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usiz
             scale: attention.scale,
             softcap: attention.softcap,
         };
-        // Other steps have other rows.
-        let lists = [FEW_ROWS, q[0].max(MOST_STEP_ROWS)];
-        let lists = lists.map(|rows| attention::list_bytes(attended, rows, kept, 1).div_ceil(ELEMENT));
-        let partial = rounded(attention::most_partial(attended, kept));
-        most_partial = most_partial.max(partial.saturating_add(rounded(lists[0].max(lists[1]))));
+        let pieces = attention::piece_bytes(attended, kept).div_ceil(ELEMENT);
+        let partial = rounded(attention::most_partial(attended, kept)).saturating_add(pieces);
+        most_partial = most_partial.max(partial);
     }
     elements.saturating_add(most_partial).saturating_mul(ELEMENT)
 }
@@ -247,9 +245,36 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
             if node.output.is_empty() {
                 return [0; 4];
             }
-            let lists = attention::list_bytes(attended, q[leading], k[leading], batch);
-            let partial = times([batch, attention::most_partial(attended, k[leading])]);
-            [lists.div_ceil(ELEMENT), partial, 0, 0]
+            let (rows, keys) = (q[leading], k[leading]);
+            let visible = rows.saturating_mul(size_of::<[usize; 2]>());
+            let tasks = attention::list_bytes(attended, rows)
+                .saturating_add(attention::piece_bytes(attended, keys))
+                .saturating_mul(batch);
+            let partial = times([batch, attention::most_partial(attended, keys)]);
+            let lists = [visible, tasks].map(|bytes| bytes.div_ceil(ELEMENT));
+            [lists[0], lists[1], partial, 0]
+        }
+        Op::Attend(_) | Op::AttendShared(..) | Op::CrossAttend(_) => {
+            let q = shape(0);
+            let kv_heads = match (&node.op, node.inputs.get(1)) {
+                (Op::AttendShared(_, heads), _) => heads.kv_heads,
+                (_, Some(k)) => program.value(*k).shape[1],
+                // The keys of the context are there already; there are no more heads of them than of queries.
+                (_, None) => q[1],
+            };
+            let attended = Shape {
+                heads: q[1],
+                kv_heads,
+                dim: q[2],
+                value_dim: last(&node.output.shape),
+                scale: 1.0,
+                softcap: None,
+            };
+            let tasks = match node.output.is_empty() {
+                true => 0,
+                false => attention::list_bytes(attended, q[0]),
+            };
+            [tasks.div_ceil(ELEMENT), 0, 0, 0]
         }
         Op::Input(_)
         | Op::Tokens
@@ -288,10 +313,7 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
         | Op::SpliceFeatures { .. }
         | Op::AddFeatures { .. }
         | Op::SelectLogits
-        | Op::Recurrent { .. }
-        | Op::Attend(_)
-        | Op::AttendShared(..)
-        | Op::CrossAttend(_) => [0; 4],
+        | Op::Recurrent { .. } => [0; 4],
     }
 }
 

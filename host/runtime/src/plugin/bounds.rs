@@ -74,3 +74,29 @@ fn bound(what: &str, seen: &mut usize, more: usize, most: usize) -> Result<(), S
 fn damaged(error: wasmparser::BinaryReaderError) -> String {
     format!("it is damaged: {error}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component with a module of so many functions, each of so many blocks around one another.
+    fn component(functions: usize, depth: usize) -> Vec<u8> {
+        let blocks = format!("{}{}", "block ".repeat(depth), "end ".repeat(depth));
+        let functions = format!("(func {blocks})").repeat(functions);
+        wat::parse_str(format!("(component (core module {functions}))")).expect("the text is well-formed")
+    }
+
+    #[test]
+    fn what_takes_a_compiler_long_is_refused() {
+        assert_eq!(check(&component(20, 500)), Ok(()));
+        assert_eq!(check(&component(1, DEPTH)), Ok(()));
+        let deep = check(&component(1, DEPTH + 1)).expect_err("it is too deep");
+        assert!(deep.contains("5000 blocks around one another"), "{deep}");
+        // Each has 12.5 million blocks within blocks.
+        assert_eq!(check(&component(5, DEPTH)), Ok(()));
+        let many = check(&component(6, DEPTH)).expect_err("it is too much in all");
+        assert!(many.contains("blocks within blocks"), "{many}");
+        let cut = component(1, 10);
+        assert!(check(&cut[..cut.len() - 1]).is_err());
+    }
+}

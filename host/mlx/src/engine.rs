@@ -257,7 +257,7 @@ impl Backend for MlxBackend {
     }
 
     fn weight_bytes(&self, weights: &[Weight]) -> usize {
-        loaded_bytes(weights, precision::bytes(self.float))
+        loaded_bytes(weights, self.float)
     }
 
     fn program_bytes(&self, program: &Program) -> usize {

@@ -10,6 +10,7 @@ use monocle_tensor::stored::{Matrix, StoredTensor, StoredType, Weight};
 
 use super::array::{dimensions, floats};
 use super::error::{Error, Result};
+use super::precision;
 
 /// Bytes that are read before they are evaluated: conversions never hold much more than this twice.
 const PIECE: usize = 256 << 20;
@@ -285,8 +286,9 @@ impl Loader {
     }
 }
 
-/// Bytes that the weights will take, each stored tensor once, floats in so many bytes.
-pub fn loaded_bytes(weights: &[Weight], float_bytes: usize) -> usize {
+/// Bytes that the weights will take, each stored tensor once, floats in this type.
+pub fn loaded_bytes(weights: &[Weight], float: Dtype) -> usize {
+    let float_bytes = precision::bytes(float);
     let mut seen = HashSet::new();
     let parts = weights.iter().flat_map(Weight::parts);
     let new = parts.filter(|part| {
@@ -299,7 +301,8 @@ pub fn loaded_bytes(weights: &[Weight], float_bytes: usize) -> usize {
         .filter_map(|matrix| match matrix {
             Matrix::Blocks { blocks, scheme } => {
                 let elements: usize = matrix.shape().iter().product();
-                let bytes = match scheme.affine_bits() {
+                let affine = scheme.affine_bits().filter(|_| float != Dtype::Bfloat16);
+                let bytes = match affine {
                     // Scale and bias for each 32.
                     Some(bits) => elements / 8 * bits as usize + elements / 32 * 2 * float_bytes,
                     None => elements * float_bytes,

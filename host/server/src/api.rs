@@ -11,6 +11,8 @@ pub mod responses;
 
 use std::sync::Arc;
 
+use axum::extract::Request;
+use axum::response::Response;
 use serde_json::{Map, Value};
 
 use crate::app::App;
@@ -18,6 +20,7 @@ use crate::chat::answer::{Answering, begin};
 use crate::chat::request::ChatRequest;
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
+use crate::http::reply::{Dialect, failed, note_ignored, read_object};
 
 /// The most answers to one request.
 const MOST_ANSWERS: usize = 8;
@@ -38,6 +41,25 @@ pub async fn begin_all(app: &Arc<App>, chat: ChatRequest, key: KeyNumber) -> Res
         answers.push(begun.inspect_err(|failure| app.metrics.refused(failure.kind))?);
     }
     Ok(answers)
+}
+
+/// Reads a request's body and has it answered. The answer tells which fields nobody read, and failures are in the interface's words.
+pub async fn answered(
+    app: &App,
+    request: Request,
+    dialect: Dialect,
+    known: &[&str],
+    answer: impl AsyncFnOnce(&Map<String, Value>) -> Result<Response, Failure>,
+) -> Response {
+    let result = async {
+        let body = read_object(request.into_body(), app.options.max_body).await?;
+        let mut response = answer(&body).await?;
+        note_ignored(&mut response, &body, known);
+        Ok(response)
+    };
+    result
+        .await
+        .unwrap_or_else(|failure: Failure| failed(dialect, &failure))
 }
 
 /// A field that may be a string or absent.

@@ -8,7 +8,7 @@ use axum::response::Response;
 use monocle_runtime::plugin::contract::ToolCall;
 use serde_json::{Map, Value, json};
 
-use super::{begin_all, count_of, number_of, stops, text_of};
+use super::{answered, begin_all, count_of, number_of, stops, text_of};
 use crate::app::{App, identity};
 use crate::chat::answer::{Answering, Finish, Piece, Summary};
 use crate::chat::prepare;
@@ -17,7 +17,7 @@ use crate::chat::request::{
 };
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
-use crate::http::reply::{Dialect, failed, json_reply, note_ignored, read_object};
+use crate::http::reply::{Dialect, json_reply};
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
 use crate::models::registry::blocking;
 
@@ -46,38 +46,31 @@ pub async fn messages(
     Extension(key): Extension<KeyNumber>,
     request: Request,
 ) -> Response {
-    let result = async {
-        let body = read_object(request.into_body(), app.options.max_body).await?;
-        let chat = read(&body)?;
+    let given = async |body: &Map<String, Value>| {
+        let chat = read(body)?;
         if chat.max_tokens.is_none() {
             return Err(Failure::invalid("expected a number of tokens").at("max_tokens"));
         }
         let mut answers = begin_all(&app, chat, key).await?;
         let answering = answers.swap_remove(0);
-        let mut response = if body.get("stream") == Some(&Value::Bool(true)) {
-            let (writer, response) = stream("text/event-stream");
-            tokio::spawn(async move {
-                // A client that is gone needs no answer.
-                let _ = write_all(answering, &writer).await;
-            });
-            response
-        } else {
+        if body.get("stream") != Some(&Value::Bool(true)) {
             let model = answering.lease.name.clone();
-            json_reply(&whole(&model, &answering.whole().await?))
-        };
-        note_ignored(&mut response, &body, &KNOWN);
+            return Ok(json_reply(&whole(&model, &answering.whole().await?)));
+        }
+        let (writer, response) = stream("text/event-stream");
+        tokio::spawn(async move {
+            // A client that is gone needs no answer.
+            let _ = write_all(answering, &writer).await;
+        });
         Ok(response)
     };
-    result
-        .await
-        .unwrap_or_else(|failure: Failure| failed(Dialect::Anthropic, &failure))
+    answered(&app, request, Dialect::Anthropic, &KNOWN, given).await
 }
 
 /// `POST /v1/messages/count_tokens`: beside the engine, and from pictures' headers alone.
 pub async fn count_tokens(State(app): State<Arc<App>>, request: Request) -> Response {
-    let result = async {
-        let body = read_object(request.into_body(), app.options.max_body).await?;
-        let chat = read(&body)?;
+    let given = async |body: &Map<String, Value>| {
+        let chat = read(body)?;
         let lease = app.registry.lease(&chat.model, None).await?;
         let turn = app.preparing.acquire().await;
         let (engine, there) = (Arc::clone(&lease.engine), Arc::clone(&app));
@@ -92,9 +85,7 @@ pub async fn count_tokens(State(app): State<Arc<App>>, request: Request) -> Resp
             &json!({"input_tokens": count.tokens, "monocle": {"image_tokens": count.image_tokens}}),
         ))
     };
-    result
-        .await
-        .unwrap_or_else(|failure: Failure| failed(Dialect::Anthropic, &failure))
+    answered(&app, request, Dialect::Anthropic, &KNOWN, given).await
 }
 
 fn read(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::openai_read::tool_call;
-use super::{begin_all, count_of, number_of, seed_of, stops, text_of};
+use super::{answered, begin_all, count_of, number_of, seed_of, stops, text_of};
 use crate::app::{App, now, timestamp};
 use crate::chat::answer::{Answering, Call, Finish, Piece, Summary};
 use crate::chat::request::{
@@ -16,7 +16,7 @@ use crate::chat::request::{
 };
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
-use crate::http::reply::{Dialect, failed, json_reply, note_ignored, read_object};
+use crate::http::reply::{Dialect, json_reply};
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
 use crate::models::keep::KeepAlive;
 
@@ -64,15 +64,8 @@ pub async fn generate(
 }
 
 async fn answer(app: Arc<App>, key: KeyNumber, request: Request, shape: Shape) -> Response {
-    let result = async {
-        let body = read_object(request.into_body(), app.options.max_body).await?;
-        let mut response = given(&app, key, &body, shape).await?;
-        note_ignored(&mut response, &body, &KNOWN);
-        Ok(response)
-    };
-    result
-        .await
-        .unwrap_or_else(|failure: Failure| failed(Dialect::Ollama, &failure))
+    let given = async |body: &Map<String, Value>| given(&app, key, body, shape).await;
+    answered(&app, request, Dialect::Ollama, &KNOWN, given).await
 }
 
 async fn given(

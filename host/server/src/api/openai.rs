@@ -10,14 +10,14 @@ use axum::response::Response;
 use monocle_text::{Scored, TokenLogprobs};
 use serde_json::{Map, Value, json};
 
-use super::{begin_all, openai_read};
+use super::{answered, begin_all, openai_read};
 use crate::app::{App, identity, now};
 use crate::chat::answer::{Answering, Finish, Piece, Summary, Usage};
 use crate::chat::request::{ChatMessage, ChatRequest};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
-use crate::http::reply::{Dialect, failed, json_reply, note_ignored, read_object};
+use crate::http::reply::{Dialect, json_reply};
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
 
 /// Which of the two it is.
@@ -46,15 +46,8 @@ pub async fn completion(
 }
 
 async fn answer(app: Arc<App>, key: KeyNumber, request: Request, shape: Shape) -> Response {
-    let result = async {
-        let body = read_object(request.into_body(), app.options.max_body).await?;
-        let mut response = given(&app, key, &body, shape).await?;
-        note_ignored(&mut response, &body, &openai_read::KNOWN);
-        Ok(response)
-    };
-    result
-        .await
-        .unwrap_or_else(|failure: Failure| failed(Dialect::OpenAi, &failure))
+    let given = async |body: &Map<String, Value>| given(&app, key, body, shape).await;
+    answered(&app, request, Dialect::OpenAi, &openai_read::KNOWN, given).await
 }
 
 async fn given(

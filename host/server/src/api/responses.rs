@@ -7,13 +7,13 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{begin_all, count_of, openai_read, text_of};
+use super::{answered, begin_all, count_of, openai_read, text_of};
 use crate::app::{App, identity, now};
 use crate::chat::answer::{Answering, Call, Finish, Piece, Summary, Usage};
 use crate::chat::request::{ChatMessage, ChatRequest, Format};
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
-use crate::http::reply::{Dialect, failed, json_reply, note_ignored, read_object};
+use crate::http::reply::{Dialect, json_reply};
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
 
 /// The fields that are read.
@@ -48,10 +48,8 @@ pub async fn responses(
     Extension(key): Extension<KeyNumber>,
     request: Request,
 ) -> Response {
-    let result = async {
-        let body = read_object(request.into_body(), app.options.max_body).await?;
-        let chat = read(&body)?;
-        let mut answers = begin_all(&app, chat, key).await?;
+    let given = async |body: &Map<String, Value>| {
+        let mut answers = begin_all(&app, read(body)?, key).await?;
         let answering = answers.swap_remove(0);
         let head = Head {
             id: identity("resp_"),
@@ -60,22 +58,17 @@ pub async fn responses(
             created: now(),
             model: answering.lease.name.clone(),
         };
-        let mut response = if body.get("stream") == Some(&Value::Bool(true)) {
-            let (writer, response) = stream("text/event-stream");
-            tokio::spawn(async move {
-                // A client that is gone needs no answer.
-                let _ = Events::new(head, &writer).write_all(answering).await;
-            });
-            response
-        } else {
-            json_reply(&head.whole(&answering.whole().await?))
-        };
-        note_ignored(&mut response, &body, &KNOWN);
+        if body.get("stream") != Some(&Value::Bool(true)) {
+            return Ok(json_reply(&head.whole(&answering.whole().await?)));
+        }
+        let (writer, response) = stream("text/event-stream");
+        tokio::spawn(async move {
+            // A client that is gone needs no answer.
+            let _ = Events::new(head, &writer).write_all(answering).await;
+        });
         Ok(response)
     };
-    result
-        .await
-        .unwrap_or_else(|failure: Failure| failed(Dialect::OpenAi, &failure))
+    answered(&app, request, Dialect::OpenAi, &KNOWN, given).await
 }
 
 fn read(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {

@@ -14,10 +14,14 @@ const REQUIREMENTS: &str = "tests/oracle/requirements.txt";
 /// The client libraries that are run against a server.
 const CLIENTS: &str = "tests/clients/requirements.txt";
 
-/// Makes or refreshes the Python environments, and says where a browser is.
+/// What drives a browser, for npm.
+const PAGE: &str = "tests/clients/package.json";
+
+/// Makes or refreshes the Python environments and what drives a browser, and says where a browser is.
 pub fn prepare(target: &Path) -> Result<()> {
     environment(target, "venv", "requirements.txt", REQUIREMENTS)?;
     clients(target)?;
+    page(target)?;
     match browser() {
         Some(browser) => println!("browser: {browser}"),
         None => println!("browser: none; on Debian: apt-get install chromium"),
@@ -28,6 +32,28 @@ pub fn prepare(target: &Path) -> Result<()> {
 /// Makes or refreshes the environment with the client libraries alone.
 pub fn clients(target: &Path) -> Result<()> {
     environment(target, "clients", "clients.txt", CLIENTS)
+}
+
+/// Makes or refreshes the folder with what drives a browser.
+pub fn page(target: &Path) -> Result<()> {
+    let place = target.join("tools").join("page");
+    let wanted = fs::read(PAGE).with_context(|| format!("reading `{PAGE}`"))?;
+    // Written last, as below.
+    let note = place.join("installed.json");
+    if !fs::read(&note).is_ok_and(|there| there == wanted) {
+        fs::create_dir_all(&place).with_context(|| format!("creating `{}`", place.display()))?;
+        if !works(Command::new("npm").arg("--version")) {
+            bail!("npm is missing; on Debian: apt-get install nodejs npm");
+        }
+        write_if_changed(&place.join("package.json"), &wanted)?;
+        let mut npm = Command::new("npm");
+        npm.current_dir(&place)
+            .args(["install", "--no-audit", "--no-fund", "--silent"]);
+        run(&mut npm)?;
+        write_if_changed(&note, &wanted)?;
+    }
+    println!("browser's driver: {}", place.display());
+    Ok(())
 }
 
 /// Makes or refreshes a Python environment; `note` is a file that says what is in it.
@@ -52,7 +78,7 @@ fn environment(target: &Path, name: &str, note: &str, requirements: &str) -> Res
 }
 
 /// A Chromium on the path.
-fn browser() -> Option<String> {
+pub fn browser() -> Option<String> {
     let folders = env::var_os("PATH")?;
     env::split_paths(&folders)
         .flat_map(|folder| ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name)))

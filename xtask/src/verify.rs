@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests, headers of safetensors files",
@@ -48,6 +48,11 @@ const PARTS: [Part; 6] = [
         name: "clients",
         what: "client libraries, schemathesis, and 32 clients for ten minutes against `monocle serve`",
         run: clients,
+    },
+    Part {
+        name: "page",
+        what: "the page of `monocle serve` in Chromium, by playwright-core",
+        run: page,
     },
     Part {
         name: "shapes-mlx",
@@ -151,11 +156,24 @@ fn batches(_: &Path) -> Result<()> {
 
 fn clients(target: &Path) -> Result<()> {
     crate::tools::clients(target)?;
+    test_serving("clients::client_libraries")
+}
+
+fn page(target: &Path) -> Result<()> {
+    crate::tools::page(target)?;
+    if crate::tools::browser().is_none() {
+        bail!("no Chromium is on the path; on Debian: apt-get install chromium");
+    }
+    test_serving("clients::the_page")
+}
+
+/// A test of the server that other programs take part in.
+fn test_serving(name: &str) -> Result<()> {
     let mut build = cargo_command();
     build.args(["build", "--release", "--workspace", "--bin", "monocle"]);
     run(&mut build)?;
     let mut command = cargo_command();
-    command.args(["test", "--release", "--workspace", "--test", "serve", "clients"]);
+    command.args(["test", "--release", "--workspace", "--test", "serve", name]);
     // `many_clients_get_their_answers_and_leave_nothing_behind`, for longer than in CI.
     command.env("MONOCLE_LOAD_SECONDS", "600");
     run(&mut command)

@@ -107,7 +107,9 @@ mod tests {
         let after = super::peak_resident().unwrap();
         assert!(after >= 64 << 20 && after >= before, "{before} {after}");
         let now = super::resident().unwrap();
-        assert!(now >= 64 << 20 && now <= super::peak_resident().unwrap(), "{now}");
+        // Linux adds pages up for each processor, and the two figures of them at different moments.
+        let peak = super::peak_resident().unwrap() + (8 << 20);
+        assert!(now >= 64 << 20 && now <= peak, "{now} {peak}");
         drop(block);
     }
 }

@@ -26,37 +26,6 @@ fn client_libraries_get_what_they_expect() {
     assert!(output.status.success(), "{words}");
 }
 
-#[test]
-fn the_page_does_in_a_browser_what_it_says() {
-    let modules = project::target().join("tools/page");
-    let browser = ["chromium", "chromium-browser", "google-chrome"]
-        .map(|name| std::path::Path::new("/usr/bin").join(name))
-        .into_iter()
-        .find(|file| file.is_file());
-    let (Some(browser), true) = (browser, modules.join("installed.json").is_file()) else {
-        eprintln!(
-            "skipped: `cargo xtask tools` prepares what drives a browser, and says whether there is one"
-        );
-        return;
-    };
-    let endless = project::oracle("smolvlm").display().to_string();
-    let server = Server::start(&[&endless]);
-    let key = "sesame";
-    let keyed = Server::start(&["--api-key", key]);
-    let address = |server: &Server| format!("http://{}/", server.address);
-    let mut command = Command::new("node");
-    command.arg(project::root().join("tests/clients/page.mjs"));
-    command.arg(browser).arg(modules).arg(address(&server));
-    command.arg(project::root().join("models/shapes/pictures/shapes.png"));
-    command.arg(alone("shapes")).arg(address(&keyed)).arg(key);
-    // Browsers write below the home folder.
-    let home = project::target().join("tmp").join("browser-home");
-    std::fs::create_dir_all(&home).expect("a folder can be made");
-    let output = command.env("HOME", home).output().expect("node can be started");
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words}");
-}
-
 /// Thousands of requests that are good by the description, or nearly: none may make the server fail.
 #[test]
 fn clients_that_try_everything_never_make_it_fail() {
@@ -91,4 +60,35 @@ fn clients_that_try_everything_never_make_it_fail() {
     let words = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{words}");
     server.waits_for("monocle_http_requests_in_flight", 0.0);
+}
+
+#[test]
+fn the_page_does_in_a_browser_what_it_says() {
+    let modules = project::target().join("tools/page");
+    let browser = ["chromium", "chromium-browser", "google-chrome"]
+        .map(|name| std::path::Path::new("/usr/bin").join(name))
+        .into_iter()
+        .find(|file| file.is_file());
+    let (Some(browser), true) = (browser, modules.join("installed.json").is_file()) else {
+        eprintln!(
+            "skipped: `cargo xtask tools` prepares what drives a browser, and says whether there is one"
+        );
+        return;
+    };
+    let endless = project::oracle("smolvlm").display().to_string();
+    let server = Server::start(&[&endless]);
+    let key = "sesame";
+    let keyed = Server::start(&["--api-key", key]);
+    let address = |server: &Server| format!("http://{}/", server.address);
+    let mut command = Command::new("node");
+    command.arg(project::root().join("tests/clients/page.mjs"));
+    command.arg(browser).arg(modules).arg(address(&server));
+    command.arg(project::root().join("models/shapes/pictures/shapes.png"));
+    command.arg(alone("shapes")).arg(address(&keyed)).arg(key);
+    // Browsers write below the home folder.
+    let home = project::target().join("tmp").join("browser-home");
+    std::fs::create_dir_all(&home).expect("a folder can be made");
+    let output = command.env("HOME", home).output().expect("node can be started");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words}");
 }

@@ -146,6 +146,7 @@ bool exports_monocle_plugin_processor_pixels(uint32_t index, exports_monocle_plu
     ret->len = 1;
     ret->ptr[0] = monocle_plugin_images_stack(&views, &half, MONOCLE_PLUGIN_IMAGES_LAYOUT_CHANNELS_LAST);
     monocle_plugin_images_image_drop_own(whole);
+    monocle_plugin_images_image_drop_borrow(picture);
     return true;
 }
 

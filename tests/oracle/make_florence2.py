@@ -40,7 +40,6 @@ ADDED = ["<od>", "</od>", "<ocr>", "</ocr>"] + [f"<loc_{place}>" for place in ra
 ANSWERS = [
     ("<OD>", "car<loc_52><loc_332><loc_932><loc_774>door<loc_1><loc_2><loc_3><loc_4><loc_5><loc_6><loc_7><loc_8>"),
     ("<OD>", "</s><s>wheel<loc_0><loc_0><loc_999><loc_999><loc_7></s>"),
-    ("<OD>", "no place<loc_1><loc_2><loc_3>cat<loc_10><loc_20><loc_30><loc_40>"),
     ("<OD>", "nothing at all"),
     ("<DENSE_REGION_CAPTION>", "a blue car <loc_52><loc_332><loc_932><loc_774> the wheel of it<loc_8><loc_9><loc_10><loc_11>"),
     ("<CAPTION_TO_PHRASE_GROUNDING>", "A red disc<loc_52><loc_332><loc_932><loc_774>it<loc_1><loc_2><loc_3><loc_4>"),
@@ -112,7 +111,7 @@ processor = Florence2Processor(images, tokens, post_processor_config=tasks)
 
 @torch.no_grad()
 def draw(seed):
-    """Nothing is dead: each part changes the answer."""
+    """Nothing is dead: each part changes the answer. But rounding does not grow: in 64 bits the logits are the same within 1e-5."""
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         random = torch.randn(weight.shape, generator=generator)
@@ -123,7 +122,7 @@ def draw(seed):
         elif "embed_positions" not in name and ("shared" in name or "_embeddings" in name):
             random *= 0.5
         elif "embed_positions" not in name:
-            random *= 1.6 * weight[0].numel() ** -0.5 * (3 if "encoder_attn" in name else 1)
+            random *= 0.9 * weight[0].numel() ** -0.5 * (2 if "encoder_attn" in name else 1)
         weight.copy_(random.bfloat16())
 
 

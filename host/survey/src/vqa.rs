@@ -30,6 +30,10 @@ pub fn accuracy(given: &str, expected: &[String]) -> f64 {
         given = normalised(&given);
         expected = expected.iter().map(|answer| normalised(answer)).collect();
     }
+    // The definition is one of ten answers: of one alone, nothing is left when it is left out. It is right or wrong.
+    if let [only] = &expected[..] {
+        return f64::from(u8::from(*only == given));
+    }
     let same = expected.iter().filter(|answer| **answer == given).count();
     let others = expected.len() - same;
     let of = |same: usize| (same as f64 / 3.0).min(1.0);

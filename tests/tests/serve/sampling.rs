@@ -69,10 +69,13 @@ fn probabilities_are_told_with_the_tokens() {
     let completion = json!({"model": "shapes", "prompt": "Describe", "max_tokens": 3, "logprobs": 2});
     let answer = server.post("/v1/completions", &completion).json();
     let told = &answer["choices"][0]["logprobs"];
-    for list in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+    // It may end sooner.
+    let count = told["tokens"].as_array().expect("a list").len();
+    assert!((1..=3).contains(&count), "{told}");
+    for list in ["token_logprobs", "top_logprobs", "text_offset"] {
         assert_eq!(
             told[list].as_array().expect("a list").len(),
-            3,
+            count,
             "{list} in {told}"
         );
     }

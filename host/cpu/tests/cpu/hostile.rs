@@ -73,10 +73,10 @@ fn results_of_nothing_take_nothing() {
     };
     let many = u32::MAX as usize;
     let cases = [
-        // No heads, four billion rows: a list for each row would have 64 GB.
+        // Values of nothing, four billion rows: a list for each row would have 64 GB.
         (
             attention(),
-            vec![vec![many, 0, 0], vec![many, 0, 0], vec![many, 0, 0]],
+            vec![vec![many, 1, 0], vec![many, 1, 0], vec![many, 1, 0]],
         ),
         // No pictures; a row of patches would have 2^62 numbers.
         (
@@ -156,8 +156,10 @@ fn any_allocation_may_fail() {
     let input = engine.upload(&[40, 3, 16], values).expect("there is room");
     let input = std::slice::from_ref(&input);
     let before = engine.memory().active;
-    let right = engine.run(&program, input, None).expect("there is room");
-    let right = engine.download(&right[0]).expect("it is there");
+    let right = {
+        let results = engine.run(&program, input, None).expect("there is room");
+        engine.download(&results[0]).expect("it is there")
+    };
     let (mut failed, mut limit) = (0, before);
     loop {
         engine.clear_cache();

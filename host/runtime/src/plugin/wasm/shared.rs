@@ -24,12 +24,25 @@ impl State {
         size: [u32; 2],
         filter: Filter,
     ) -> Result<Resource<ImageHandle>> {
+        self.check_picture(size)?;
         let bytes = self.image(image.rep())?.resize_bytes(size[0], size[1], filter);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.take_memory(bytes)?;
         let resized = self.derive(image, size, |image| image.resize(size[0], size[1], filter));
         self.give_memory(bytes);
         resized
+    }
+
+    /// Whether a picture of this size may be held at all.
+    fn check_picture(&mut self, [width, height]: [u32; 2]) -> Result<()> {
+        let bytes = u128::from(width) * u128::from(height) * 3;
+        if bytes > self.limits.pixel_bytes as u128 {
+            return self.fail(Fault::Misuse(format!(
+                "a picture of {width}x{height} takes more than the {} MiB that pictures may",
+                self.limits.pixel_bytes >> 20
+            )));
+        }
+        Ok(())
     }
 
     /// A new picture made from another, within the limits.
@@ -39,13 +52,7 @@ impl State {
         [width, height]: [u32; 2],
         make: impl FnOnce(&Picture) -> std::result::Result<Picture, ImageError>,
     ) -> Result<Resource<ImageHandle>> {
-        let bytes = u128::from(width) * u128::from(height) * 3;
-        if bytes > self.limits.pixel_bytes as u128 {
-            return self.fail(Fault::Misuse(format!(
-                "a picture of {width}x{height} takes more than the {} MiB that pictures may",
-                self.limits.pixel_bytes >> 20
-            )));
-        }
+        self.check_picture([width, height])?;
         match make(self.image(image.rep())?) {
             Ok(image) => Ok(Resource::new_own(self.add_image(image)?)),
             Err(error) => self.fail(Fault::Misuse(error.to_string())),

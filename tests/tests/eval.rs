@@ -174,14 +174,19 @@ fn second_turns_are_made_of_the_questions_themselves() {
         .filter(|answer| answer["is_second_turn"] == true)
         .collect();
     assert_eq!(second.len(), 2);
-    let missing = &found[2];
+    // They stand in the order in which they came.
+    let by_id = |id: &str| {
+        let of_id = |answer: &&Value| answer["id"] == id && answer["is_second_turn"] != true;
+        found.iter().find(of_id).expect("each is there")
+    };
+    let missing = by_id("3");
     assert_eq!(
         (&missing["failure"]["place"], &missing["accuracy"]),
         (&json!("picture"), &json!(0.0)),
         "{missing}"
     );
     assert_eq!(
-        (&found[0]["answer"], &found[1]["answer"]),
+        (&by_id("1")["answer"], &by_id("2")["answer"]),
         (&json!(count), &json!("no")),
         "{found:?}"
     );

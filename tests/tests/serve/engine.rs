@@ -14,10 +14,10 @@ use monocle_server::models::catalogue::Catalogue;
 use monocle_server::models::keep::KeepAlive;
 use monocle_tests::observed::{Event, Observed};
 use monocle_tests::project;
-use monocle_tests::server::{Server, read};
+use monocle_tests::server::{Server, base64, read};
 use serde_json::Value;
 
-use super::{about, alone};
+use super::{about, alone, picture};
 
 /// A server with an engine whose runs of a program are counted, and of which one may panic.
 struct Own {
@@ -145,7 +145,10 @@ fn an_engine_that_stops_is_told_and_nobody_waits_for_it() {
 
 fn anthropic() -> String {
     serde_json::json!({
-        "model": "shapes", "max_tokens": 100, "messages": [{"role": "user", "content": "Describe this image."}],
+        "model": "shapes", "max_tokens": 100, "messages": [{"role": "user", "content": [
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": base64(&picture("shapes"))}},
+            {"type": "text", "text": "Describe this image."},
+        ]}],
     })
     .to_string()
 }

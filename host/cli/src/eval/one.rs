@@ -224,7 +224,7 @@ fn done(asked: Asked, report: &Report) -> Line {
         text: Some(report.output.text.trim().to_owned()),
         seconds: Some(asked.started.elapsed().as_secs_f64()),
         tokens: Some(report.output.tokens as u64),
-        is_shared: report.prompt.cached_pictures > 0,
+        is_shared: !report.images.is_empty() && report.images.iter().all(|image| image.cached),
         failure: None,
     };
     Line::Answer {

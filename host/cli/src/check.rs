@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +24,7 @@ use monocle_survey::row::Row;
 use monocle_survey::{compare, grade};
 use sha2::{Digest, Sha256};
 
-use super::{Misuse, output};
+use super::{Misuse, output, report_folder};
 pub use one::CheckOne;
 use one::Line;
 
@@ -132,27 +131,12 @@ impl Check {
             .map_err(anyhow::Error::msg)?;
         let models = models(&self.models)?;
         let tasks = self.tasks(&models, &hash)?;
-        let results = self.out.join("results.jsonl");
-        std::fs::create_dir_all(&self.out)
-            .with_context(|| format!("cannot make the folder `{}`", self.out.display()))?;
-        let mut rows = match (self.resume, results.exists()) {
-            (true, true) => report::read_rows(&results).map_err(anyhow::Error::msg)?,
-            (false, true) => {
-                return Err(Misuse(format!(
-                    "`{}` is there already\n\nhint: `--resume` goes on with it, `--out` names another folder",
-                    results.display()
-                ))
-                .into());
-            }
-            (_, false) => Vec::new(),
-        };
+        let (results, mut rows) = report_folder::open(&self.out, self.resume, report::read_rows)?;
         let wanted: HashSet<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
         rows.retain(|row| wanted.contains(row.key.as_str()));
         // Written anew: without a line that a crash cut off, and without what is not asked any more.
         write_rows(&results, &rows)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop))
-            .context("cannot listen for Ctrl-C")?;
+        let stop = report_folder::stop_flag()?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&results)?;
         for (index, task) in tasks.iter().enumerate() {
             if rows.iter().any(|row| row.key == task.key) {
@@ -171,21 +155,16 @@ impl Check {
         }
         let is_partial = rows.len() < tasks.len();
         let about = self.about(&tasks, &hash, &picture, is_partial);
-        for (name, text) in [
-            ("report.md", report::markdown(&about, &rows)),
-            ("report.html", report::page(&about, &rows)),
-            ("results.csv", report::csv(&rows)),
-        ] {
-            let path = self.out.join(name);
-            std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
-        }
+        report_folder::write(
+            &self.out,
+            [
+                ("report.md", report::markdown(&about, &rows)),
+                ("report.html", report::page(&about, &rows)),
+                ("results.csv", report::csv(&rows)),
+            ],
+        )?;
         if let Some(old) = old {
-            let lines = compare::compare(&old, &rows);
-            let text = match lines.is_empty() {
-                true => "nothing changed\n".to_owned(),
-                false => lines.join("\n") + "\n",
-            };
-            output::print(&text)?;
+            report_folder::say_changes(&compare::compare(&old, &rows))?;
         }
         let (answered, failed) = report::counts(&rows);
         output::note(&format!(

@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use monocle_survey::{files, vqa};
 
 use super::check::models;
 use super::sampling::seconds;
-use super::{Misuse, output};
+use super::{Misuse, output, report_folder};
 pub use one::EvalOne;
 use one::Line;
 
@@ -105,29 +104,14 @@ impl Eval {
             .transpose()
             .map_err(anyhow::Error::msg)?;
         let models = models(&self.models)?;
-        let results = self.out.join("results.jsonl");
-        std::fs::create_dir_all(&self.out)
-            .with_context(|| format!("cannot make the folder `{}`", self.out.display()))?;
-        let mut answers = match (self.resume, results.exists()) {
-            (true, true) => score::read(&results).map_err(anyhow::Error::msg)?,
-            (false, true) => {
-                return Err(Misuse(format!(
-                    "`{}` is there already\n\nhint: `--resume` goes on with it, `--out` names another folder",
-                    results.display()
-                ))
-                .into());
-            }
-            (_, false) => Vec::new(),
-        };
+        let (results, mut answers) = report_folder::open(&self.out, self.resume, score::read)?;
         let keys: HashSet<String> = models
             .iter()
             .flat_map(|model| questions.iter().map(|question| self.key(model, question)))
             .collect();
         answers.retain(|answer| keys.contains(&answer.key));
         write_all(&results, &answers)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop))
-            .context("cannot listen for Ctrl-C")?;
+        let stop = report_folder::stop_flag()?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&results)?;
         let mut failures: Vec<(String, Failure)> = Vec::new();
         for model in &models {
@@ -164,23 +148,16 @@ impl Eval {
             .collect();
         answers.sort_by_key(|answer| order.get(&answer.key).copied());
         let about = self.about(questions.len(), &failures, is_partial);
-        for (name, text) in [
-            ("report.md", score::markdown(&about, &answers)),
-            ("report.html", score::page(&about, &answers)),
-            ("results.csv", score::csv(&answers)),
-        ] {
-            let path = self.out.join(name);
-            files::write(&path, text.as_bytes())
-                .with_context(|| format!("cannot write `{}`", path.display()))?;
-        }
+        report_folder::write(
+            &self.out,
+            [
+                ("report.md", score::markdown(&about, &answers)),
+                ("report.html", score::page(&about, &answers)),
+                ("results.csv", score::csv(&answers)),
+            ],
+        )?;
         if let Some(old) = old {
-            let lines = score::compare(&old, &answers);
-            let text = if lines.is_empty() {
-                "nothing changed\n".to_owned()
-            } else {
-                lines.join("\n") + "\n"
-            };
-            output::print(&text)?;
+            report_folder::say_changes(&score::compare(&old, &answers))?;
         }
         output::note(&format!("report: {}", self.out.join("report.html").display()));
         let failed = answers.iter().filter(|answer| answer.failure.is_some()).count();

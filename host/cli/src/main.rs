@@ -15,6 +15,7 @@ mod pictures;
 mod plugins;
 mod progress;
 mod pull;
+mod report_folder;
 mod request;
 mod rm;
 mod run;

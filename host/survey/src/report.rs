@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::failure::Place;
 use crate::row::Row;
 
-pub(crate) use html::{SCRIPT, STYLE};
+pub(crate) use html::{SCRIPT, head};
 pub use html::{escaped, page};
 
 /// What a report is of, beside its rows.

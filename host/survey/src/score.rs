@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::interval::wilson;
-use crate::report::{self, STYLE, escaped};
+use crate::report::{self, escaped};
 
 /// The most wrong answers of one model that a page shows.
 const WRONG: usize = 200;
@@ -194,14 +194,7 @@ pub fn markdown(about: &report::About, answers: &[Scored]) -> String {
 
 /// `report.html`.
 pub fn page(about: &report::About, answers: &[Scored]) -> String {
-    let title = escaped(&about.title);
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
-    );
-    if about.is_partial {
-        html.push_str("<p class=\"stopped\">The run was stopped: answers are missing.</p>\n");
-    }
+    let mut html = report::head(about, "answers");
     html.push_str("<div class=\"top\"><dl>");
     for (name, value) in &about.lines {
         let _ = write!(html, "<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value));

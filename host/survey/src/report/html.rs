@@ -50,16 +50,25 @@ pub fn escaped(text: &str) -> String {
     safe
 }
 
-/// The page.
-pub fn page(about: &About, rows: &[Row]) -> String {
+/// A page as far as its title, and whether `what` is missing of it.
+pub fn head(about: &About, what: &str) -> String {
     let title = escaped(&about.title);
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
     );
     if about.is_partial {
-        html.push_str("<p class=\"stopped\">The run was stopped: rows are missing.</p>\n");
+        let _ = writeln!(
+            html,
+            "<p class=\"stopped\">The run was stopped: {what} are missing.</p>"
+        );
     }
+    html
+}
+
+/// The page.
+pub fn page(about: &About, rows: &[Row]) -> String {
+    let mut html = head(about, "rows");
     html.push_str("<div class=\"top\">");
     if let Some(picture) = &about.picture {
         let _ = write!(html, "<img alt=\"the picture\" src=\"{}\">", escaped(picture));

@@ -3,7 +3,6 @@
 //! Requests are parsed, their pictures decoded and their prompts planned elsewhere (`chat::prepare`): this thread only computes. What it gives goes
 //! to each request's channel; when a receiver is gone, the request ends with the next step, wherever it is.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 
@@ -83,6 +82,18 @@ impl Drop for EndNotice {
     }
 }
 
+/// Says that the thread panics before anything declared before it is dropped: who waits for an answer learns of its end by such a
+/// drop, and finds the engine marked.
+struct PanicNotice<'a>(&'a State);
+
+impl Drop for PanicNotice<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.is_dead.store(true, Ordering::Release);
+        }
+    }
+}
+
 enum Command {
     Submit(Box<Submission>),
     Limit(usize),
@@ -149,11 +160,8 @@ impl Engine {
         std::thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || {
-                let notice = notice;
-                let ended = catch_unwind(AssertUnwindSafe(|| thread.run(&maker, options, tell)));
-                if ended.is_err() {
-                    notice.0.is_dead.store(true, Ordering::Release);
-                }
+                let _notice = notice;
+                thread.run(&maker, options, tell);
             })
             .map_err(|_| LoadError::Stopped)?;
         let ready = told.await.map_err(|_| LoadError::Stopped)??;
@@ -287,14 +295,15 @@ impl Thread {
             return;
         }
         let mut readers: Vec<(SessionId, UnboundedSender<Given>)> = Vec::new();
+        let _notice = PanicNotice(&self.state);
         loop {
             if scheduler.is_idle() {
                 // Nobody has the engine any more: the sender is dropped with it.
                 let Ok(command) = self.received.recv() else { return };
-                obey(&mut scheduler, &mut readers, command);
+                self.obey(&mut scheduler, &mut readers, command);
             }
             while let Ok(command) = self.received.try_recv() {
-                obey(&mut scheduler, &mut readers, command);
+                self.obey(&mut scheduler, &mut readers, command);
             }
             for (id, _) in readers.iter().filter(|(_, to)| to.is_closed()) {
                 scheduler.cancel(*id);
@@ -327,26 +336,32 @@ impl Thread {
         self.state.waiting.store(waiting, Ordering::Relaxed);
         self.state.running.store(running, Ordering::Relaxed);
     }
-}
 
-fn obey(scheduler: &mut Scheduler, readers: &mut Vec<(SessionId, UnboundedSender<Given>)>, command: Command) {
-    match command {
-        Command::Limit(bytes) => scheduler.set_memory_limit(bytes),
-        Command::Submit(submission) => {
-            let Submission {
-                prepared,
-                options,
-                terms,
-                taken,
-                to,
-            } = *submission;
-            // Whoever asked is gone already.
-            if taken.is_closed() {
-                return;
+    fn obey(
+        &self,
+        scheduler: &mut Scheduler,
+        readers: &mut Vec<(SessionId, UnboundedSender<Given>)>,
+        command: Command,
+    ) {
+        match command {
+            Command::Limit(bytes) => scheduler.set_memory_limit(bytes),
+            Command::Submit(submission) => {
+                let Submission {
+                    prepared,
+                    options,
+                    terms,
+                    taken,
+                    to,
+                } = *submission;
+                let _notice = PanicNotice(&self.state);
+                // Whoever asked is gone already.
+                if taken.is_closed() {
+                    return;
+                }
+                let submitted = scheduler.submit(prepared, options, terms);
+                let answer = submitted.map(|id| readers.push((id, to)));
+                let _ = taken.send(answer);
             }
-            let submitted = scheduler.submit(prepared, options, terms);
-            let answer = submitted.map(|id| readers.push((id, to)));
-            let _ = taken.send(answer);
         }
     }
 }

@@ -15,10 +15,12 @@ use monocle_tests::project;
 
 /// Tries of each measurement; the middle one counts.
 const TRIES: usize = 5;
+/// Tries where each is some hundred steps.
+const GAP_TRIES: usize = 2;
 /// Tokens of an answer.
 const TOKENS: usize = 48;
-/// Words of a long prompt, of a token each.
-const PROMPT: usize = 4000;
+/// Words of a long prompt, of two tokens each.
+const PROMPT: usize = 2000;
 
 fn main() {
     println!("{}", project::engine().device());
@@ -124,7 +126,7 @@ fn gaps(scheduler: &mut Scheduler) {
         let (mut usual, mut first_tokens) = (Vec::new(), Vec::new());
         let (mut medians, mut longest, mut steps) = (Vec::new(), Vec::new(), 0);
         let mut size = String::new();
-        for _ in 0..TRIES {
+        for _ in 0..GAP_TRIES {
             // They go on for as long as they are needed.
             let endless = GenerateOptions {
                 ignore_end: true,

@@ -8,6 +8,7 @@ mod ahead;
 pub mod batch;
 pub(crate) mod encoding;
 pub mod features;
+mod pace;
 mod passes;
 mod pictures;
 pub mod policy;
@@ -36,6 +37,7 @@ use crate::session::{Phase, Progress, Session};
 use admission::Claim;
 use ahead::Ahead;
 use features::FeatureCache;
+use pace::Pace;
 use prefixes::PrefixCache;
 use terms::{Class, Terms};
 
@@ -54,7 +56,7 @@ pub struct SchedulerOptions {
     /// Bytes of picture features, and as many of sequences that ended, that may be kept for requests to come; part of the memory limit, and given
     /// back first when memory is short. 0 keeps nothing.
     pub cache_limit: usize,
-    /// Rows of one forward pass, unless what must stay together is more; beside answers, prompts have fewer ([`policy::budget`]).
+    /// Rows of one forward pass, unless what must stay together is more; beside answers, prompts have fewer.
     pub token_budget: usize,
     /// Requests that are computed side by side; further ones wait.
     pub max_sessions: usize,
@@ -121,6 +123,7 @@ pub struct Scheduler {
     passed: usize,
     features: FeatureCache,
     prefixes: PrefixCache,
+    pace: Pace,
     /// Whose rows fill a step up.
     scratch: Option<SequenceId>,
     /// Tokens that the device has chosen and the host has not read.
@@ -141,6 +144,7 @@ impl Scheduler {
             recordings,
             features: FeatureCache::new(options.cache_limit),
             prefixes: PrefixCache::new(options.cache_limit),
+            pace: Pace::new(options.token_budget),
             model,
             options,
             waiting: VecDeque::new(),
@@ -265,8 +269,9 @@ impl Scheduler {
         self.end_cancelled();
         self.end_late(now);
         self.admit();
-        self.encode();
-        self.forward();
+        self.pace.begins(now);
+        let has_encoded = self.encode();
+        self.forward(has_encoded);
         self.forget_ahead();
         let events = std::mem::take(&mut self.events);
         if events.iter().any(|(_, event)| event.is_last()) {

@@ -8,6 +8,7 @@ use monocle_tensor::recorder::BatchShape;
 use monocle_text::{Delta, TokenLogprobs};
 
 use super::batch::{self, Part};
+use super::pace::{self, Had};
 use super::policy::{self, Candidate};
 use super::{Event, Scheduler, SessionId};
 use crate::error::RequestError;
@@ -42,14 +43,16 @@ struct Kind {
 }
 
 impl Scheduler {
-    /// Computes the rows of this step.
-    pub(super) fn forward(&mut self) {
+    /// Computes the rows of this step. `has_encoded`: it has encoded a picture, too.
+    pub(super) fn forward(&mut self, has_encoded: bool) {
         if self.go_ahead() {
+            // Of answers alone, all of them.
+            self.pace.has(Had::Answers(self.running.len()));
             return;
         }
         self.begin_prefills();
         self.reserve();
-        for members in self.passes() {
+        for members in self.passes(has_encoded) {
             self.pass(&members);
         }
     }
@@ -69,7 +72,7 @@ impl Scheduler {
     }
 
     /// The rows of this step, those of one kind together.
-    fn passes(&mut self) -> Vec<Vec<Member>> {
+    fn passes(&mut self, has_encoded: bool) -> Vec<Vec<Member>> {
         let ready: Vec<&Session> = self.running.iter().filter(|session| is_ready(session)).collect();
         let ends: Vec<_> = ready
             .iter()
@@ -87,14 +90,27 @@ impl Scheduler {
                 end,
             })
             .collect();
+        // A picture's piece has made the step long already.
+        let beside = match has_encoded {
+            true => pace::LEAST,
+            false => self.pace.rows(),
+        };
         // Alone, a session has what it asks for.
         let budget = match ready[..] {
             [only] => only.prefill_chunk(),
-            _ => policy::budget(&candidates, self.options.token_budget),
+            _ => policy::budget(&candidates, self.options.token_budget, beside),
+        };
+        let rows = policy::schedule(&candidates, budget);
+        let computed: usize = rows.iter().map(|(_, range)| range.len()).sum();
+        let had = match policy::answers(&candidates) {
+            _ if has_encoded => Had::Other,
+            (answers, true) if computed == answers => Had::Answers(answers),
+            (answers, true) if computed >= budget.min(answers + beside) => Had::PromptsToo(answers),
+            _ => Had::Other,
         };
         let mut passes: Vec<(Kind, Vec<Member>)> = Vec::new();
         let mut passed: Vec<SessionId> = ready.iter().map(|session| session.id).collect();
-        for (index, range) in policy::schedule(&candidates, budget) {
+        for (index, range) in rows {
             let session = ready[index];
             passed.retain(|id| *id != session.id);
             let kind = kind(session, &range);
@@ -110,6 +126,7 @@ impl Scheduler {
                 None => passes.push((kind, vec![member])),
             }
         }
+        self.pace.has(had);
         let passes = passes.into_iter().map(|(_, members)| members).collect();
         for session in &mut self.running {
             session.passed = match passed.contains(&session.id) {

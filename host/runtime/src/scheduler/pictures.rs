@@ -22,20 +22,21 @@ const PIECES_ALONE: usize = 32;
 impl Scheduler {
     /// The next slice of a picture of the oldest session that has one to do, so that others' answers go on between. A picture that is begun is
     /// finished first, and bulk work comes last.
-    pub(super) fn encode(&mut self) {
+    pub(super) fn encode(&mut self) -> bool {
         let mut order: Vec<&Session> = self.running.iter().collect();
         order.sort_by_key(|session| (session.encoding.is_none(), session.terms.class));
         let ids: Vec<SessionId> = order.iter().map(|session| session.id).collect();
         for id in ids {
             match self.prepare_session(id) {
                 Ok(false) => {}
-                Ok(true) => return,
+                Ok(true) => return true,
                 Err(error) => {
                     self.fail(id, error);
-                    return;
+                    return true;
                 }
             }
         }
+        false
     }
 
     /// The next thing to do before rows of a session can be computed; whether that was more than a trifle.

@@ -7,9 +7,6 @@ use super::terms::Class;
 /// So many steps running a prompt of bulk work may have no rows because of others; then it goes before them for a step.
 pub const PATIENCE: usize = 16;
 
-/// Prompt rows beside answers that somebody reads, if these are fewer: with so many, a step takes about twice as long as without.
-pub const BESIDE_ANSWERS: usize = 16;
-
 /// What there is to know of a session that may have rows computed.
 pub struct Candidate<'a> {
     /// Tokens that are computed.
@@ -26,16 +23,23 @@ pub struct Candidate<'a> {
     pub end: &'a dyn Fn(usize, usize) -> usize,
 }
 
-/// The most rows of the next step, where it may have `most`: fewer where somebody waits for the next token of an answer, so that a long prompt
-/// does not make it late.
-pub fn budget(candidates: &[Candidate<'_>], most: usize) -> usize {
-    let answering = |candidate: &&Candidate<'_>| candidate.known - candidate.computed == 1;
-    let answers = candidates.iter().filter(answering).count();
-    let read = candidates.iter().filter(answering);
-    let read = read.filter(|candidate| candidate.class == Class::Interactive);
-    match read.count() {
-        0 => most,
-        _ => most.min(answers + answers.max(BESIDE_ANSWERS)),
+/// Answers that have a row in the next step, and whether somebody reads one of them.
+pub fn answers(candidates: &[Candidate<'_>]) -> (usize, bool) {
+    let answering = candidates
+        .iter()
+        .filter(|candidate| candidate.known - candidate.computed == 1);
+    let is_read = answering
+        .clone()
+        .any(|candidate| candidate.class == Class::Interactive);
+    (answering.count(), is_read)
+}
+
+/// The most rows of the next step, where it may have `most`: where somebody waits for the next token of an answer, prompts have `beside`,
+/// or what would be filled up.
+pub fn budget(candidates: &[Candidate<'_>], most: usize, beside: usize) -> usize {
+    match answers(candidates) {
+        (count, true) => most.min(rounded(count + beside)),
+        (_, false) => most,
     }
 }
 
@@ -143,13 +147,14 @@ mod tests {
                 .iter()
                 .map(|(class, known)| candidate(*class, *known))
                 .collect();
-            budget(&candidates, 512)
+            budget(&candidates, 512, 16)
         };
         assert_eq!(budget_of(&[(other, 4000), (bulk, 1)]), 512);
-        assert_eq!(budget_of(&[(other, 4000), (other, 1)]), 1 + 16);
-        assert_eq!(budget_of(&[(other, 4000), (other, 1), (bulk, 1)]), 2 + 16);
-        assert_eq!(budget_of(&vec![(other, 1); 40]), 80);
-        assert_eq!(budget_of(&vec![(other, 1); 300]), 512);
+        // 17, 18: both are filled up to 24.
+        assert_eq!(budget_of(&[(other, 4000), (other, 1)]), 24);
+        assert_eq!(budget_of(&[(other, 4000), (other, 1), (bulk, 1)]), 24);
+        assert_eq!(budget_of(&vec![(other, 1); 40]), 56);
+        assert_eq!(budget_of(&vec![(other, 1); 300]), 320);
     }
 
     #[test]

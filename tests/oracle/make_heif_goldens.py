@@ -59,6 +59,9 @@ def files():
     yield "general.avif", of_general_brand(save(PHOTO, "AVIF", quality=90)), [1]
     yield "turned.avif", avifenc(PHOTO, "--irot", "1"), [1]
     yield "ten.avif", avifenc(PHOTO, "-d", "10"), [1]
+    # The profile is made by make_decode_kinds.py.
+    profile = Image.open(HERE.parent / "profile.png").info["icc_profile"]
+    yield "profile.avif", save(PHOTO, "AVIF", quality=90, subsampling="4:4:4", icc_profile=profile), [1]
 
 
 def main():

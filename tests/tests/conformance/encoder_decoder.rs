@@ -26,11 +26,15 @@ fn folder() -> Scratch {
     scratch
 }
 
-fn open(folder: &Scratch) -> Scheduler {
-    project::open_manifest(&format!(
+fn manifest(folder: &Scratch) -> String {
+    format!(
         "schema = 1\nname = \"reader\"\nplugin = \"encoder-decoder\"\nsource = {{ path = {:?} }}",
         folder.path()
-    ))
+    )
+}
+
+fn open(folder: &Scratch) -> Scheduler {
+    project::open_manifest(&manifest(folder))
 }
 
 fn golden() -> serde_json::Map<String, Value> {
@@ -68,8 +72,16 @@ fn options() -> GenerateOptions {
 
 #[test]
 fn words_and_any_number_of_pictures_are_read_as_the_reference_reads_them() {
-    let folder = folder();
-    let mut model = open(&folder);
+    check_all(open(&folder()));
+}
+
+/// As the plugin was built for contract 0.2.0.
+#[test]
+fn a_plugin_that_was_kept_reads_them_too() {
+    check_all(project::open_frozen("contract-0.2", &manifest(&folder())));
+}
+
+fn check_all(mut model: Scheduler) {
     let cases = golden();
     assert_eq!(cases.len(), 3);
     for (name, case) in &cases {

@@ -1,15 +1,17 @@
 //! Latent attention and experts: `tests/plugins/latent-experts` computes what transformers' DeepSeek-V3 does.
 
 use monocle_runtime::request::Request;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::json::{ids, numbers};
 use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use serde_json::Value;
 
-fn check(kind: &str) {
+/// `open` takes a manifest and gives its model.
+fn check(kind: &str, open: impl Fn(&str) -> Scheduler) {
     let place = format!("latent_experts/{kind}");
-    let scratch = Scratch::new(&format!("latent-{kind}"));
+    let scratch = Scratch::new("latent");
     for (folder, file) in [
         (place.as_str(), "config.json"),
         (place.as_str(), "model.safetensors"),
@@ -21,7 +23,7 @@ fn check(kind: &str) {
     }
     let golden = std::fs::read_to_string(project::oracle(&place).join("golden.json")).expect("it is there");
     let golden: Value = serde_json::from_str(&golden).expect("it is JSON");
-    let mut model = project::open_manifest(&format!(
+    let mut model = open(&format!(
         "schema = 1\nname = \"latent\"\nplugin = \"latent-experts\"\nsource = {{ path = {:?} }}",
         scratch.path()
     ));
@@ -51,16 +53,24 @@ fn check(kind: &str) {
 /// Queries have a latent too; the weights of experts sum to 1, and then are scaled.
 #[test]
 fn latent_queries_and_weights_that_sum_to_one() {
-    check("sigmoid");
+    check("sigmoid", project::open_manifest);
 }
 
 /// Queries have one layer; weights are as they come.
 #[test]
 fn whole_queries_and_weights_as_they_are() {
-    check("whole_queries");
+    check("whole_queries", project::open_manifest);
 }
 
 #[test]
 fn experts_in_groups() {
-    check("groups");
+    check("groups", project::open_manifest);
+}
+
+/// As the plugin was built for contract 0.2.0.
+#[test]
+fn a_plugin_that_was_kept() {
+    for kind in ["sigmoid", "whole_queries", "groups"] {
+        check(kind, |manifest| project::open_frozen("contract-0.2", manifest));
+    }
 }

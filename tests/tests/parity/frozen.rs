@@ -3,7 +3,7 @@
 use monocle_tests::parity::Parity;
 use monocle_tests::project;
 
-const VERSIONS: [&str; 1] = ["contract-0.1"];
+const VERSIONS: [&str; 2] = ["contract-0.1", "contract-0.2"];
 
 /// Compares a folder's goldens with what a frozen plugin computes.
 fn check(parity: &Parity, plugin: &str) {

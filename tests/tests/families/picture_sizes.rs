@@ -138,6 +138,21 @@ fn nanollava() {
 }
 
 #[test]
+fn deepseek_vl2() {
+    check("deepseek_vl2", |_| None);
+}
+
+#[test]
+fn kimi_vl() {
+    let cases = golden("kimi_vl", |case| case["patches"] == 60);
+    check("kimi_vl", |size| {
+        let padded = find(&cases, size)?["padded"].as_array()?;
+        let side = |index: usize| padded[index].as_u64().expect("a side") as usize / 28;
+        Some(side(0) * side(1))
+    });
+}
+
+#[test]
 fn mllama() {
     check("mllama", |_| Some(4 * 17)); // four tiles of (56 / 14)² patches and a class token, whether they are filled or not
     let cases = golden("mllama", |case| case["tile"] == 56);

@@ -23,6 +23,8 @@ fn the_end_of_a_turn_ends_the_answer() {
         ("gemma3", "<end_of_turn>"),
         ("phi3_v", "<|end|>"),
         ("mllama", "<|eot_id|>"),
+        ("deepseek_vl2", "<｜end▁of▁sentence｜>"),
+        ("kimi_vl", "<|im_end|>"),
     ] {
         let oracle = Oracle::open(&project::oracle(folder));
         let mut model = project::open_folder(&oracle.folder);

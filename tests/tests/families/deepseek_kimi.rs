@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 fn changed(checkpoint: &str, file: &str, change: impl Fn(&mut Value)) -> Scratch {
     let folder = Scratch::checkpoint(checkpoint);
     folder.edit(file, |text| {
-        let mut value: Value = serde_json::from_str(text).expect("it is JSON");
+        let mut value: Value = serde_json::from_str(&text).expect("it is JSON");
         change(&mut value);
         value.to_string()
     });
@@ -54,7 +54,7 @@ fn conversions_of_deepseek_vl2_need_no_processor_s_file() {
     let folder = changed("deepseek_vl2", "config.json", |config| {
         config["text_config"] = config["language_config"].take();
     });
-    std::fs::remove_file(folder.file("processor_config.json")).expect("it was there");
+    folder.remove("processor_config.json");
     let trace = project::open_folder(folder.path()).trace(&oracle.request("two_images"), 64, 16);
     let trace = trace.unwrap_or_else(|error| panic!("{error}"));
     let (_, steps) = oracle

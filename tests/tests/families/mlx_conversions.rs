@@ -94,7 +94,7 @@ fn steps(folder: &Path, oracle: &Oracle) -> Vec<f32> {
 #[test]
 fn converted_checkpoints_answer_as_the_originals() {
     let conversions = conversions();
-    assert!(conversions.len() >= 23, "{} families", conversions.len());
+    assert!(conversions.len() >= 25, "{} families", conversions.len());
     for (folder, rows) in conversions {
         let oracle = Oracle::open(&project::oracle(&folder));
         let converted = convert(&folder, &rows, "converted");

@@ -122,7 +122,9 @@ fn qwen3_vl() {
 #[test]
 fn glm4v() {
     let cases = golden("qwen2_vl", |case| case["most"] == 62720);
-    check("glm4v", |size| find(&cases, size).map(|case| patches(case, 28)));
+    for folder in ["glm4v", "glm4v_moe", "glm_ocr"] {
+        check(folder, |size| find(&cases, size).map(|case| patches(case, 28)));
+    }
 }
 
 #[test]

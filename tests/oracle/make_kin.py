@@ -36,7 +36,7 @@ KINDS = {
         vision=dict(model_type="qwen3_vl_moe", hidden_size=32, intermediate_size=48, out_hidden_size=32)),
     "glm_ocr": dict(
         of="glm4v", stands_for="zai-org/GLM-OCR", config=GlmOcrConfig, model=GlmOcrForConditionalGeneration, images=Glm46VImageProcessorPil,
-        text=dict(model_type="glm_ocr_text", hidden_size=32, intermediate_size=48, head_dim=16, rope_theta=None, rope_scaling=None, partial_rotary_factor=None,
+        text=dict(model_type="glm_ocr_text", attention_bias=False, hidden_size=32, intermediate_size=48, head_dim=16, rope_theta=None, rope_scaling=None, partial_rotary_factor=None,
                   rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3], "partial_rotary_factor": 1.0}),
         vision=dict(model_type="glm_ocr_vision", hidden_size=32, intermediate_size=48, out_hidden_size=32, attention_bias=True)),
 }

@@ -4,8 +4,8 @@
 
 Conversions on the hub that are made by mlx-vlm store a model's parameters as mlx-vlm's classes have them. So each checkpoint is
 loaded by mlx-vlm, and its parameters are found again by their values. An entry is [name here, name there, order of axes]; a
-parameter that mlx-vlm drops is absent, and one that it makes of others is left out of the comparison, but for experts that it stacks: their name
-here is a list. Named architectures are made anew, the others stay as they are.
+parameter that mlx-vlm drops is absent, and one that it makes of others is left out of the comparison, but for experts that it stacks and
+projections of queries, keys and values that it joins: their name here is a list. Named architectures are made anew, the others stay as they are.
 """
 
 import json
@@ -26,6 +26,8 @@ ORDERS = [(0, 2, 3, 1), (0, 2, 3, 4, 1), (0, 2, 1)]
 SIZES = {
     "deepseek_vl2": {"vision_config": {"image_size": 44, "intermediate_size": 48}},
     "kimi_vl": {"vision_config": {"depth": 2, "embed_dim": 32, "num_heads": 4}},
+    "paddleocr_vl": {"text_config": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+                                     "head_dim": 16, "vocab_size": 483}},
 }
 
 
@@ -49,6 +51,17 @@ def stacked(stored: dict, value) -> list:
     return []
 
 
+def joined(stored: dict, value) -> list:
+    """Projections of queries, keys and values that are stored one by one."""
+    for name in (name for name in stored if "q_proj" in name):
+        each = [name.replace("q_proj", f"{part}_proj") for part in "qkv"]
+        if all(one in stored for one in each):
+            found = np.concatenate([stored[one] for one in each])
+            if found.shape == value.shape and np.array_equal(found, value):
+                return each
+    return []
+
+
 def names(folder: Path) -> list:
     stored = {name: np.array(value.astype(mx.float32)) for file in folder.glob("model*.safetensors") for name, value in mx.load(str(file)).items()}
     with tempfile.TemporaryDirectory() as copy:
@@ -60,7 +73,7 @@ def names(folder: Path) -> list:
         config = json.loads((Path(copy) / "config.json").read_text())
         sizes = next((sizes for start, sizes in SIZES.items() if folder.name.startswith(start)), {})
         for part, more in sizes.items():
-            config[part] |= more
+            config[part] = config.get(part, {}) | more
         (Path(copy) / "config.json").write_text(json.dumps(config))
         model = load_model(Path(copy), lazy=False, strict=not sizes)
     found = []
@@ -78,6 +91,8 @@ def names(folder: Path) -> list:
             found.append([here, there, order])
         elif value.ndim == 3 and (each := stacked(stored, value)):
             found.append([each, there, list(range(3))])
+        elif each := joined(stored, value):
+            found.append([each, there, list(range(value.ndim))])
         else:
             print(f"{folder.name}: {there} {value.shape} is not stored")
     return found

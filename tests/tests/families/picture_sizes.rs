@@ -155,6 +155,14 @@ fn kimi_vl() {
 }
 
 #[test]
+fn paddleocr_vl() {
+    let cases = golden("paddleocr_vl", |case| case["most"] == 31360);
+    check("paddleocr_vl", |size| {
+        find(&cases, size).map(|case| patches(case, 28))
+    });
+}
+
+#[test]
 fn mllama() {
     check("mllama", |_| Some(4 * 17)); // four tiles of (56 / 14)² patches and a class token, whether they are filled or not
     let cases = golden("mllama", |case| case["tile"] == 56);

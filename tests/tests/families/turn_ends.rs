@@ -28,6 +28,7 @@ fn the_end_of_a_turn_ends_the_answer() {
         ("mllama", "<|eot_id|>"),
         ("deepseek_vl2", "<｜end▁of▁sentence｜>"),
         ("kimi_vl", "<|im_end|>"),
+        ("paddleocr_vl", "</s>"),
     ] {
         let oracle = Oracle::open(&project::oracle(folder));
         let mut model = project::open_folder(&oracle.folder);

@@ -13,6 +13,7 @@ mod low_precision;
 mod mistral3;
 mod mllama;
 mod nanollava;
+mod paddleocr_vl;
 mod paligemma;
 mod phi3_v;
 mod qwen_vl;

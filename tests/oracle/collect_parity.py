@@ -4,7 +4,8 @@
 
 An oracle folder is a Hugging Face-style repository with tiny random weights, `golden.json` and `golden.npz`: what the
 reference implementation (named with its version in `golden.json`) answers. The arrays that tests read are written as
-`golden.safetensors`; the rest of the folder is copied, less what no test reads. Needs numpy and safetensors.
+`golden.safetensors`; the rest of the folder is copied, less what no test reads. Weights of the larger folders are stored as bfloat16, which
+holds them exactly, and pixels are left out of them where another folder has the same. Needs numpy and safetensors, and torch for the larger folders.
 """
 
 import json
@@ -17,6 +18,7 @@ from safetensors.numpy import save_file
 
 SKIPPED = {"golden.json", "golden.npz", "config.mlx_vlm.json", "video_preprocessor_config.json"}
 ARRAYS = ("input_ids", "pixel_values", "step_logits", "prefill_last_logits", "prefill_argmax", "image_features")
+HALVED = {"glm4v_moe"}
 CASE = ("messages", "images", "prompt", "add_special_tokens", "greedy_tokens", "greedy_text", "min_margin")
 
 
@@ -25,6 +27,8 @@ def collect(source: Path, target: Path) -> None:
     for file in sorted(source.iterdir()):
         if file.name not in SKIPPED:
             shutil.copyfile(file, target / file.name)
+    if source.name in HALVED:
+        halve(target / "model.safetensors")
     golden = json.loads((source / "golden.json").read_text())
     kept = {key: golden[key] for key in ("arch", "stands_for", "seed", "reference", "template_source") if key in golden}
     if not golden.get("reference"):
@@ -47,9 +51,23 @@ def collect(source: Path, target: Path) -> None:
             # What mlx-vlm alone can judge has logarithms of probabilities.
             if f"{case}/step_logits" not in wanted:
                 wanted[f"{case}/mlx_step_logprobs"] = plain(arrays[f"{case}/mlx_step_logprobs"])
+    if source.name in HALVED:
+        wanted = {name: array for name, array in wanted.items() if not name.endswith("pixel_values")}
     wanted = {name: part for key, array in wanted.items() for name, part in packed(key, array).items()}
     save_file(wanted, target / "golden.safetensors")
     (target / "golden.safetensors").chmod(0o644)
+
+
+def halve(file: Path) -> None:
+    from safetensors.torch import load_file
+    from safetensors.torch import save_file as save_weights
+
+    weights = load_file(file)
+    halves = {name: weight.bfloat16() for name, weight in weights.items()}
+    assert all((half.float() == weights[name]).all() for name, half in halves.items())
+    file.unlink()
+    save_weights(halves, file)
+    file.chmod(0o644)
 
 
 def plain(array: np.ndarray) -> np.ndarray:

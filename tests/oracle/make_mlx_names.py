@@ -1,13 +1,15 @@
 """What mlx-vlm calls and how it lays out the weights of each tiny checkpoint: writes mlx_names.json.
 
-    python make_mlx_names.py ORACLE_FOLDER    (made with mlx-vlm 0.7.10 and mlx 0.32.4 on CPU, transformers 5.23.0)
+    python make_mlx_names.py ORACLE_FOLDER [ARCHITECTURE...]    (made with mlx-vlm 0.7.10 and mlx 0.32.4 on CPU, transformers 5.23.0)
 
 Conversions on the hub that are made by mlx-vlm store a model's parameters as mlx-vlm's classes have them. So each checkpoint is
 loaded by mlx-vlm, and its parameters are found again by their values. An entry is [name here, name there, order of axes]; a
-parameter that mlx-vlm drops is absent, and one that it makes of others is left out of the comparison.
+parameter that mlx-vlm drops is absent, and one that it makes of others is left out of the comparison, but for experts that it stacks and
+projections of queries, keys and values that it joins: their name here is a list. Named architectures are made anew, the others stay as they are.
 """
 
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -17,10 +19,16 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten
 from mlx_vlm.utils import load_model
-from safetensors.numpy import load_file
 
 HERE = Path(__file__).parent
 ORDERS = [(0, 2, 3, 1), (0, 2, 3, 4, 1), (0, 2, 1)]
+# What mlx-vlm's classes have fixed sizes for; these checkpoints also lack parts that no answer depends on.
+SIZES = {
+    "deepseek_vl2": {"vision_config": {"image_size": 44, "intermediate_size": 48}},
+    "kimi_vl": {"vision_config": {"depth": 2, "embed_dim": 32, "num_heads": 4}},
+    "paddleocr_vl": {"text_config": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+                                     "head_dim": 16, "vocab_size": 483}},
+}
 
 
 def arrangements(array):
@@ -34,15 +42,40 @@ def common_end(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a[::-1], b[::-1])) if x != y), min(len(a), len(b)))
 
 
+def stacked(stored: dict, value) -> list:
+    """Experts that are stored one by one."""
+    for name in (name for name in stored if re.search(r"experts\.0\.", name)):
+        each = [name.replace("experts.0.", f"experts.{number}.") for number in range(value.shape[0])]
+        if all(one in stored for one in each) and stored[name].shape == value.shape[1:] and np.array_equal(np.stack([stored[one] for one in each]), value):
+            return each
+    return []
+
+
+def joined(stored: dict, value) -> list:
+    """Projections of queries, keys and values that are stored one by one."""
+    for name in (name for name in stored if "q_proj" in name):
+        each = [name.replace("q_proj", f"{part}_proj") for part in "qkv"]
+        if all(one in stored for one in each):
+            found = np.concatenate([stored[one] for one in each])
+            if found.shape == value.shape and np.array_equal(found, value):
+                return each
+    return []
+
+
 def names(folder: Path) -> list:
-    stored = {name: value for file in folder.glob("model*.safetensors") for name, value in load_file(file).items()}
+    stored = {name: np.array(value.astype(mx.float32)) for file in folder.glob("model*.safetensors") for name, value in mx.load(str(file)).items()}
     with tempfile.TemporaryDirectory() as copy:
-        for file in folder.iterdir():
+        for file in (file for file in folder.iterdir() if file.name != "golden.safetensors"):
             shutil.copyfile(file, Path(copy) / file.name)
         # Where mlx-vlm wants another configuration than transformers writes.
         if (folder / "config.mlx_vlm.json").exists():
             shutil.copyfile(folder / "config.mlx_vlm.json", Path(copy) / "config.json")
-        model = load_model(Path(copy), lazy=False)
+        config = json.loads((Path(copy) / "config.json").read_text())
+        sizes = next((sizes for start, sizes in SIZES.items() if folder.name.startswith(start)), {})
+        for part, more in sizes.items():
+            config[part] = config.get(part, {}) | more
+        (Path(copy) / "config.json").write_text(json.dumps(config))
+        model = load_model(Path(copy), lazy=False, strict=not sizes)
     found = []
     for there, value in tree_flatten(model.parameters()):
         value = np.array(value.astype(mx.float32))
@@ -56,6 +89,10 @@ def names(folder: Path) -> list:
         if same:
             _, here, order = max(same)
             found.append([here, there, order])
+        elif value.ndim == 3 and (each := stacked(stored, value)):
+            found.append([each, there, list(range(3))])
+        elif each := joined(stored, value):
+            found.append([each, there, list(range(value.ndim))])
         else:
             print(f"{folder.name}: {there} {value.shape} is not stored")
     return found
@@ -63,10 +100,14 @@ def names(folder: Path) -> list:
 
 if __name__ == "__main__":
     lines = []
+    oracle, *wanted = sys.argv[1:]
+    known = json.loads((HERE / "mlx_names.json").read_text())
     for folder in sorted(path.parent for path in HERE.glob("*/golden.json")):
         try:
-            rows = ",\n  ".join(json.dumps(row) for row in names(Path(sys.argv[1]) / folder.name))
-            lines.append(f'"{folder.name}": [\n  {rows}]')
+            found = names(Path(oracle) / folder.name) if folder.name in wanted or not wanted else known.get(folder.name)
+            if found:
+                rows = ",\n  ".join(json.dumps(row) for row in found)
+                lines.append(f'"{folder.name}": [\n  {rows}]')
         except Exception as error:
             print(f"{folder.name}: mlx-vlm does not load it: {type(error).__name__}: {str(error)[:200]}")
     (HERE / "mlx_names.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

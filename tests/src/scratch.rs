@@ -26,7 +26,7 @@ impl Scratch {
         for entry in std::fs::read_dir(project::oracle(name)).expect("the oracle folder is there") {
             let path = entry.expect("the folder can be read").path();
             let file = path.file_name().expect("a file has a name").to_string_lossy();
-            let model = [".json", ".jinja", ".safetensors"]
+            let model = [".json", ".jinja", ".model", ".safetensors"]
                 .iter()
                 .any(|end| file.ends_with(end));
             if model && !file.starts_with("golden") && file != "tiling.json" {

@@ -3,6 +3,7 @@
 mod attention;
 mod bart;
 mod decoder;
+mod deepseek;
 mod layer;
 mod llama;
 

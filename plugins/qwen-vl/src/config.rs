@@ -1,6 +1,7 @@
 //! `config.json`.
 
 use monocle_plugin::Pairing;
+use monocle_plugin::nn::MixtureConfig;
 use monocle_plugin::prelude::*;
 
 /// Whether it is one of the GLM models.
@@ -29,8 +30,9 @@ impl VisionConfig {
         let model_type = config.get_or("model_type", String::new())?;
         let vision = config.section("vision_config")?;
         let (depth, heads, patch, activation, epsilon) = match model_type.as_str() {
-            "qwen3_vl" => (27, 16, 16, Activation::GeluTanh, 1e-6),
-            "glm4v" => (24, 12, 14, Activation::Silu, 1e-5),
+            "qwen3_vl" | "qwen3_vl_moe" => (27, 16, 16, Activation::GeluTanh, 1e-6),
+            "glm_ocr" => (24, 16, 14, Activation::Silu, 1e-5),
+            "glm4v" | "glm4v_moe" => (24, 12, 14, Activation::Silu, 1e-5),
             "qwen2_5_vl" => (32, 16, 14, Activation::Silu, 1e-6),
             _ => (32, 16, 14, Activation::QuickGelu, 1e-6),
         };
@@ -58,9 +60,47 @@ impl VisionConfig {
     }
 }
 
-/// The decoder; what the text config leaves out is as in transformers' `Qwen2VLTextConfig`, `Qwen2_5_VLTextConfig`,
-/// `Qwen3VLTextConfig` or `Glm4vTextConfig`. The first releases have the decoder's keys beside `vision_config`.
-pub fn text_config(config: &Section) -> Result<LlamaConfig> {
+/// The decoder.
+pub struct TextConfig {
+    pub llama: LlamaConfig,
+    pub experts: Option<Experts>,
+}
+
+/// Layers of experts.
+pub struct Experts {
+    pub mixture: MixtureConfig,
+    /// How many layers at the beginning are dense.
+    first: u32,
+    /// Of so many layers, the last has experts.
+    every: u32,
+    /// Further dense layers.
+    dense: Vec<u32>,
+}
+
+impl Experts {
+    /// Whether the layer of this number has them.
+    pub fn has(&self, layer: u32) -> bool {
+        layer >= self.first && (layer + 1).is_multiple_of(self.every) && !self.dense.contains(&layer)
+    }
+
+    fn read(text: &Section, sigmoid: bool) -> Result<Self> {
+        let read = Self {
+            mixture: MixtureConfig::read(text)?,
+            first: text.get_or("first_k_dense_replace", u32::from(sigmoid))?,
+            every: text.get_or("decoder_sparse_step", 1)?,
+            dense: text.get_or("mlp_only_layers", vec![])?,
+        };
+        ensure!(
+            read.every > 0,
+            "`decoder_sparse_step` of the text config must not be 0"
+        );
+        Ok(read)
+    }
+}
+
+/// What the text config leaves out is as in transformers' `Qwen2VLTextConfig`, `Qwen2_5_VLTextConfig`, `Qwen3VLTextConfig`,
+/// `Qwen3VLMoeTextConfig`, `Glm4vTextConfig`, `Glm4vMoeTextConfig` or `GlmOcrTextConfig`. The first releases have the decoder's keys beside `vision_config`.
+pub fn text_config(config: &Section) -> Result<TextConfig> {
     let text = match config.has("text_config") {
         true => config.section("text_config")?,
         false => config.clone(),
@@ -73,6 +113,36 @@ pub fn text_config(config: &Section) -> Result<LlamaConfig> {
             ("num_key_value_heads", 2.into()),
             ("rms_norm_eps", 1e-5.into()),
             ("partial_rotary_factor", 0.5.into()),
+        ]),
+        "qwen3_vl_moe" => text.with_defaults([
+            ("hidden_size", 2048.into()),
+            ("num_hidden_layers", 24.into()),
+            ("num_attention_heads", 16.into()),
+            ("rope_theta", 500_000.0.into()),
+            ("num_experts", 60.into()),
+            ("num_experts_per_tok", 4.into()),
+            // Whatever the file says.
+            ("norm_topk_prob", true.into()),
+        ]),
+        "glm_ocr" => text.with_defaults([
+            ("hidden_size", 1024.into()),
+            ("num_hidden_layers", 16.into()),
+            ("num_attention_heads", 16.into()),
+            ("num_key_value_heads", 8.into()),
+            ("rms_norm_eps", 1e-5.into()),
+            ("partial_rotary_factor", 0.5.into()),
+        ]),
+        "glm4v_moe" => text.with_defaults([
+            ("num_hidden_layers", 46.into()),
+            ("num_attention_heads", 96.into()),
+            ("num_key_value_heads", 8.into()),
+            ("rms_norm_eps", 1e-5.into()),
+            ("partial_rotary_factor", 0.5.into()),
+            ("n_routed_experts", 128.into()),
+            ("num_experts_per_tok", 8.into()),
+            ("norm_topk_prob", true.into()),
+            ("scoring_func", "sigmoid".into()),
+            ("n_group", 1.into()),
         ]),
         _ => text.with_defaults([
             ("hidden_size", 8192.into()),
@@ -90,8 +160,44 @@ pub fn text_config(config: &Section) -> Result<LlamaConfig> {
         let layers = 0..llama.num_hidden_layers;
         llama.windows = layers.map(|layer| window.filter(|_| layer >= first)).collect();
     }
-    if is_glm(config)? {
+    if is_glm(config)? && model_type != "glm4v_moe" {
         llama.rope.pairing = Pairing::Neighbours;
     }
-    Ok(llama)
+    let experts = model_type.ends_with("_moe");
+    let experts = experts.then(|| Experts::read(&text, model_type == "glm4v_moe"));
+    Ok(TextConfig {
+        llama,
+        experts: experts.transpose()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> TextConfig {
+        text_config(&Section::parse("config.json", text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn which_layers_have_experts() {
+        // transformers 5.23: Glm4vMoeTextConfig() and Qwen3VLMoeTextConfig().
+        let layers = |config: &str| -> Vec<u32> {
+            let experts = read(config).experts.unwrap();
+            (0..6).filter(|layer| experts.has(*layer)).collect()
+        };
+        assert_eq!(layers(r#"{"model_type": "glm4v_moe"}"#), [1, 2, 3, 4, 5]);
+        assert_eq!(layers(r#"{"model_type": "qwen3_vl_moe"}"#), [0, 1, 2, 3, 4, 5]);
+        let some = r#"{"model_type": "qwen3_vl_moe", "text_config": {"decoder_sparse_step": 2, "mlp_only_layers": [3]}}"#;
+        assert_eq!(layers(some), [1, 5]);
+        assert!(read(r#"{"model_type": "qwen3_vl"}"#).experts.is_none());
+    }
+
+    #[test]
+    fn pairs_turn_as_each_model_stores_them() {
+        let pairing = |kind: &str| read(&format!(r#"{{"model_type": "{kind}"}}"#)).llama.rope.pairing;
+        assert_eq!(pairing("glm4v"), Pairing::Neighbours);
+        assert_eq!(pairing("glm_ocr"), Pairing::Neighbours);
+        assert_eq!(pairing("glm4v_moe"), Pairing::Halves);
+    }
 }

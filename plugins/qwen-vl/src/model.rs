@@ -1,9 +1,10 @@
 //! The architecture.
 
-use monocle_plugin::decoders::Step;
+use monocle_plugin::decoders::{self, Layer, Part, Step};
+use monocle_plugin::nn::Mixture;
 use monocle_plugin::prelude::*;
 
-use crate::config::{VisionConfig, text_config};
+use crate::config::{TextConfig, VisionConfig, text_config};
 use crate::vision::Vision;
 
 /// Vision tower with its merger, decoder.
@@ -24,7 +25,7 @@ impl Network for QwenVl {
         let text = root.find(&text, "norm.weight")?;
         Ok(Self {
             vision: Vision::load(&tower, &VisionConfig::read(&config)?)?,
-            language: Decoder::load(&text, &text_config(&config)?)?,
+            language: decoder(&text, &text_config(&config)?)?,
         })
     }
 
@@ -43,4 +44,24 @@ impl Network for QwenVl {
             });
         Ok(self.language.logits(&x, batch))
     }
+}
+
+fn decoder(place: &Weights, TextConfig { llama, experts }: &TextConfig) -> Result<Decoder> {
+    Decoder::with_layers(place, llama, |place, number| {
+        let attention = decoders::Attention::load(&place.at("self_attn"), llama, number)?;
+        let mlp = place.at("mlp");
+        ensure!(
+            !mlp.has("experts.gate_up_proj"),
+            "the checkpoint stores experts by their inputs (`{}` is [experts, in, out]), which Monocle cannot use as they are stored; a conversion to MLX has \
+             them by their outputs (mlx-community's, or mlx_vlm.convert)",
+            mlp.name("experts.gate_up_proj")
+        );
+        let mlp: Box<dyn Part> = match experts {
+            Some(experts) if experts.has(number) => {
+                Box::new(Mixture::load(&mlp, llama.hidden_act, &experts.mixture))
+            }
+            _ => Box::new(Mlp::load(&mlp, llama.hidden_act)),
+        };
+        Ok(Layer::normed(place, llama, attention, mlp))
+    })
 }

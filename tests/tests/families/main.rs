@@ -1,6 +1,7 @@
 //! The families of models beyond parity: what went wrong with each elsewhere, awkward pictures, converted checkpoints.
 
 mod contract_page;
+mod deepseek_kimi;
 mod gemma_mistral_phi_mllama;
 mod llava_internvl_lfm2;
 mod mlx_conversions;

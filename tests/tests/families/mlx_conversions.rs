@@ -25,21 +25,37 @@ fn conversions() -> Vec<(String, Vec<Value>)> {
 fn convert(folder: &str, rows: &[Value], test: &str) -> PathBuf {
     let original = variant::checkpoint(&project::oracle(folder));
     let convert = |row: &Value| {
-        let text = |index: usize| row[index].as_str().expect("a name");
+        let there = row[1].as_str().expect("a name");
         let order: Vec<usize> = row[2]
             .as_array()
             .expect("an order of axes")
             .iter()
             .map(index)
             .collect();
-        let tensor = original
-            .tensor(text(0))
-            .unwrap_or_else(|error| panic!("{folder}: {error}"));
-        permuted(text(1), &tensor, &order)
+        let tensor = |name: &Value| {
+            let name = name.as_str().expect("a name");
+            original
+                .tensor(name)
+                .unwrap_or_else(|error| panic!("{folder}: {error}"))
+        };
+        match row[0].as_array() {
+            None => permuted(there, &tensor(&row[0]), &order),
+            Some(each) => together(there, &each.iter().map(tensor).collect::<Vec<_>>(), order.len()),
+        }
     };
     let converted = variant::copy(folder, &format!("{folder}-{test}"), &["golden.safetensors"]);
     variant::write_weights(&converted, &rows.iter().map(convert).collect::<Vec<_>>());
     converted
+}
+
+/// Experts that mlx-vlm stacks, or projections that it joins: to so many axes.
+fn together(name: &str, each: &[StoredTensor], axes: usize) -> NewTensor {
+    let values = |tensor| to_f32(tensor).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let shape = match &each[0].shape[..] {
+        one if one.len() < axes => [&[each.len()], one].concat(),
+        one => [&[one[0] * each.len()], &one[1..]].concat(),
+    };
+    (name.to_owned(), shape, each.iter().flat_map(values).collect())
 }
 
 fn index(value: &Value) -> usize {
@@ -81,7 +97,7 @@ fn steps(folder: &Path, oracle: &Oracle) -> Vec<f32> {
 #[test]
 fn converted_checkpoints_answer_as_the_originals() {
     let conversions = conversions();
-    assert!(conversions.len() >= 19, "{} families", conversions.len());
+    assert!(conversions.len() >= 27, "{} families", conversions.len());
     for (folder, rows) in conversions {
         let oracle = Oracle::open(&project::oracle(&folder));
         let converted = convert(&folder, &rows, "converted");
@@ -118,11 +134,13 @@ fn quantised_conversions_mean_their_dequantised_numbers() {
                     let values = to_f32(&tensor).unwrap_or_else(|error| panic!("{folder}: {error}"));
                     return (name.to_owned(), tensor.shape, values);
                 }
-                let Ok(Weight::Embedding(matrix)) = checkpoint.embedding(layer) else {
-                    panic!("{folder}: {layer} is no matrix");
+                let matrix = match checkpoint.embedding(layer).or_else(|_| checkpoint.experts(layer)) {
+                    Ok(Weight::Embedding(matrix) | Weight::Experts { matrix, .. }) => matrix,
+                    other => panic!("{folder}: {layer} is no matrix: {:?}", other.err()),
                 };
                 let shape = matrix.shape();
-                let values = dequantise_rows(&matrix, 0..shape[0]);
+                let rows = shape[..shape.len() - 1].iter().product();
+                let values = dequantise_rows(&matrix, 0..rows);
                 (
                     name.to_owned(),
                     shape,

@@ -122,7 +122,9 @@ fn qwen3_vl() {
 #[test]
 fn glm4v() {
     let cases = golden("qwen2_vl", |case| case["most"] == 62720);
-    check("glm4v", |size| find(&cases, size).map(|case| patches(case, 28)));
+    for folder in ["glm4v", "glm4v_moe", "glm_ocr"] {
+        check(folder, |size| find(&cases, size).map(|case| patches(case, 28)));
+    }
 }
 
 #[test]
@@ -135,6 +137,29 @@ fn smolvlm() {
 #[test]
 fn nanollava() {
     check("nanollava", |_| Some(729)); // 384 / 14, squared
+}
+
+#[test]
+fn deepseek_vl2() {
+    check("deepseek_vl2", |_| None);
+}
+
+#[test]
+fn kimi_vl() {
+    let cases = golden("kimi_vl", |case| case["patches"] == 60);
+    check("kimi_vl", |size| {
+        let padded = find(&cases, size)?["padded"].as_array()?;
+        let side = |index: usize| padded[index].as_u64().expect("a side") as usize / 28;
+        Some(side(0) * side(1))
+    });
+}
+
+#[test]
+fn paddleocr_vl() {
+    let cases = golden("paddleocr_vl", |case| case["most"] == 31360);
+    check("paddleocr_vl", |size| {
+        find(&cases, size).map(|case| patches(case, 28))
+    });
 }
 
 #[test]

@@ -128,6 +128,8 @@ fn other_naming_schemes_are_met() {
         ("qwen2_5_vl", older),
         ("qwen3_vl", mlx),
         ("glm4v", mlx),
+        ("glm4v_moe", mlx),
+        ("glm_ocr", mlx),
     ] {
         let rename = format!("[weights]\nrename = [{rules}]");
         let mut model = project::open_manifest(&manifest(&project::oracle(folder), &rename));
@@ -144,7 +146,15 @@ fn other_naming_schemes_are_met() {
 /// Positions of one picture leaked into the next request, and positions of the whole prompt met a chunk of it.
 #[test]
 fn a_request_leaves_nothing_behind() {
-    for folder in ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v"] {
+    for folder in [
+        "qwen2_vl",
+        "qwen2_5_vl",
+        "qwen3_vl",
+        "qwen3_vl_moe",
+        "glm4v",
+        "glm4v_moe",
+        "glm_ocr",
+    ] {
         let oracle = Oracle::open(&project::oracle(folder));
         let mut model = project::open_folder(&oracle.folder);
         let mut tokens = |case: &str, chunk: usize| {
@@ -167,4 +177,16 @@ fn a_request_leaves_nothing_behind() {
             assert_eq!(&found, expected, "{folder} {case}, chunks of {chunk}");
         }
     }
+}
+
+/// Published checkpoints of Qwen3-VL's experts have them by their inputs, under a name that conversions do not have.
+#[test]
+fn experts_by_their_inputs_are_refused_with_what_to_use_instead() {
+    let rename = r#"[weights]
+rename = [['switch_mlp\.gate_proj\.weight$', 'experts.gate_up_proj']]"#;
+    let oracle = Oracle::open(&project::oracle("qwen3_vl_moe"));
+    let mut model = project::open_manifest(&manifest(&oracle.folder, rename));
+    let error = model.trace(&oracle.request("text"), 64, 1).map(|_| ());
+    let error = error.expect_err("they cannot be used").to_string();
+    assert!(error.contains("conversion to MLX"), "{error}");
 }

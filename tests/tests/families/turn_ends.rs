@@ -20,9 +20,15 @@ fn the_end_of_a_turn_ends_the_answer() {
         ("qwen2_5_vl", "<|im_end|>"),
         ("qwen3_vl", "<|im_end|>"),
         ("glm4v", "<|user|>"),
+        ("glm4v_moe", "<|user|>"),
+        ("glm_ocr", "<|user|>"),
+        ("qwen3_vl_moe", "<|im_end|>"),
         ("gemma3", "<end_of_turn>"),
         ("phi3_v", "<|end|>"),
         ("mllama", "<|eot_id|>"),
+        ("deepseek_vl2", "<｜end▁of▁sentence｜>"),
+        ("kimi_vl", "<|im_end|>"),
+        ("paddleocr_vl", "</s>"),
     ] {
         let oracle = Oracle::open(&project::oracle(folder));
         let mut model = project::open_folder(&oracle.folder);

@@ -1,9 +1,11 @@
 //! Every architecture against its reference implementation: one module a family.
 
+mod deepseek_vl2;
 mod florence2;
 mod frozen;
 mod gemma3;
 mod internvl;
+mod kimi_vl;
 mod lfm2_vl;
 mod llava;
 #[cfg(any(target_os = "macos", feature = "mlx"))]
@@ -11,6 +13,7 @@ mod low_precision;
 mod mistral3;
 mod mllama;
 mod nanollava;
+mod paddleocr_vl;
 mod paligemma;
 mod phi3_v;
 mod qwen_vl;

@@ -1,4 +1,4 @@
-//! Qwen2-VL, Qwen2.5-VL, Qwen3-VL and GLM-4.1V against transformers.
+//! Qwen2-VL, Qwen2.5-VL, Qwen3-VL, GLM-4.1V and their kin against transformers.
 
 use monocle_runtime::plugin::wasm::recording::PixelTensor;
 use monocle_tests::parity::Parity;
@@ -57,4 +57,22 @@ fn qwen3_vl() {
 #[test]
 fn glm4v() {
     check("glm4v", |pictures| patches(pictures, 14));
+}
+
+/// Experts weighed by softmax. Its pixels are those of `qwen3_vl`, and its weights are stored as conversions to MLX have them.
+#[test]
+fn qwen3_vl_moe() {
+    Parity::new("qwen3_vl_moe").check();
+}
+
+/// Experts chosen by corrected sigmoids, and one that all rows share. Its pixels are those of `glm4v`.
+#[test]
+fn glm4v_moe() {
+    Parity::new("glm4v_moe").check();
+}
+
+/// A tower without positions of its own, whose queries and keys are normed. Its pixels are those of `glm4v`.
+#[test]
+fn glm_ocr() {
+    Parity::new("glm_ocr").check();
 }

@@ -49,7 +49,7 @@ fn lengths(number: usize) -> usize {
 #[test]
 fn a_batch_answers_what_each_answers_alone() {
     let folders = project::checkpoints();
-    assert_eq!(folders.len(), 22);
+    assert!(folders.len() >= 29, "{folders:?}");
     for folder in &folders {
         let (mut scheduler, requests) = open(folder, SchedulerOptions::default());
         let mut known: BTreeMap<(usize, usize), Vec<u32>> = BTreeMap::new();

@@ -42,6 +42,13 @@ pub trait Part {
     fn forward(&self, x: &Tensor, step: &Step) -> Tensor;
 }
 
+/// For layers whose parts differ.
+impl Part for Box<dyn Part> {
+    fn forward(&self, x: &Tensor, step: &Step) -> Tensor {
+        self.as_ref().forward(x, step)
+    }
+}
+
 impl Part for Mlp {
     fn forward(&self, x: &Tensor, _step: &Step) -> Tensor {
         self.forward(x)

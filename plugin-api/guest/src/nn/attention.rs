@@ -24,8 +24,8 @@ enum Projections {
     Fused(Linear),
 }
 
-const FUSED: [&str; 2] = ["qkv_proj", "qkv"];
-const OUT: [&str; 4] = ["o_proj", "out_proj", "proj", "projection_layer"];
+const FUSED: [&str; 3] = ["qkv_proj", "qkv", "wqkv"];
+const OUT: [&str; 5] = ["o_proj", "out_proj", "proj", "wo", "projection_layer"];
 const NORMS: [[&str; 2]; 2] = [["q_norm", "k_norm"], ["q_layernorm", "k_layernorm"]];
 
 impl Attention {
@@ -46,8 +46,8 @@ impl Attention {
         Self::grouped(place, heads, outputs / heads, epsilon)
     }
 
-    /// What is at this place, with biases where they exist: `q_proj`, `k_proj` and `v_proj`, or `qkv_proj` (or `qkv`), and `o_proj` (or
-    /// `out_proj`, `proj`, `projection_layer`). Where there are `q_norm` and `k_norm` (or `q_layernorm`, `k_layernorm`), q and k are normed, each
+    /// What is at this place, with biases where they exist: `q_proj`, `k_proj` and `v_proj`, or `qkv_proj` (or `qkv`, `wqkv`), and `o_proj` (or
+    /// `out_proj`, `proj`, `wo`, `projection_layer`). Where there are `q_norm` and `k_norm` (or `q_layernorm`, `k_layernorm`), q and k are normed, each
     /// head by itself or all together, as the norm's size says. How many heads keys have, the weights say.
     pub fn grouped(place: &Weights, heads: u32, head_dim: u32, epsilon: f32) -> Result<Self> {
         let stored = |name: &str| place.has(&format!("{name}.weight"));

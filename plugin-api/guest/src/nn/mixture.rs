@@ -137,9 +137,9 @@ pub struct Mixture {
 
 impl Mixture {
     /// At this place: the router `gate`, `experts.0` and so on with `gate_proj`, `up_proj` and `down_proj` each, and `shared_experts` where it
-    /// exists (DeepSeek). Experts stored one by one are stacked.
+    /// exists (DeepSeek). Experts stored one by one are stacked; conversions to MLX have them stacked as `switch_mlp`.
     pub fn load(place: &Weights, activation: Activation, config: &MixtureConfig) -> Self {
-        let experts = place.at("experts");
+        let experts = place.pick(&["experts", "switch_mlp"]);
         let stacked = |name: &str| match experts.has(&format!("{name}.weight")) {
             true => experts.experts(name),
             false => experts.stack_experts(0..config.n_routed_experts, name),

@@ -20,7 +20,8 @@ enum First {
 }
 
 /// Names of two layers, as checkpoints have them.
-const PLAIN: [[&str; 2]; 5] = [
+const PLAIN: [[&str; 2]; 6] = [
+    ["fc0", "fc1"],
     ["fc1", "fc2"],
     ["linear_1", "linear_2"],
     ["linear_fc1", "linear_fc2"],
@@ -33,7 +34,7 @@ const GATED: [[&str; 3]; 2] = [["gate_proj", "up_proj", "down_proj"], ["w1", "w3
 
 impl Mlp {
     /// What is at this place, with biases where they exist: `gate_proj`, `up_proj` and `down_proj` (or `w1`, `w3`, `w2`), `gate_up_proj` and
-    /// `down_proj`, or `fc1` and `fc2` (or `linear_1` and `linear_2`, `linear_fc1` and `linear_fc2`, `0` and `2`).
+    /// `down_proj`, or `fc1` and `fc2` (or `fc0` and `fc1`, `linear_1` and `linear_2`, `linear_fc1` and `linear_fc2`, `0` and `2`).
     pub fn load(place: &Weights, activation: Activation) -> Self {
         let stored = |name: &str| place.has(&format!("{name}.weight"));
         let (first, last) = if stored("gate_up_proj") {
@@ -44,7 +45,7 @@ impl Mlp {
             let [first, last] = PLAIN
                 .into_iter()
                 .find(|[first, _]| stored(first))
-                .unwrap_or(PLAIN[0]);
+                .unwrap_or(PLAIN[1]);
             (First::Plain(place.linear(first)), last)
         };
         Self {

@@ -21,8 +21,9 @@ enum Weighed {
     Gates([Parameter; 2]),
 }
 
-const NORMS: [[&str; 2]; 5] = [
+const NORMS: [[&str; 2]; 6] = [
     ["layer_norm1", "layer_norm2"],
+    ["norm0", "norm1"],
     ["norm1", "norm2"],
     ["attention_norm", "ffn_norm"],
     ["layernorm_before", "layernorm_after"],
@@ -32,7 +33,7 @@ const SCALES: [[&str; 2]; 2] = [["ls1", "ls2"], ["lambda_1", "lambda_2"]];
 const GATES: [&str; 2] = ["gate_attn", "gate_ffn"];
 
 impl Block {
-    /// What is at this place, in any of the names that SigLIP, CLIP, Pixtral, InternViT, Qwen's towers and that of Llama 3.2 Vision have: norms
+    /// What is at this place, in any of the names that SigLIP, CLIP, Pixtral, InternViT, MoonViT, Qwen's towers and that of Llama 3.2 Vision have: norms
     /// with or without biases, attention ([`Attention::load`]), a feed-forward block ([`Mlp::load`]), scales or gates where they exist.
     pub fn load(place: &Weights, heads: u32, activation: Activation, epsilon: f32) -> Result<Self> {
         let norms = NORMS
@@ -41,10 +42,15 @@ impl Block {
         let parameters = |names: [&str; 2]| names.map(|name| place.parameter(name));
         let scales = SCALES.into_iter().find(|[scale, _]| place.has(scale));
         let scales = scales.map(|names| Weighed::Scales(parameters(names)));
+        // MoonViT's blocks hold it themselves.
+        let attention = match place.has("wqkv.weight") {
+            true => place.clone(),
+            false => place.pick(&["self_attn", "attn", "attention"]),
+        };
         let gates = || place.has(GATES[0]).then(|| Weighed::Gates(parameters(GATES)));
         Ok(Self {
             norms: norms.unwrap_or(NORMS[0]).map(|norm| place.norm(norm, epsilon)),
-            attention: Attention::load(&place.pick(&["self_attn", "attn", "attention"]), heads, epsilon)?,
+            attention: Attention::load(&attention, heads, epsilon)?,
             mlp: Mlp::load(&place.pick(&["mlp", "feed_forward"]), activation),
             weighed: scales.or_else(gates),
         })

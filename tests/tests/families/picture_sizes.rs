@@ -77,6 +77,11 @@ fn gemma3() {
 }
 
 #[test]
+fn gemma3n() {
+    check("gemma3n", |_| Some(4)); // `image_seq_length`
+}
+
+#[test]
 fn paligemma2() {
     check("paligemma2", |_| Some(16)); // 56 / 14, squared
 }

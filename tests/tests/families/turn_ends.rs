@@ -21,6 +21,7 @@ fn the_end_of_a_turn_ends_the_answer() {
         ("qwen3_vl", "<|im_end|>"),
         ("glm4v", "<|user|>"),
         ("gemma3", "<end_of_turn>"),
+        ("gemma3n", "<end_of_turn>"),
         ("phi3_v", "<|end|>"),
         ("mllama", "<|eot_id|>"),
     ] {

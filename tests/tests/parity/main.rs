@@ -3,6 +3,7 @@
 mod florence2;
 mod frozen;
 mod gemma3;
+mod gemma3n;
 mod internvl;
 mod lfm2_vl;
 mod llava;

@@ -116,7 +116,7 @@ def draw(seed):
 def answer(kind, said, file):
     picture = Image.open(OUT / file).convert("RGB")
     recorded.clear()
-    settings = {"temperature": 0, "max_tokens": STEPS}
+    settings = {"temperature": 0, "max_tokens": STEPS, "variant": None}
     if kind == "query":
         model.query(picture, said, settings=settings)["answer"]
         asked = around["prefix"] + words.encode(said).ids + around["suffix"] * 2
@@ -138,7 +138,7 @@ def answer(kind, said, file):
 for seed in range(500):
     draw(seed)
     with torch.inference_mode():
-        points = model.point(Image.open(OUT / POINT[1]).convert("RGB"), POINT[0].split(": ")[1], settings={"max_objects": 6})["points"]
+        points = model.point(Image.open(OUT / POINT[1]).convert("RGB"), POINT[0].split(": ")[1], settings={"max_objects": 6, "variant": None})["points"]
         answers = {name: answer(*case) for name, case in CASES.items()}
     answered = [tuple(found[1]) for found in answers.values()]
     whole = all(len(row) == STEPS and not {9, 13} & set(row) for row in answered)

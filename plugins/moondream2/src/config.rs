@@ -40,7 +40,7 @@ pub struct VisionConfig {
     pub overlap_margin: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Tokens {
     pub bos_id: u32,
@@ -91,16 +91,6 @@ impl Default for VisionConfig {
             crop_size: 378,
             max_crops: 12,
             overlap_margin: 4,
-        }
-    }
-}
-
-impl Default for Tokens {
-    fn default() -> Self {
-        Self {
-            bos_id: 0,
-            eos_id: 0,
-            templates: Templates::default(),
         }
     }
 }

@@ -99,8 +99,10 @@ def draw(seed):
             random *= 0.05
         elif weight.dim() == 1:
             random *= 0.1
-        elif "embed_tokens" not in name:
-            random *= weight.shape[-1] ** -0.5 * (3 if "gate.weight" in name else 1)
+        elif "embed_tokens" in name:
+            random *= 0.25  # The table makes the logits, too: a word that is read should not be the answer by itself.
+        else:
+            random *= weight.shape[-1] ** -0.5 * (3 if "gate.weight" in name or "o_proj" in name or "down_proj" in name else 1)
         weight.copy_(random.bfloat16())
 
 
@@ -156,6 +158,7 @@ for seed in range(500):
     variety = min(len(set(row)) for row in answered)
     marked = any(token >= count for row in answered for token in row)
     apart = min(found[2] for found in answers.values()) > 0.005 and min(closest) > 1e-4
+    print(seed, [round(found[2], 4) for found in answers.values()], min(closest), variety, marked, flush=True)
     if apart and len(set(answered)) == len(answered) and variety > 3 and not marked:
         break
 else:

@@ -15,7 +15,7 @@ pub struct Rules {
 }
 
 /// What becomes of a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cut {
     pub grid: Grid,
     /// Its size within the crops, and within the overview.

@@ -205,8 +205,8 @@ fn a_tokenizer_may_be_another_repositorys() {
             "--json",
         ])
         .json();
-    assert_eq!(inspected["prompt"]["ids"], own["prompt"]["ids"]);
-    assert!(!inspected["prompt"]["ids"].is_null(), "{inspected}");
+    assert_eq!(inspected["token_ids"], own["token_ids"]);
+    assert!(!inspected["token_ids"].is_null(), "{inspected}");
     // It is in the cache now, and is not asked for again.
     let requests = place.hub.requests();
     place

@@ -165,7 +165,8 @@ else:
     raise SystemExit("no seed gives answers that differ clearly")
 
 model.save_pretrained(OUT)
-weights = {name: np.ascontiguousarray(weight, np.float32) for name, weight in load_file(OUT / "model.safetensors").items() if name != "lm_head.weight"}
+# Published repositories have the tower beside the model.
+weights = {name.replace("model.vision_model.", "vision_model."): np.ascontiguousarray(weight, np.float32) for name, weight in load_file(OUT / "model.safetensors").items() if name != "lm_head.weight"}
 assert "model.layers.1.mlp.gate.weight_1" in weights and "model.layers.1.mlp.experts.7.up_proj.weight" in weights, sorted(weights)
 save_file(weights, OUT / "model.safetensors")
 (OUT / "model.safetensors").chmod(0o644)

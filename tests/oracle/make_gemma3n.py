@@ -131,6 +131,8 @@ def draw(seed):
             random *= 4.0 if "router" in name else 0.5
         elif "embed" not in name or "projection" in name:
             random *= weight[0].numel() ** -0.5
+        elif "embed_tokens.weight" in name:
+            random *= 0.3  # The table makes the logits, too: smaller ones, and less of rounding in them.
         weight.copy_(random.bfloat16())
 
 
@@ -148,6 +150,8 @@ def answer(said, files):
         found = model(input_ids=read, use_cache=False, **seen).logits[0]
         every = found if every is None else every
         logits.append(found[-1])
+        if int(found[-1].argmax()) >= table:
+            return None  # A picture's token would need a picture.
         read = torch.cat([read, found[-1].argmax()[None, None]], 1)
     top = torch.stack(logits).topk(2).values
     arrays = {"input_ids": inputs["input_ids"][0].numpy(), "prefill_last_logits": every[-1].numpy(), "prefill_argmax": every.argmax(-1).numpy(),
@@ -162,6 +166,8 @@ def answer(said, files):
 for seed in range(200):
     draw(seed)
     answers = {name: answer(*case) for name, case in CASES.items()}
+    if None in answers.values():
+        continue
     answered = [tuple(found[1]) for found in answers.values()]
     variety = min(len(set(row)) for row in answered)
     if min(found[2] for found in answers.values()) > 0.005 and len(set(answered)) == len(answered) and variety > 3:

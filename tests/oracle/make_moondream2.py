@@ -73,7 +73,7 @@ tokens = dict(bos_id=10, eos_id=9, answer_id=13, thinking_id=14, coord_id=15, si
     "caption": {"short": length(23), "normal": length(24), "long": length(25)}, "query": around,
     "detect": {"prefix": [11, 26, 12], "suffix": [13]}, "point": {"prefix": [11, 27, 12], "suffix": [13]}})
 parts = dict(
-    text=dict(dim=64, ff_dim=96, n_layers=2, vocab_size=vocabulary, max_context=1024, n_heads=4, n_kv_heads=4),
+    text=dict(dim=64, ff_dim=96, n_layers=2, vocab_size=vocabulary, max_context=2048, n_heads=4, n_kv_heads=4),
     vision=dict(enc_dim=24, enc_n_layers=2, enc_ff_dim=32, enc_n_heads=2, proj_out_dim=64, proj_inner_dim=48),
     region=dict(dim=64, coord_feat_dim=16, coord_out_dim=1024, size_feat_dim=16, size_out_dim=2048, inner_dim=32),
     tokenizer=tokens,

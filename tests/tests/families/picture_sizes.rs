@@ -88,6 +88,19 @@ fn molmo() {
 }
 
 #[test]
+fn moondream2() {
+    check("moondream2", |_| Some(729)); // 27 squared, whatever is cut
+}
+
+#[test]
+fn ernie4_5_vl() {
+    let cases = golden("ernie4_5_vl", |case| case["most"] == 15680);
+    check("ernie4_5_vl", |size| {
+        find(&cases, size).map(|case| patches(case, 28))
+    });
+}
+
+#[test]
 fn paligemma2() {
     check("paligemma2", |_| Some(16)); // 56 / 14, squared
 }

@@ -1,5 +1,6 @@
 //! Every architecture against its reference implementation: one module a family.
 
+mod ernie4_5_vl;
 mod florence2;
 mod frozen;
 mod gemma3;
@@ -12,6 +13,7 @@ mod low_precision;
 mod mistral3;
 mod mllama;
 mod molmo;
+mod moondream2;
 mod nanollava;
 mod paligemma;
 mod phi3_v;

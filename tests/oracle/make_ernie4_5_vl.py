@@ -158,7 +158,6 @@ for seed in range(500):
     variety = min(len(set(row)) for row in answered)
     marked = any(token >= count for row in answered for token in row)
     apart = min(found[2] for found in answers.values()) > 0.005 and min(closest) > 1e-4
-    print(seed, [round(found[2], 4) for found in answers.values()], min(closest), variety, marked, flush=True)
     if apart and len(set(answered)) == len(answered) and variety > 3 and not marked:
         break
 else:

@@ -146,7 +146,7 @@ impl Tower {
             .coverage(grid, inside)
             .into_iter()
             .map(|share| match share {
-                share if share == 0.0 => (1.0, 0.0),
+                0.0 => (1.0, 0.0),
                 share if share < 1.0 => (0.0, 1.0),
                 _ => (0.0, 0.0),
             })

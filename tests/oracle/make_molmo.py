@@ -181,7 +181,8 @@ save_file(arrays, OUT / "golden.safetensors")
 (OUT / "golden.safetensors").chmod(0o644)
 write("golden.json", {
     "arch": "molmo", "stands_for": "allenai/Molmo-7B-D-0924", "seed": seed,
-    "reference": {"torch": torch.__version__, "transformers": transformers.__version__, "class": "modeling_molmo.Molmo of the published repository"},
+    "reference": {"torch": torch.__version__, "transformers": transformers.__version__, "class": "modeling_molmo.Molmo",
+                  "code": "github.com/reubzdubz/Molmo7B_D_NF4Quant at 6afb2ae"},
     "cases": {
         name: {"messages": [{"role": "user", "content": ([{"type": "image"}] if CASES[name][1] else []) + [{"type": "text", "text": CASES[name][0]}]}],
                "images": [CASES[name][1]] if CASES[name][1] else [], "prompt": prompt, "greedy_tokens": chosen, "min_margin": margin}

@@ -112,6 +112,8 @@ def draw(seed):
         elif "wte" not in name and "pos_emb" not in name and "features" not in name:
             random *= weight[0].numel() ** -0.5 * (3 if "lm_head" in name or "coord_decoder" in name else 1)
         weight.copy_(random.bfloat16())
+    # Ids of no token come after the tokenizer's: the plugin has places there.
+    model.text.lm_head.bias[words.get_vocab_size():] = NEVER
     model.text.lm_head.bias[END] = NEVER
 
 
@@ -133,7 +135,7 @@ def answer(kind, said, file):
     crops, _ = pixels(picture, config.vision)
     arrays = {
         "input_ids": np.array([10] * 730 + asked), "pixel_values": crops.flatten()[::EVERY].numpy(), "step_logits": logits.numpy(),
-        "prefill_last_logits": logits[0].numpy(), "image_features": model._run_vision_encoder(picture).detach().numpy(),
+        "image_features": model._run_vision_encoder(picture).detach().numpy(),
     }
     return arrays, chosen, float((top[:, 0] - top[:, 1]).min()), len(recorded), taken
 
@@ -186,7 +188,8 @@ save_file(arrays, OUT / "golden.safetensors")
 messages = lambda said: [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": said}]}]
 write("golden.json", {
     "arch": "moondream2", "stands_for": "vikhyatk/moondream2 of June 2025", "seed": seed,
-    "reference": {"torch": torch.__version__, "class": "moondream.torch.moondream.MoondreamModel of github.com/vikhyat/moondream at 44146f1"},
+    "reference": {"torch": torch.__version__, "class": "moondream.torch.moondream.MoondreamModel",
+                  "code": "github.com/vikhyat/moondream at 44146f1"},
     "cases": {name: {"messages": messages(CASES[name][1]), "images": [CASES[name][2]], "prompt": CASES[name][1], "greedy_tokens": chosen,
                      "min_margin": margin} for name, (_, chosen, margin, *_) in answers.items()},
     "point": {"said": POINT[0], "image": POINT[1], "points": [[point["x"], point["y"]] for point in points]},

@@ -125,6 +125,8 @@ def draw(seed):
         random = torch.randn(weight.shape, generator=generator)
         if "norm" in name or ".bn" in name or "correct_output_scale" in name or "gamma" in name:
             random = (0.5 if "gamma" in name else 1) + 0.1 * random
+            if name.endswith("language_model.norm.weight"):
+                random *= 0.5  # Smaller logits, and less of rounding in them.
         elif weight.dim() == 1:
             random *= 0.1
         elif "coefs" in name or "modality_router" in name:
@@ -132,7 +134,7 @@ def draw(seed):
         elif "embed" not in name or "projection" in name:
             random *= weight[0].numel() ** -0.5
         elif "embed_tokens.weight" in name:
-            random *= 0.3  # The table makes the logits, too: smaller ones, and less of rounding in them.
+            random *= 0.3  # As above: the table makes the logits, too.
         weight.copy_(random.bfloat16())
 
 

@@ -43,14 +43,13 @@ impl Oracle {
         self.golden[key].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The reference implementation and its version.
+    /// The reference implementation and its version: the published code where that is what answers.
     pub fn reference(&self) -> String {
-        match self.golden["reference"]["transformers"].as_str() {
-            Some(version) => format!("transformers {version}"),
-            None => format!(
-                "mlx-vlm {}",
-                self.golden["reference"]["mlx-vlm"].as_str().unwrap_or("?")
-            ),
+        let of = |key: &str| self.golden["reference"][key].as_str();
+        match (of("code"), of("transformers")) {
+            (Some(place), _) => format!("the published code, {place}"),
+            (None, Some(version)) => format!("transformers {version}"),
+            (None, None) => format!("mlx-vlm {}", of("mlx-vlm").unwrap_or("?")),
         }
     }
 

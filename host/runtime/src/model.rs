@@ -73,8 +73,14 @@ impl Model {
         let started = Instant::now();
         let folder = places.open(&path)?;
         let (processor, network) = plugins(places, manifest)?;
-        let tokenizer = locate::tokenizer(&folder, &tokenizer_rules(manifest))
-            .inspect_err(|_| distrust(&path.join("tokenizer.json")))?;
+        let rules = tokenizer_rules(manifest);
+        let tokenizer = match places.other_tokenizer(manifest, progress)? {
+            Some(other) => Tokenizer::with_rules(&other, &rules)
+                .inspect_err(|_| distrust(&other.join("tokenizer.json")))?,
+            None => {
+                locate::tokenizer(&folder, &rules).inspect_err(|_| distrust(&path.join("tokenizer.json")))?
+            }
+        };
         let tokenizer = Arc::new(tokenizer);
         let rename = manifest
             .weights

@@ -20,6 +20,9 @@ use crate::summary::Summary;
 /// Elements of a quantised weight that is unpacked to be a tensor: 256 MiB.
 const LARGEST_UNPACKED: usize = 1 << 26;
 
+/// What a table is used as.
+const EMBEDDING: &str = "an embedding";
+
 /// A checkpoint: all its files mapped and checked, its tensors renamed; cheap to clone tensors out of.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
@@ -319,9 +322,9 @@ impl Checkpoint {
         Ok(Weight::Linear { matrix, bias })
     }
 
-    /// The embedding table `name`: `name.weight`, dense `[vocabulary, hidden]` or quantised.
+    /// The embedding table `name`: `name.weight` or `name` itself, dense `[vocabulary, hidden]` or quantised.
     pub fn embedding(&self, name: &str) -> Result<Weight, WeightsError> {
-        self.matrix(name, "an embedding", 2).map(Weight::Embedding)
+        self.matrix(name, EMBEDDING, 2).map(Weight::Embedding)
     }
 
     /// The stacked linear layers of experts: `name.weight` or `name` itself, dense `[experts, out, in]` or quantised,
@@ -401,8 +404,9 @@ impl Checkpoint {
 
     fn stored_matrix(&self, name: &str, role: &'static str, rank: usize) -> Result<Matrix, WeightsError> {
         let full = format!("{name}.weight");
-        // Stacked experts are often a bare parameter.
-        let bare = self.entries.get(name).filter(|_| rank == 3 && !self.has(&full));
+        // Stacked experts are often a bare parameter, and some tables are.
+        let may_be_bare = rank == 3 || role == EMBEDDING;
+        let bare = self.entries.get(name).filter(|_| may_be_bare && !self.has(&full));
         let entry = match bare {
             Some(entry) => entry,
             None => self.entry(&full)?,

@@ -168,6 +168,12 @@ impl TryFrom<SourceTable> for Source {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenizerRules {
+    /// A Hugging Face repository whose tokenizer is used in place of the model's own: `organisation/name`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$"))]
+    pub repo: Option<String>,
+    /// Branch, tag or commit of `repo`; `main` when absent.
+    #[schemars(length(min = 1))]
+    pub revision: Option<String>,
     /// The regular expression that cuts text before tokens are looked up, for tokenizers that are files of ranks (tiktoken): what the model's
     /// Python code calls `pat_str`. Look-ahead is understood.
     #[schemars(length(min = 1))]

@@ -77,6 +77,30 @@ fn gemma3() {
 }
 
 #[test]
+fn gemma3n() {
+    check("gemma3n", |_| Some(4)); // `image_seq_length`
+}
+
+#[test]
+fn molmo() {
+    // The published geometry's counts are held by the plugin's own tests.
+    check("molmo", |_| None);
+}
+
+#[test]
+fn moondream2() {
+    check("moondream2", |_| Some(729)); // 27 squared, whatever is cut
+}
+
+#[test]
+fn ernie4_5_vl() {
+    let cases = golden("ernie4_5_vl", |case| case["most"] == 15680);
+    check("ernie4_5_vl", |size| {
+        find(&cases, size).map(|case| patches(case, 28))
+    });
+}
+
+#[test]
 fn paligemma2() {
     check("paligemma2", |_| Some(16)); // 56 / 14, squared
 }

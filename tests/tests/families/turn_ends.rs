@@ -24,6 +24,7 @@ fn the_end_of_a_turn_ends_the_answer() {
         ("glm_ocr", "<|user|>"),
         ("qwen3_vl_moe", "<|im_end|>"),
         ("gemma3", "<end_of_turn>"),
+        ("gemma3n", "<end_of_turn>"),
         ("phi3_v", "<|end|>"),
         ("mllama", "<|eot_id|>"),
         ("deepseek_vl2", "<｜end▁of▁sentence｜>"),

@@ -174,3 +174,49 @@ fn what_cannot_be_run_is_refused_before_its_weights_are_fetched() {
         assert_eq!(rows[0]["state"], "partial", "{rows:?}");
     }
 }
+
+/// Moondream 2's repository holds the tokenizer of an older model; its code takes another repository's.
+#[test]
+fn a_tokenizer_may_be_another_repositorys() {
+    let model = Scratch::checkpoint("smolvlm");
+    let words = Scratch::new("words");
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        let bytes = std::fs::read(model.file(name)).expect("the file can be read");
+        words.write(name, bytes);
+        model.remove(name);
+    }
+    // One that would be taken if the manifest were not heard.
+    model.write("tokenizer.json", "{}");
+    let place = Place::new("words", &words);
+    let manifest = format!(
+        "schema = 1\nname = \"two\"\nplugin = \"smolvlm\"\n[source]\npath = '{}'\n[tokenizer]\nrepo = \"org/model\"\n",
+        model.path().display()
+    );
+    place.manifests.write("two.toml", manifest);
+    let inspected = place
+        .with_manifest(&["inspect", "two", "-p", "How many?", "--json"])
+        .json();
+    let own = place
+        .monocle(&[
+            "inspect",
+            &monocle_tests::project::oracle("smolvlm").display().to_string(),
+            "-p",
+            "How many?",
+            "--json",
+        ])
+        .json();
+    assert_eq!(inspected["token_ids"], own["token_ids"]);
+    assert!(!inspected["token_ids"].is_null(), "{inspected}");
+    // It is in the cache now, and is not asked for again.
+    let requests = place.hub.requests();
+    place
+        .with_manifest(&["inspect", "two", "-p", "How many?"])
+        .succeeds();
+    assert_eq!(place.hub.requests(), requests);
+    let offline = Scratch::new("words-offline");
+    place
+        .with_manifest(&["inspect", "two", "-p", "How many?"])
+        .env("HF_HUB_OFFLINE", "1")
+        .env("HF_HOME", offline.path())
+        .fails(1, &["`org/model`"]);
+}

@@ -9,7 +9,6 @@ use monocle_weights::hub::{Progress, Removal};
 use super::address::Address;
 use super::error::ModelError;
 use super::locate::{Meant, Places};
-use super::tokenizer_rules;
 
 /// A model that is here now.
 #[derive(Debug, Clone)]
@@ -34,7 +33,7 @@ pub struct Removed {
 impl Places {
     /// Fetches what is missing of a model's newest state, and nothing of what is here.
     pub fn pull(&self, asked: &str, progress: &mut dyn FnMut(&Progress)) -> Result<Pulled, ModelError> {
-        let (repo, revision, tag, rules) = match self.meant(asked)? {
+        let (repo, revision, tag, manifest) = match self.meant(asked)? {
             Meant::Folder(folder) => return Ok(own(folder)),
             Meant::Repository { repo, revision, tag } => {
                 (repo, revision.unwrap_or_else(|| "main".to_owned()), tag, None)
@@ -47,17 +46,17 @@ impl Places {
                     });
                 }
                 Source::Path(path) => return Ok(own(path)),
-                Source::Repo { repo, revision } => {
-                    (repo, revision, None, Some(tokenizer_rules(&declaration.manifest)))
-                }
+                Source::Repo { repo, revision } => (repo, revision, None, Some(declaration.manifest)),
             },
         };
         let before = self.bytes(&repo);
-        let folder = match (tag, rules) {
+        let folder = match (tag, manifest) {
             (Some(tag), _) => self.hub.fetch_gguf(&repo, &revision, &tag, &mut *progress)?,
-            (None, Some(rules)) => {
-                let suits = |folder: &Path| self.has_tokenizer(folder, &rules);
-                self.hub.fetch(&repo, &revision, &suits, &mut *progress)?
+            (None, Some(manifest)) => {
+                let suits = |folder: &Path| self.has_own_tokenizer(folder, &manifest);
+                let folder = self.hub.fetch(&repo, &revision, &suits, &mut *progress)?;
+                self.other_tokenizer(&manifest, &mut *progress)?;
+                folder
             }
             (None, None) => self.fetch(&repo, &revision, progress)?,
         };

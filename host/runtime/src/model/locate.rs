@@ -246,10 +246,33 @@ impl Places {
             // Without `..`, so that messages and reports are easy to read.
             Source::Path(path) => Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
             Source::Repo { repo, revision } => {
-                let rules = tokenizer_rules(manifest);
-                let suits = |folder: &Path| self.has_tokenizer(folder, &rules);
+                let suits = |folder: &Path| self.has_own_tokenizer(folder, manifest);
                 Ok(self.hub.obtain(repo, revision, &suits, progress)?)
             }
+        }
+    }
+
+    /// The folder of another repository's tokenizer, where the manifest names one; fetched where it is not in the cache.
+    pub(super) fn other_tokenizer(
+        &self,
+        manifest: &Manifest,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Option<PathBuf>, ModelError> {
+        let Some(repo) = &manifest.tokenizer.repo else {
+            return Ok(None);
+        };
+        let revision = manifest.tokenizer.revision.as_deref().unwrap_or("main");
+        let rules = tokenizer_rules(manifest);
+        let suits = |folder: &Path| has_tokenizer(folder, &rules);
+        let folder = self.hub.obtain_small(repo, revision, &suits, progress)?;
+        Ok(Some(folder))
+    }
+
+    /// Whether a tokenizer can be made of a model's files, where it is not another repository's; else why not.
+    pub(super) fn has_own_tokenizer(&self, path: &Path, manifest: &Manifest) -> Result<(), String> {
+        match manifest.tokenizer.repo {
+            Some(_) => Ok(()),
+            None => self.has_tokenizer(path, &tokenizer_rules(manifest)),
         }
     }
 

@@ -76,6 +76,37 @@ impl Hub {
         self.fetch_one(repo, revision, None, suits, &mut progress)
     }
 
+    /// The folder of a repository's small files alone, for one that another model takes its tokenizer from. What is in the cache is taken as it is
+    /// where it `suits`; else it is fetched.
+    pub fn obtain_small(
+        &self,
+        repo: &str,
+        revision: &str,
+        suits: Suits,
+        mut progress: impl FnMut(&Progress),
+    ) -> Result<PathBuf, HubError> {
+        let located = self.locate(repo, revision)?;
+        if let Some(located) = located.filter(|located| suits(&located.folder).is_ok()) {
+            return Ok(located.folder);
+        }
+        if self.offline {
+            return Err(HubError::Offline {
+                repo: repo.to_owned(),
+                cache: self.cache.clone(),
+            });
+        }
+        let mut fetch = Fetch::new(self, repo, revision, &mut progress)?;
+        let (commit, listing) = fetch.list(self.patience)?;
+        let folder = fetch.small(&commit, &listing)?;
+        match suits(&folder) {
+            Ok(()) => Ok(folder),
+            Err(reason) => Err(HubError::Unsuited {
+                repo: repo.to_owned(),
+                reason,
+            }),
+        }
+    }
+
     /// As [`Hub::fetch`], of a repository with several GGUF conversions the one that has `tag` in its name: `Q4_K_M`. Returns the language
     /// model's file; the `mmproj` file is beside it.
     pub fn fetch_gguf(
@@ -355,6 +386,25 @@ impl<'a> Fetch<'a> {
             return Err(self.not_a_model("an `mmproj` file, which holds what sees", listing));
         };
         let names: Vec<String> = std::iter::once(projector).chain(chosen.language).collect();
+        let sizes = names.iter().filter_map(|name| listing.get(name));
+        self.total = sizes.fold(0, |total, listed| total.saturating_add(listed.size));
+        let store =
+            Store::open(&self.hub.cache, &self.folder_name()).map_err(|error| self.disk_error(&error))?;
+        self.each(&store, commit, &names, listing)?;
+        if !is_commit(self.revision) {
+            let written = store.write_ref(self.revision, commit);
+            written.map_err(|error| self.disk_error(&error))?;
+        }
+        Ok(self.home.join("snapshots").join(commit))
+    }
+
+    /// The small files.
+    fn small(&mut self, commit: &str, listing: &Listing) -> Result<PathBuf, HubError> {
+        let names: Vec<String> = listing
+            .names()
+            .filter(|name| is_wanted(name))
+            .map(str::to_owned)
+            .collect();
         let sizes = names.iter().filter_map(|name| listing.get(name));
         self.total = sizes.fold(0, |total, listed| total.saturating_add(listed.size));
         let store =

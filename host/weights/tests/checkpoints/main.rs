@@ -95,6 +95,7 @@ fn weights_serve_only_as_what_they_are() {
             ("packed.weight", U32, &[3, 4]),
             ("eight.weight", F8E4M3, &[3, 4]),
             ("experts.up", F32, &[2, 3, 4]),
+            ("words", F32, &[7, 4]),
         ],
         0,
     );
@@ -112,6 +113,9 @@ fn weights_serve_only_as_what_they_are() {
         Weight::Embedding(_)
     ));
     assert_eq!(checkpoint.experts("experts.up").unwrap().shape(), [2, 3, 4]);
+    // A table may be a bare parameter, a layer may not.
+    assert_eq!(checkpoint.embedding("words").unwrap().shape(), [7, 4]);
+    assert!(checkpoint.linear("words").is_err());
     for (name, expected) in [
         (
             "wrong_bias",

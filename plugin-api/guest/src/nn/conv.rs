@@ -68,6 +68,13 @@ impl Conv2d {
         self
     }
 
+    /// The same with the kernel in this order, where its shape fits both: as MLX stores it, or as PyTorch does.
+    #[must_use]
+    pub fn channels_last(mut self, channels_last: bool) -> Self {
+        self.channels_last = channels_last;
+        self
+    }
+
     /// Channels that come out.
     pub fn channels(&self) -> u32 {
         self.kernel.shape()[0]

@@ -28,6 +28,7 @@ const NORMS: [[&str; 2]; 6] = [
     ["attention_norm", "ffn_norm"],
     ["layernorm_before", "layernorm_after"],
     ["input_layernorm", "post_attention_layernorm"],
+    ["ln1", "ln2"],
 ];
 const SCALES: [[&str; 2]; 2] = [["ls1", "ls2"], ["lambda_1", "lambda_2"]];
 const GATES: [&str; 2] = ["gate_attn", "gate_ffn"];

@@ -203,10 +203,9 @@ fn small_files_hold_the_same_and_are_listed() {
         .filter(|entry| entry.path().extension().is_some_and(|end| end == "safetensors"))
         .map(|entry| entry.metadata().expect("it can be read").len())
         .collect();
-    assert!(
-        files.len() > 2 && files.iter().all(|bytes| *bytes < 50_000),
-        "{files:?}"
-    );
+    // One tensor is larger than that by itself.
+    let large = files.iter().filter(|bytes| **bytes > 50_000).count();
+    assert!(files.len() > 2 && large == 1, "{files:?}");
     let checkpoint = variant::checkpoint(&many);
     assert_eq!(
         (checkpoint.summary().files, checkpoint.notes().len()),

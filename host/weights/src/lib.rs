@@ -18,6 +18,7 @@ pub mod hub;
 mod json;
 pub mod mapped;
 mod names;
+mod packed;
 mod quantisation;
 mod quantise;
 mod safetensors;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use monocle_tensor::operation::{Op, WeightId};
+use monocle_tensor::scaled::SmallFloat;
 use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
@@ -119,6 +120,43 @@ fn blocks(random: &mut Random, scheme: Scheme, rows: &[usize], columns: usize) -
     (Matrix::Blocks { blocks, scheme }, values)
 }
 
+/// Small floats with random contents and scales for blocks of this size. Their values are what `ScaledRows` decodes, which is tested by itself.
+fn small_floats(
+    random: &mut Random,
+    float: SmallFloat,
+    rows: &[usize],
+    columns: usize,
+    block: [usize; 2],
+) -> (Matrix, Vec<f32>) {
+    let all: usize = rows.iter().product();
+    let row = columns * float.bits() / 8;
+    // No infinities and no NaN.
+    let bytes: Vec<u8> = (0..all * row).map(|_| random.below(256) as u8 & 0xbb).collect();
+    let mut grid = [rows, &[columns.div_ceil(block[1])]].concat();
+    if let Some(down) = grid.iter_mut().nth_back(1) {
+        *down = down.div_ceil(block[0]);
+    }
+    let scales: Vec<f32> = random
+        .floats(grid.iter().product())
+        .iter()
+        .map(|scale| scale / 64.0)
+        .collect();
+    let (scales, _) = encoded("scales", StoredType::F32, grid, &scales);
+    let elements = tensor("elements", StoredType::U8, [rows, &[row]].concat(), bytes);
+    let matrix = Matrix::Scaled {
+        elements,
+        float,
+        scales,
+        block,
+    };
+    let mut values = vec![0.0; all * columns];
+    let stored = matrix.scaled_rows().unwrap();
+    for (row, out) in values.chunks_exact_mut(columns).enumerate() {
+        stored.decode(row, 0, out);
+    }
+    (matrix, values)
+}
+
 /// `x Wᵀ + b` in double precision.
 pub fn product(x: &[f32], w: &[f32], bias: Option<&[f32]>, inner: usize) -> Vec<f32> {
     let rows = w.len() / inner;
@@ -222,29 +260,62 @@ fn blocks_of_every_scheme_multiply() {
 }
 
 #[test]
+fn small_floats_with_scales_multiply() {
+    let mut random = Random::new(17);
+    for float in [SmallFloat::E2M1, SmallFloat::E4M3, SmallFloat::E5M2] {
+        // A scale for each group, row, block and for all.
+        for (rows, columns, block) in [
+            (17, 128, [1, 32]),
+            (5, 384, [1, 384]),
+            (19, 320, [8, 128]),
+            (7, 160, [7, 160]),
+        ] {
+            let (matrix, values) = small_floats(&mut random, float, &[rows], columns, block);
+            let what = format!("{} [{rows}, {columns}] in {block:?}", float.name());
+            check(&mut random, &what, matrix, &values, &[1, 2, 5, 7, 19]);
+        }
+    }
+}
+
+#[test]
+fn experts_of_small_floats_multiply() {
+    let mut random = Random::new(18);
+    let (experts, rows, columns) = (3, 7, 96);
+    for (float, block) in [(SmallFloat::E2M1, [1, 32]), (SmallFloat::E4M3, [4, 64])] {
+        let (matrix, values) = small_floats(&mut random, float, &[experts, rows], columns, block);
+        check_experts(&mut random, float.name(), matrix, &values);
+    }
+}
+
+#[test]
 fn experts_of_blocks_multiply() {
     let mut random = Random::new(16);
-    let (experts, rows, columns) = (3, 7, 256);
     for scheme in [Scheme::Q4_0, Scheme::Q6_K] {
-        let (matrix, values) = blocks(&mut random, scheme, &[experts, rows], columns);
-        let (x, indices) = (random.floats(2 * columns), vec![2, 0, 1, 1]);
-        let mut expected = Vec::new();
-        for (row, expert) in indices.iter().enumerate() {
-            let own = &values[*expert as usize * rows * columns..][..rows * columns];
-            expected.extend(product(&x[row / 2 * columns..][..columns], own, None, columns));
-        }
-        let weights = Arc::new(vec![Weight::Experts { matrix, bias: None }]);
-        assert_eq!(weights[0].shape(), [experts, rows, columns]);
-        let operands = [
-            Operand::Floats(vec![2, columns], x),
-            Operand::Ints(vec![2, 2], indices),
-        ];
-        let (program, inputs) = program_of(Op::ExpertLinear(WeightId(0)), &operands, None, &weights, None);
-        for mut engine in engines() {
-            engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
-            let found = run(engine.as_mut(), &program, &inputs, None).unwrap();
-            assert_close(&format!("{scheme}"), &found, &expected, 1e-4);
-        }
+        let (matrix, values) = blocks(&mut random, scheme, &[3, 7], 256);
+        check_experts(&mut random, scheme.name(), matrix, &values);
+    }
+}
+
+/// Three experts of 7 rows, by two tokens with two experts each.
+fn check_experts(random: &mut Random, what: &str, matrix: Matrix, values: &[f32]) {
+    let (experts, rows, columns) = (3, 7, values.len() / 21);
+    let (x, indices) = (random.floats(2 * columns), vec![2, 0, 1, 1]);
+    let mut expected = Vec::new();
+    for (row, expert) in indices.iter().enumerate() {
+        let own = &values[*expert as usize * rows * columns..][..rows * columns];
+        expected.extend(product(&x[row / 2 * columns..][..columns], own, None, columns));
+    }
+    let weights = Arc::new(vec![Weight::Experts { matrix, bias: None }]);
+    assert_eq!(weights[0].shape(), [experts, rows, columns]);
+    let operands = [
+        Operand::Floats(vec![2, columns], x),
+        Operand::Ints(vec![2, 2], indices),
+    ];
+    let (program, inputs) = program_of(Op::ExpertLinear(WeightId(0)), &operands, None, &weights, None);
+    for mut engine in engines() {
+        engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+        let found = run(engine.as_mut(), &program, &inputs, None).unwrap();
+        assert_close(what, &found, &expected, 1e-4);
     }
 }
 

@@ -252,3 +252,75 @@ pub fn vocabulary(folder: &Path, pre: &str) -> Vec<(&'static str, Field)> {
     fields.extend(special);
     fields
 }
+
+/// The key-values of a SentencePiece model: `TextModel._set_vocab_sentencepiece`. Its pieces are those of a `tokenizer.json` that was made of one,
+/// and scores go by the order of its merges; up to `size`, tokens fill it up.
+pub fn pieces(folder: &Path, size: usize) -> Vec<(&'static str, Field)> {
+    let json = |name: &str| -> Value {
+        let text = fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let (tokenizer, config) = (json("tokenizer.json"), json("tokenizer_config.json"));
+    let merges = tokenizer["model"]["merges"].as_array().expect("merges");
+    let mut tokens: Vec<String> = (0..size).map(|id| format!("[PAD{id}]")).collect();
+    let (mut kinds, mut scores) = (vec![5; size], vec![-10_000.0_f32; size]);
+    for (token, id) in tokenizer["model"]["vocab"].as_object().expect("a vocabulary") {
+        let id = id.as_u64().expect("an id") as usize;
+        tokens[id].clone_from(token);
+        kinds[id] = match token.starts_with("<0x") {
+            true => 6,
+            false => 1,
+        };
+        scores[id] = -((merges.len() + id) as f32);
+    }
+    for (rank, pair) in merges.iter().enumerate() {
+        let whole = [&pair[0], &pair[1]]
+            .map(|part| part.as_str().expect("a token"))
+            .concat();
+        let id = tokens
+            .iter()
+            .position(|token| *token == whole)
+            .expect("merges make tokens");
+        // The first counts where two pairs make the same.
+        scores[id] = scores[id].max(-(rank as f32));
+    }
+    let added = tokenizer["added_tokens"].as_array().expect("added tokens");
+    for token in added {
+        let id = token["id"].as_u64().expect("an id") as usize;
+        tokens[id] = token["content"].as_str().expect("a token").to_owned();
+        kinds[id] = if token["special"] == true { 3 } else { 4 };
+    }
+    let unknown = tokenizer["model"]["unk_token"]
+        .as_str()
+        .expect("an unknown token");
+    let unknown = tokens
+        .iter()
+        .position(|token| token == unknown)
+        .expect("it is a token");
+    kinds[unknown] = 2;
+    let special = [
+        ("bos_token", "tokenizer.ggml.bos_token_id"),
+        ("eos_token", "tokenizer.ggml.eos_token_id"),
+        ("pad_token", "tokenizer.ggml.padding_token_id"),
+    ];
+    let special: Vec<_> = special
+        .into_iter()
+        .filter_map(|(token, key)| {
+            let id = tokens.iter().position(|known| config[token] == known.as_str())?;
+            Some((key, Field::Number(id as u32)))
+        })
+        .collect();
+    let template = fs::read_to_string(folder.join("chat_template.jinja")).expect("a template");
+    let mut fields = vec![
+        ("tokenizer.ggml.model", Field::Text("llama".to_owned())),
+        ("tokenizer.ggml.pre", Field::Text("default".to_owned())),
+        ("tokenizer.ggml.tokens", Field::Texts(tokens)),
+        ("tokenizer.ggml.scores", Field::Floats(scores)),
+        ("tokenizer.ggml.token_type", Field::Numbers(kinds)),
+        ("tokenizer.ggml.unknown_token_id", Field::Number(unknown as u32)),
+        ("tokenizer.ggml.add_bos_token", Field::Flag(true)),
+        ("tokenizer.chat_template", Field::Text(template)),
+    ];
+    fields.extend(special);
+    fields
+}

@@ -1,17 +1,22 @@
 //! `monocle convert`: quantises a model's weights, or compares two models' weights.
 
+mod card;
+mod loss;
+
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use monocle_runtime::model::locate::Places;
-use monocle_weights::{Checkpoint, ModelFolder, NameRules, QuantiseOptions, compare, quantise_folder_with};
+use monocle_runtime::model::locate::{Declaration, Places};
+use monocle_weights::{
+    BITS, Checkpoint, GROUP_SIZES, ModelFolder, NameRules, Part, QuantiseOptions, SEEING, compare,
+    finish_conversion, quantise_folder_with,
+};
 
+use super::request::EngineArguments;
 use super::{Misuse, output, progress, stats};
-
-/// Names of the parts that see, and of what joins them to the language model, as checkpoints have them.
-const VISION: &str = r"(^|\.)(vision|visual|image|multi_modal|multimodal|mm_|connector|mlp1)";
 
 #[derive(Debug, Args)]
 pub struct Convert {
@@ -26,6 +31,18 @@ pub struct Convert {
     #[arg(long, default_value_t = 64, value_name = "SIZE")]
     group: usize,
 
+    /// Bits of the weights that matter most: embeddings, head, and in some of the layers values and the last matrix of the feed-forward part
+    #[arg(long, value_name = "BITS")]
+    mixed: Option<u32>,
+
+    /// Bits of the embeddings, or `keep` to leave them as they are
+    #[arg(long, value_name = "BITS", value_parser = part)]
+    embeddings: Option<Part>,
+
+    /// Bits of the head that gives the logits, or `keep` to leave it as it is
+    #[arg(long, value_name = "BITS", value_parser = part)]
+    head: Option<Part>,
+
     /// Leave what sees as it is, and quantise the language model only
     #[arg(long)]
     keep_vision: bool,
@@ -34,71 +51,150 @@ pub struct Convert {
     #[arg(long, value_name = "PATTERN")]
     keep: Vec<String>,
 
+    /// The most bytes of a file of weights
+    #[arg(long, value_name = "SIZE", default_value = "5GiB", value_parser = super::size::parse)]
+    file_size: usize,
+
     /// The folder to write: a new one, or one whose conversion was cut off
     #[arg(short, long, value_name = "FOLDER", required_unless_present = "verify")]
     output: Option<PathBuf>,
 
+    /// Do not run the model and its copy to measure what is lost
+    #[arg(long)]
+    no_loss: bool,
+
+    /// Measure the loss on the beginning of this text [default: a text that is built in]
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+
+    /// Measure the loss on this picture (may be given several times) [default: two that are drawn]
+    #[arg(long, value_name = "FILE")]
+    picture: Vec<PathBuf>,
+
     /// Compare the model's weights with those of this folder, tensor by tensor, and write nothing
     #[arg(long, value_name = "FOLDER", conflicts_with = "output")]
     verify: Option<PathBuf>,
+
+    #[command(flatten)]
+    engine: EngineArguments,
+}
+
+/// `keep`, or bits.
+fn part(text: &str) -> Result<Part, String> {
+    match text {
+        "keep" => Ok(Part::Keep),
+        _ => match text.parse() {
+            Ok(bits) if BITS.contains(&bits) => Ok(Part::Bits(bits)),
+            _ => Err("expected 2, 3, 4, 5, 6, 8 or `keep`".to_owned()),
+        },
+    }
 }
 
 impl Convert {
     pub fn run(self) -> anyhow::Result<()> {
-        if !monocle_weights::BITS.contains(&self.bits) {
-            return Err(Misuse(format!("--bits {}: expected 2, 3, 4, 5, 6 or 8", self.bits)).into());
+        for (flag, bits) in [("bits", Some(self.bits)), ("mixed", self.mixed)] {
+            if let Some(bits) = bits.filter(|bits| !BITS.contains(bits)) {
+                return Err(Misuse(format!("--{flag} {bits}: expected 2, 3, 4, 5, 6 or 8")).into());
+            }
         }
-        if !monocle_weights::GROUP_SIZES.contains(&self.group) {
+        if !GROUP_SIZES.contains(&self.group) {
             return Err(Misuse(format!("--group {}: expected 32, 64 or 128", self.group)).into());
         }
         let quiet = !std::io::stderr().is_terminal();
+        let cases = match (&self.verify, self.no_loss) {
+            (None, false) => Some(loss::Cases::new(self.text.as_deref(), &self.picture)?),
+            _ => None,
+        };
         let places = Places::from_env();
         let mut bar = progress::DownloadBar::new(quiet);
         let declaration = places.find(&self.model, &mut |progress| bar.update(progress))?;
         let path = places.folder(&declaration.manifest, &mut |progress| bar.update(progress))?;
         bar.finish();
-        let source = ModelFolder::open(&path)?;
         match (&self.verify, &self.output) {
-            (Some(other), _) => verify(&source, other),
-            (None, Some(target)) => self.quantise(&source, target, quiet),
+            (Some(other), _) => verify(&ModelFolder::open(&path)?, other),
+            (None, Some(target)) => {
+                let source = match monocle_weights::gguf::is_gguf(&path) {
+                    true => places.open(&path)?,
+                    false => ModelFolder::open(&path)?,
+                };
+                self.convert(&places, &declaration, &source, target, cases)
+            }
             (None, None) => Err(Misuse("name a folder to write with -o".to_owned()).into()),
         }
     }
 
-    fn quantise(&self, source: &ModelFolder, target: &Path, quiet: bool) -> anyhow::Result<()> {
-        let mut options = QuantiseOptions::new(self.bits, self.group);
-        options.keep.extend(self.keep.iter().cloned());
-        if self.keep_vision {
-            options.keep.push(VISION.to_owned());
-        }
-        let mut bar: Option<ProgressBar> = None;
-        let layers = quantise_folder_with(source, target, &options, &mut |state| {
-            if !quiet {
-                let bar = bar.get_or_insert_with(|| progress::bytes_bar("converting"));
-                bar.set_length(state.total);
-                bar.set_position(state.done);
-                bar.set_message(state.tensor.clone());
-            }
-        })?;
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
+    fn convert(
+        &self,
+        places: &Places,
+        declaration: &Declaration,
+        source: &ModelFolder,
+        target: &Path,
+        cases: Option<loss::Cases>,
+    ) -> anyhow::Result<()> {
+        let quiet = !std::io::stderr().is_terminal();
+        let options = self.options();
+        let layers = quantise(source, target, &options, quiet)?;
+        let lost = cases.map(|cases| loss::measure(places, declaration, target, &cases, self.engine));
+        let card = card::text(&declaration.manifest.name, &options, &layers, lost.as_ref());
+        let path = target.join("README.md");
+        std::fs::write(&path, card).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+        finish_conversion(target)?;
         let bytes: u64 = std::fs::read_dir(target)?
             .flatten()
             .filter_map(|entry| entry.metadata().ok())
             .map(|found| found.len())
             .sum();
-        output::print(&format!(
-            "{}: {} in {} bits with groups of {}: {} in {}\n",
+        let mut text = format!(
+            "{}: {}, groups of {}: {} in {}\n",
             self.model,
-            stats::count(layers.len(), "layer"),
-            self.bits,
+            card::bits(&layers),
             self.group,
             stats::bytes(bytes as usize),
             target.display()
-        ))?;
-        Ok(())
+        );
+        match lost {
+            None => {}
+            Some(Ok(lost)) => text += &lost.lines().join("\n"),
+            Some(Err(error)) => output::note(&format!("note: the loss was not measured: {error:#}")),
+        }
+        output::print(text.trim_end())?;
+        output::print("\n")
     }
+
+    fn options(&self) -> QuantiseOptions {
+        let mut options = QuantiseOptions::new(self.bits, self.group);
+        options.mixed = self.mixed;
+        options.embeddings = self.embeddings;
+        options.head = self.head;
+        options.file_bytes = self.file_size as u64;
+        options.keep.extend(self.keep.iter().cloned());
+        if self.keep_vision {
+            options.keep.push(SEEING.to_owned());
+        }
+        options
+    }
+}
+
+/// Writes the copy; gives its quantised layers with their bits.
+fn quantise(
+    source: &ModelFolder,
+    target: &Path,
+    options: &QuantiseOptions,
+    quiet: bool,
+) -> anyhow::Result<BTreeMap<String, u32>> {
+    let mut bar: Option<ProgressBar> = None;
+    let layers = quantise_folder_with(source, target, options, &mut |state| {
+        if !quiet {
+            let bar = bar.get_or_insert_with(|| progress::bytes_bar("converting"));
+            bar.set_length(state.total);
+            bar.set_position(state.done);
+            bar.set_message(state.tensor.clone());
+        }
+    })?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(layers)
 }
 
 /// Prints the tensors that differ, the most different last.

@@ -78,6 +78,7 @@ fn linear(what: &str, matrix: &Matrix, tokens: usize, activations: Activations) 
             blocks: tensor(blocks.kind, blocks.shape.clone()),
             scheme: *scheme,
         },
+        Matrix::Scaled { .. } => matrix.clone(),
     };
     let weights: Vec<Weight> = (0..copies)
         .map(|_| Weight::Linear {

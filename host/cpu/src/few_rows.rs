@@ -74,7 +74,7 @@ pub fn scratch_len(matrix: MatrixView<'_>) -> usize {
     match matrix.data() {
         Data::Dense(..) => 0,
         Data::Affine(affine) => 2 * (matrix.columns() / affine.group),
-        Data::Blocks(..) => matrix.columns(),
+        Data::Blocks(..) | Data::Scaled(..) => matrix.columns(),
     }
 }
 
@@ -136,7 +136,7 @@ impl FewRows<'_> {
                     _ => quantised::<V, M, 8>(affine, row, x, columns, scales, biases, sums),
                 }
             }
-            Data::Blocks(..) => {
+            Data::Blocks(..) | Data::Scaled(..) => {
                 let values = &mut self.scratch[..columns];
                 if from == 0 {
                     decode::<V>(self.matrix, row, 0, values);

@@ -58,7 +58,7 @@ impl<'a> IntegerProduct<'a> {
                 affine,
                 bias,
             }),
-            Data::Dense(..) | Data::Blocks(..) => None,
+            Data::Dense(..) | Data::Blocks(..) | Data::Scaled(..) => None,
         }
     }
 

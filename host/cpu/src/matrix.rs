@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::lanes::{Kernel, Lanes};
+use monocle_tensor::scaled::{ScaledRows, SmallFloat};
 use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredType};
 
@@ -56,6 +57,14 @@ enum Form {
         group: usize,
     },
     Blocks(Scheme, Bytes),
+    Scaled {
+        elements: Bytes,
+        float: SmallFloat,
+        scales: Bytes,
+        scale: StoredType,
+        block: [usize; 2],
+        rows_each: usize,
+    },
 }
 
 /// A borrowed matrix `[rows, columns]`, whose bytes are known to be all there.
@@ -75,6 +84,8 @@ pub enum Data<'a> {
     Affine(Affine<'a>),
     /// Rows of blocks, turned to floats where they are used.
     Blocks(Scheme, &'a [u8]),
+    /// Small floats with scales, turned to floats where they are used, from this row on.
+    Scaled(ScaledRows<'a>, usize),
 }
 
 /// Quantised rows.
@@ -98,6 +109,10 @@ impl StoredMatrix {
     /// Checks a stored matrix; the error says what does not fit.
     pub fn new(matrix: &Matrix) -> Result<Self, String> {
         let [rows, columns] = matrix.check()?;
+        // What is made of other bytes is made now, and not in the middle of an answer.
+        for part in matrix.parts() {
+            let _ = part.bytes.as_slice();
+        }
         let form = match matrix {
             Matrix::Dense(tensor) => Form::Dense(Float::of(tensor.kind)?, tensor.bytes.clone()),
             Matrix::Affine {
@@ -115,6 +130,19 @@ impl StoredMatrix {
                 group: *group_size,
             },
             Matrix::Blocks { blocks, scheme } => Form::Blocks(*scheme, blocks.bytes.clone()),
+            Matrix::Scaled {
+                elements,
+                float,
+                scales,
+                block,
+            } => Form::Scaled {
+                elements: elements.bytes.clone(),
+                float: *float,
+                scales: scales.bytes.clone(),
+                scale: scales.kind,
+                block: *block,
+                rows_each: matrix.shape().iter().nth_back(1).copied().unwrap_or(rows),
+            },
         };
         Ok(Self { rows, columns, form })
     }
@@ -139,6 +167,25 @@ impl StoredMatrix {
                 group: *group,
             }),
             Form::Blocks(scheme, bytes) => Data::Blocks(*scheme, bytes.as_slice()),
+            Form::Scaled {
+                elements,
+                float,
+                scales,
+                scale,
+                block,
+                rows_each,
+            } => {
+                let rows = ScaledRows {
+                    elements: elements.as_slice(),
+                    float: *float,
+                    scales: scales.as_slice(),
+                    scale: *scale,
+                    block: *block,
+                    rows_each: *rows_each,
+                    columns: self.columns,
+                };
+                Data::Scaled(rows, 0)
+            }
         };
         MatrixView {
             rows: self.rows,
@@ -190,6 +237,8 @@ impl<'a> MatrixView<'a> {
                 })
             }
             Data::Blocks(scheme, bytes) => Data::Blocks(scheme, cut(bytes, block_row(scheme, self.columns))),
+            // Scales belong to rows by their numbers.
+            Data::Scaled(all, before) => Data::Scaled(all, before + first),
         };
         Self {
             rows,
@@ -252,6 +301,7 @@ pub fn decode<V: Lanes>(matrix: MatrixView<'_>, row: usize, start: usize, out: &
             let size = block_row(scheme, matrix.columns);
             scheme.decode_part(&bytes[row * size..][..size], start, out);
         }
+        Data::Scaled(rows, before) => rows.decode(before + row, start, out),
     }
 }
 
@@ -262,6 +312,11 @@ pub fn prefetch<V: Lanes>(matrix: MatrixView<'_>, row: usize, start: usize, len:
         Data::Dense(float, bytes) => (bytes, float.size(), 1),
         Data::Affine(affine) => (affine.packed, affine.bits, 8),
         Data::Blocks(scheme, bytes) => (bytes, scheme.bytes(), scheme.elements()),
+        Data::Scaled(rows, _) => (rows.elements, rows.float.bits(), 8),
+    };
+    let row = match matrix.data {
+        Data::Scaled(_, before) => before + row,
+        _ => row,
     };
     let first = (row * matrix.columns + start) * size / elements;
     let end = (first + len * size / elements).min(bytes.len());

@@ -101,12 +101,14 @@ impl Loader {
                 bits: *bits as i32,
                 group: *group_size as i32,
             },
-            Matrix::Blocks { blocks, .. } => self.blocks(matrix, blocks)?,
+            Matrix::Blocks { blocks: stored, .. } | Matrix::Scaled { elements: stored, .. } => {
+                self.blocks(matrix, stored)?
+            }
         };
         Ok(Loaded::Matrix { matrix, bias })
     }
 
-    /// Blocks, for which MLX has no kernel: affine where that is exact, else one number an element.
+    /// Blocks and small floats, for which there is no kernel here: affine where that is exact, else one number an element.
     fn blocks(&mut self, matrix: &Matrix, blocks: &StoredTensor) -> Result<LoadedMatrix> {
         let bytes = blocks.bytes.as_slice();
         let key = (bytes.as_ptr().addr(), bytes.len());
@@ -154,12 +156,18 @@ impl Loader {
 
     /// A matrix of blocks as numbers of the engine's precision.
     fn unpacked(&self, matrix: &Matrix) -> Result {
-        let Matrix::Blocks { blocks, scheme } = matrix else {
-            return Err(wrong(matrix.name(), "expected blocks".to_owned()));
-        };
         let shape = matrix.shape();
         let mut values = vec![0.0; shape.iter().product()];
-        scheme.decode(blocks.bytes.as_slice(), &mut values);
+        let columns = shape.last().copied().unwrap_or(1).max(1);
+        match (matrix, matrix.scaled_rows()) {
+            (Matrix::Blocks { blocks, scheme }, _) => scheme.decode(blocks.bytes.as_slice(), &mut values),
+            (_, Some(rows)) => {
+                for (row, out) in values.chunks_exact_mut(columns).enumerate() {
+                    rows.decode(row, 0, out);
+                }
+            }
+            _ => return Err(wrong(matrix.name(), "expected blocks or small floats".to_owned())),
+        }
         floats(&values, &shape, self.float)
     }
 
@@ -184,7 +192,7 @@ impl Loader {
                     biases.push(self.read(bias)?);
                     quantised = Some((*bits as i32, *group_size as i32));
                 }
-                Matrix::Blocks { .. } => match self.affine_of_blocks(matrix) {
+                Matrix::Blocks { .. } | Matrix::Scaled { .. } => match self.affine_of_blocks(matrix) {
                     Some(Matrix::Affine {
                         packed,
                         scales: scale,
@@ -291,14 +299,13 @@ pub fn loaded_bytes(weights: &[Weight], float: Dtype) -> usize {
     let float_bytes = precision::bytes(float);
     let mut seen = HashSet::new();
     let parts = weights.iter().flat_map(Weight::parts);
-    let new = parts.filter(|part| {
-        let at = part.bytes.as_slice();
-        seen.insert((at.as_ptr().addr(), at.len()))
-    });
-    let blocks: HashMap<_, _> = weights
+    let new = parts.filter(|part| seen.insert(part.bytes.id()));
+    let at = |tensor: &StoredTensor| tensor.bytes.id();
+    // What a part becomes that is not as large as it has elements.
+    let becomes: HashMap<_, _> = weights
         .iter()
         .flat_map(Weight::matrices)
-        .filter_map(|matrix| match matrix {
+        .flat_map(|matrix| match matrix {
             Matrix::Blocks { blocks, scheme } => {
                 let elements: usize = matrix.shape().iter().product();
                 let affine = scheme.affine_bits().filter(|_| float != Dtype::Bfloat16);
@@ -307,17 +314,18 @@ pub fn loaded_bytes(weights: &[Weight], float: Dtype) -> usize {
                     Some(bits) => elements / 8 * bits as usize + elements / 32 * 2 * float_bytes,
                     None => elements * float_bytes,
                 };
-                Some((blocks.bytes.as_slice().as_ptr().addr(), bytes))
+                vec![(at(blocks), bytes)]
             }
-            _ => None,
+            Matrix::Scaled { elements, scales, .. } => {
+                let count: usize = matrix.shape().iter().product();
+                vec![(at(elements), count * float_bytes), (at(scales), 0)]
+            }
+            _ => Vec::new(),
         })
         .collect();
-    new.map(|part| match part.kind {
-        StoredType::U32 => part.bytes.as_slice().len(),
-        StoredType::U8 => {
-            let at = part.bytes.as_slice().as_ptr().addr();
-            blocks.get(&at).copied().unwrap_or(part.len() * float_bytes)
-        }
+    new.map(|part| match (becomes.get(&at(part)), part.kind) {
+        (Some(bytes), _) => *bytes,
+        (None, StoredType::U32) => part.bytes.len(),
         _ => part.len() * float_bytes,
     })
     .sum()

@@ -2,7 +2,7 @@
 
 use mlx_rs::Dtype;
 use monocle_tensor::backend::Precision;
-use monocle_tensor::stored::{StoredType, Weight};
+use monocle_tensor::stored::{Matrix, StoredType, Weight};
 
 /// What floats are for a model with these weights.
 pub fn float(precision: Precision, weights: &[Weight]) -> Dtype {
@@ -14,20 +14,29 @@ pub fn float(precision: Precision, weights: &[Weight]) -> Dtype {
     }
 }
 
-/// The float in which most numbers are stored; 32 bits where none are. Of quantised matrices, their scales count. Blocks, which are bytes,
-/// have scales of 16 bits.
+/// The float in which most numbers are stored; 32 bits where none are. Of quantised matrices, their scales count. Blocks
+/// have scales of 16 bits; models with small floats compute in bf16.
 fn stored_float(weights: &[Weight]) -> Dtype {
     let mut counts = [
         (Dtype::Float32, StoredType::F32, 0),
         (Dtype::Bfloat16, StoredType::BF16, 0),
         (Dtype::Float16, StoredType::F16, 0),
     ];
-    for stored in weights.iter().flat_map(Weight::parts) {
+    let mut add = |of: StoredType, elements: usize| {
         for (_, kind, count) in &mut counts {
-            let is_blocks = stored.kind == StoredType::U8 && *kind == StoredType::F16;
-            if stored.kind == *kind || is_blocks {
-                *count += stored.len();
+            if of == *kind {
+                *count += elements;
             }
+        }
+    };
+    for stored in weights.iter().flat_map(Weight::parts) {
+        add(stored.kind, stored.len());
+    }
+    for matrix in weights.iter().flat_map(Weight::matrices) {
+        match matrix {
+            Matrix::Blocks { blocks, .. } => add(StoredType::F16, blocks.len()),
+            Matrix::Scaled { elements, .. } => add(StoredType::BF16, elements.len()),
+            _ => {}
         }
     }
     // Of equals the first, which is the most exact.

@@ -10,6 +10,7 @@ use monocle_tensor::operation::Op;
 use monocle_tensor::program::ValueType;
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
 use monocle_tensor::stored::{Weight, stored_bytes};
+use monocle_weights::gguf::{files_of, is_gguf};
 use monocle_weights::mapped;
 
 use crate::error::RequestError;
@@ -27,7 +28,8 @@ pub struct Loaded {
     /// What loading took, in memory and in time.
     pub load_memory: PhaseMemory,
     pub load_time: Duration,
-    folder: PathBuf,
+    /// Where the files of the weights are: a folder, or each of them.
+    files: Vec<PathBuf>,
     recordings: Recordings,
     weights: Option<Arc<Vec<Weight>>>,
     on_engine: bool,
@@ -41,7 +43,7 @@ impl Loaded {
             backend.keep_within(limit.bytes);
         }
         Self {
-            folder: recordings.folder(),
+            files: files(recordings.folder()),
             backend,
             memory,
             load_memory: PhaseMemory::default(),
@@ -88,7 +90,7 @@ impl Loaded {
 
     /// Whether the files of the weights are as they were when they were opened: else what was computed may be wrong.
     pub fn check_files(&self) -> Result<(), BackendError> {
-        match mapped::lost(&self.folder) {
+        match self.files.iter().find_map(|path| mapped::lost(path)) {
             Some(path) => Err(BackendError::FileLost { path }),
             None => Ok(()),
         }
@@ -222,5 +224,13 @@ impl Loaded {
         self.backend.drop_sequence(sequence);
         let mut outputs = outputs.map_err(|error| self.blame("network.encode-prompt", error))?;
         Ok(outputs.remove(0))
+    }
+}
+
+/// The files of a model that is named by one of them; else its folder.
+fn files(path: PathBuf) -> Vec<PathBuf> {
+    match path.is_file() && is_gguf(&path) {
+        true => files_of(&path),
+        false => vec![path],
     }
 }

@@ -40,7 +40,7 @@ pub struct Trace {
 impl Scheduler {
     /// Runs a request greedily for a number of tokens, the prompt in chunks of a size, and keeps everything.
     pub fn trace(&mut self, request: &Request, chunk: usize, tokens: usize) -> Result<Trace, RequestError> {
-        self.trace_answer(request, chunk, Answer::Greedy(tokens))
+        self.trace_answer(request, chunk, Answer::Greedy(tokens), true)
     }
 
     /// As [`Scheduler::trace`], with the answer given, whatever the logits say: engines that round differently stay comparable.
@@ -50,7 +50,17 @@ impl Scheduler {
         chunk: usize,
         answer: &[u32],
     ) -> Result<Trace, RequestError> {
-        self.trace_answer(request, chunk, Answer::Given(answer))
+        self.trace_answer(request, chunk, Answer::Given(answer), true)
+    }
+
+    /// As [`Scheduler::trace`] or [`Scheduler::trace_along`], without the logits of the prompt, which may have thousands of tokens.
+    pub fn trace_steps(
+        &mut self,
+        request: &Request,
+        chunk: usize,
+        answer: Answer<'_>,
+    ) -> Result<Trace, RequestError> {
+        self.trace_answer(request, chunk, answer, false)
     }
 
     fn trace_answer(
@@ -58,12 +68,13 @@ impl Scheduler {
         request: &Request,
         chunk: usize,
         answer: Answer<'_>,
+        of_prompt: bool,
     ) -> Result<Trace, RequestError> {
         let mut prepared = self.prepare(request, answer.len(), chunk)?;
         self.loaded.check_memory(&prepared.estimate)?;
         self.loaded.load(&mut |_, _| {})?;
         let sequence = self.loaded.backend.new_sequence();
-        let result = self.trace_sequence(&mut prepared, sequence, answer);
+        let result = self.trace_sequence(&mut prepared, sequence, answer, of_prompt);
         self.loaded.backend.drop_sequence(sequence);
         self.loaded.settle_memory();
         result
@@ -74,6 +85,7 @@ impl Scheduler {
         prepared: &mut PreparedRequest,
         sequence: SequenceId,
         answer: Answer<'_>,
+        of_prompt: bool,
     ) -> Result<Trace, RequestError> {
         let mut trace = Trace {
             prompt: prepared.plan.text.clone(),
@@ -107,14 +119,17 @@ impl Scheduler {
             context = Some(rows);
         }
         let known = Known { features, context };
-        let mut start = 0;
+        let (mut start, mut logits) = (0, Vec::new());
         while start < prepared.prompt.len() {
             let end = prepared.prompt.chunk_end(start, prepared.chunk);
-            let logits = self.trace_rows(prepared, sequence, start..end, &known, &[])?;
-            trace.prompt_logits.extend(logits);
+            let wanted = if of_prompt { end - start } else { 1 };
+            let rows = self.trace_rows(prepared, sequence, start..end, wanted, &known, &[])?;
+            logits = rows.last().cloned().unwrap_or_default();
+            if of_prompt {
+                trace.prompt_logits.extend(rows);
+            }
             start = end;
         }
-        let mut logits = trace.prompt_logits.last().cloned().unwrap_or_default();
         for index in 0..answer.len() {
             let token = match answer {
                 Answer::Greedy(_) => argmax(&logits),
@@ -123,24 +138,25 @@ impl Scheduler {
             trace.tokens.push(token);
             trace.step_logits.push(logits);
             let at = prepared.prompt.len() + index;
-            let mut rows = self.trace_rows(prepared, sequence, at..at + 1, &known, &trace.tokens)?;
+            let mut rows = self.trace_rows(prepared, sequence, at..at + 1, 1, &known, &trace.tokens)?;
             logits = rows.remove(0);
         }
         Ok(trace)
     }
 
-    /// Computes rows of a sequence, alone; gives the logits after each.
+    /// Computes rows of a sequence, alone; gives the logits after the last `wanted` of them.
     fn trace_rows(
         &mut self,
         prepared: &PreparedRequest,
         sequence: SequenceId,
         range: Range<usize>,
+        wanted: usize,
         known: &Known,
         generated: &[u32],
     ) -> Result<Vec<Vec<f32>>, RequestError> {
         let (prompt, rows) = (&prepared.prompt, range.len());
         let shape = match range.start < prompt.len() {
-            true => prepared.batch_shape(range.clone(), rows),
+            true => prepared.batch_shape(range.clone(), wanted),
             false => prepared.decode_shape(),
         };
         let new_context = match shape.new_context {
@@ -155,7 +171,7 @@ impl Scheduler {
             wants_logits: false,
         };
         let mut step = batch::join(vec![part], prompt.axes(), prompt.mark_names().len());
-        step.wanted = (0..rows as u32).collect();
+        step.wanted = ((rows - wanted) as u32..rows as u32).collect();
         let program = self.recordings.forward(&shape)?;
         let outputs = self.loaded.backend.run(&program, &[], Some(&step));
         let logits = outputs
@@ -176,8 +192,8 @@ struct Known {
 }
 
 /// Which tokens follow the prompt.
-#[derive(Clone, Copy)]
-enum Answer<'a> {
+#[derive(Debug, Clone, Copy)]
+pub enum Answer<'a> {
     /// So many, each the likeliest.
     Greedy(usize),
     /// These.

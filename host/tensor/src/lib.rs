@@ -10,6 +10,7 @@ pub mod operation;
 pub mod operations;
 pub mod program;
 pub mod recorder;
+pub mod scaled;
 pub mod scheme;
 pub mod sequences;
 pub mod stored;

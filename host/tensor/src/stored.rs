@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::scaled::{ScaledRows, SmallFloat};
 use crate::scheme::Scheme;
 
 /// How one element of a stored tensor is encoded.
@@ -66,6 +67,28 @@ impl StoredType {
         matches!(self, Self::F32 | Self::F16 | Self::BF16)
     }
 
+    /// One stored number; `bytes` has as many as one takes.
+    pub fn decode(self, bytes: &[u8]) -> f32 {
+        let mut eight = [0_u8; 8];
+        eight[..bytes.len()].copy_from_slice(bytes);
+        let word = u64::from_le_bytes(eight);
+        match self {
+            Self::F64 => f64::from_bits(word) as f32,
+            Self::F32 => f32::from_bits(word as u32),
+            Self::F16 => half::f16::from_bits(word as u16).to_f32(),
+            Self::BF16 => half::bf16::from_bits(word as u16).to_f32(),
+            Self::F8E4M3 => f8e4m3(word as u8),
+            Self::F8E5M2 => half::f16::from_bits((word as u16) << 8).to_f32(),
+            Self::F8E8M0 => f8e8m0(word as u8),
+            Self::I64 => word as i64 as f32,
+            Self::I32 => word as i32 as f32,
+            Self::I16 => f32::from(word as i16),
+            Self::I8 => f32::from(word as i8),
+            Self::U64 | Self::U32 | Self::U16 | Self::U8 => word as f32,
+            Self::Bool => f32::from(u8::from(word != 0)),
+        }
+    }
+
     /// The name that safetensors headers use.
     pub fn name(self) -> &'static str {
         match self {
@@ -104,6 +127,30 @@ impl Bytes {
             owner: Arc::new(owner),
             range,
         }
+    }
+
+    /// So many bytes that `owner` makes when they are first read.
+    pub fn later(len: usize, owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Self {
+            owner: Arc::new(owner),
+            range: 0..len,
+        }
+    }
+
+    /// How many they are; reads none.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The same for the same part of the same owner, and for nothing else that lives; reads none.
+    pub fn id(&self) -> (usize, usize, usize) {
+        let owner = Arc::as_ptr(&self.owner).cast::<()>().addr();
+        (owner, self.range.start, self.range.end)
     }
 
     /// A part of these bytes, sharing their owner; `None` when it does not lie inside.
@@ -171,7 +218,7 @@ impl StoredTensor {
         let bytes = self.checked_bytes()?;
         Ok(bytes
             .chunks_exact(self.kind.size())
-            .map(|element| decode(self.kind, element)))
+            .map(|element| self.kind.decode(element)))
     }
 }
 
@@ -201,6 +248,17 @@ pub enum Matrix {
         /// How a block is stored.
         scheme: Scheme,
     },
+    /// Small floats, each times the scale of its block of rows and columns.
+    Scaled {
+        /// `[.., out, bytes of a row]`, U8 or an 8-bit float.
+        elements: StoredTensor,
+        /// How an element is stored.
+        float: SmallFloat,
+        /// `[.., ceil(out / block[0]), ceil(in / block[1])]`, F32, F16, BF16 or F8E8M0.
+        scales: StoredTensor,
+        /// Rows and columns that share a scale.
+        block: [usize; 2],
+    },
 }
 
 impl Matrix {
@@ -224,7 +282,40 @@ impl Matrix {
                 }
                 shape
             }
+            Self::Scaled { elements, float, .. } => {
+                let mut shape = elements.shape.clone();
+                if let Some(last) = shape.last_mut() {
+                    *last *= 8 / float.bits();
+                }
+                shape
+            }
         }
+    }
+
+    /// The rows of small floats, where it has such. Its parts must fit together: see [`Matrix::check`].
+    pub fn scaled_rows(&self) -> Option<ScaledRows<'_>> {
+        let Self::Scaled {
+            elements,
+            float,
+            scales,
+            block,
+        } = self
+        else {
+            return None;
+        };
+        let shape = self.shape();
+        let [.., rows_each, columns] = shape[..] else {
+            return None;
+        };
+        Some(ScaledRows {
+            elements: elements.bytes.as_slice(),
+            float: *float,
+            scales: scales.bytes.as_slice(),
+            scale: scales.kind,
+            block: *block,
+            rows_each,
+            columns,
+        })
     }
 
     /// Checks that its parts are there and fit together; gives all its rows (of a stack: of all its matrices) and its
@@ -289,6 +380,37 @@ impl Matrix {
                 }
                 holds(blocks, rows * row.unwrap_or_default())?;
             }
+            Self::Scaled {
+                elements,
+                scales,
+                block,
+                ..
+            } => {
+                let scale = matches!(
+                    scales.kind,
+                    StoredType::F32 | StoredType::F16 | StoredType::BF16 | StoredType::F8E8M0
+                );
+                if elements.kind.size() != 1 || !scale {
+                    return Err(format!(
+                        "expected elements of bytes and scales of floats or exponents, found {} and {}",
+                        elements.kind.name(),
+                        scales.kind.name()
+                    ));
+                }
+                let mut grid = shape.clone();
+                let across = grid.len() - 2;
+                for (size, block) in grid[across..].iter_mut().zip(block) {
+                    *size = size.checked_div(*block).map_or(0, |_| size.div_ceil(*block));
+                }
+                if block.contains(&0) || scales.shape != grid {
+                    return Err(format!(
+                        "expected scales of shape {grid:?} for blocks of {} rows and {} columns, found {:?}",
+                        block[0], block[1], scales.shape
+                    ));
+                }
+                holds(elements, elements.len())?;
+                holds(scales, scales.len())?;
+            }
         }
         Ok([rows, columns])
     }
@@ -307,6 +429,15 @@ impl Matrix {
                 scales.kind.name()
             ),
             Self::Blocks { scheme, .. } => scheme.name().to_owned(),
+            Self::Scaled {
+                float, scales, block, ..
+            } => format!(
+                "{} in blocks of {} by {} with {} scales",
+                float.name(),
+                block[0],
+                block[1],
+                scales.kind.name()
+            ),
         }
     }
 
@@ -315,7 +446,8 @@ impl Matrix {
         match self {
             Self::Dense(tensor)
             | Self::Affine { packed: tensor, .. }
-            | Self::Blocks { blocks: tensor, .. } => &tensor.name,
+            | Self::Blocks { blocks: tensor, .. }
+            | Self::Scaled { elements: tensor, .. } => &tensor.name,
         }
     }
 
@@ -329,6 +461,7 @@ impl Matrix {
                 biases,
                 ..
             } => [packed, scales, biases].map(Some),
+            Self::Scaled { elements, scales, .. } => [Some(elements), Some(scales), None],
         };
         parts.into_iter().flatten()
     }
@@ -429,30 +562,8 @@ impl Weight {
 pub fn stored_bytes(weights: &[Weight]) -> usize {
     let mut counted = HashSet::new();
     let parts = weights.iter().flat_map(Weight::parts);
-    let parts = parts.filter(|part| counted.insert(part.bytes.as_slice().as_ptr_range()));
+    let parts = parts.filter(|part| counted.insert(part.bytes.id()));
     parts.map(|part| part.len() * part.kind.size()).sum()
-}
-
-/// One stored number; `bytes` has as many as one takes.
-fn decode(kind: StoredType, bytes: &[u8]) -> f32 {
-    let mut eight = [0_u8; 8];
-    eight[..bytes.len()].copy_from_slice(bytes);
-    let word = u64::from_le_bytes(eight);
-    match kind {
-        StoredType::F64 => f64::from_bits(word) as f32,
-        StoredType::F32 => f32::from_bits(word as u32),
-        StoredType::F16 => half::f16::from_bits(word as u16).to_f32(),
-        StoredType::BF16 => half::bf16::from_bits(word as u16).to_f32(),
-        StoredType::F8E4M3 => f8e4m3(word as u8),
-        StoredType::F8E5M2 => half::f16::from_bits((word as u16) << 8).to_f32(),
-        StoredType::F8E8M0 => f8e8m0(word as u8),
-        StoredType::I64 => word as i64 as f32,
-        StoredType::I32 => word as i32 as f32,
-        StoredType::I16 => f32::from(word as i16),
-        StoredType::I8 => f32::from(word as i8),
-        StoredType::U64 | StoredType::U32 | StoredType::U16 | StoredType::U8 => word as f32,
-        StoredType::Bool => f32::from(u8::from(word != 0)),
-    }
 }
 
 /// 8-bit float with 4 exponent bits and 3 mantissa bits, arXiv:2209.05433: no infinities, one NaN.
@@ -477,7 +588,7 @@ fn f8e8m0(byte: u8) -> f32 {
 /// Checks that a tensor has so many elements, and the bytes for them.
 fn holds(tensor: &StoredTensor, elements: usize) -> Result<(), String> {
     let expected = elements * tensor.kind.size();
-    let found = tensor.bytes.as_slice().len();
+    let found = tensor.bytes.len();
     if tensor.len() != elements || found != expected {
         return Err(format!(
             "expected {expected} bytes in `{}` for {elements} elements, found {found} for shape {:?}",
@@ -506,14 +617,14 @@ mod tests {
             (StoredType::F8E8M0, 254, 2.0_f32.powi(127)),
             (StoredType::F8E8M0, 0, 2.0_f32.powi(-126) / 2.0),
         ] {
-            assert_eq!(decode(kind, &[byte]), expected, "{} {byte}", kind.name());
+            assert_eq!(kind.decode(&[byte]), expected, "{} {byte}", kind.name());
         }
         for (kind, byte) in [
             (StoredType::F8E4M3, 0x7f),
             (StoredType::F8E5M2, 0x7e),
             (StoredType::F8E8M0, 255),
         ] {
-            assert!(decode(kind, &[byte]).is_nan(), "{}", kind.name());
+            assert!(kind.decode(&[byte]).is_nan(), "{}", kind.name());
         }
     }
 }

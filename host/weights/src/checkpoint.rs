@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
+use serde_json::Value;
 
 use crate::dequantise::dequantise_rows;
 use crate::error::{WeightsError, cut};
 use crate::folder::ModelFolder;
 use crate::foreign;
-use crate::gguf::{Change, Made};
+use crate::gguf::Made;
 use crate::names::{NameRules, hint};
+use crate::packed::{self, AffinePart, Awq, Scaled};
 use crate::quantisation::{Quantisation, Sizes};
 use crate::shards::Shards;
 use crate::summary::Summary;
@@ -48,27 +50,38 @@ struct Entry {
     stored: String,
     /// Under its new name. Of blocks, an element is a byte.
     tensor: StoredTensor,
-    /// Where it is made of blocks.
-    scheme: Option<Scheme>,
-    /// What makes the bytes that `tensor` should have.
-    change: Option<Arc<Change>>,
+    form: Form,
+}
+
+/// How an entry's elements are stored.
+#[derive(Debug, Clone)]
+enum Form {
+    /// As the tensor's type says; packed words have their scales in other entries.
+    Plain,
+    Blocks(Scheme),
+    Scaled(Scaled),
 }
 
 impl Entry {
-    /// The tensor as it is used. What must be changed is changed when it is first asked for.
     fn tensor(&self) -> StoredTensor {
-        let mut tensor = self.tensor.clone();
-        if let Some(change) = &self.change {
-            tensor.bytes = change.bytes();
-        }
-        tensor
+        self.tensor.clone()
     }
 
-    /// Its matrix, where it is made of blocks.
-    fn blocks(&self) -> Option<Matrix> {
-        let scheme = self.scheme?;
-        let blocks = self.tensor();
-        Some(Matrix::Blocks { blocks, scheme })
+    /// Its matrix, where it is all of it.
+    fn own_matrix(&self) -> Option<Matrix> {
+        match &self.form {
+            Form::Plain => None,
+            Form::Blocks(scheme) => Some(Matrix::Blocks {
+                blocks: self.tensor(),
+                scheme: *scheme,
+            }),
+            Form::Scaled(scaled) => Some(Matrix::Scaled {
+                elements: self.tensor(),
+                float: scaled.float,
+                scales: scaled.scales.clone(),
+                block: scaled.block,
+            }),
+        }
     }
 
     /// The layer's name in the checkpoint.
@@ -93,7 +106,7 @@ impl Checkpoint {
             return Self::open_made(made, rules);
         }
         let quantisation = Quantisation::of_config(folder.config())?;
-        Self::open_with(folder.path(), rules, quantisation)
+        Self::open_with(folder.path(), rules, quantisation, folder.config())
     }
 
     fn open_made(made: &Made, rules: &NameRules) -> Result<Self, WeightsError> {
@@ -111,8 +124,7 @@ impl Checkpoint {
             let mut entry = Entry {
                 stored: stored.clone(),
                 tensor: tensor.tensor.clone(),
-                scheme: tensor.scheme,
-                change: tensor.change.clone(),
+                form: tensor.scheme.map_or(Form::Plain, Form::Blocks),
             };
             entry.tensor.name.clone_from(&name);
             if let Some(other) = checkpoint.entries.insert(name.clone(), entry) {
@@ -126,13 +138,19 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    fn open_with(folder: &Path, rules: &NameRules, quantisation: Quantisation) -> Result<Self, WeightsError> {
+    fn open_with(
+        folder: &Path,
+        rules: &NameRules,
+        mut quantisation: Quantisation,
+        config: &Value,
+    ) -> Result<Self, WeightsError> {
         let mut shards = Shards::open(folder)?;
         let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
         let mut ignored = 0;
         let mut promises = shards.index.clone();
-        for (stored, mut tensor) in shards.tensors()? {
-            promises.remove(&stored);
+        let tensors = shards.tensors()?;
+        tensors.keys().for_each(|stored| drop(promises.remove(stored)));
+        for (stored, (mut tensor, form)) in arranged(tensors, config, &mut quantisation) {
             let Some(name) = rules.apply(&stored)? else {
                 ignored += 1;
                 continue;
@@ -146,12 +164,7 @@ impl Checkpoint {
                     second: stored,
                 });
             }
-            let entry = Entry {
-                stored,
-                tensor,
-                scheme: None,
-                change: None,
-            };
+            let entry = Entry { stored, tensor, form };
             entries.insert(name, entry);
         }
         let mut promised = BTreeMap::new();
@@ -247,15 +260,25 @@ impl Checkpoint {
         let tensors = self.entries.values();
         Summary::of(
             self.files.len(),
-            tensors.map(|entry| (&entry.tensor, entry.scheme, self.parameters(entry))),
+            tensors.flat_map(|entry| {
+                let parameters = self.parameters(entry);
+                let (scheme, scales) = match &entry.form {
+                    Form::Plain => (None, None),
+                    Form::Blocks(scheme) => (Some(*scheme), None),
+                    Form::Scaled(scaled) => (None, Some((&scaled.scales, None, 0))),
+                };
+                [Some((&entry.tensor, scheme, parameters)), scales]
+                    .into_iter()
+                    .flatten()
+            }),
         )
     }
 
     /// How many of the model's parameters a tensor holds: packed values as many as they unpack to, their scales and
     /// biases none.
     fn parameters(&self, entry: &Entry) -> u64 {
-        if let Some(scheme) = entry.scheme {
-            return (entry.tensor.len() / scheme.bytes() * scheme.elements()) as u64;
+        if let Some(matrix) = entry.own_matrix() {
+            return matrix.shape().iter().product::<usize>() as u64;
         }
         let name = entry.tensor.name.as_str();
         let quantised =
@@ -288,8 +311,8 @@ impl Checkpoint {
         let entry = self.entry(name)?;
         let layer = name.strip_suffix(".weight");
         let layer = layer.filter(|layer| self.has(&format!("{layer}.scales")));
-        let matrix = match (entry.blocks(), layer) {
-            (Some(blocks), _) => blocks,
+        let matrix = match (entry.own_matrix(), layer) {
+            (Some(matrix), _) => matrix,
             (None, Some(layer)) => {
                 self.stored_matrix(layer, "a quantised tensor", entry.tensor.shape.len())?
             }
@@ -424,11 +447,8 @@ impl Checkpoint {
                 format!("shape {:?}", weight.shape),
             ));
         }
-        if let Some(scheme) = entry.scheme {
-            return Ok(Matrix::Blocks {
-                blocks: weight,
-                scheme,
-            });
+        if let Some(matrix) = entry.own_matrix() {
+            return Ok(matrix);
         }
         if let Some(scales) = self.entries.get(&format!("{name}.scales")) {
             let biases = self
@@ -476,5 +496,70 @@ impl Checkpoint {
             });
         }
         Ok(Some(bias.clone()))
+    }
+}
+
+/// The tensors of files as they are used, by the names that they have there: what other programs packed is arranged anew.
+fn arranged(
+    mut tensors: BTreeMap<String, StoredTensor>,
+    config: &Value,
+    quantisation: &mut Quantisation,
+) -> BTreeMap<String, (StoredTensor, Form)> {
+    let packed = packed::small_floats(&tensors, config);
+    let awq = packed::awq(&tensors);
+    let used = packed.iter().flat_map(|layer| &layer.parts);
+    used.for_each(|name| drop(tensors.remove(name)));
+    for layer in &awq {
+        for part in ["qweight", "qzeros", "scales"] {
+            tensors.remove(&format!("{}.{part}", layer.layer));
+        }
+    }
+    let plain = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name, (tensor, Form::Plain)));
+    let mut arranged: BTreeMap<String, (StoredTensor, Form)> = plain.collect();
+    for layer in packed {
+        arranged.insert(layer.name, (layer.elements, Form::Scaled(layer.scaled)));
+    }
+    for layer in awq {
+        if let Some(size) = layer.group_size() {
+            quantisation.say(&layer.layer, 4, size);
+        }
+        let layer = Arc::new(layer);
+        let [words, groups] = layer.affine_shapes();
+        for (end, part, kind, shape) in [
+            ("weight", AffinePart::Words, StoredType::U32, words),
+            ("scales", AffinePart::Scales, StoredType::F32, groups.clone()),
+            ("biases", AffinePart::Biases, StoredType::F32, groups),
+        ] {
+            let name = format!("{}.{end}", layer.layer);
+            let made = Repacked {
+                layer: Arc::clone(&layer),
+                part,
+                done: OnceLock::new(),
+            };
+            let bytes = Bytes::later(shape.iter().product::<usize>() * kind.size(), made);
+            let tensor = StoredTensor {
+                name: name.clone(),
+                kind,
+                shape,
+                bytes,
+            };
+            arranged.insert(name, (tensor, Form::Plain));
+        }
+    }
+    arranged
+}
+
+/// A part of one of AWQ's layers, made when it is first read.
+struct Repacked {
+    layer: Arc<Awq>,
+    part: AffinePart,
+    done: OnceLock<Vec<u8>>,
+}
+
+impl AsRef<[u8]> for Repacked {
+    fn as_ref(&self) -> &[u8] {
+        self.done.get_or_init(|| self.layer.affine(self.part))
     }
 }

@@ -49,6 +49,15 @@ pub fn dequantise_rows(matrix: &Matrix, rows: Range<usize>) -> Result<Vec<f32>, 
             };
             Ok(scales.iter().zip(&biases).enumerate().flat_map(value).collect())
         }
+        Matrix::Scaled { .. } => {
+            let mut values = vec![0.0; (rows.end - rows.start) * columns];
+            if let Some(stored) = matrix.scaled_rows() {
+                for (row, out) in rows.zip(values.chunks_exact_mut(columns.max(1))) {
+                    stored.decode(row, 0, out);
+                }
+            }
+            Ok(values)
+        }
         Matrix::Blocks { blocks, scheme } => {
             let row = columns / scheme.elements() * scheme.bytes();
             let mut values = vec![0.0; (rows.end - rows.start) * columns];

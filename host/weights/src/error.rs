@@ -229,6 +229,14 @@ pub enum WeightsError {
         /// Why not.
         reason: String,
     },
+    /// What is to be quantised is so already.
+    #[error("`{}` is quantised already ({how}); convert the original in bf16, f16 or f32", path.display())]
+    QuantisedAlready {
+        /// The model.
+        path: PathBuf,
+        /// What it is stored as.
+        how: &'static str,
+    },
     /// A folder that would be overwritten.
     #[error("`{}` exists and is not empty; name a new folder", folder.display())]
     NotEmpty {

@@ -43,10 +43,12 @@ pub(crate) fn own(settings: &Value) -> Option<&Value> {
 
 fn refuse_mode(settings: &Value) -> Result<(), WeightsError> {
     match settings["mode"].as_str() {
-        None | Some("affine") => Ok(()),
+        None | Some("affine" | "mxfp4" | "mxfp8") => Ok(()),
         Some(mode) => Err(WeightsError::ForeignQuantisation {
             method: format!("MLX's {mode}"),
-            told_by: format!("`config.json` says mode `{mode}`; only `affine` is supported"),
+            told_by: format!(
+                "`config.json` says mode `{mode}`; only `affine`, `mxfp4` and `mxfp8` are supported"
+            ),
         }),
     }
 }
@@ -68,7 +70,17 @@ fn method(settings: &Value) -> Option<(String, String)> {
         return text("quant_algo").map(|algorithm| (said("quant_algo"), algorithm.to_uppercase()));
     };
     let name = match method.as_str() {
-        "awq" => format!("AWQ{}", bits()),
+        // As `packed` reads it: 4 bits, in the order of its first kernels.
+        "awq" => {
+            let bits_are_4 = settings["bits"].as_u64().or(settings["w_bit"].as_u64()) == Some(4);
+            match text("version").as_deref() {
+                None | Some("gemm") if bits_are_4 && settings["zero_point"] != Value::Bool(false) => {
+                    return None;
+                }
+                None | Some("gemm") => format!("AWQ{}", bits()),
+                Some(version) => format!("AWQ{} for `{version}`", bits()),
+            }
+        }
         "gptq" => format!("GPTQ{}", bits()),
         "auto-round" | "intel/auto-round" => format!("AutoRound{}", bits()),
         "bitsandbytes" | "bitsandbytes_4bit" | "bitsandbytes_8bit" => {
@@ -82,9 +94,9 @@ fn method(settings: &Value) -> Option<(String, String)> {
                 _ => bitsandbytes(four),
             }
         }
-        "fp8" | "fbgemm_fp8" | "finegrained_fp8" => "8-bit floats (fp8)".to_owned(),
-        "mxfp4" => "MXFP4".to_owned(),
+        "fp8" | "fbgemm_fp8" | "finegrained_fp8" | "mxfp4" => return None,
         "modelopt" | "modelopt_fp4" | "modelopt_fp8" => match text("quant_algo") {
+            Some(algorithm) if algorithm == "fp8" => return None,
             Some(algorithm) => format!("ModelOpt's {}", algorithm.to_uppercase()),
             None => "ModelOpt".to_owned(),
         },
@@ -98,7 +110,7 @@ fn bitsandbytes(four: bool) -> String {
     format!("bitsandbytes in {} bits", if four { 4 } else { 8 })
 }
 
-/// What compressed-tensors' `format` stands for; nothing for plain numbers.
+/// What compressed-tensors' `format` stands for; nothing for plain numbers, and for what `packed` reads.
 fn compressed(settings: &Value) -> Option<String> {
     let groups = settings["config_groups"].as_object();
     let weights = groups
@@ -108,14 +120,12 @@ fn compressed(settings: &Value) -> Option<String> {
     let is_float = weights.is_some_and(|weights| weights["type"] == "float");
     let format = settings["format"].as_str().unwrap_or_default();
     let name = match format {
-        "dense" => return None,
+        "dense" | "float-quantized" | "mxfp4-pack-quantized" => return None,
         "int-quantized" => format!("{}-bit integers", bits.unwrap_or(8)),
-        "float-quantized" => "8-bit floats (fp8)".to_owned(),
         "pack-quantized" => format!("packed {}-bit integers", bits.unwrap_or(4)),
         "nvfp4-pack-quantized" => "NVFP4".to_owned(),
-        "mxfp4-pack-quantized" => "MXFP4".to_owned(),
         _ => match (is_float, bits) {
-            (true, Some(8)) => "8-bit floats (fp8)".to_owned(),
+            (true, Some(8)) => return None,
             (false, Some(bits)) => format!("{bits}-bit integers"),
             _ => return Some("compressed-tensors".to_owned()),
         },

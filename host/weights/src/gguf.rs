@@ -13,7 +13,6 @@ mod vocabulary;
 
 pub use file::GgufFile;
 pub use header::{GgufHeader, GgufTensor, Storage};
-pub(crate) use made::Change;
 pub use made::Made;
 pub use source::{Chosen, GgufFiles, files_of, is_gguf};
 pub(crate) use source::{choose, model_of, names_in};

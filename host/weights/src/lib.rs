@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod compare;
+mod convert;
 mod dequantise;
 mod error;
 mod files;
@@ -17,15 +18,18 @@ pub mod hub;
 mod json;
 pub mod mapped;
 mod names;
+mod packed;
 mod quantisation;
 mod quantise;
-mod quantise_folder;
 mod safetensors;
 mod shards;
 mod summary;
 
 pub use checkpoint::Checkpoint;
 pub use compare::{Difference, compare};
+pub use convert::{
+    Converting, Part, QuantiseOptions, SEEING, finish_conversion, quantise_folder, quantise_folder_with,
+};
 pub use dequantise::{dequantise_rows, to_f32};
 pub use error::WeightsError;
 pub use folder::ModelFolder;
@@ -34,7 +38,6 @@ pub use header::{Header, TensorHeader};
 pub use names::NameRules;
 pub use quantisation::{BITS, GROUP_SIZES};
 pub use quantise::{Quantised, quantise};
-pub use quantise_folder::{Converting, QuantiseOptions, quantise_folder, quantise_folder_with};
 pub use safetensors::SafetensorsFile;
 pub use shards::files_to_fetch;
 pub use summary::{KindSummary, Summary};

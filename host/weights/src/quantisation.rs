@@ -5,7 +5,7 @@
 //! before what is said.
 
 use monocle_tensor::stored::{Matrix, StoredTensor, StoredType};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::WeightsError;
 use crate::foreign::{own, refuse_foreign};
@@ -71,14 +71,20 @@ impl Quantisation {
         self.trusts_groups = fit && some_as_said;
     }
 
+    /// Says it of one layer, as a table of its own would.
+    pub fn say(&mut self, stored: &str, bits: u32, group_size: usize) {
+        if !self.settings.is_object() {
+            self.settings = json!({});
+        }
+        self.settings[stored] = json!({ "bits": bits, "group_size": group_size });
+    }
+
     /// What is said of the layer that the checkpoint calls `stored`, in its own table if it has one.
     fn said(&self, stored: &str) -> Result<Option<Pair>, String> {
         let own = &self.settings[stored];
         let table = if own.is_object() { own } else { &self.settings };
-        let mode = table
-            .get("mode")
-            .or(self.settings.get("mode"))
-            .and_then(Value::as_str);
+        // A table of its own that says no mode says `affine`.
+        let mode = table.get("mode").and_then(Value::as_str);
         match mode {
             None | Some("affine") => {}
             Some(other) => {

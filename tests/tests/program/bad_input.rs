@@ -133,14 +133,14 @@ fn weights_of_other_programs_and_pointers() {
     let config = std::fs::read_to_string(scratch.file("config.json")).expect("the configuration is there");
     let said = config.replacen(
         '{',
-        r#"{"quantization_config": {"quant_method": "awq", "bits": 4},"#,
+        r#"{"quantization_config": {"quant_method": "gptq", "bits": 4},"#,
         1,
     );
     scratch.write("config.json", said);
     refused(
         &scratch,
         &[
-            "quantised with AWQ in 4 bits",
+            "quantised with GPTQ in 4 bits",
             "config.json",
             "take the original in bf16",
         ],

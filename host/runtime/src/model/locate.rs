@@ -277,7 +277,7 @@ impl Places {
     }
 
     /// The small files of a model, and where its weights are.
-    pub(super) fn open(&self, path: &Path) -> Result<ModelFolder, WeightsError> {
+    pub fn open(&self, path: &Path) -> Result<ModelFolder, WeightsError> {
         ModelFolder::open_any(path, || Tables::read(self.manifests.iter().map(PathBuf::as_path)))
     }
 

@@ -167,6 +167,9 @@ pub fn open(
     Ok(Opened { inner, special })
 }
 
+/// The pieces of a SentencePiece model that lay in a GGUF file: see [`sentencepiece::of_pieces`].
+const PIECES: &str = "tokenizer.pieces.json";
+
 /// Makes the tokenizer of the texts of files.
 pub fn of_texts(
     path: &Path,
@@ -184,6 +187,25 @@ pub fn of_texts(
         config: json("config.json").unwrap_or_default(),
     };
     let special = beside.special(notes);
+    if let Some(pieces) = texts.get(PIECES) {
+        let table = beside.declared(&special, &mut Vec::new());
+        let made = guarded(0, || sentencepiece::of_pieces(pieces, &table))
+            .and_then(|made| made)
+            .map_err(|reason| TokenizerError::Invalid {
+                path: path.to_owned(),
+                reason,
+            })?;
+        let declared = made.fit(beside.declared(&special, notes));
+        let mut inner = made.inner;
+        add(&mut inner, declared, notes, path)?;
+        surround(
+            &mut inner,
+            around_or_flags([None; 2], &beside, &special, true),
+            path,
+        )?;
+        check(&inner, path)?;
+        return Ok(Opened { inner, special });
+    }
     let text = texts.get("tokenizer.json").map_or("", String::as_str);
     let mut inner = parse(text.as_bytes(), path)?;
     add(&mut inner, beside.declared(&special, notes), notes, path)?;

@@ -66,7 +66,50 @@ pub fn make(bytes: &[u8], usage: Usage, declared: &[Declared]) -> Result<Made, S
     if bytes.len() > MAX_BYTES {
         return Err(format!("it has {} bytes, more than {MAX_BYTES}", bytes.len()));
     }
-    let mut model = ModelProto::read(bytes)?;
+    make_of(ModelProto::read(bytes)?, usage, declared)
+}
+
+/// As [`make`], of the pieces of a GGUF file: a JSON object with `pieces`, each a text, a score and the number of a kind. Its symbols are as they
+/// stand in texts, with spaces.
+pub fn of_pieces(text: &str, declared: &[Declared]) -> Result<Made, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let pieces = value["pieces"].as_array().ok_or("it has no pieces")?;
+    let pieces: Option<Vec<Piece>> = pieces
+        .iter()
+        .map(|piece| {
+            let kind = PieceKind::of(piece[2].as_u64()?)?;
+            let text = piece[0].as_str()?;
+            let text = match kind {
+                PieceKind::UserDefined => text.replace(' ', "▁"),
+                _ => text.to_owned(),
+            };
+            let score = piece[1].as_f64()? as f32;
+            Some(Piece { text, score, kind })
+        })
+        .collect();
+    let pieces = pieces.ok_or("it has a piece that is no text with a score and a kind")?;
+    let flag = |key: &str, otherwise: bool| value[key].as_bool().unwrap_or(otherwise);
+    let model = ModelProto {
+        kind: Kind::BytePairs,
+        byte_fallback: pieces.iter().any(|piece| piece.kind == PieceKind::Byte),
+        pieces,
+        space_behind: false,
+        ids: [-1; 4],
+        names: Default::default(),
+        charsmap: Vec::new(),
+        dummy_prefix: flag("add_space_prefix", true),
+        fewer_spaces: flag("remove_extra_whitespaces", false),
+        escape_spaces: true,
+    };
+    // llama.cpp puts a space before text behind special tokens too.
+    let usage = Usage {
+        legacy: true,
+        add_prefix_space: None,
+    };
+    make_of(model, usage, declared)
+}
+
+fn make_of(mut model: ModelProto, usage: Usage, declared: &[Declared]) -> Result<Made, String> {
     check(&model)?;
     rename(&mut model.pieces, declared);
     let ids = ids(&model.pieces)?;

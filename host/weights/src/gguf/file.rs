@@ -9,6 +9,7 @@ use super::header::{GgufHeader, GgufTensor, Storage};
 use crate::error::WeightsError;
 use crate::files::{self, POINTER_BYTES};
 use crate::hub::distrust;
+use crate::mapped::Mapped;
 use crate::safetensors::ask_for_huge_pages;
 
 /// A GGUF file: its header checked, its tensors mapped and untouched until somebody reads them.
@@ -37,13 +38,15 @@ impl GgufFile {
             return Err(broken("it is empty".to_owned()));
         }
         // SAFETY: as for safetensors files: the mapping is only read, lives as long as the `Bytes` that own it, and every offset used
-        // below comes from a copy of the header that was made and checked once, so no access can leave the mapping.
+        // below comes from a copy of the header that was made and checked once, so no access can leave the mapping. A file that becomes
+        // shorter is seen: see `mapped`.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| WeightsError::io("map", path, source))?;
         ask_for_huge_pages(&map);
         if metadata.len() < POINTER_BYTES {
             files::refuse_pointer(path, &map)?;
         }
-        let header = GgufHeader::parse(&map).map_err(broken)?;
+        let map = Mapped::new(map, path);
+        let header = GgufHeader::parse(map.as_ref()).map_err(broken)?;
         Ok(Self {
             path: path.to_owned(),
             header,

@@ -33,22 +33,20 @@ pub struct Made {
 /// A tensor under its new name.
 #[derive(Debug, Clone)]
 pub(crate) struct MadeTensor {
-    /// As stored; under a change, its final shape.
+    /// Under its own name; where the conversion did something to it, in its final shape.
     pub tensor: StoredTensor,
     /// Where it is made of blocks.
     pub scheme: Option<Scheme>,
-    /// What must be done to its numbers.
-    pub change: Option<std::sync::Arc<Change>>,
 }
 
-/// What the conversion did to a tensor's numbers, undone when somebody asks for them.
+/// What the conversion did to a tensor's numbers, undone when they are first read.
 #[derive(Debug)]
-pub(crate) struct Change {
+struct Change {
     how: How,
     /// The tensor as the file has it.
     stored: StoredTensor,
     scheme: Option<Scheme>,
-    done: OnceLock<Bytes>,
+    done: OnceLock<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -63,12 +61,13 @@ enum How {
     Stack(Vec<StoredTensor>, usize),
 }
 
-impl Change {
-    /// The changed bytes.
-    pub fn bytes(&self) -> Bytes {
-        self.done.get_or_init(|| Bytes::new(self.apply())).clone()
+impl AsRef<[u8]> for Change {
+    fn as_ref(&self) -> &[u8] {
+        self.done.get_or_init(|| self.apply())
     }
+}
 
+impl Change {
     fn apply(&self) -> Vec<u8> {
         let bytes = self.stored.bytes.as_slice();
         match &self.how {
@@ -148,7 +147,7 @@ impl Made {
         let made = vocabulary::make(&source.values, &tables.vocabularies).map_err(bad)?;
         let mut texts = BTreeMap::from([
             ("config.json".to_owned(), config.to_string()),
-            ("tokenizer.json".to_owned(), made.tokenizer.to_string()),
+            (made.tokenizer.0.to_owned(), made.tokenizer.1.to_string()),
             ("tokenizer_config.json".to_owned(), made.config.to_string()),
         ]);
         let ends: Vec<&Value> = ["eos_token_id", "eot_token_id"]
@@ -236,7 +235,8 @@ impl Source {
         }
     }
 
-    /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `three KEY`, `rows TENSOR`, `lacks TENSOR`, `id TOKEN`.
+    /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `three KEY`, `rows TENSOR`, `lacks TENSOR`, `id TOKEN`,
+    /// `when KEY VALUE LITERAL`, `grid SIDE PATCH BY OTHERWISE`.
     fn get(&self, key: &str) -> Option<Value> {
         match key.split_once(' ') {
             Some(("=", literal)) => serde_json::from_str(literal).ok(),
@@ -245,6 +245,23 @@ impl Source {
             Some(("three", key)) => {
                 let list = self.values.get(key)?.as_array()?;
                 Some(list.iter().take(3).cloned().collect())
+            }
+            Some(("when", rest)) => {
+                let [key, value, literal] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                    return None;
+                };
+                let is = *self.values.get(key)? == serde_json::from_str::<Value>(value).ok()?;
+                is.then(|| serde_json::from_str(literal).ok())?
+            }
+            // The square of the patches along a side, so many of which become one.
+            Some(("grid", rest)) => {
+                let [side, patch, by, otherwise] = rest.split(' ').collect::<Vec<_>>()[..] else {
+                    return None;
+                };
+                let number = |key: &str| self.values.get(key).and_then(Value::as_u64);
+                let by = number(by).or_else(|| otherwise.parse().ok())?;
+                let along = number(side)?.checked_div(number(patch)?)?.checked_div(by)?;
+                along.checked_mul(along).map(Value::from)
             }
             Some(("lacks", name)) => Some((!self.tensors.contains_key(name)).into()),
             Some(("id", token)) => {
@@ -312,7 +329,6 @@ impl Source {
         let mut made = MadeTensor {
             tensor: stored.clone(),
             scheme,
-            change: None,
         };
         let how = if let Some(key) = &rule.paired_rows_of {
             let heads = self.values.get(key).and_then(Value::as_u64).unwrap_or(0) as usize;
@@ -370,12 +386,13 @@ impl Source {
         } else {
             return Ok(made);
         };
-        made.change = Some(std::sync::Arc::new(Change {
+        let change = Change {
             how,
             stored: stored.clone(),
             scheme,
             done: OnceLock::new(),
-        }));
+        };
+        made.tensor.bytes = Bytes::later(made.tensor.len() * made.tensor.kind.size(), change);
         Ok(made)
     }
 }

@@ -1,4 +1,4 @@
-//! `tokenizer.json` of the key-values `tokenizer.ggml.*`.
+//! The tokenizer of the key-values `tokenizer.ggml.*`: `tokenizer.json`, or the pieces of a SentencePiece model.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ const USER_DEFINED: u64 = 4;
 
 /// The small files of a tokenizer.
 pub struct Vocabulary {
-    /// `tokenizer.json`
-    pub tokenizer: Value,
+    /// The name of the tokenizer's file, and what is in it.
+    pub tokenizer: (&'static str, Value),
     /// `tokenizer_config.json`
     pub config: Value,
 }
@@ -22,13 +22,16 @@ pub struct Vocabulary {
 pub fn make(values: &BTreeMap<String, Value>, cuts: &BTreeMap<String, Cut>) -> Result<Vocabulary, String> {
     let get = |key: &str| values.get(&format!("tokenizer.ggml.{key}"));
     let list = |key: &str| get(key).and_then(Value::as_array);
-    let model = get("model").and_then(Value::as_str).unwrap_or_default();
-    if model != "gpt2" {
-        return Err(format!(
-            "`tokenizer.ggml.model` is `{model}`; vocabularies of kind `gpt2` are read"
-        ));
-    }
     let tokens = list("tokens").ok_or("it has no `tokenizer.ggml.tokens`")?;
+    match get("model").and_then(Value::as_str).unwrap_or_default() {
+        "gpt2" => {}
+        "llama" => return pieces(values, tokens),
+        model => {
+            return Err(format!(
+                "`tokenizer.ggml.model` is `{model}`; vocabularies of the kinds `gpt2` and `llama` are read"
+            ));
+        }
+    }
     let merges = list("merges").ok_or("it has no `tokenizer.ggml.merges`")?;
     let name = get("pre").and_then(Value::as_str).unwrap_or("default");
     let cut = cuts.get(name).ok_or_else(|| {
@@ -90,6 +93,55 @@ pub fn make(values: &BTreeMap<String, Value>, cuts: &BTreeMap<String, Cut>) -> R
             "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
         },
     });
+    Ok(Vocabulary {
+        tokenizer: ("tokenizer.json", tokenizer),
+        config: config(values, tokens),
+    })
+}
+
+/// The pieces of a SentencePiece model, as llama.cpp numbers their kinds (`llama_token_type` in `llama.h`).
+fn pieces(values: &BTreeMap<String, Value>, tokens: &[Value]) -> Result<Vocabulary, String> {
+    let get = |key: &str| values.get(&format!("tokenizer.ggml.{key}"));
+    let same_length = |key: &str| -> Result<&[Value], String> {
+        let list = get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        match list.len() == tokens.len() {
+            true => Ok(list),
+            false => Err(format!(
+                "`tokenizer.ggml.{key}` has {} values for {} tokens",
+                list.len(),
+                tokens.len()
+            )),
+        }
+    };
+    let (scores, kinds) = (same_length("scores")?, same_length("token_type")?);
+    let pieces: Vec<Value> = tokens
+        .iter()
+        .zip(scores.iter().zip(kinds))
+        .map(|(token, (score, kind))| json!([token, score, kind]))
+        .collect();
+    let tokenizer = json!({
+        "pieces": pieces,
+        "add_space_prefix": get("add_space_prefix"),
+        "remove_extra_whitespaces": get("remove_extra_whitespaces"),
+    });
+    let mut config = config(values, tokens);
+    for key in ["add_bos_token", "add_eos_token"] {
+        if let Some(flag) = get(key) {
+            config[key] = flag.clone();
+        }
+    }
+    Ok(Vocabulary {
+        tokenizer: ("tokenizer.pieces.json", tokenizer),
+        config,
+    })
+}
+
+/// `tokenizer_config.json`: special tokens and the template.
+fn config(values: &BTreeMap<String, Value>, tokens: &[Value]) -> Value {
+    let token = |key: &str| {
+        let id = values.get(&format!("tokenizer.ggml.{key}"))?.as_u64()?;
+        tokens.get(usize::try_from(id).ok()?)
+    };
     let mut config = Map::new();
     for (key, id) in [
         ("bos_token", "bos_token_id"),
@@ -104,8 +156,5 @@ pub fn make(values: &BTreeMap<String, Value>, cuts: &BTreeMap<String, Cut>) -> R
     if let Some(template) = values.get("tokenizer.chat_template") {
         config.insert("chat_template".to_owned(), template.clone());
     }
-    Ok(Vocabulary {
-        tokenizer,
-        config: config.into(),
-    })
+    config.into()
 }

@@ -13,8 +13,12 @@ fn config_json_names_the_method() {
                 (2 to 8 bits; `mlx_vlm.convert -q` makes one)";
     for (settings, expected) in [
         (
-            json!({ "quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm", "zero_point": true }),
-            "AWQ in 4 bits",
+            json!({ "quant_method": "awq", "bits": 8, "group_size": 128, "version": "gemm", "zero_point": true }),
+            "AWQ in 8 bits",
+        ),
+        (
+            json!({ "quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemv", "zero_point": true }),
+            "AWQ in 4 bits for `gemv`",
         ),
         (
             json!({ "quant_method": "gptq", "bits": 8, "group_size": 128, "desc_act": true }),
@@ -29,25 +33,12 @@ fn config_json_names_the_method() {
             "bitsandbytes in 8 bits",
         ),
         (
-            json!({ "quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128] }),
-            "8-bit floats (fp8)",
-        ),
-        (json!({ "quant_method": "fbgemm_fp8" }), "8-bit floats (fp8)"),
-        (
-            json!({ "quant_method": "mxfp4", "modules_to_not_convert": [] }),
-            "MXFP4",
-        ),
-        (
             json!({ "quant_method": "modelopt", "quant_algo": "NVFP4" }),
             "ModelOpt's NVFP4",
         ),
         (
             json!({ "quant_method": "compressed-tensors", "format": "int-quantized" }),
             "8-bit integers by compressed-tensors",
-        ),
-        (
-            json!({ "quant_method": "compressed-tensors", "format": "float-quantized" }),
-            "8-bit floats (fp8) by compressed-tensors",
         ),
         (
             json!({ "quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized" }),
@@ -101,6 +92,15 @@ fn what_is_not_quantised_or_mlx_is_let_through() {
         json!({ "quantization": mlx, "quantization_config": { "quant_method": "mxfp4" } }),
         json!({ "quantization_config": { "quant_method": "bitsandbytes", "load_in_8bit": false, "load_in_4bit": false } }),
         json!({ "quantization_config": { "quant_method": "compressed-tensors", "format": "dense" } }),
+        // What is read as it is packed.
+        json!({ "quantization_config": { "quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm" } }),
+        json!({ "quantization_config": { "quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128] } }),
+        json!({ "quantization_config": { "quant_method": "fbgemm_fp8" } }),
+        json!({ "quantization_config": { "quant_method": "mxfp4", "modules_to_not_convert": [] } }),
+        json!({ "quantization_config": { "quant_method": "modelopt", "quant_algo": "FP8" } }),
+        json!({ "quantization_config": { "quant_method": "compressed-tensors", "format": "float-quantized" } }),
+        json!({ "quantization_config": { "quant_method": "compressed-tensors", "format": "mxfp4-pack-quantized" } }),
+        json!({ "quantization": { "group_size": 32, "bits": 4, "mode": "mxfp4" } }),
         json!({ "quantization_config": null, "text_config": "x", "vision_config": [{ "quantization_config": 1 }] }),
         json!({ "quantization_config": "none" }),
     ] {
@@ -113,12 +113,13 @@ fn what_is_not_quantised_or_mlx_is_let_through() {
 #[test]
 fn tensors_name_the_method_where_config_json_is_silent() {
     type Tensors = &'static [(&'static str, StoredType, &'static [usize])];
-    let cases: [(Tensors, &str, &str); 14] = [
+    let cases: [(Tensors, &str, &str); 12] = [
         (
+            // Groups of 16.
             &[
                 ("l.qweight", I32, &[64, 4]),
-                ("l.qzeros", I32, &[2, 4]),
-                ("l.scales", F16, &[2, 32]),
+                ("l.qzeros", I32, &[4, 4]),
+                ("l.scales", F16, &[4, 32]),
             ],
             "AWQ",
             "`l.qweight`, I32",
@@ -159,7 +160,7 @@ fn tensors_name_the_method_where_config_json_is_silent() {
         (
             &[
                 ("l.weight", F8E4M3, &[32, 64]),
-                ("l.weight_scale_inv", F32, &[1, 1]),
+                ("l.weight_scale_inv", F32, &[5, 7]),
             ],
             "8-bit floats (fp8)",
             "`l.weight`, F8_E4M3",
@@ -200,17 +201,7 @@ fn tensors_name_the_method_where_config_json_is_silent() {
             "ModelOpt's NVFP4",
             "`l.weight`, U8",
         ),
-        (
-            &[("l_blocks", U8, &[2, 32, 2, 16]), ("l_scales", U8, &[2, 32, 2])],
-            "MXFP4",
-            "`l_blocks`, U8",
-        ),
-        // 64 values of 4 bits in 8 words; 2 scales for groups of 32, 4 for groups of 16.
-        (
-            &[("l.weight", U32, &[32, 8]), ("l.scales", U8, &[32, 2])],
-            "MLX's mxfp4",
-            "`l.scales`, U8",
-        ),
+        // 64 values of 4 bits in 8 words; 4 scales for groups of 16.
         (
             &[("l.weight", U32, &[32, 8]), ("l.scales", U8, &[32, 4])],
             "MLX's nvfp4",

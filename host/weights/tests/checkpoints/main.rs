@@ -217,10 +217,10 @@ fn quantised_layers_must_be_consistent() {
     );
     quantised(&folder, json!({ "group_size": 16, "bits": 4 }));
     assert!(refusal(&folder).ends_with("`config.json` says group size 16; supported are 32, 64 and 128"));
-    quantised(&folder, json!({ "group_size": 64, "bits": 4, "mode": "mxfp4" }));
+    quantised(&folder, json!({ "group_size": 16, "bits": 4, "mode": "nvfp4" }));
     assert_eq!(
         folder.refusal(),
-        "the model is quantised with MLX's mxfp4 (`config.json` says mode `mxfp4`; only `affine` is supported), which cannot be run; \
+        "the model is quantised with MLX's nvfp4 (`config.json` says mode `nvfp4`; only `affine`, `mxfp4` and `mxfp8` are supported), which cannot be run; \
          take the original in bf16, f16 or f32 instead, or a conversion of it to MLX's affine quantisation (2 to 8 bits; \
          `mlx_vlm.convert -q` makes one)"
     );

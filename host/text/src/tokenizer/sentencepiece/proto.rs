@@ -56,6 +56,21 @@ pub enum PieceKind {
     Byte,
 }
 
+impl PieceKind {
+    /// By its number in the file.
+    pub fn of(number: u64) -> Option<Self> {
+        Some(match number {
+            1 => Self::Normal,
+            2 => Self::Unknown,
+            3 => Self::Control,
+            4 => Self::UserDefined,
+            5 => Self::Unused,
+            6 => Self::Byte,
+            _ => return None,
+        })
+    }
+}
+
 /// `TrainerSpec.ModelType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -1,5 +1,8 @@
 //! Models from GGUF files answer as their safetensors do.
 
+mod families;
+mod files;
+
 use std::path::{Path, PathBuf};
 
 use monocle_tensor::scheme::Scheme;

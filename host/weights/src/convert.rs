@@ -1,0 +1,273 @@
+//! Writes a quantised copy of a model's folder, laid out as MLX's conversions are.
+
+mod choice;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use monocle_tensor::stored::StoredTensor;
+use serde_json::{Map, Value, json};
+
+use crate::error::WeightsError;
+use crate::folder::ModelFolder;
+use crate::foreign::{own, refuse_foreign};
+use crate::hub::is_wanted;
+use crate::json::read_json;
+use crate::shards::{INDEX, SINGLE, Shards};
+use choice::Choices;
+pub use choice::{Part, SEEING};
+
+/// How a folder is quantised.
+#[derive(Debug, Clone)]
+pub struct QuantiseOptions {
+    /// 2, 3, 4, 5, 6 or 8.
+    pub bits: u32,
+    /// 32, 64 or 128.
+    pub group_size: usize,
+    /// Bits of the weights that matter most: values and the last matrix of the feed-forward part in some of the layers, embeddings and the
+    /// head. None where all get the same.
+    pub mixed: Option<u32>,
+    /// What becomes of the tables that tokens are looked up in, whatever the rest says.
+    pub embeddings: Option<Part>,
+    /// What becomes of the head, whatever the rest says.
+    pub head: Option<Part>,
+    /// Regular expressions; weights whose name matches one stay as they are. Position embeddings do by default: models
+    /// add them as they stand, and do not look them up as a layer.
+    pub keep: Vec<String>,
+    /// A file has no more bytes than this, unless one tensor has.
+    pub file_bytes: u64,
+}
+
+impl QuantiseOptions {
+    /// The usual choice: everything that can be, but for position embeddings.
+    pub fn new(bits: u32, group_size: usize) -> Self {
+        Self {
+            bits,
+            group_size,
+            mixed: None,
+            embeddings: None,
+            head: None,
+            keep: vec!["position_embed".to_owned()],
+            // As `mlx_vlm.convert` has it.
+            file_bytes: 5 << 30,
+        }
+    }
+}
+
+/// How far a conversion is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converting {
+    /// The tensor that comes next; empty at the end.
+    pub tensor: String,
+    /// Bytes of the source that are done.
+    pub done: u64,
+    /// All its bytes.
+    pub total: u64,
+}
+
+/// Writes to `target`, a new folder, the model of `source` with all its matrices quantised whose rows are whole groups.
+/// Returns the names of the quantised layers, each with its bits.
+pub fn quantise_folder(
+    source: &ModelFolder,
+    target: &Path,
+    options: &QuantiseOptions,
+) -> Result<BTreeMap<String, u32>, WeightsError> {
+    let layers = quantise_folder_with(source, target, options, &mut |_| {})?;
+    finish_conversion(target)?;
+    Ok(layers)
+}
+
+/// As [`quantise_folder`], telling how far it is. Each file gets its name when it is whole; a conversion that was cut off, begun again
+/// with the same options, goes on after the last of them. Until [`finish_conversion`] is called, it can be begun again.
+pub fn quantise_folder_with(
+    source: &ModelFolder,
+    target: &Path,
+    options: &QuantiseOptions,
+    progress: &mut dyn FnMut(&Converting),
+) -> Result<BTreeMap<String, u32>, WeightsError> {
+    refuse_quantised(source)?;
+    let mut shards = Shards::open(source.path())?;
+    let tensors = shards.tensors()?;
+    let begun = begin(source, &shards, target, options)?;
+    let choices = Choices::new(options, &tensors)?;
+    let bytes = |tensor: &StoredTensor| (tensor.len() * tensor.kind.size()) as u64;
+    let mut state = Converting {
+        tensor: String::new(),
+        done: 0,
+        total: tensors.values().map(bytes).sum(),
+    };
+    let mut layers = BTreeMap::new();
+    let mut parts = Vec::new();
+    for tensor in in_order(&shards, tensors) {
+        let bits = choices.bits(&tensor);
+        let layer = tensor.name.strip_suffix(".weight").map(str::to_owned);
+        let quantised = bits.zip(layer);
+        layers.extend(quantised.iter().map(|(bits, layer)| (layer.clone(), *bits)));
+        parts.push(write::Part {
+            source: tensor,
+            quantised,
+        });
+    }
+    let files = in_files(parts, options);
+    let count = files.len();
+    let mut weight_map = Map::new();
+    let mut total_size = 0;
+    for (number, parts) in files.iter().enumerate() {
+        let name = match count {
+            1 => SINGLE.to_owned(),
+            _ => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
+        };
+        for part in parts {
+            total_size += part.bytes(options.group_size);
+            for (tensor, ..) in part.entries(options.group_size) {
+                weight_map.insert(tensor, name.clone().into());
+            }
+        }
+        let path = target.join(&name);
+        if begun && path.is_file() {
+            state.done += parts.iter().map(|part| bytes(&part.source)).sum::<u64>();
+            continue;
+        }
+        let partial = target.join(format!("{name}.partial"));
+        write::write(&partial, parts, options.group_size, &mut |tensor| {
+            state.tensor.clone_from(&tensor.name);
+            progress(&state);
+            state.done += bytes(tensor);
+        })?;
+        std::fs::rename(&partial, &path).map_err(|error| WeightsError::io("rename", &partial, error))?;
+    }
+    state.tensor.clear();
+    progress(&state);
+    if count > 1 {
+        let index = json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
+        write_json(&target.join(INDEX), &index)?;
+    }
+    copy_small_files(source.path(), target)?;
+    let mut config = source.config().clone();
+    let settings = settings(options, &layers);
+    config["quantization"] = settings.clone();
+    config["quantization_config"] = settings;
+    write_json(&target.join("config.json"), &config)?;
+    Ok(layers)
+}
+
+/// Says that a conversion's folder is whole and will not be gone on with.
+pub fn finish_conversion(target: &Path) -> Result<(), WeightsError> {
+    let mark = target.join(MARK);
+    std::fs::remove_file(&mark).map_err(|error| WeightsError::io("remove", &mark, error))
+}
+
+/// What is quantised already would lose twice.
+fn refuse_quantised(source: &ModelFolder) -> Result<(), WeightsError> {
+    let how = if source.made_texts().is_some() {
+        "GGUF"
+    } else if ["quantization", "quantization_config"]
+        .iter()
+        .any(|key| own(&source.config()[*key]).is_some())
+    {
+        "MLX's quantisation"
+    } else {
+        return refuse_foreign(source.config());
+    };
+    Err(WeightsError::QuantisedAlready {
+        path: source.path().to_owned(),
+        how,
+    })
+}
+
+/// The tensors in the order of their bytes.
+fn in_order(shards: &Shards, mut tensors: BTreeMap<String, StoredTensor>) -> Vec<StoredTensor> {
+    let headers = shards.files.iter().flat_map(|file| &file.header().tensors);
+    // Absent when another file's tensor of this name was meant, and is taken already.
+    headers
+        .filter_map(|header| tensors.remove(&header.name))
+        .collect()
+}
+
+/// Which tensors go into which file.
+fn in_files(parts: Vec<write::Part>, options: &QuantiseOptions) -> Vec<Vec<write::Part>> {
+    let mut files = vec![Vec::new()];
+    let mut size = 0;
+    for part in parts {
+        let bytes = part.bytes(options.group_size);
+        if size > 0 && size + bytes > options.file_bytes {
+            files.push(Vec::new());
+            size = 0;
+        }
+        size += bytes;
+        if let Some(file) = files.last_mut() {
+            file.push(part);
+        }
+    }
+    files
+}
+
+/// `quantization` of `config.json`: the bits of most layers, and a table for each layer that has others.
+fn settings(options: &QuantiseOptions, layers: &BTreeMap<String, u32>) -> Value {
+    let mut settings = json!({ "group_size": options.group_size, "bits": options.bits });
+    for (layer, bits) in layers.iter().filter(|(_, bits)| **bits != options.bits) {
+        settings[layer] = json!({ "group_size": options.group_size, "bits": bits });
+    }
+    settings
+}
+
+/// What a folder holds while it is not whole.
+const MARK: &str = ".monocle-convert.json";
+
+/// Makes the folder ready; true where it holds the beginning of this very conversion.
+fn begin(
+    source: &ModelFolder,
+    shards: &Shards,
+    target: &Path,
+    options: &QuantiseOptions,
+) -> Result<bool, WeightsError> {
+    let create = |error| WeightsError::io("create", target, error);
+    std::fs::create_dir_all(target).map_err(create)?;
+    let from = std::fs::canonicalize(source.path()).unwrap_or_else(|_| source.path().to_owned());
+    let mut files = Vec::new();
+    for file in &shards.files {
+        let found = std::fs::metadata(file.path());
+        let found = found.map_err(|error| WeightsError::io("read", file.path(), error))?;
+        let changed = found.modified().ok();
+        let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        files.push(json!([
+            file.name(),
+            found.len(),
+            changed.map(|time| time.as_nanos().to_string())
+        ]));
+    }
+    let mark = json!({
+        "source": from.display().to_string(), "files": files, "options": format!("{options:?}"),
+    });
+    let path = target.join(MARK);
+    if read_json(&path)?.is_some_and(|found| found == mark) {
+        return Ok(true);
+    }
+    if std::fs::read_dir(target).map_err(create)?.next().is_some() {
+        return Err(WeightsError::NotEmpty {
+            folder: target.to_owned(),
+        });
+    }
+    write_json(&path, &mark)?;
+    Ok(false)
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), WeightsError> {
+    std::fs::write(path, format!("{value:#}\n")).map_err(|error| WeightsError::io("write", path, error))
+}
+
+/// Tokenizer, templates and configurations, but for what is written anew.
+fn copy_small_files(source: &Path, target: &Path) -> Result<(), WeightsError> {
+    let io = |error| WeightsError::io("copy from", source, error);
+    for entry in std::fs::read_dir(source).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        let text = name.to_string_lossy();
+        let anew = text.ends_with(".safetensors") || text == INDEX || text == "config.json";
+        if is_wanted(&text) && !anew && source.join(&name).is_file() {
+            std::fs::copy(source.join(&name), target.join(&name)).map_err(io)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! How many bits each weight of a conversion gets.
+
+use std::collections::BTreeMap;
+
+use monocle_tensor::stored::{StoredTensor, StoredType};
+use regex::Regex;
+
+use super::QuantiseOptions;
+use crate::error::WeightsError;
+use crate::names::regex;
+
+/// Names of the parts that see, and of what joins them to the language model, as checkpoints have them.
+pub const SEEING: &str = r"(^|\.)(vision|visual|image|multi_modal|multimodal|mm_|connector|mlp1)";
+/// Tables that tokens are looked up in.
+const EMBEDDINGS: &str = r"(^|\.)(embed_tokens|tok_embeddings|word_embeddings|wte|shared)\.weight$";
+/// What turns the last state to logits, where it is not the table of tokens.
+const HEADS: &str = r"(^|\.)(lm_head|embed_out|output)\.weight$";
+/// The last matrix of a layer's feed-forward part.
+const DOWN: &str = r"\.(down_proj|feed_forward\.w2)(\.|$)";
+/// What makes the values of attention.
+const VALUES: &str = r"\.v_proj\.";
+/// The number of a layer.
+const LAYER: &str = r"\.(\d+)\.";
+
+/// What becomes of a part of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It stays as it is.
+    Keep,
+    /// It gets so many bits.
+    Bits(u32),
+}
+
+/// The options, ready to be asked.
+pub(super) struct Choices<'a> {
+    options: &'a QuantiseOptions,
+    keep: Vec<Regex>,
+    embeddings: Regex,
+    heads: Regex,
+    down: Regex,
+    values: Regex,
+    layer: Regex,
+    /// How many layers the language model has.
+    layers: usize,
+}
+
+impl<'a> Choices<'a> {
+    pub fn new(
+        options: &'a QuantiseOptions,
+        tensors: &BTreeMap<String, StoredTensor>,
+    ) -> Result<Self, WeightsError> {
+        let keep = options.keep.iter().map(|pattern| regex("keep", pattern));
+        let mut choices = Self {
+            options,
+            keep: keep.collect::<Result<_, _>>()?,
+            embeddings: regex("embeddings", EMBEDDINGS)?,
+            heads: regex("head", HEADS)?,
+            down: regex("mixed", DOWN)?,
+            values: regex("mixed", VALUES)?,
+            layer: regex("mixed", LAYER)?,
+            layers: 0,
+        };
+        let sees = regex("mixed", SEEING)?;
+        let of_language = tensors
+            .keys()
+            .filter(|name| choices.down.is_match(name) && !sees.is_match(name));
+        choices.layers = of_language
+            .filter_map(|name| choices.number(name))
+            .max()
+            .map_or(0, |last| last + 1);
+        if options.mixed.is_some() && choices.layers == 0 {
+            return Err(WeightsError::Unfit {
+                name: "(all)".to_owned(),
+                role: "a mixture of bits",
+                expected: "layers with `down_proj` or `feed_forward.w2`".to_owned(),
+                found: "none".to_owned(),
+            });
+        }
+        Ok(choices)
+    }
+
+    /// How many bits a tensor gets; none where it stays as it is.
+    pub fn bits(&self, tensor: &StoredTensor) -> Option<u32> {
+        let name = tensor.name.as_str();
+        let float = matches!(tensor.kind, StoredType::F32 | StoredType::F16 | StoredType::BF16);
+        let fits = |columns: &usize| *columns > 0 && columns.is_multiple_of(self.options.group_size);
+        let is_matrix = matches!(tensor.shape.len(), 2 | 3) && tensor.shape.last().is_some_and(fits);
+        if !float
+            || !is_matrix
+            || !name.ends_with(".weight")
+            || self.keep.iter().any(|keep| keep.is_match(name))
+        {
+            return None;
+        }
+        let (is_embedding, is_head) = (self.embeddings.is_match(name), self.heads.is_match(name));
+        let asked = match (is_embedding, is_head) {
+            (true, _) => self.options.embeddings,
+            (_, true) => self.options.head,
+            _ => None,
+        };
+        match (asked, self.options.mixed) {
+            (Some(Part::Keep), _) => None,
+            (Some(Part::Bits(bits)), _) => Some(bits),
+            (None, Some(more)) if is_embedding || is_head || self.matters(name) => Some(more),
+            (None, _) => Some(self.options.bits),
+        }
+    }
+
+    /// Whether a mixture gives this weight more bits, by the rule of `mlx_vlm.convert` 0.7: values and the last matrix of the feed-forward part,
+    /// in the first and the last eighth of the layers and in every third between.
+    fn matters(&self, name: &str) -> bool {
+        if !self.down.is_match(name) && !self.values.is_match(name) {
+            return false;
+        }
+        let Some(number) = self.number(name).filter(|number| *number < self.layers) else {
+            return false;
+        };
+        let eighth = self.layers / 8;
+        number < eighth || number >= 7 * self.layers / 8 || (number - eighth) % 3 == 2
+    }
+
+    fn number(&self, name: &str) -> Option<usize> {
+        self.layer.captures(name)?.get(1)?.as_str().parse().ok()
+    }
+}

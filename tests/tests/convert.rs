@@ -1,0 +1,543 @@
+//! `monocle convert`: numbers and choices of bits as MLX's and mlx-vlm's, files, memory, going on after a kill, and what is said of the loss.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use monocle_tensor::stored::StoredType;
+use monocle_tests::oracle::Oracle;
+use monocle_tests::program::{Monocle, Outcome, path};
+use monocle_tests::project;
+use monocle_tests::scratch::Scratch;
+use monocle_tests::variant::{self, NewTensor};
+use monocle_weights::{Checkpoint, QuantiseOptions, quantise_folder};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+fn convert(source: &Path, target: &Path, more: &[&str]) -> Outcome {
+    Monocle::new(["convert", &source.display().to_string(), "-o"])
+        .args([target])
+        .args(["--engine", "cpu"])
+        .args(more)
+        .run()
+}
+
+fn succeeds(source: &Path, target: &Path, more: &[&str]) -> Outcome {
+    let outcome = convert(source, target, more);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    outcome
+}
+
+fn verify(source: &Path, other: &Path) -> Outcome {
+    Monocle::new(["convert"])
+        .args([source])
+        .args(["--verify"])
+        .args([other])
+        .run()
+}
+
+/// What `make_conversions.py` wrote.
+fn reference() -> Value {
+    let text = std::fs::read_to_string(project::root().join("tests/oracle/conversions.json"));
+    serde_json::from_str(&text.expect("it is there")).expect("it is JSON")
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn stored(checkpoint: &Checkpoint, name: &str) -> Vec<u8> {
+    let tensor = checkpoint.tensor(name).unwrap_or_else(|error| panic!("{error}"));
+    tensor.bytes.as_slice().to_vec()
+}
+
+fn layers(checkpoint: &Checkpoint) -> Vec<String> {
+    let layers = checkpoint.names().filter_map(|name| name.strip_suffix(".scales"));
+    layers.map(str::to_owned).collect()
+}
+
+fn config(folder: &Path) -> Value {
+    let text = std::fs::read_to_string(folder.join("config.json")).expect("there is a config");
+    serde_json::from_str(&text).expect("it is JSON")
+}
+
+/// A checkpoint of nothing but language layers with 64 columns.
+fn plain(folder: &Path, names: impl Iterator<Item = String>, rows: usize) {
+    let tensors: Vec<NewTensor> = names
+        .enumerate()
+        .map(|(number, name)| {
+            let values = (0..rows * 64).map(|at| ((at * 7 + number * 13) as f32 * 0.37).sin());
+            (format!("{name}.weight"), vec![rows, 64], values.collect())
+        })
+        .collect();
+    variant::write_weights(folder, &tensors);
+}
+
+#[test]
+fn every_layer_is_what_mlx_makes_of_it() {
+    for (family, expected) in reference()["folders"].as_object().expect("folders") {
+        let scratch = Scratch::new("convert");
+        let target = scratch.file("four");
+        let more = ["--bits", "4", "--group", "32", "--no-loss"];
+        succeeds(&project::oracle(family), &target, &more);
+        let found = variant::checkpoint(&target);
+        let expected = expected.as_object().expect("layers");
+        let mut names: Vec<&String> = expected.keys().collect();
+        names.sort();
+        assert_eq!(layers(&found).iter().collect::<Vec<_>>(), names, "{family}");
+        for (layer, hashes) in expected {
+            for (part, expected) in ["weight", "scales", "biases"]
+                .iter()
+                .zip(hashes.as_array().expect("three"))
+            {
+                let found = hash(&stored(&found, &format!("{layer}.{part}")));
+                assert_eq!(found, *expected, "{family}: {layer}.{part}");
+            }
+        }
+        let settings = json!({ "group_size": 32, "bits": 4 });
+        assert_eq!(config(&target)["quantization"], settings);
+        assert_eq!(config(&target)["quantization_config"], settings);
+    }
+}
+
+#[test]
+fn a_mixture_gives_more_bits_where_mlx_vlm_does() {
+    for (count, expected) in reference()["mixed"].as_object().expect("models") {
+        let scratch = Scratch::checkpoint("smolvlm");
+        let expected = expected.as_object().expect("layers");
+        // Layers of what sees do not count.
+        let seeing = (0..60).map(|layer| format!("vision_tower.layers.{layer}.mlp.down_proj"));
+        plain(scratch.path(), expected.keys().cloned().chain(seeing), 2);
+        let target = scratch.file("mixed");
+        succeeds(
+            scratch.path(),
+            &target,
+            &["--bits", "4", "--mixed", "6", "--keep-vision", "--no-loss"],
+        );
+        let (checkpoint, config) = (variant::checkpoint(&target), config(&target));
+        assert_eq!(layers(&checkpoint).len(), expected.len(), "{count} layers");
+        for (layer, bits) in expected {
+            let words = checkpoint
+                .tensor(&format!("{layer}.weight"))
+                .expect("it is there")
+                .shape[1];
+            assert_eq!(json!(words * 32 / 64), *bits, "{count} layers: {layer}");
+            let said = &config["quantization"][layer]["bits"];
+            assert_eq!(
+                said.as_u64().unwrap_or(4),
+                bits.as_u64().expect("bits"),
+                "{layer}"
+            );
+        }
+        assert_eq!(checkpoint.notes(), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn what_sees_and_what_is_named_stays_as_it_is() {
+    let (source, scratch) = (project::oracle("smolvlm"), Scratch::new("convert"));
+    let target = scratch.file("some");
+    let more = [
+        "--bits",
+        "3",
+        "--group",
+        "32",
+        "--keep-vision",
+        "--keep",
+        r"layers\.1\.mlp",
+        "--embeddings",
+        "8",
+        "--head",
+        "keep",
+        "--no-loss",
+    ];
+    succeeds(&source, &target, &more);
+    let (before, after) = (variant::checkpoint(&source), variant::checkpoint(&target));
+    let mut bits = BTreeMap::new();
+    for name in before.names() {
+        let (tensor, new) = (
+            before.tensor(name).expect("there"),
+            after.tensor(name).expect("there"),
+        );
+        let keeps = name.contains("vision")
+            || name.contains("connector")
+            || name.contains("layers.1.mlp")
+            || name == "lm_head.weight";
+        if keeps || tensor.shape.len() != 2 {
+            assert_eq!(tensor.bytes.as_slice(), new.bytes.as_slice(), "{name}");
+            continue;
+        }
+        assert_eq!(new.kind, StoredType::U32, "{name}");
+        bits.insert(name.to_owned(), new.shape[1] * 32 / tensor.shape[1]);
+    }
+    let embeddings = bits.remove("model.text_model.embed_tokens.weight");
+    assert_eq!(embeddings, Some(8));
+    // All of layer 0, and attention of layer 1.
+    assert_eq!(bits.len(), 7 + 4);
+    assert!(bits.values().all(|bits| *bits == 3), "{bits:?}");
+    let card = std::fs::read_to_string(target.join("README.md")).expect("there is a card");
+    for part in [
+        "1 layer in 8 bits",
+        "11 layers in 3 bits",
+        "The head: left as stored",
+        "Not measured",
+    ] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+}
+
+#[test]
+fn small_files_hold_the_same_and_are_listed() {
+    let (source, scratch) = (project::oracle("smolvlm"), Scratch::new("convert"));
+    let (one, many) = (scratch.file("one"), scratch.file("many"));
+    let more = ["--group", "32", "--no-loss"];
+    succeeds(&source, &one, &more);
+    succeeds(&source, &many, &[&more[..], &["--file-size", "40KB"]].concat());
+    let files: Vec<_> = std::fs::read_dir(&many)
+        .expect("it is there")
+        .map(|entry| entry.expect("it can be read"))
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "safetensors"))
+        .map(|entry| entry.metadata().expect("it can be read").len())
+        .collect();
+    // One tensor is larger than that by itself.
+    let large = files.iter().filter(|bytes| **bytes > 50_000).count();
+    assert!(files.len() > 2 && large == 1, "{files:?}");
+    let checkpoint = variant::checkpoint(&many);
+    assert_eq!(
+        (checkpoint.summary().files, checkpoint.notes().len()),
+        (files.len(), 0)
+    );
+    let index = std::fs::read_to_string(many.join("model.safetensors.index.json")).expect("an index");
+    let index: Value = serde_json::from_str(&index).expect("it is JSON");
+    let tensors = checkpoint.names().count();
+    assert_eq!(
+        index["weight_map"].as_object().map(serde_json::Map::len),
+        Some(tensors)
+    );
+    assert_eq!(index["metadata"]["total_size"], json!(checkpoint.summary().bytes));
+    let whole = variant::checkpoint(&one);
+    for name in whole.names() {
+        assert_eq!(stored(&whole, name), stored(&checkpoint, name), "{name}");
+    }
+    let outcome = verify(&one, &many);
+    let count = whole
+        .names()
+        .filter(|name| !name.ends_with(".scales") && !name.ends_with(".biases"))
+        .count();
+    assert_eq!(
+        (outcome.code, outcome.stdout),
+        (0, format!("{count} tensors equal\n")),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn differences_are_measured_and_named() {
+    let (source, scratch) = (project::oracle("smolvlm"), Scratch::checkpoint("smolvlm"));
+    // Every number of one tensor a tenth larger, another tensor of another shape, one not there, one more.
+    let checkpoint = variant::checkpoint(&source);
+    let mut tensors: Vec<NewTensor> = Vec::new();
+    for name in checkpoint.names().filter(|name| *name != "lm_head.weight") {
+        let tensor = checkpoint.tensor(name).expect("it is there");
+        let mut values: Vec<f32> = tensor.floats().expect("floats").collect();
+        let mut shape = tensor.shape;
+        match name {
+            "model.text_model.norm.weight" => values.iter_mut().for_each(|value| *value *= 1.1),
+            "model.connector.modality_projection.proj.weight" => shape.reverse(),
+            _ => {}
+        }
+        tensors.push((name.to_owned(), shape, values));
+    }
+    tensors.push(("other.weight".to_owned(), vec![1], vec![1.0]));
+    let other = scratch.path();
+    variant::write_weights(other, &tensors);
+    let outcome = verify(&source, other);
+    assert_eq!(outcome.code, 1);
+    let count = checkpoint.names().count() - 3;
+    for line in [
+        &format!("{count} tensors equal"),
+        " 10.0000 %  model.text_model.norm.weight",
+        "lm_head.weight: only the first has it",
+        "other.weight: only the second has it",
+        "model.connector.modality_projection.proj.weight: shape [64, 192] in the first, [192, 64] in the second",
+    ] {
+        assert!(outcome.stdout.contains(line), "{line}: {}", outcome.stdout);
+    }
+    assert!(
+        outcome.stderr.contains("3 tensors cannot be compared"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_killed_conversion_is_gone_on_with() {
+    let scratch = Scratch::checkpoint("smolvlm");
+    // 64 layers of 1 MB.
+    plain(
+        scratch.path(),
+        (0..64).map(|layer| format!("layers.{layer}.proj")),
+        4096,
+    );
+    let (cut, whole) = (scratch.file("cut"), scratch.file("whole"));
+    let more = ["--bits", "6", "--file-size", "1", "--no-loss"];
+    let arguments = |target: &Path| {
+        let mut command = Command::new(path());
+        command
+            .arg("convert")
+            .arg(scratch.path())
+            .arg("-o")
+            .arg(target)
+            .args(more);
+        command
+            .env("HOME", scratch.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    };
+    let files = |folder: &Path| -> BTreeMap<String, std::time::SystemTime> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .map(|entry| (entry.file_name().display().to_string(), entry.metadata()))
+            .filter(|(name, _)| name.ends_with(".safetensors"))
+            .filter_map(|(name, found)| Some((name, found.ok()?.modified().ok()?)))
+            .collect()
+    };
+    let mut child = arguments(&cut).spawn().expect("it starts");
+    let end = Instant::now() + Duration::from_secs(60);
+    while files(&cut).len() < 3 {
+        assert!(Instant::now() < end && child.try_wait().expect("it runs").is_none());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let before = files(&cut);
+    assert!((3..64).contains(&before.len()), "{} files", before.len());
+    // With other options it is another conversion.
+    let other = convert(scratch.path(), &cut, &["--bits", "5", "--no-loss"]);
+    assert_eq!(other.code, 1);
+    assert!(
+        other.stderr.contains("is not empty; name a new folder"),
+        "{}",
+        other.stderr
+    );
+    succeeds(scratch.path(), &cut, &more);
+    succeeds(scratch.path(), &whole, &more);
+    let after = files(&cut);
+    assert_eq!(after.len(), 64);
+    for (name, time) in &before {
+        assert_eq!(after[name], *time, "{name} was written twice");
+    }
+    for name in after.keys() {
+        let read = |folder: &Path| std::fs::read(folder.join(name)).expect("it is there");
+        assert!(read(&cut) == read(&whole), "{name}");
+    }
+    let mark = |folder: &Path| folder.join(".monocle-convert.json").exists();
+    assert!(!mark(&cut) && !mark(&whole));
+    // What is done is not begun again.
+    assert_eq!(convert(scratch.path(), &cut, &more).code, 1);
+}
+
+/// 1 GiB in one tensor, of which the file system stores nothing.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_is_bounded_whatever_a_tensor_has() {
+    const ROWS: u64 = 4 << 20;
+    let scratch = Scratch::checkpoint("smolvlm");
+    let header =
+        json!({ "big.weight": { "dtype": "F32", "shape": [ROWS, 64], "data_offsets": [0, ROWS * 256] } });
+    let mut text = header.to_string();
+    text.push_str(&" ".repeat(text.len().next_multiple_of(8) - text.len()));
+    let path = scratch.write(
+        "model.safetensors",
+        [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat(),
+    );
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .expect("it is there");
+    file.set_len(8 + text.len() as u64 + ROWS * 256)
+        .expect("sparse files are possible");
+    // What is allocated counts, and what is mapped for reading only does not (setrlimit, RLIMIT_DATA).
+    let target = scratch.file("two");
+    let line = format!(
+        "ulimit -d 300000; exec '{}' convert '{}' -o '{}' --bits 2 --group 128 --no-loss",
+        monocle_tests::program::path().display(),
+        scratch.path().display(),
+        target.display()
+    );
+    let convert = |group: &str| {
+        let line = line.replace("--group 128", &format!("--group {group}"));
+        let run = Command::new("sh")
+            .args(["-c", &line])
+            .env("HOME", scratch.path())
+            .output();
+        run.expect("it starts")
+    };
+    let run = convert("64");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let checkpoint = variant::checkpoint(&target);
+    assert_eq!(
+        checkpoint.tensor("big.weight").expect("it is there").shape,
+        [4 << 20, 4]
+    );
+}
+
+#[test]
+fn the_loss_is_measured_and_stands_in_the_card() {
+    let (source, scratch) = (project::oracle("smolvlm"), Scratch::new("convert"));
+    let numbers = |name: &str, more: &[&str]| -> Vec<Vec<f64>> {
+        let target = scratch.file(name);
+        let outcome = succeeds(&source, &target, &[&["--group", "32"], more].concat());
+        assert!(outcome.stdout.contains("text: divergence"), "{}", outcome.stdout);
+        let card = std::fs::read_to_string(target.join("README.md")).expect("there is a card");
+        let rows = card
+            .lines()
+            .filter(|line| line.starts_with("| text") || line.starts_with("| pictures"));
+        let rows: Vec<Vec<f64>> = rows
+            .map(|row| {
+                let cells = row
+                    .split('|')
+                    .skip(2)
+                    .map(|cell| cell.trim().trim_end_matches(" %").to_owned());
+                cells.filter_map(|cell| cell.parse().ok()).collect()
+            })
+            .collect();
+        assert!(rows.len() == 2 && rows.iter().all(|row| row.len() == 5), "{card}");
+        rows
+    };
+    let (same, eight, two) = (
+        numbers("same", &["--keep", "."]),
+        numbers("eight", &["--bits", "8"]),
+        numbers("two", &["--bits", "2"]),
+    );
+    // What was not changed loses nothing; perplexity is that of the original.
+    for row in &same {
+        assert_eq!((row[1], row[2], row[3]), (0.0, 0.0, row[4]), "{same:?}");
+    }
+    for part in 0..2 {
+        assert!(
+            same[part][1] < eight[part][1] && eight[part][1] < two[part][1],
+            "{eight:?} {two:?}"
+        );
+        assert_eq!(same[part][0], two[part][0]);
+        assert_eq!(same[part][3], two[part][3]);
+    }
+    // Two pictures, 32 tokens each.
+    assert_eq!(same[1][0], 64.0);
+
+    // By the definitions, of a text and a picture that are given.
+    let text = scratch.write("text.txt", "Seven ships sailed north.");
+    let picture = project::oracle("smolvlm").join("image.png");
+    let picture = match picture.is_file() {
+        true => picture,
+        false => scratch.write("drawn.ppm", monocle_tests::pictures::drawn(3)),
+    };
+    let (text, picture) = (text.display().to_string(), picture.display().to_string());
+    let found = numbers("given", &["--bits", "3", "--text", &text, "--picture", &picture]);
+    let request = monocle_runtime::request::Request::single(None, Vec::new(), "Seven ships sailed north.");
+    let traces: Vec<_> = [source.clone(), scratch.file("given")]
+        .iter()
+        .map(|folder| {
+            project::open_folder(folder)
+                .trace(&request, 512, 1)
+                .expect("it runs")
+        })
+        .collect();
+    let softmax = |logits: &[f32]| -> Vec<f64> {
+        let powers: Vec<f64> = logits.iter().map(|logit| f64::from(*logit).exp()).collect();
+        let sum: f64 = powers.iter().sum();
+        powers.iter().map(|power| power / sum).collect()
+    };
+    let (mut divergence, mut surprise) = (0.0, 0.0);
+    let ids = &traces[0].prompt_ids;
+    for at in 0..ids.len() {
+        let [p, q] = [0, 1].map(|which: usize| softmax(&traces[which].prompt_logits[at]));
+        divergence += p.iter().zip(&q).map(|(p, q)| p * (p / q).ln()).sum::<f64>();
+        if let Some(next) = ids.get(at + 1) {
+            surprise -= p[*next as usize].ln();
+        }
+    }
+    let (positions, known) = (ids.len() as f64, (ids.len() - 1) as f64);
+    let near = |found: f64, expected: f64| (found - expected).abs() <= 1e-4 * expected + 1e-5;
+    assert_eq!(found[0][0], positions);
+    assert!(
+        near(found[0][1], divergence / positions),
+        "{found:?} {divergence}"
+    );
+    assert!(
+        near(found[0][3], (surprise / known).exp()),
+        "{found:?} {surprise}"
+    );
+    assert_eq!(found[1][0], 32.0);
+}
+
+#[test]
+fn what_cannot_be_converted_is_said() {
+    let scratch = Scratch::new("convert");
+    let (source, target) = (project::oracle("smolvlm"), scratch.file("new"));
+    for (more, code, expected) in [
+        (&["--bits", "7"][..], 2, "expected 2, 3, 4, 5, 6 or 8"),
+        (&["--mixed", "7"], 2, "expected 2, 3, 4, 5, 6 or 8"),
+        (&["--head", "none"], 2, "expected 2, 3, 4, 5, 6, 8 or `keep`"),
+        (&["--group", "16"], 2, "expected 32, 64 or 128"),
+        (&["--keep", "("], 1, "is not a regular expression"),
+        (&["--picture", "no-such.png"], 1, "no-such.png"),
+        (&["--text", "no-such.txt"], 1, "no-such.txt"),
+    ] {
+        let outcome = convert(&source, &target, more);
+        assert_eq!(outcome.code, code, "{outcome:?}");
+        assert!(outcome.stderr.contains(expected), "{expected}: {outcome:?}");
+    }
+    // What is quantised is not quantised again.
+    let target = scratch.file("once");
+    succeeds(&source, &target, &["--group", "32", "--no-loss"]);
+    let again = convert(&target, &scratch.file("twice"), &["--no-loss"]);
+    assert_eq!(again.code, 1);
+    assert!(
+        again
+            .stderr
+            .contains("is quantised already (MLX's quantisation); convert the original"),
+        "{again:?}"
+    );
+    assert!(!scratch.file("twice").exists());
+    // A loss that cannot be measured does not spoil the conversion.
+    let target = scratch.file("large");
+    let outcome = succeeds(&source, &target, &["--group", "32", "--memory-limit", "100kB"]);
+    assert!(
+        outcome.stderr.contains("note: the loss was not measured"),
+        "{outcome:?}"
+    );
+    let card = std::fs::read_to_string(target.join("README.md")).expect("there is a card");
+    assert!(card.contains("Not measured: the original, on the text"), "{card}");
+}
+
+/// As `quantise_folder` says it: a folder that is done can be opened and answers.
+#[test]
+fn a_mixture_answers_nearly_as_the_original() {
+    let scratch = Scratch::new("convert");
+    let target = scratch.file("mixed");
+    let source = monocle_weights::ModelFolder::open(&project::oracle("smolvlm")).expect("it is there");
+    let options = QuantiseOptions {
+        mixed: Some(8),
+        ..QuantiseOptions::new(6, 32)
+    };
+    quantise_folder(&source, &target, &options).expect("it can be quantised");
+    let oracle = Oracle::open(&project::oracle("smolvlm"));
+    let [exact, found] = [project::oracle("smolvlm"), target].map(|folder| {
+        let trace = project::open_folder(&folder).trace(&oracle.request("image"), 512, 8);
+        trace.expect("it runs").prompt_logits.concat()
+    });
+    let largest = exact.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    let most = exact
+        .iter()
+        .zip(&found)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(most > 0.0 && most < largest * 0.1, "{most} of {largest}");
+}

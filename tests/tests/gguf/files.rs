@@ -1,0 +1,212 @@
+//! The files of a model: numbered ones, very large ones, and ones that become shorter while they are used.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use monocle_runtime::request::GenerateOptions;
+use monocle_runtime::scheduler::Flow;
+use monocle_tests::gguf::{Field, GgufTensor, vocabulary, write};
+use monocle_tests::oracle::Oracle;
+use monocle_tests::parity::Parity;
+use monocle_tests::program::Monocle;
+use monocle_tests::project;
+use monocle_tests::scratch::Scratch;
+use monocle_weights::gguf::GgufFile;
+use serde_json::Value;
+
+use super::convert;
+
+/// The language model's tensors in three files, as `llama-gguf-split` numbers them: the first has the key-values.
+#[test]
+fn numbered_files_are_one_model() {
+    let scratch = Scratch::new("gguf");
+    let (whole, _) = convert("smolvlm", scratch.path(), |_, _| None);
+    let file = GgufFile::open(&whole).unwrap();
+    let bytes = std::fs::read(&whole).unwrap();
+    let tensors: Vec<GgufTensor> = file
+        .header()
+        .tensors
+        .iter()
+        .map(|tensor| GgufTensor {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            values: bytes[tensor.range.clone()]
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&word| f32::from_le_bytes(word))
+                .collect(),
+            scheme: None,
+        })
+        .collect();
+    let part = |number: usize| scratch.file(&format!("Tiny-F32-{number:05}-of-00003.gguf"));
+    let third = tensors.len().div_ceil(3);
+    for (number, tensors) in (1..).zip(tensors.chunks(third)) {
+        let fields = match number {
+            1 => fields_of(file.header().values.iter()),
+            _ => Vec::new(),
+        };
+        let fields: Vec<(&str, Field)> = fields
+            .iter()
+            .map(|(key, value)| (key.as_str(), field(value)))
+            .collect();
+        write(&part(number), &fields, tensors);
+    }
+    std::fs::remove_file(&whole).unwrap();
+    Parity::new("smolvlm").compare(&mut project::open_folder(&part(1)));
+    Parity::new("smolvlm").compare(&mut project::open_folder(scratch.path()));
+    // A part by its own name is the model; without one of them there is none.
+    let inspect = |path: &Path| {
+        Monocle::new(["inspect"])
+            .args([path])
+            .args(["--prompt", "x"])
+            .run()
+    };
+    assert_eq!(inspect(&part(2)).code, 0);
+    std::fs::remove_file(part(2)).unwrap();
+    let outcome = inspect(&part(1));
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome
+            .stderr
+            .contains("1 of its 3 files are missing: `Tiny-F32-00002-of-00003.gguf`"),
+        "{outcome:?}"
+    );
+}
+
+fn fields_of<'a>(values: impl Iterator<Item = (&'a String, &'a Value)>) -> Vec<(String, Value)> {
+    values.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// A value as a field again: what JSON tells apart is enough.
+fn field(value: &Value) -> Field {
+    match value {
+        Value::Bool(flag) => Field::Flag(*flag),
+        Value::String(text) => Field::Text(text.clone()),
+        Value::Number(number) if number.is_u64() => Field::Number(number.as_u64().unwrap() as u32),
+        Value::Number(number) => Field::Float(number.as_f64().unwrap() as f32),
+        Value::Array(list) if list.iter().all(Value::is_string) => Field::Texts(
+            list.iter()
+                .map(|text| text.as_str().unwrap().to_owned())
+                .collect(),
+        ),
+        Value::Array(list) if list.iter().all(Value::is_i64) => Field::Numbers(
+            list.iter()
+                .map(|number| number.as_i64().unwrap() as i32)
+                .collect(),
+        ),
+        Value::Array(list) => Field::Floats(
+            list.iter()
+                .map(|number| number.as_f64().unwrap() as f32)
+                .collect(),
+        ),
+        other => panic!("{other}"),
+    }
+}
+
+/// The tiny model with one more tensor of 30 GB, of which the file system stores nothing.
+fn with_a_large_tensor(scratch: &Scratch) -> PathBuf {
+    let (small, _) = convert("smolvlm", scratch.path(), |_, _| None);
+    let file = GgufFile::open(&small).unwrap();
+    let bytes = std::fs::read(&small).unwrap();
+    const ROWS: u64 = 30_000_000_000 / 4 / 1024;
+    // The header again, with one tensor more, behind all others.
+    let source = project::oracle("smolvlm");
+    let mut fields = fields_of(file.header().values.iter());
+    let known = vocabulary(&source, "smollm");
+    fields.retain(|(key, _)| known.iter().all(|(name, _)| name != key));
+    let mut all: Vec<(&str, Field)> = fields
+        .iter()
+        .map(|(key, value)| (key.as_str(), field(value)))
+        .collect();
+    all.extend(known);
+    let tensors: Vec<GgufTensor> = file
+        .header()
+        .tensors
+        .iter()
+        .map(|tensor| GgufTensor {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            values: bytes[tensor.range.clone()]
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&word| f32::from_le_bytes(word))
+                .collect(),
+            scheme: None,
+        })
+        .chain([GgufTensor {
+            name: "blk.99.ffn_up.weight".to_owned(),
+            shape: vec![1, 1024],
+            values: vec![0.0; 1024],
+            scheme: None,
+        }])
+        .collect();
+    let path = scratch.file("Tiny-F32.gguf");
+    std::fs::remove_file(&small).unwrap();
+    write(&path, &all, &tensors);
+    // Its rows are written as one; there are more.
+    let bytes = std::fs::read(&path).unwrap();
+    let name = b"blk.99.ffn_up.weight";
+    let at = bytes.windows(name.len()).position(|part| part == name).unwrap() + name.len();
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(at as u64 + 4 + 8)).unwrap();
+    file.write_all(&ROWS.to_le_bytes()).unwrap();
+    file.set_len(bytes.len() as u64 + ROWS * 4096).unwrap();
+    path
+}
+
+#[test]
+#[cfg(unix)]
+fn thirty_gigabytes_are_inspected_at_once() {
+    let scratch = Scratch::new("gguf");
+    let path = with_a_large_tensor(&scratch);
+    assert!(std::fs::metadata(&path).unwrap().len() > 29_999_000_000);
+    let inspect = || {
+        Monocle::new(["inspect"])
+            .args([&path])
+            .args(["--prompt", "x", "--json"])
+            .run()
+    };
+    // Once to have the plugin compiled.
+    assert_eq!(inspect().code, 0);
+    let started = Instant::now();
+    let outcome = inspect();
+    let took = started.elapsed();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(
+        report["weights"]["bytes"].as_u64().unwrap() > 29_999_000_000,
+        "{report}"
+    );
+    // A second on a machine that has nothing else to do.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    println!("inspected in {took:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_that_becomes_shorter_is_told() {
+    let scratch = Scratch::new("gguf");
+    let (path, _) = convert("smolvlm", scratch.path(), |_, _| None);
+    let length = std::fs::metadata(&path).unwrap().len();
+    let mut model = project::open_folder(&path);
+    let request = Oracle::open(&project::oracle("smolvlm")).request("image");
+    let mut answer = || {
+        let answered = model.answer(&request, &GenerateOptions::default(), &mut |_| Flow::Continue);
+        answered.map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(answer(), Ok(()));
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(length / 2).unwrap();
+    // The process lives, and says what was lost.
+    let error = answer().unwrap_err();
+    assert!(error.contains("Tiny-Q8_0.gguf"), "{error}");
+    // Nor is it opened again.
+    let error = GgufFile::open(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("the file is cut off; download it again"),
+        "{error}"
+    );
+}

@@ -21,7 +21,7 @@ enum Weighed {
     Gates([Parameter; 2]),
 }
 
-const NORMS: [[&str; 2]; 6] = [
+const NORMS: [[&str; 2]; 7] = [
     ["layer_norm1", "layer_norm2"],
     ["norm0", "norm1"],
     ["norm1", "norm2"],

@@ -45,7 +45,7 @@ CASES = {
     "image": [("user", [QUESTION], ["image.png"])],
     "two_images": [("user", ["What is different?"], ["image.png", "image2.png"])],
     "three_images": [("user", ["How many?"], ["image2.png", "image.png", "image2.png"])],
-    "conversation": [("user", ["Describe the image."], ["image2.png"]), ("assistant", [") A red disc. "], []), ("user", [" And its colour? "], [])],
+    "conversation": [("user", ["Describe the image."], ["image2.png"]), ("assistant", ["'s a red disc. "], []), ("user", [" And its colour? "], [])],
     "text": [("user", ["What is the capital of France?"], [])],
 }
 VISION = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=SIDE, patch_size=PATCH)

@@ -213,6 +213,8 @@ pub fn vocabulary(folder: &Path, pre: &str) -> Vec<(&'static str, Field)> {
         .chain(vocabulary.values().filter_map(Value::as_u64))
         .max()
         .expect("tokens") as usize;
+    // As where the embeddings have more rows than there are tokens.
+    let size = size + 3;
     let mut tokens: Vec<String> = (0..size).map(|id| format!("[PAD{id}]")).collect();
     let mut kinds = vec![5; size];
     for (token, id) in vocabulary {

@@ -506,6 +506,22 @@ fn what_cannot_be_converted_is_said() {
         "{again:?}"
     );
     assert!(!scratch.file("twice").exists());
+    // Nor is what other programs packed copied as if it were plain.
+    for name in ["transformers_fp8", "awq"] {
+        let packed = project::root().join("tests/oracle/packed");
+        let folder = scratch.file(name);
+        std::fs::create_dir_all(&folder).expect("it can be made");
+        for (end, file) in [("safetensors", "model.safetensors"), ("json", "config.json")] {
+            let from = packed.join(format!("{name}.{end}"));
+            std::fs::copy(from, folder.join(file)).expect("it can be copied");
+        }
+        let outcome = convert(&folder, &scratch.file("packed"), &["--no-loss"]);
+        assert_eq!(outcome.code, 1);
+        assert!(
+            outcome.stderr.contains("is quantised already (small floats"),
+            "{outcome:?}"
+        );
+    }
     // A loss that cannot be measured does not spoil the conversion.
     let target = scratch.file("large");
     let outcome = succeeds(&source, &target, &["--group", "32", "--memory-limit", "100kB"]);

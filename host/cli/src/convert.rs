@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use monocle_runtime::model::locate::{Declaration, Places};
+use monocle_runtime::model::locate::Places;
 use monocle_weights::{
     BITS, Checkpoint, GROUP_SIZES, ModelFolder, NameRules, Part, QuantiseOptions, SEEING, compare,
     finish_conversion, quantise_folder_with,
@@ -106,18 +106,35 @@ impl Convert {
             _ => None,
         };
         let places = Places::from_env();
-        let mut bar = progress::DownloadBar::new(quiet);
-        let declaration = places.find(&self.model, &mut |progress| bar.update(progress))?;
-        let path = places.folder(&declaration.manifest, &mut |progress| bar.update(progress))?;
-        bar.finish();
+        // A folder that is not run needs no plugin.
+        let folder = Path::new(&self.model);
+        let (name, path, declaration) = match folder.is_dir() && cases.is_none() {
+            true => {
+                let name = std::path::absolute(folder)?;
+                let name = name
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                (name, folder.to_owned(), None)
+            }
+            false => {
+                let mut bar = progress::DownloadBar::new(quiet);
+                let declaration = places.find(&self.model, &mut |progress| bar.update(progress))?;
+                let path = places.folder(&declaration.manifest, &mut |progress| bar.update(progress))?;
+                bar.finish();
+                (declaration.manifest.name.clone(), path, Some(declaration))
+            }
+        };
+        let source = places.open(&path)?;
         match (&self.verify, &self.output) {
-            (Some(other), _) => verify(&ModelFolder::open(&path)?, other),
+            (Some(other), _) => verify(&source, &places.open(other)?),
             (None, Some(target)) => {
-                let source = match monocle_weights::gguf::is_gguf(&path) {
-                    true => places.open(&path)?,
-                    false => ModelFolder::open(&path)?,
+                let measure = || {
+                    let (cases, declaration) = cases.zip(declaration)?;
+                    Some(loss::measure(&places, &declaration, target, &cases, self.engine))
                 };
-                self.convert(&places, &declaration, &source, target, cases)
+                self.convert(&name, &source, target, measure)
             }
             (None, None) => Err(Misuse("name a folder to write with -o".to_owned()).into()),
         }
@@ -125,17 +142,16 @@ impl Convert {
 
     fn convert(
         &self,
-        places: &Places,
-        declaration: &Declaration,
+        name: &str,
         source: &ModelFolder,
         target: &Path,
-        cases: Option<loss::Cases>,
+        measure: impl FnOnce() -> Option<anyhow::Result<loss::Loss>>,
     ) -> anyhow::Result<()> {
         let quiet = !std::io::stderr().is_terminal();
         let options = self.options();
         let layers = quantise(source, target, &options, quiet)?;
-        let lost = cases.map(|cases| loss::measure(places, declaration, target, &cases, self.engine));
-        let card = card::text(&declaration.manifest.name, &options, &layers, lost.as_ref());
+        let lost = measure();
+        let card = card::text(name, &options, &layers, lost.as_ref());
         let path = target.join("README.md");
         std::fs::write(&path, card).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
         finish_conversion(target)?;
@@ -198,10 +214,10 @@ fn quantise(
 }
 
 /// Prints the tensors that differ, the most different last.
-fn verify(source: &ModelFolder, other: &Path) -> anyhow::Result<()> {
+fn verify(source: &ModelFolder, other: &ModelFolder) -> anyhow::Result<()> {
     let rules = NameRules::default();
     let first = Checkpoint::open(source, &rules)?;
-    let second = Checkpoint::open(&ModelFolder::open(other)?, &rules)?;
+    let second = Checkpoint::open(other, &rules)?;
     let (mut equal, mut problems, mut different) = (0, Vec::new(), Vec::new());
     compare(
         &first,

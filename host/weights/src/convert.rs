@@ -15,6 +15,7 @@ use crate::folder::ModelFolder;
 use crate::foreign::{own, refuse_foreign};
 use crate::hub::is_wanted;
 use crate::json::read_json;
+use crate::packed;
 use crate::shards::{INDEX, SINGLE, Shards};
 use choice::Choices;
 pub use choice::{Part, SEEING};
@@ -90,6 +91,13 @@ pub fn quantise_folder_with(
     refuse_quantised(source)?;
     let mut shards = Shards::open(source.path())?;
     let tensors = shards.tensors()?;
+    let packed = packed::small_floats(&tensors, source.config());
+    if !packed.is_empty() || !packed::awq(&tensors).is_empty() {
+        return Err(WeightsError::QuantisedAlready {
+            path: source.path().to_owned(),
+            how: "small floats with scales, or AWQ",
+        });
+    }
     let begun = begin(source, &shards, target, options)?;
     let choices = Choices::new(options, &tensors)?;
     let bytes = |tensor: &StoredTensor| (tensor.len() * tensor.kind.size()) as u64;

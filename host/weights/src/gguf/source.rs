@@ -60,7 +60,8 @@ impl GgufFiles {
         let projector = chosen.projector.as_ref().map(open).transpose()?;
         let others: Vec<String> = names
             .iter()
-            .filter(|name| is_projector(name) && Some(*name) != chosen.projector.as_ref())
+            .filter(|name| name.ends_with(ENDING) && is_projector(name))
+            .filter(|name| Some(*name) != chosen.projector.as_ref())
             .cloned()
             .collect();
         let mut notes = Vec::new();

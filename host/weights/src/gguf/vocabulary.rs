@@ -9,6 +9,7 @@ use super::table::Cut;
 /// Types of tokens, as SentencePiece numbers them (`llama_token_type` in `llama.h`).
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
+const UNUSED: u64 = 5;
 
 /// The small files of a tokenizer.
 pub struct Vocabulary {
@@ -49,6 +50,10 @@ pub fn make(values: &BTreeMap<String, Value>, cuts: &BTreeMap<String, Cut>) -> R
             .as_str()
             .ok_or("`tokenizer.ggml.tokens` has something else than texts")?;
         let kind = kinds.and_then(|kinds| kinds.get(id)).and_then(Value::as_u64);
+        // What fills up the rows of the embeddings is no token.
+        if kind == Some(UNUSED) && token.starts_with("[PAD") {
+            continue;
+        }
         if matches!(kind, Some(CONTROL | USER_DEFINED)) {
             added.push(json!({
                 "id": id, "content": token, "special": kind == Some(CONTROL),

@@ -255,7 +255,7 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn a_template_is_a_file_of_its_folder() {
-        let base = std::env::temp_dir().join(format!("monocle-template-{}", std::process::id()));
+        let base = std::env::temp_dir().join(format!("monocle-template-links-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&base);
         let (folder, snapshot, blobs) = (base.join("model"), base.join("snapshots/1"), base.join("blobs"));
         for folder in [&folder, &snapshot, &blobs] {
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn an_argument_is_inline_text_or_a_file() {
-        let folder = std::env::temp_dir().join(format!("monocle-template-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("monocle-template-argument-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("a.jinja"), "from a file").unwrap();
         std::fs::write(folder.join("b.json"), r#"{"chat_template": "from json"}"#).unwrap();

@@ -190,10 +190,7 @@ pub fn engine() -> Box<dyn Backend> {
         fuses: Some(true),
         // Nothing is rounded that the reference does not round. The other engine stores what it computes in.
         key_values: (engine == EngineName::Cpu).then_some(KeyValueType::F32),
-        precision: match engine {
-            EngineName::Cpu => Precision::F32,
-            EngineName::Mlx => Precision::Stored,
-        },
+        precision: Precision::F32,
     };
     engine.start(options).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -120,7 +120,11 @@ fn fuzz(target: &Path) -> Result<()> {
         let mut command = Command::new("cargo");
         command.current_dir(folder);
         // The same on every machine's C++ library.
-        command.args(["+nightly", "fuzz", "run", "--sanitizer", "none", name, "--"]);
+        // What is found goes into the first folder: those that are committed stay as they are.
+        let found = target.join("fuzz").join("corpus").join(name);
+        std::fs::create_dir_all(&found).with_context(|| format!("making {}", found.display()))?;
+        command.args(["+nightly", "fuzz", "run", "--sanitizer", "none", name]);
+        command.arg(&found).arg(format!("fuzz/corpus/{name}")).arg("--");
         command.arg(format!("-max_total_time={FUZZING}"));
         command.env("CARGO_TARGET_DIR", target.join("fuzz"));
         run(&mut command)?;

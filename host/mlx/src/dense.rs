@@ -111,6 +111,13 @@ pub fn expert_linear(run: &GraphBuilder<'_>, id: WeightId) -> Result {
         _ => expand_dims(x, 2)?,
     };
     let y = match matrix {
+        // On a processor, MLX multiplies by chosen matrices in 32 bits only. The estimate does not count
+        // the copy: it knows no weights' sizes.
+        LoadedMatrix::Dense(w) if !run.habits.is_graphics_processor && rows.dtype() != Dtype::Float32 => {
+            let [wide, w] = [&rows, w].map(|array| array.as_dtype(Dtype::Float32));
+            let w = w?.swap_axes(-1, -2)?;
+            gather_mm(&wide?, w, None, &chosen, false)?.as_dtype(rows.dtype())?
+        }
         LoadedMatrix::Dense(w) => gather_mm(&rows, w.swap_axes(-1, -2)?, None, &chosen, false)?,
         LoadedMatrix::Affine {
             packed,

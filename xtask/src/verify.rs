@@ -124,7 +124,12 @@ fn fuzz(target: &Path) -> Result<()> {
         let found = target.join("fuzz").join("corpus").join(name);
         std::fs::create_dir_all(&found).with_context(|| format!("making {}", found.display()))?;
         command.args(["+nightly", "fuzz", "run", "--sanitizer", "none", name]);
-        command.arg(&found).arg(format!("fuzz/corpus/{name}")).arg("--");
+        command.arg(&found);
+        let committed = Path::new("fuzz/corpus").join(name);
+        if Path::new(folder).join(&committed).is_dir() {
+            command.arg(committed);
+        }
+        command.arg("--");
         command.arg(format!("-max_total_time={FUZZING}"));
         command.env("CARGO_TARGET_DIR", target.join("fuzz"));
         run(&mut command)?;

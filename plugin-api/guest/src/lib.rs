@@ -69,6 +69,7 @@ mod error;
 mod image;
 pub mod log;
 pub mod nn;
+mod pixel_budget;
 mod plugin;
 pub mod prompt;
 mod request;
@@ -94,6 +95,7 @@ pub use bindings::imports::types::{
 };
 pub use error::{Context, Error, Result};
 pub use image::PixelRules;
+pub use pixel_budget::PixelBudget;
 pub use plugin::{Network, Processor};
 pub use prompt::Prompt;
 pub use squash::Squash;
@@ -108,8 +110,8 @@ pub mod prelude {
     pub use crate::weights::{self, Weights};
     pub use crate::{
         AttentionScheme, Batch, CachedAttention, Context, Error, FeatureUse, Filter, Grid, Image, Kind,
-        Layout, MediumPlan, Message, ModelFiles, Network, Normalisation, Piece, PixelRules, Pixels, Plan,
-        PositionScheme, Processor, Prompt, Request, Result, RopeAngles, SelfAttention, Size, Slot, Squash,
-        Tensor, concat, ensure, floats, full, ints, log, nn, prompt, stack, tokenizer,
+        Layout, MediumPlan, Message, ModelFiles, Network, Normalisation, Piece, PixelBudget, PixelRules,
+        Pixels, Plan, PositionScheme, Processor, Prompt, Request, Result, RopeAngles, SelfAttention, Size,
+        Slot, Squash, Tensor, concat, ensure, floats, full, ints, log, nn, prompt, stack, tokenizer,
     };
 }

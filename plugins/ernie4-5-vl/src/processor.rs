@@ -2,7 +2,7 @@
 
 use monocle_plugin::prelude::*;
 
-use crate::tiling::Budget;
+use crate::tiling;
 
 /// The mark of tokens that go through the pictures' experts: features and the two tokens around them.
 pub const SEEN: &str = "seen";
@@ -15,7 +15,7 @@ const END: &str = "<|IMAGE_END|>";
 
 /// The rules of `preprocessor_config.json`.
 pub struct ErnieProcessor {
-    budget: Budget,
+    budget: PixelBudget,
     /// Sides are multiples of so many pixels; a square of them is one feature.
     unit: u32,
     pixels: PixelRules,
@@ -30,7 +30,7 @@ impl Processor for ErnieProcessor {
         let unit = rules.get_or("merge_size", 2_u32)? * rules.get_or("patch_size", 14_u32)?;
         ensure!(unit > 0, "`merge_size` and `patch_size` must not be 0");
         Ok(Self {
-            budget: Budget::read(&rules)?,
+            budget: tiling::budget(&rules)?,
             unit,
             pixels: PixelRules::read(&rules, Filter::Bicubic, Normalisation::clip())?,
         })

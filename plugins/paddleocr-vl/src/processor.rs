@@ -2,7 +2,7 @@
 
 use monocle_plugin::prelude::*;
 
-use crate::sizes::Budget;
+use crate::sizes;
 
 /// A picture, as the template writes it, and the token of its features.
 const PICTURE: &str = "<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>";
@@ -10,7 +10,8 @@ const FEATURE: &str = "<|IMAGE_PLACEHOLDER|>";
 
 /// The rules of `preprocessor_config.json`.
 pub struct PaddleOcrVlProcessor {
-    budget: Budget,
+    budget: PixelBudget,
+    unit: u32,
     pixels: PixelRules,
 }
 
@@ -20,33 +21,23 @@ impl Processor for PaddleOcrVlProcessor {
 
     fn configure(files: &ModelFiles) -> Result<Self> {
         let rules = files.preprocessor()?;
-        let size = rules.section("size")?;
-        let pick = |older: &str, newer: &str, default: u64| -> Result<u64> {
-            match rules.find(older)? {
-                Some(pixels) => Ok(pixels),
-                None => size.get_or(newer, default),
-            }
-        };
         let unit = rules
             .get_or("merge_size", 2_u32)?
             .saturating_mul(rules.get_or("patch_size", 14)?);
         ensure!(unit > 0, "`merge_size` and `patch_size` must not be 0");
         Ok(Self {
-            budget: Budget {
-                unit,
-                least: pick("min_pixels", "shortest_edge", 384 * 384)?,
-                most: pick("max_pixels", "longest_edge", 1536 * 1536)?,
-            },
+            budget: PixelBudget::read(&rules, 384 * 384, 1536 * 1536)?,
+            unit,
             pixels: PixelRules::read(&rules, Filter::Bicubic, Normalisation::clip())?,
         })
     }
 
     fn picture(&self, size: Size) -> Result<Size> {
-        self.budget.fit(size)
+        sizes::fit(&self.budget, size, self.unit)
     }
 
     fn plan(&self, request: &Request, pictures: &[Size]) -> Result<Plan> {
-        let grid = |used: &Size| [used.height / self.budget.unit, used.width / self.budget.unit];
+        let grid = |used: &Size| [used.height / self.unit, used.width / self.unit];
         let grids: Vec<[u32; 2]> = pictures.iter().map(grid).collect();
         let media = pictures.iter().zip(&grids);
         let media = media.map(|(used, [rows, columns])| MediumPlan::whole(*used, rows * columns));

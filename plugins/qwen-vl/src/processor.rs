@@ -3,14 +3,14 @@
 use monocle_plugin::prelude::*;
 
 use crate::config::is_glm;
-use crate::tiling::Budget;
+use crate::tiling;
 
 /// The rules of `preprocessor_config.json`.
 pub struct QwenVlProcessor {
     image: &'static str,
     /// A picture in a message that is one string, as the templates write it.
     in_text: &'static str,
-    budget: Budget,
+    budget: PixelBudget,
     /// Sides are multiples of so many pixels; a square of them is one feature.
     unit: u32,
     pixels: PixelRules,
@@ -32,7 +32,7 @@ impl Processor for QwenVlProcessor {
         Ok(Self {
             image,
             in_text,
-            budget: Budget::read(&rules, glm)?,
+            budget: tiling::budget(&rules, glm)?,
             unit,
             // As in transformers' image processors.
             pixels: PixelRules::read(&rules, Filter::Bicubic, Normalisation::clip())?,
@@ -40,7 +40,7 @@ impl Processor for QwenVlProcessor {
     }
 
     fn picture(&self, size: Size) -> Result<Size> {
-        self.budget.fit(size, self.unit)
+        tiling::fit(&self.budget, size, self.unit)
     }
 
     fn plan(&self, request: &Request, pictures: &[Size]) -> Result<Plan> {

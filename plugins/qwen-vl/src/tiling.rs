@@ -2,68 +2,28 @@
 
 use monocle_plugin::prelude::*;
 
-/// How many pixels a picture may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    least: u64,
-    most: u64,
-    /// GLM counts the doubled frame twice, and enlarges what is smaller than a unit first.
-    frames: u64,
+/// How many pixels a picture may have, from `preprocessor_config.json`.
+pub fn budget(rules: &Section, glm: bool) -> Result<PixelBudget> {
+    // As in transformers' Qwen2VLImageProcessor and Glm46VImageProcessor.
+    match glm {
+        true => Ok(PixelBudget {
+            frames: rules.get_or("temporal_patch_size", 2)?,
+            ..PixelBudget::read(rules, 112 * 112, 28 * 28 * 15_000)?
+        }),
+        false => PixelBudget::read(rules, 56 * 56, 28 * 28 * 1280),
+    }
 }
 
-impl Budget {
-    /// From `preprocessor_config.json`.
-    pub fn read(rules: &Section, glm: bool) -> Result<Self> {
-        let size = rules.section("size")?;
-        let pick = |older: &str, newer: &str, default: u64| -> Result<u64> {
-            match rules.find(older)? {
-                Some(pixels) => Ok(pixels),
-                None => size.get_or(newer, default),
-            }
-        };
-        // As in transformers' Qwen2VLImageProcessor and Glm46VImageProcessor.
-        let (least, most) = match glm {
-            true => (112 * 112, 28 * 28 * 15_000),
-            false => (56 * 56, 28 * 28 * 1280),
-        };
-        Ok(Self {
-            least: pick("min_pixels", "shortest_edge", least)?,
-            most: pick("max_pixels", "longest_edge", most)?,
-            frames: match glm {
-                true => rules.get_or("temporal_patch_size", 2)?,
-                false => 1,
-            },
-        })
+/// The size that a picture is resized to. GLM, which counts the doubled frame twice, enlarges what is smaller than a unit first (`smart_resize` in
+/// transformers' `image_processing_pil_glm46v.py`).
+pub fn fit(budget: &PixelBudget, size: Size, unit: u32) -> Result<Size> {
+    let (side, sides) = (f64::from(unit), [size.width, size.height].map(f64::from));
+    let [width, height] = sides;
+    if budget.frames > 1 && (height < side || width < side) {
+        let scale = (side / height).max(side / width);
+        return budget.fit_enlarged(size, sides.map(|side| (side * scale).trunc()), unit);
     }
-
-    /// The size that a picture is resized to: whole units, within the budget, proportions kept as well as may be (`smart_resize` in
-    /// transformers' `image_processing_pil_qwen2_vl.py` and `image_processing_pil_glm46v.py`).
-    pub fn fit(&self, size: Size, unit: u32) -> Result<Size> {
-        let (unit, frames) = (f64::from(unit), self.frames as f64);
-        let (mut height, mut width) = (f64::from(size.height), f64::from(size.width));
-        if self.frames > 1 && (height < unit || width < unit) {
-            let scale = (unit / height).max(unit / width);
-            (height, width) = ((height * scale).trunc(), (width * scale).trunc());
-        }
-        ensure!(
-            height.max(width) / height.min(width) <= 200.0,
-            "a picture of {} by {} pixels is more than 200 times as long as wide, which this model does not take; crop it",
-            size.width,
-            size.height
-        );
-        let nearest = |side: f64| (side / unit).round_ties_even() * unit;
-        let (mut rows, mut columns) = (nearest(height), nearest(width));
-        if frames * rows * columns > self.most as f64 {
-            let shrink = (frames * height * width / self.most as f64).sqrt();
-            let side = |side: f64| ((side / shrink / unit).floor() * unit).max(unit);
-            (rows, columns) = (side(height), side(width));
-        } else if frames * rows * columns < self.least as f64 {
-            let grow = (self.least as f64 / (frames * height * width)).sqrt();
-            let side = |side: f64| (side * grow / unit).ceil() * unit;
-            (rows, columns) = (side(height), side(width));
-        }
-        Size::new(columns as u32, rows as u32).checked()
-    }
+    budget.fit(size, unit)
 }
 
 #[cfg(test)]
@@ -91,13 +51,13 @@ mod tests {
         let golden = include_str!("../../../tests/oracle/qwen2_vl/sizes.json");
         let golden: Golden = serde_json::from_str(golden).unwrap();
         for case in golden.cases {
-            let budget = Budget {
+            let budget = PixelBudget {
                 least: case.least,
                 most: case.most,
                 frames: case.frames,
             };
             let [width, height] = case.size;
-            let used = budget.fit(Size { width, height }, case.unit).unwrap();
+            let used = fit(&budget, Size { width, height }, case.unit).unwrap();
             assert_eq!(
                 [used.width, used.height],
                 case.used,
@@ -109,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_the_reference_refuses_is_refused_with_its_size() {
-        let budget = Budget {
+        let budget = PixelBudget {
             least: 3136,
             most: 1_003_520,
             frames: 1,
@@ -118,14 +78,14 @@ mod tests {
             width: 4,
             height: 804,
         };
-        let error = budget.fit(size, 28).unwrap_err().to_string();
+        let error = fit(&budget, size, 28).unwrap_err().to_string();
         assert!(error.contains("4 by 804"), "{error}");
     }
 
     #[test]
     fn the_budget_has_two_spellings() {
-        let read = |text: &str| Budget::read(&Section::parse("rules", text).unwrap(), false).unwrap();
-        let expected = Budget {
+        let read = |text: &str| budget(&Section::parse("rules", text).unwrap(), false).unwrap();
+        let expected = PixelBudget {
             least: 3136,
             most: 62_720,
             frames: 1,

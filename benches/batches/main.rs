@@ -135,14 +135,16 @@ fn gaps(scheduler: &mut Scheduler) {
             let answering: Vec<_> = (0..8)
                 .map(|number| submit(scheduler, &words(&format!("Number {number}?")), &endless))
                 .collect();
-            for step in 0..24 {
-                let started = Instant::now();
-                scheduler.step();
-                // The first few are their prompts'.
-                if step >= 8 {
+            // The first few are their prompts'.
+            (0..8).for_each(|_| drop(scheduler.step()));
+            let mut alone = |scheduler: &mut Scheduler| {
+                for _ in 0..16 {
+                    let started = Instant::now();
+                    scheduler.step();
                     usual.push(started.elapsed());
                 }
-            }
+            };
+            alone(scheduler);
             // Prepared elsewhere, as a server does it: that is nobody's gap.
             let prepared = scheduler.prepare(&late, 1, 512).expect("it can be planned");
             size = format!("{} tokens", prepared.prompt.len());
@@ -167,6 +169,8 @@ fn gaps(scheduler: &mut Scheduler) {
             longest.push(*gaps.iter().max().expect("there are steps"));
             steps = gaps.len();
             medians.push(Duration::from_secs_f64(median(gaps)));
+            // And again, as the answers have become longer meanwhile.
+            alone(scheduler);
             answering.into_iter().for_each(|id| scheduler.cancel(id));
             run(scheduler);
         }

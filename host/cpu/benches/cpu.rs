@@ -104,7 +104,7 @@ fn linear(what: &str, matrix: &Matrix, tokens: usize, activations: Activations) 
     let x = engine
         .upload(&[tokens, shape[1]], vec![0.5; tokens * shape[1]])
         .expect("room");
-    let count = if tokens > 8 { 1 } else { copies };
+    let count = if tokens > 64 { 1 } else { copies };
     let time = seconds(5, || {
         for program in &programs[..count] {
             engine.run(program, std::slice::from_ref(&x), None).expect("runs");
@@ -212,11 +212,12 @@ fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize, kind: KeyValue
 }
 
 /// The parts, by name.
-const PARTS: [(&str, fn()); 6] = [
+const PARTS: [(&str, fn()); 7] = [
     ("pool", pool),
     ("dense", dense),
     ("quantised", quantised),
     ("small", small),
+    ("together", together),
     ("attention", towers),
     ("decode", caches),
 ];
@@ -290,6 +291,23 @@ fn small() {
     for tokens in [1, 8, 512] {
         for [rows, columns] in [[576, 576], [192, 576], [1536, 576], [576, 1536], [49152, 576]] {
             linear("q4", &affine(rows, columns, 4), tokens, Activations::Integers);
+        }
+    }
+}
+
+/// Rows of several requests together.
+fn together() {
+    for (what, kind) in [("f32", StoredType::F32), ("bf16", StoredType::BF16)] {
+        for shape in [
+            vec![1536, 576],
+            vec![576, 1536],
+            vec![49152, 576],
+            vec![2048, 2048],
+        ] {
+            let matrix = Matrix::Dense(tensor(kind, shape));
+            for tokens in [1, 4, 8, 12, 16, 24, 32, 48, 64] {
+                linear(what, &matrix, tokens, Activations::Floats);
+            }
         }
     }
 }

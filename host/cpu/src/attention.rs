@@ -19,10 +19,14 @@ const TILE_KEYS: usize = BLOCK_TOKENS;
 /// Where few rows attend, keys are shared out among threads in pieces of so many, counted from the first token: how the work is cut
 /// depends on nothing else, so any number of threads adds in the same order.
 const PIECE_KEYS: usize = 4 * TILE_KEYS;
-/// Rows that one task works on.
+/// The same where a few more rows attend: their pieces are larger, so that what is kept of them takes no more memory.
+const LONG_PIECE_KEYS: usize = 4 * PIECE_KEYS;
+/// Rows that one task works on, those of several heads counted together.
 const TASK_ROWS: usize = 96;
-/// Up to how many rows are worked on one by one.
+/// Up to how many rows may be worked on one by one.
 const FEW_ROWS: usize = 4;
+/// Up to how many rows have their keys cut into pieces.
+const SOME_ROWS: usize = FEW_ROWS * LONG_PIECE_KEYS / PIECE_KEYS;
 /// Heads that may share a key-value head where rows are worked on one by one.
 const MOST_SHARED: usize = 128;
 
@@ -84,7 +88,7 @@ pub fn attend(
         return;
     }
     let [count, split_count] = sequences.iter().fold([0, 0], |all, queries| {
-        let own = counts(shape, queries);
+        let own = counts(shape, threads.count(), queries);
         [0, 1].map(|index| usize::saturating_add(all[index], own[index]))
     });
     let _lists = memory.hold(task_bytes(count, split_count));
@@ -92,43 +96,74 @@ pub fn attend(
     // Rows whose keys are worked on in several pieces, and where these pieces begin among the partial results.
     let mut split = Vec::with_capacity(split_count);
     let mut pieces = 0;
-    for queries in sequences {
+    let group = shape.heads / shape.kv_heads.max(1);
+    // What takes longest comes first, so that no thread is left alone with it at the end.
+    for queries in sequences
+        .iter()
+        .filter(|queries| way(shape, queries) == Way::Blocks)
+    {
         let rows = queries.visible.len();
-        let part = |head, row, rows, keys, work| Part {
-            queries,
-            head,
-            row,
-            rows,
-            keys,
-            work,
-        };
-        if few(shape, queries) {
-            for (row, &[lo, end]) in queries.visible.iter().enumerate() {
-                // Nothing is nothing, wherever it lies.
-                let [lo, end] = if lo < end { [lo, end] } else { [0, 0] };
-                let first = lo / PIECE_KEYS;
-                let count = end.div_ceil(PIECE_KEYS).saturating_sub(first).max(1);
-                for head in 0..shape.kv_heads {
-                    if count == 1 {
-                        tasks.push(part(head, row, 1, [lo, end], Work::OneRow(None)));
-                        continue;
-                    }
-                    split.push((queries.first + row, head, pieces..pieces + count));
-                    for piece in 0..count {
-                        let start = (first + piece) * PIECE_KEYS;
-                        let keys = [lo.max(start), end.min(start + PIECE_KEYS)];
-                        tasks.push(part(head, row, 1, keys, Work::OneRow(Some(pieces + piece))));
-                    }
-                    pieces += count;
+        let together = heads_together(shape, rows, threads.count());
+        for head in (0..shape.heads).step_by(together) {
+            tasks.extend((0..rows).step_by(TASK_ROWS).map(|row| Part {
+                queries,
+                heads: [head, together],
+                row,
+                rows: TASK_ROWS.min(rows - row),
+                keys: [0, usize::MAX],
+                piece: None,
+            }));
+        }
+    }
+    for queries in sequences
+        .iter()
+        .filter(|queries| way(shape, queries) == Way::Together)
+    {
+        let rows = queries.visible.len();
+        let together = heads_together(shape, rows, 1);
+        let cuts = cuts(seen(&queries.visible), LONG_PIECE_KEYS);
+        for kv_head in 0..shape.kv_heads {
+            for head in (0..group).step_by(together) {
+                for (piece, keys) in cuts.clone().enumerate() {
+                    tasks.push(Part {
+                        queries,
+                        heads: [kv_head * group + head, together],
+                        row: 0,
+                        rows,
+                        keys,
+                        piece: (cuts.len() > 1).then_some([pieces + piece, cuts.len()]),
+                    });
                 }
             }
-        } else {
-            for head in 0..shape.heads {
-                let blocks = (0..rows).step_by(TASK_ROWS);
-                tasks.extend(blocks.map(|row| {
-                    let rows = TASK_ROWS.min(rows - row);
-                    part(head, row, rows, [0, 0], Work::ManyRows)
-                }));
+            if cuts.len() > 1 {
+                for row in queries.first..queries.first + rows {
+                    split.push((row, kv_head, pieces..pieces + cuts.len()));
+                    pieces += cuts.len();
+                }
+            }
+        }
+    }
+    for queries in sequences
+        .iter()
+        .filter(|queries| way(shape, queries) == Way::OneByOne)
+    {
+        for (row, visible) in queries.visible.iter().enumerate() {
+            let cuts = cuts(*visible, PIECE_KEYS);
+            for kv_head in 0..shape.kv_heads {
+                for (piece, keys) in cuts.clone().enumerate() {
+                    tasks.push(Part {
+                        queries,
+                        heads: [kv_head * group, group],
+                        row,
+                        rows: 1,
+                        keys,
+                        piece: (cuts.len() > 1).then_some([pieces + piece, cuts.len()]),
+                    });
+                }
+                if cuts.len() > 1 {
+                    split.push((queries.first + row, kv_head, pieces..pieces + cuts.len()));
+                    pieces += cuts.len();
+                }
             }
         }
     }
@@ -137,17 +172,19 @@ pub fn attend(
     let (shared, shared_partial) = (Shared::new(out), Shared::new(partial));
     let work = |index: usize| {
         let part = tasks[index];
-        let needed = match part.work {
-            Work::OneRow(_) => {
+        let way = way(shape, part.queries);
+        let needed = match way {
+            Way::OneByOne => {
                 let widest = shape.dim.max(shape.value_dim);
                 shape.heads / shape.kv_heads * (TILE_KEYS + shape.value_dim) + TILE_KEYS * widest
             }
-            Work::ManyRows => Scratch::len(shape, part.rows),
+            Way::Together | Way::Blocks => Scratch::len(shape, part.rows * part.heads[1]),
         };
         with_scratch(needed, |scratch| {
             processor.run(Task {
                 shape,
                 q,
+                way,
                 part,
                 out: &shared,
                 partial: &shared_partial,
@@ -173,7 +210,6 @@ pub fn attend(
         threads.parallel(tasks.len(), work);
     }
     for (row, head, pieces) in split {
-        let group = shape.heads / shape.kv_heads;
         let out = &mut out[(row * shape.heads + head * group) * shape.value_dim..];
         let size = partial_len(shape);
         merge(shape, &partial[pieces.start * size..pieces.end * size], out);
@@ -182,49 +218,81 @@ pub fn attend(
 
 /// The most elements that are kept between the pieces and their merging, where one sequence attends to so many tokens.
 pub fn most_partial(shape: Shape, tokens: usize) -> usize {
-    match tokens.div_ceil(PIECE_KEYS) {
+    let of = |rows: usize, keys: usize| match tokens.div_ceil(keys) {
         0 | 1 => 0,
         // One more where a window begins within a piece.
-        pieces => FEW_ROWS
-            .saturating_mul(shape.kv_heads)
-            .saturating_mul(pieces + 1)
-            .saturating_mul(partial_len(shape)),
-    }
+        pieces => rows.saturating_mul(pieces + 1),
+    };
+    of(FEW_ROWS, PIECE_KEYS)
+        .max(of(SOME_ROWS, LONG_PIECE_KEYS))
+        .saturating_mul(shape.kv_heads)
+        .saturating_mul(partial_len(shape))
 }
 
 /// How many tasks there are for these rows, and how many of their parts are worked on in several pieces.
-fn counts(shape: Shape, queries: &Queries<'_>) -> [usize; 2] {
+fn counts(shape: Shape, threads: usize, queries: &Queries<'_>) -> [usize; 2] {
     let rows = queries.visible.len();
-    if !is_few(shape, rows) {
-        return [rows.div_ceil(TASK_ROWS).saturating_mul(shape.heads), 0];
+    let pieces = |visible: [usize; 2], keys: usize| {
+        let pieces = cuts(visible, keys).len();
+        [pieces, usize::from(pieces > 1)]
+    };
+    match way(shape, queries) {
+        Way::Blocks => {
+            let heads = shape.heads / heads_together(shape, rows, threads);
+            [rows.div_ceil(TASK_ROWS).saturating_mul(heads), 0]
+        }
+        Way::Together => {
+            let [pieces, is_split] = pieces(seen(&queries.visible), LONG_PIECE_KEYS);
+            let heads = shape.heads / heads_together(shape, rows, 1);
+            [
+                pieces.saturating_mul(heads),
+                (is_split * rows).saturating_mul(shape.kv_heads),
+            ]
+        }
+        Way::OneByOne => {
+            let all = queries.visible.iter().fold([0, 0], |all, visible| {
+                let own = pieces(*visible, PIECE_KEYS);
+                [all[0] + own[0], all[1] + own[1]]
+            });
+            all.map(|count| count.saturating_mul(shape.kv_heads))
+        }
     }
-    let pieces = |&[lo, end]: &[usize; 2]| end.div_ceil(PIECE_KEYS).saturating_sub(lo / PIECE_KEYS).max(1);
-    let (all, several) = queries
-        .visible
-        .iter()
-        .map(pieces)
-        .fold((0, 0), |(all, several), pieces| {
-            (all + pieces, several + usize::from(pieces > 1))
-        });
-    [all, several].map(|count| count.saturating_mul(shape.kv_heads))
+}
+
+/// The keys that any row sees.
+fn seen(visible: &[[usize; 2]]) -> [usize; 2] {
+    let seeing = || visible.iter().filter(|[lo, end]| lo < end);
+    [
+        seeing().map(|[lo, _]| *lo).min().unwrap_or(0),
+        seeing().map(|[_, end]| *end).max().unwrap_or(0),
+    ]
+}
+
+/// Cuts keys into pieces of so many, counted from the first of all; nothing is one piece, wherever it lies.
+fn cuts([lo, end]: [usize; 2], size: usize) -> impl ExactSizeIterator<Item = [usize; 2]> + Clone {
+    let [lo, end] = if lo < end { [lo, end] } else { [0, 0] };
+    let first = lo / size;
+    (first..end.div_ceil(size).max(first + 1))
+        .map(move |piece| [lo.max(piece * size), end.min((piece + 1) * size)])
 }
 
 /// The most bytes of tasks where so many rows attend to a few keys; those for more keys are in [`piece_bytes`].
 pub fn list_bytes(shape: Shape, rows: usize) -> usize {
-    match is_few(shape, rows) {
-        true => task_bytes(rows.saturating_mul(shape.kv_heads), 0),
-        false => task_bytes(rows.div_ceil(TASK_ROWS).saturating_mul(shape.heads), 0),
+    match way_of(shape, rows) {
+        Way::OneByOne => task_bytes(rows.saturating_mul(shape.kv_heads), 0),
+        Way::Together | Way::Blocks => task_bytes(rows.div_ceil(TASK_ROWS).saturating_mul(shape.heads), 0),
     }
 }
 
 /// The most bytes of tasks for the pieces of so many keys, beyond those of [`list_bytes`].
 pub fn piece_bytes(shape: Shape, keys: usize) -> usize {
-    let parts = FEW_ROWS.saturating_mul(shape.kv_heads);
-    match keys.div_ceil(PIECE_KEYS) {
+    let of = |tasks: usize, parts: usize, size: usize| match keys.div_ceil(size) {
         0 | 1 => 0,
         // One more where a window begins within a piece, one less that is counted already.
-        pieces => task_bytes(parts.saturating_mul(pieces), parts),
-    }
+        pieces => task_bytes(tasks.saturating_mul(pieces), parts.saturating_mul(shape.kv_heads)),
+    };
+    let few = FEW_ROWS.saturating_mul(shape.kv_heads);
+    of(few, FEW_ROWS, PIECE_KEYS).max(of(shape.heads, SOME_ROWS, LONG_PIECE_KEYS))
 }
 
 fn task_bytes(tasks: usize, split: usize) -> usize {
@@ -265,38 +333,62 @@ fn merge(shape: Shape, pieces: &[f32], out: &mut [f32]) {
     }
 }
 
-fn few(shape: Shape, queries: &Queries<'_>) -> bool {
-    is_few(shape, queries.visible.len())
+/// How many heads that share a key-value head one task works on, so that keys and values are read once for them: as many as there is room for,
+/// if every thread has a task then. Rows of a head are computed alike in any company.
+fn heads_together(shape: Shape, rows: usize, threads: usize) -> usize {
+    let group = shape.heads / shape.kv_heads.max(1);
+    let tasks = |together: usize| shape.heads / together * rows.div_ceil(TASK_ROWS);
+    let fits = |together: usize| group.is_multiple_of(together) && together * rows <= TASK_ROWS;
+    (1..=group)
+        .rev()
+        .find(|&together| fits(together) && tasks(together) >= threads)
+        .unwrap_or(1)
 }
 
-fn is_few(shape: Shape, rows: usize) -> bool {
-    rows <= FEW_ROWS && shape.heads / shape.kv_heads.max(1) <= MOST_SHARED
+/// How the rows of a sequence are worked on: it depends on their number alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Each by itself, all heads that share a key-value head at once; keys in pieces.
+    OneByOne,
+    /// All together, as products of small matrices; keys in long pieces.
+    Together,
+    /// The same in blocks of rows, which see all keys.
+    Blocks,
+}
+
+fn way(shape: Shape, queries: &Queries<'_>) -> Way {
+    way_of(shape, queries.visible.len())
+}
+
+fn way_of(shape: Shape, rows: usize) -> Way {
+    let group = shape.heads / shape.kv_heads.max(1);
+    // Products take six rows at a time.
+    let fill_a_tile = rows > 1 && rows * group >= TILE_ROWS;
+    match rows {
+        0..=FEW_ROWS if group <= MOST_SHARED && !fill_a_tile => Way::OneByOne,
+        0..=SOME_ROWS => Way::Together,
+        _ => Way::Blocks,
+    }
 }
 
 /// What one task works on.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     queries: &'a Queries<'a>,
-    /// A head, or a key-value head where rows are worked on one by one.
-    head: usize,
+    /// The first head and how many: of one key-value head, and all of its heads where rows are worked on one by one.
+    heads: [usize; 2],
     row: usize,
     rows: usize,
-    /// The keys that one row sees, or a piece of them.
+    /// The keys that are worked on, of those that the rows see.
     keys: [usize; 2],
-    work: Work,
-}
-
-#[derive(Clone, Copy)]
-enum Work {
-    /// One row, all heads that share a key-value head; the number of the piece where there are several.
-    OneRow(Option<usize>),
-    /// Several rows of one head.
-    ManyRows,
+    /// Where keys are cut: the number of this piece for the first row, and how many pieces each row has.
+    piece: Option<[usize; 2]>,
 }
 
 struct Task<'a> {
     shape: Shape,
     q: &'a [f32],
+    way: Way,
     part: Part<'a>,
     out: &'a Shared<'a, f32>,
     /// `[pieces][group][value_dim + 2]`
@@ -309,9 +401,9 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        match self.part.work {
-            Work::OneRow(piece) => self.one_row::<V>(piece),
-            Work::ManyRows => self.many_rows::<V>(),
+        match self.way {
+            Way::OneByOne => self.one_row::<V>(),
+            Way::Together | Way::Blocks => self.many_rows::<V>(),
         }
     }
 }
@@ -384,7 +476,7 @@ impl KeyValues<'_> {
 impl Task<'_> {
     /// One row, all heads that share a key-value head: keys and values are read once.
     #[inline(always)]
-    fn one_row<V: Lanes>(self, piece: Option<usize>) {
+    fn one_row<V: Lanes>(self) {
         let Shape {
             heads,
             kv_heads,
@@ -394,9 +486,13 @@ impl Task<'_> {
             softcap,
         } = self.shape;
         let group = heads / kv_heads;
-        let Part { queries, head, .. } = self.part;
+        let Part {
+            queries,
+            heads: [head, _],
+            ..
+        } = self.part;
         let row = queries.first + self.part.row;
-        let kv_head = head;
+        let kv_head = head / group;
         let q = &self.q[(row * heads + kv_head * group) * dim..][..group * dim];
         let (scores, rest) = self.scratch.split_at_mut(group * TILE_KEYS);
         let (sums, room) = rest.split_at_mut(group * value_dim);
@@ -425,7 +521,7 @@ impl Task<'_> {
             }
             tile += TILE_KEYS;
         }
-        if let Some(piece) = piece {
+        if let Some([piece, _]) = self.part.piece {
             let size = value_dim + 2;
             // SAFETY: each task writes its own piece.
             let partial = unsafe { self.partial.part(piece * group * size, group * size) };
@@ -447,7 +543,7 @@ impl Task<'_> {
         }
     }
 
-    /// Several rows of one head, as products of small matrices.
+    /// Several rows of some heads, as products of small matrices.
     #[inline(always)]
     fn many_rows<V: Lanes>(self) {
         let Shape {
@@ -460,21 +556,25 @@ impl Task<'_> {
         } = self.shape;
         let Part {
             queries,
-            head,
+            heads: [first_head, together],
             row: first_row,
             rows,
-            ..
+            keys,
+            piece,
         } = self.part;
+        // Rows of one head come after those of another.
+        let queried = together * rows;
         let width = 2 * V::COUNT;
-        let kv_head = head / (heads / kv_heads);
-        let scratch = Scratch::split(self.scratch, self.shape, rows);
+        let kv_head = first_head / (heads / kv_heads);
+        let scratch = Scratch::split(self.scratch, self.shape, queried);
         let out_stride = scratch.out_stride;
-        let panels = rows.div_ceil(TILE_ROWS);
+        let panels = queried.div_ceil(TILE_ROWS);
         for row in 0..panels * TILE_ROWS {
             let panel = &mut scratch.queries[row / TILE_ROWS * TILE_ROWS * dim..][..TILE_ROWS * dim];
             let lane = row % TILE_ROWS;
-            if row < rows {
-                let at = ((queries.first + first_row + row) * heads + head) * dim;
+            if row < queried {
+                let (head, row) = (first_head + row / rows, queries.first + first_row + row % rows);
+                let at = (row * heads + head) * dim;
                 for (index, value) in self.q[at..at + dim].iter().enumerate() {
                     panel[index * TILE_ROWS + lane] = value * scale;
                 }
@@ -486,9 +586,8 @@ impl Task<'_> {
         scratch.weights.fill(0.0);
         let mut running = [Running::START; TASK_ROWS];
         let visible = &queries.visible[first_row..first_row + rows];
-        let seeing = || visible.iter().filter(|[lo, end]| lo < end);
-        let lo = seeing().map(|[lo, _]| *lo).min().unwrap_or(0);
-        let end = seeing().map(|[_, end]| *end).max().unwrap_or(0);
+        let [lo, end] = seen(visible);
+        let [lo, end] = [lo.max(keys[0]), end.min(keys[1])];
         let mut start = lo / TILE_KEYS * TILE_KEYS;
         while start < end {
             let count = TILE_KEYS.min(end - start);
@@ -542,8 +641,8 @@ impl Task<'_> {
                     }
                 }
                 let weights = &mut scratch.weights[..TILE_ROWS * TILE_KEYS];
-                for lane in 0..TILE_ROWS.min(rows - first) {
-                    let [lo, end] = visible[first + lane];
+                for lane in 0..TILE_ROWS.min(queried - first) {
+                    let [lo, end] = visible[(first + lane) % rows];
                     let (from, to) = (lo.max(start), end.min(start + count));
                     let scores = &mut scores[lane * TILE_KEYS..][..TILE_KEYS];
                     if from >= to {
@@ -580,12 +679,30 @@ impl Task<'_> {
             }
             start += count;
         }
-        for (row, running) in running.iter().enumerate().take(rows) {
-            let at = ((queries.first + first_row + row) * heads + head) * value_dim;
-            // SAFETY: each task writes its own rows of its own head.
+        for (index, running) in running.iter().enumerate().take(queried) {
+            let (head, row) = (
+                first_head + index / rows,
+                queries.first + first_row + index % rows,
+            );
+            if let Some([piece, pieces]) = piece {
+                let group = heads / kv_heads;
+                let size = value_dim + 2;
+                let piece = piece + index % rows * pieces;
+                // SAFETY: each task writes its own rows of its own heads and piece.
+                let partial = unsafe {
+                    self.partial
+                        .part((piece * group + head - kv_head * group) * size, size)
+                };
+                partial[..value_dim].copy_from_slice(&scratch.sums[index * out_stride..][..value_dim]);
+                partial[value_dim] = running.largest;
+                partial[value_dim + 1] = running.total;
+                continue;
+            }
+            let at = (row * heads + head) * value_dim;
+            // SAFETY: each task writes its own rows of its own heads.
             let out = unsafe { self.out.part(at, value_dim) };
             let factor = running.normaliser();
-            for (out, sum) in out.iter_mut().zip(&scratch.sums[row * out_stride..]) {
+            for (out, sum) in out.iter_mut().zip(&scratch.sums[index * out_stride..]) {
                 *out = sum * factor;
             }
         }

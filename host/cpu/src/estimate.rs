@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::attention::{self, Shape};
 use super::convolution;
-use super::few_rows::MOST_ROWS;
+use super::few_rows::MOST_ROWS_OF_AFFINE;
 use super::memory::{MOST_CACHED, rounded};
 use super::prepared_program::rope_tables;
 use super::product::packed_elements;
@@ -325,9 +325,9 @@ fn times(factors: impl IntoIterator<Item = usize>) -> usize {
     factors.into_iter().fold(1, usize::saturating_mul)
 }
 
-/// What a product of `[m, k]` with anything packs.
+/// What a product of `[m, k]` with anything packs, at most.
 fn product(m: usize, k: usize) -> usize {
-    if m <= MOST_ROWS {
+    if m <= MOST_ROWS_OF_AFFINE {
         // Quantised matrices want their few rows arranged.
         rounded(times([m, k]))
     } else {

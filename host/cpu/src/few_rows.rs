@@ -4,12 +4,28 @@
 // Rows of registers are indexed by rows of operands: counting them is the clearer way.
 #![allow(clippy::needless_range_loop)]
 
+use std::marker::PhantomData;
+
 use super::lanes::{Kernel, Lanes};
 use super::matrix::{AHEAD, Affine, CACHE_LINE, Data, Float, MatrixView, decode, decode_dense, scalar};
 use super::output::Shared;
 
 /// Up to how many rows of activations this is faster than the blocked product.
-pub const MOST_ROWS: usize = 10;
+pub fn most_rows(matrix: MatrixView<'_>) -> usize {
+    match matrix.data() {
+        Data::Affine(..) => MOST_ROWS_OF_AFFINE,
+        Data::Dense(..) | Data::Blocks(..) | Data::Scaled(..) => MOST_ROWS,
+    }
+}
+
+/// Of quantised rows: each of their numbers is unpacked for every four rows of activations.
+pub const MOST_ROWS_OF_AFFINE: usize = 10;
+/// Of others.
+const MOST_ROWS: usize = 64;
+
+/// Stored rows and rows of activations that are multiplied together: with one sum for each of their products there is a register left.
+pub const TILE_STORED: usize = 3;
+const TILE_X: usize = 4;
 
 /// Stored rows `first..first + count` times all rows of `x`.
 pub struct FewRows<'a> {
@@ -29,7 +45,7 @@ pub struct FewRows<'a> {
     pub count: usize,
     /// `[m, rows]`; this writes columns `first..first + count`.
     pub out: &'a Shared<'a, f32>,
-    /// Holds scales and biases of one stored row, or the floats of one row of blocks.
+    /// Holds scales and biases of one stored row, or the floats of a tile's stored rows.
     pub scratch: &'a mut [f32],
 }
 
@@ -74,76 +90,127 @@ pub fn scratch_len(matrix: MatrixView<'_>) -> usize {
     match matrix.data() {
         Data::Dense(..) => 0,
         Data::Affine(affine) => 2 * (matrix.columns() / affine.group),
-        Data::Blocks(..) | Data::Scaled(..) => matrix.columns(),
+        Data::Blocks(..) | Data::Scaled(..) => TILE_STORED * matrix.columns(),
     }
 }
 
 impl Kernel for FewRows<'_> {
     type Output = ();
 
+    // How the matrix is stored is asked once, and not for each row: a row is short.
     #[inline(always)]
-    fn run<V: Lanes>(mut self) {
+    fn run<V: Lanes>(self) {
         let columns = self.matrix.columns();
         assert!(self.first + self.count <= self.matrix.rows() && self.x.len() >= self.m * columns);
-        for row in self.first..self.first + self.count {
-            let mut done = 0;
-            while done < self.m {
-                let step = match self.m - done {
-                    4.. => self.rows::<V, 4>(row, done),
-                    2 | 3 => self.rows::<V, 2>(row, done),
-                    _ => self.rows::<V, 1>(row, done),
-                };
-                done += step;
-            }
+        match self.matrix.data() {
+            Data::Dense(Float::F32, bytes) => self.dense::<V, F32>(bytes),
+            Data::Dense(Float::F16, bytes) => self.dense::<V, F16>(bytes),
+            Data::Dense(Float::BF16, bytes) => self.dense::<V, BF16>(bytes),
+            Data::Affine(affine) => self.affine::<V>(affine),
+            Data::Blocks(..) | Data::Scaled(..) => self.decoded::<V>(),
         }
     }
 }
 
 impl FewRows<'_> {
+    /// Dense rows, in tiles as far as there are enough of both.
+    #[inline(always)]
+    fn dense<V: Lanes, S: Stored>(mut self, bytes: &[u8]) {
+        let size = self.matrix.columns() * S::FLOAT.size();
+        let end = self.first + self.count;
+        for first in (self.first..end).step_by(TILE_STORED) {
+            let count = TILE_STORED.min(end - first);
+            self.dense_rows::<V, S>(first, &bytes[first * size..][..count * size]);
+        }
+    }
+
+    /// The same for rows that are turned to floats first.
+    #[inline(always)]
+    fn decoded<V: Lanes>(mut self) {
+        let columns = self.matrix.columns();
+        let scratch = std::mem::take(&mut self.scratch);
+        let end = self.first + self.count;
+        for first in (self.first..end).step_by(TILE_STORED) {
+            let floats = &mut scratch[..TILE_STORED.min(end - first) * columns];
+            for (index, floats) in floats.chunks_exact_mut(columns).enumerate() {
+                decode::<V>(self.matrix, first + index, 0, floats);
+            }
+            self.dense_rows::<V, F32>(first, bytemuck::cast_slice(floats));
+        }
+    }
+
+    /// Up to as many rows as a tile has, from `first` on, times all rows of activations.
+    #[inline(always)]
+    fn dense_rows<V: Lanes, S: Stored>(&mut self, first: usize, bytes: &[u8]) {
+        let columns = self.matrix.columns();
+        let count = bytes.len() / (columns * S::FLOAT.size());
+        let tiled = if count < TILE_STORED {
+            0
+        } else {
+            self.m / TILE_X * TILE_X
+        };
+        for from in (0..tiled).step_by(TILE_X) {
+            let x = &self.x[from * columns..][..TILE_X * columns];
+            for (index, dots) in tile::<V, S>(bytes, x, columns).into_iter().enumerate() {
+                self.write(first + index, from, dots);
+            }
+        }
+        let stored = DenseRows::<S> {
+            first,
+            bytes,
+            float: PhantomData,
+        };
+        for row in first..first + count {
+            self.rest::<V>(&stored, row, tiled);
+        }
+    }
+
+    /// Quantised rows times all rows of activations.
+    #[inline(always)]
+    fn affine<V: Lanes>(mut self, affine: Affine<'_>) {
+        let groups = self.matrix.columns() / affine.group;
+        let size = affine.parameters.size() * groups;
+        let scratch = std::mem::take(&mut self.scratch);
+        let (scales, biases) = scratch[..2 * groups].split_at_mut(groups);
+        for row in self.first..self.first + self.count {
+            decode_dense::<V>(affine.parameters, &affine.scales[row * size..][..size], scales);
+            decode_dense::<V>(affine.parameters, &affine.biases[row * size..][..size], biases);
+            let stored = AffineRows {
+                affine,
+                groups,
+                scales,
+                biases,
+                sums: self.sums,
+            };
+            self.rest::<V>(&stored, row, 0);
+        }
+    }
+
+    /// One stored row times the rows of activations from `done` on.
+    #[inline(always)]
+    fn rest<V: Lanes>(&mut self, stored: &impl StoredRows, row: usize, mut done: usize) {
+        while done < self.m {
+            done += match self.m - done {
+                4.. => self.rows::<V, 4>(stored, row, done),
+                2 | 3 => self.rows::<V, 2>(stored, row, done),
+                _ => self.rows::<V, 1>(stored, row, done),
+            };
+        }
+    }
+
     /// One stored row times `M` rows of activations.
     #[inline(always)]
-    fn rows<V: Lanes, const M: usize>(&mut self, row: usize, from: usize) -> usize {
+    fn rows<V: Lanes, const M: usize>(&mut self, stored: &impl StoredRows, row: usize, from: usize) -> usize {
         let columns = self.matrix.columns();
         let x = &self.x[from * columns..(from + M) * columns];
-        let dots: [f32; M] = match self.matrix.data() {
-            Data::Dense(float, bytes) => {
-                let stored = &bytes[row * columns * float.size()..][..columns * float.size()];
-                match float {
-                    Float::F32 => dense::<V, M, F32>(stored, x, columns),
-                    Float::F16 => dense::<V, M, F16>(stored, x, columns),
-                    Float::BF16 => dense::<V, M, BF16>(stored, x, columns),
-                }
-            }
-            Data::Affine(affine) => {
-                let groups = columns / affine.group;
-                let (scales, biases) = self.scratch.split_at_mut(groups);
-                if from == 0 {
-                    let size = affine.parameters.size() * groups;
-                    decode_dense::<V>(affine.parameters, &affine.scales[row * size..][..size], scales);
-                    decode_dense::<V>(
-                        affine.parameters,
-                        &affine.biases[row * size..][..size],
-                        &mut biases[..groups],
-                    );
-                }
-                let sums = &self.sums[from * groups..(from + M) * groups];
-                match affine.bits {
-                    2 => quantised::<V, M, 2>(affine, row, x, columns, scales, biases, sums),
-                    3 => quantised::<V, M, 3>(affine, row, x, columns, scales, biases, sums),
-                    4 => nibbles::<V, M>(affine, row, x, columns, scales, biases, sums),
-                    5 => quantised::<V, M, 5>(affine, row, x, columns, scales, biases, sums),
-                    6 => quantised::<V, M, 6>(affine, row, x, columns, scales, biases, sums),
-                    _ => quantised::<V, M, 8>(affine, row, x, columns, scales, biases, sums),
-                }
-            }
-            Data::Blocks(..) | Data::Scaled(..) => {
-                let values = &mut self.scratch[..columns];
-                if from == 0 {
-                    decode::<V>(self.matrix, row, 0, values);
-                }
-                dense::<V, M, F32>(bytemuck::cast_slice(values), x, columns)
-            }
-        };
+        let dots = stored.dots::<V, M>(row, from, x, columns);
+        self.write(row, from, dots);
+        M
+    }
+
+    /// One stored row's products with the rows of activations from `from` on.
+    #[inline(always)]
+    fn write<const M: usize>(&mut self, row: usize, from: usize, dots: [f32; M]) {
         let bias = self.bias.map_or(0.0, |bias| bias[row]);
         for (index, dot) in dots.into_iter().enumerate() {
             // SAFETY: `row` is one of this kernel's own columns of the result.
@@ -153,7 +220,59 @@ impl FewRows<'_> {
                     .write(dot + bias)
             };
         }
-        M
+    }
+}
+
+/// Rows in one form of storage.
+trait StoredRows {
+    /// The row times `x`, `[M, columns]`: the rows of activations from `from` on.
+    fn dots<V: Lanes, const M: usize>(&self, row: usize, from: usize, x: &[f32], columns: usize) -> [f32; M];
+}
+
+/// Rows of floats, from `first` on.
+struct DenseRows<'a, S> {
+    first: usize,
+    bytes: &'a [u8],
+    float: PhantomData<S>,
+}
+
+impl<S: Stored> StoredRows for DenseRows<'_, S> {
+    #[inline(always)]
+    fn dots<V: Lanes, const M: usize>(&self, row: usize, _: usize, x: &[f32], columns: usize) -> [f32; M] {
+        let size = columns * S::FLOAT.size();
+        dense::<V, M, S>(&self.bytes[(row - self.first) * size..][..size], x, columns)
+    }
+}
+
+/// Quantised rows, with the parameters of one of them.
+struct AffineRows<'a> {
+    affine: Affine<'a>,
+    /// In a row.
+    groups: usize,
+    scales: &'a [f32],
+    biases: &'a [f32],
+    sums: &'a [f32],
+}
+
+impl StoredRows for AffineRows<'_> {
+    #[inline(always)]
+    fn dots<V: Lanes, const M: usize>(&self, row: usize, from: usize, x: &[f32], columns: usize) -> [f32; M] {
+        let Self {
+            affine,
+            groups,
+            scales,
+            biases,
+            ..
+        } = *self;
+        let sums = &self.sums[from * groups..(from + M) * groups];
+        match affine.bits {
+            2 => quantised::<V, M, 2>(affine, row, x, columns, scales, biases, sums),
+            3 => quantised::<V, M, 3>(affine, row, x, columns, scales, biases, sums),
+            4 => nibbles::<V, M>(affine, row, x, columns, scales, biases, sums),
+            5 => quantised::<V, M, 5>(affine, row, x, columns, scales, biases, sums),
+            6 => quantised::<V, M, 6>(affine, row, x, columns, scales, biases, sums),
+            _ => quantised::<V, M, 8>(affine, row, x, columns, scales, biases, sums),
+        }
     }
 }
 
@@ -194,6 +313,43 @@ impl Stored for BF16 {
         // SAFETY: the caller vouches for it.
         unsafe { V::load_bf16(from) }
     }
+}
+
+/// Some stored rows times some rows of activations: each number that is read is used several times, and a sum for each product fills the registers.
+#[inline(always)]
+fn tile<V: Lanes, S: Stored>(stored: &[u8], x: &[f32], columns: usize) -> [[f32; TILE_X]; TILE_STORED] {
+    let size = S::FLOAT.size();
+    assert!(stored.len() == TILE_STORED * columns * size && x.len() == TILE_X * columns);
+    let mut sums = [[V::splat(0.0); TILE_X]; TILE_STORED];
+    let whole = columns / V::COUNT * V::COUNT;
+    for column in (0..whole).step_by(V::COUNT) {
+        // SAFETY: `column + COUNT <= columns`, which each row of both has.
+        unsafe {
+            let mut weights = [V::splat(0.0); TILE_STORED];
+            for row in 0..TILE_STORED {
+                let at = stored.as_ptr().add((row * columns + column) * size);
+                V::prefetch(at.wrapping_add(TILE_STORED * columns * size));
+                weights[row] = S::load::<V>(at);
+            }
+            for index in 0..TILE_X {
+                let values = V::load(x.as_ptr().add(index * columns + column));
+                for row in 0..TILE_STORED {
+                    sums[row][index] = weights[row].mul_add(values, sums[row][index]);
+                }
+            }
+        }
+    }
+    let mut out = [[0.0; TILE_X]; TILE_STORED];
+    for row in 0..TILE_STORED {
+        for index in 0..TILE_X {
+            out[row][index] = sums[row][index].sum();
+            for column in whole..columns {
+                let weight = scalar(S::FLOAT, stored, row * columns + column);
+                out[row][index] += weight * x[index * columns + column];
+            }
+        }
+    }
+    out
 }
 
 #[inline(always)]

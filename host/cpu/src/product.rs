@@ -61,12 +61,13 @@ impl Product<'_> {
         let worth_sharing = self.m * self.n * self.k >= 64 * 1024;
         let shared = Shared::new(out);
         match self.b {
-            Right::Rows(matrix) if self.m <= few_rows::MOST_ROWS => {
+            Right::Rows(matrix) if self.m <= few_rows::most_rows(matrix) => {
                 self.with_arranged(processor, matrix, memory, |x, sums| {
                     // Enough chunks to even out threads, each large enough to hide the cost of fetching it.
                     let chunk = if worth_sharing && threads.count() > 1 {
                         let least = (16 * 1024 / self.k.max(1)).max(4);
-                        self.n.div_ceil(threads.count() * 8).max(least)
+                        let chunk = self.n.div_ceil(threads.count() * 8).max(least);
+                        chunk.next_multiple_of(few_rows::TILE_STORED)
                     } else {
                         self.n
                     };
@@ -127,7 +128,7 @@ impl Product<'_> {
         }
         let shared = Shared::new(out);
         match self.b {
-            Right::Rows(matrix) if self.m <= few_rows::MOST_ROWS => {
+            Right::Rows(matrix) if self.m <= few_rows::most_rows(matrix) => {
                 self.few_rows(processor, matrix, [self.a, &[]], [0, self.n], &shared);
             }
             _ => {

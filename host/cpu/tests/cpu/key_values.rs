@@ -180,17 +180,17 @@ fn engines(kind: KeyValueType) -> Vec<CpuBackend> {
         .collect()
 }
 
-/// Steps of many rows and of few, within a piece of keys and beyond; a row sees the stored form of its own step's keys, too.
+/// Steps of many rows, some and few, within a piece of keys and beyond; a row sees the stored form of its own step's keys, too.
 #[test]
 fn rows_see_what_is_stored() {
     for kind in KINDS {
         for shape in SHAPES {
-            let tokens = Tokens::new(shape, 600);
-            let expected = tokens.expected(kind, 600, None);
+            let tokens = Tokens::new(shape, 1051);
+            let expected = tokens.expected(kind, 1051, None);
             for mut engine in engines(kind) {
                 let sequence = engine.new_sequence();
                 let mut past = 0;
-                for rows in [2, 70, 1, 3, 220, 1, 4, 250, 1, 3] {
+                for rows in [2, 70, 1, 3, 220, 1, 4, 250, 1, 3, 460, 5, 11, 16, 4] {
                     let found = attend(&mut engine, sequence, &tokens, None, past, rows).unwrap();
                     let what = format!("{} {} rows after {past}", kind.name(), rows);
                     assert_close(&what, &found, &expected[past..past + rows].concat(), 2e-5);
@@ -203,13 +203,18 @@ fn rows_see_what_is_stored() {
 
 #[test]
 fn any_number_of_threads_attends_in_the_same_order() {
-    let tokens = Tokens::new(SHAPES[1], 900);
-    for kind in KINDS {
+    for (kind, shape) in KINDS
+        .into_iter()
+        .flat_map(|kind| SHAPES.map(|shape| (kind, shape)))
+    {
+        let tokens = Tokens::new(shape, 1100);
         let mut results = [1, 2, 5].map(|threads| {
             let mut engine = CpuBackend::new(Some(threads)).storing(kind);
             let sequence = engine.new_sequence();
-            attend(&mut engine, sequence, &tokens, None, 0, 850).unwrap();
-            attend(&mut engine, sequence, &tokens, None, 850, 1).unwrap()
+            attend(&mut engine, sequence, &tokens, None, 0, 1050).unwrap();
+            let mut found = attend(&mut engine, sequence, &tokens, None, 1050, 1).unwrap();
+            found.extend(attend(&mut engine, sequence, &tokens, None, 1051, 7).unwrap());
+            found
         });
         let first = std::mem::take(&mut results[0]);
         for other in &results[1..] {

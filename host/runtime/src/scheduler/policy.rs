@@ -92,7 +92,8 @@ pub fn schedule(candidates: &[Candidate<'_>], budget: usize) -> Vec<(usize, Rang
 pub fn rounded(rows: usize) -> usize {
     match rows {
         0..=4 => rows.next_power_of_two(),
-        5..=64 => rows.next_multiple_of(8),
+        5..=16 => rows.next_multiple_of(4),
+        17..=64 => rows.next_multiple_of(8),
         _ => rows.next_multiple_of(32),
     }
 }
@@ -198,8 +199,8 @@ mod tests {
 
     #[test]
     fn sizes_are_few() {
-        let sizes: Vec<_> = [1, 2, 3, 4, 5, 8, 9, 33, 64, 65, 512].map(rounded).into();
-        assert_eq!(sizes, [1, 2, 4, 4, 8, 8, 16, 40, 64, 96, 512]);
+        let sizes: Vec<_> = [1, 2, 3, 4, 5, 8, 9, 13, 17, 33, 64, 65, 512].map(rounded).into();
+        assert_eq!(sizes, [1, 2, 4, 4, 8, 8, 12, 16, 24, 40, 64, 96, 512]);
     }
 
     #[test]

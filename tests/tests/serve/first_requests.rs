@@ -367,7 +367,7 @@ fn a_photo_held_in_any_way_is_answered_alike_on_each_route() {
 #[test]
 fn fifty_counts_are_given_within_a_second_beside_an_answer() {
     let endless = project::oracle("smolvlm").display().to_string();
-    let server = Server::start(&[&endless, "--preload", "shapes"]);
+    let server = Server::start(&[&endless, "--preload", "shapes", "--preload", "smolvlm"]);
     let body = json!({"model": "shapes", "max_tokens": 100, "messages": [{"role": "user", "content": [
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": base64(&picture("wide"))}},
         {"type": "text", "text": QUESTION},
@@ -375,8 +375,7 @@ fn fifty_counts_are_given_within_a_second_beside_an_answer() {
     let usage = server.post("/v1/messages", &body).json()["usage"].clone();
     let expected = usage["input_tokens"].as_u64().expect("a number")
         + usage["cache_read_input_tokens"].as_u64().unwrap_or(0);
-    let long = json!({"model": endless, "stream": true, "max_tokens": 1900, "temperature": 0,
-        "messages": [{"role": "user", "content": "Go on."}]});
+    let long = json!({"model": "smolvlm", "stream": true, "max_tokens": 8000, "messages": [{"role": "user", "content": "Go on."}]});
     let _running = server.send("POST", "/v1/chat/completions", &[], &long.to_string());
     server.waits_for("monocle_num_requests_running", 1.0);
     let started = Instant::now();
@@ -501,4 +500,80 @@ fn a_prompt_that_is_one_token_too_long_is_refused_and_the_next_one_answered() {
     // The same model on the command line agrees about the length.
     let words = vec!["red"; over as usize].join(" ");
     Monocle::new(["run", "shapes", "-p", &words, "--max-tokens", "1"]).fails(1, &["tokens"]);
+}
+
+/// Any four letters of an answer as a stop text, on each route that takes one, whole and streamed: they never show, and nothing before them is lost.
+#[test]
+fn any_part_of_an_answer_may_stop_it_on_each_route() {
+    let server = Server::start(&["--preload", "shapes"]);
+    let expected = alone("shapes");
+    let bytes = base64(&picture("shapes"));
+    let deltas = |answer: &monocle_tests::server::Answer, path: &str| -> String {
+        let events = answer.events();
+        let values = events
+            .iter()
+            .filter_map(|(_, data)| serde_json::from_str::<Value>(data).ok());
+        values
+            .filter_map(|value| value.pointer(path)?.as_str().map(str::to_owned))
+            .collect()
+    };
+    let lines = |answer: &monocle_tests::server::Answer, path: &str| -> String {
+        let values = answer.lines().into_iter();
+        values
+            .filter_map(|value| value.pointer(path)?.as_str().map(str::to_owned))
+            .collect()
+    };
+    let mut tried = 0;
+    for start in (0..expected.len() - 4).step_by(3) {
+        let stop = &expected[start..start + 4];
+        let before = expected.split(stop).next().expect("what is before it").trim_end();
+        let (text, image) = (QUESTION, &bytes);
+        let url = data("shapes");
+        let part = json!({"type": "image_url", "image_url": {"url": url}});
+        let source = json!({"type": "base64", "media_type": "image/png", "data": image});
+        for stream in [false, true] {
+            let chat = json!({"model": "shapes", "stream": stream, "stop": [stop, "never"],
+                "messages": [{"role": "user", "content": [part, {"type": "text", "text": text}]}]});
+            let messages = json!({"model": "shapes", "stream": stream, "max_tokens": 200, "stop_sequences": [stop],
+                "messages": [{"role": "user", "content": [{"type": "image", "source": source}, {"type": "text", "text": text}]}]});
+            let options = json!({"stop": [stop]});
+            let ollama = json!({"model": "shapes", "stream": stream, "options": options,
+                "messages": [{"role": "user", "content": text, "images": [image]}]});
+            let generate = json!({"model": "shapes", "stream": stream, "options": options, "prompt": text, "images": [image]});
+            let whole = |route: &str, body: &Value, path: &str| {
+                let answer = server.post(route, body).json();
+                answer
+                    .pointer(path)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let said = match stream {
+                false => [
+                    whole("/v1/chat/completions", &chat, "/choices/0/message/content"),
+                    whole("/v1/messages", &messages, "/content/0/text"),
+                    whole("/api/chat", &ollama, "/message/content"),
+                    whole("/api/generate", &generate, "/response"),
+                ],
+                true => [
+                    deltas(
+                        &server.post("/v1/chat/completions", &chat),
+                        "/choices/0/delta/content",
+                    ),
+                    deltas(&server.post("/v1/messages", &messages), "/delta/text"),
+                    lines(&server.post("/api/chat", &ollama), "/message/content"),
+                    lines(&server.post("/api/generate", &generate), "/response"),
+                ],
+            };
+            for (route, said) in said.iter().enumerate() {
+                assert_eq!(
+                    said.trim_end(),
+                    before,
+                    "{stop:?}, streamed: {stream}, route {route}"
+                );
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 40, "{tried} answers of {expected:?}");
 }

@@ -12,6 +12,12 @@ pub enum Event<'a> {
     Run(&'a Step),
     /// A result was read.
     Read(&'a Tensor),
+    /// A program without a batch is about to run: an encoder's, or a piece of it.
+    Encode,
+    /// A sequence begins.
+    Begin,
+    /// One was dropped; so many bytes are left in tensors and caches.
+    Drop(usize),
 }
 
 /// See the module.
@@ -48,15 +54,21 @@ impl<F: FnMut(Event<'_>)> Backend for Observed<F> {
     }
 
     fn new_sequence(&mut self) -> SequenceId {
+        (self.observer)(Event::Begin);
         self.engine.new_sequence()
     }
 
     fn drop_sequence(&mut self, sequence: SequenceId) {
         self.engine.drop_sequence(sequence);
+        (self.observer)(Event::Drop(self.engine.memory().active));
     }
 
     fn fork(&mut self, sequence: SequenceId, tokens: usize) -> Result<Option<SequenceId>, BackendError> {
-        self.engine.fork(sequence, tokens)
+        let forked = self.engine.fork(sequence, tokens)?;
+        if forked.is_some() {
+            (self.observer)(Event::Begin);
+        }
+        Ok(forked)
     }
 
     fn truncate(&mut self, sequence: SequenceId, tokens: usize) -> Result<bool, BackendError> {
@@ -79,9 +91,7 @@ impl<F: FnMut(Event<'_>)> Backend for Observed<F> {
         inputs: &[Tensor],
         step: Option<&Step>,
     ) -> Result<Vec<Tensor>, BackendError> {
-        if let Some(step) = step {
-            (self.observer)(Event::Run(step));
-        }
+        (self.observer)(step.map_or(Event::Encode, Event::Run));
         let results = self.engine.run(program, inputs, step)?;
         match step.is_some_and(self.refuses) {
             true => Err(BackendError::Device {

@@ -125,6 +125,15 @@ impl Monocle {
         })
     }
 
+    /// Starts it and leaves it alone; what it writes is lost.
+    pub fn start(mut self) -> Child {
+        let quiet = self.command.stdin(Stdio::null()).stdout(Stdio::null());
+        quiet
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program can be started")
+    }
+
     /// Runs it to its end.
     pub fn run(mut self) -> Outcome {
         let mut child = self

@@ -34,6 +34,7 @@ fn answer(ahead: bool, max_tokens: usize, sampling: SamplingOptions) -> (Report,
                     known: step.device_tokens.is_none(),
                 }),
                 Seen::Read(_) => Some(Event::Read),
+                Seen::Encode | Seen::Begin | Seen::Drop(_) => None,
             });
         },
     };

@@ -1,6 +1,6 @@
 //! `cargo xtask tools`: what tests and scripts of several kinds need besides Rust, in one place under the target folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -75,6 +75,62 @@ fn environment(target: &Path, name: &str, note: &str, requirements: &str) -> Res
     }
     println!("python: {}", environment.join("bin").join("python").display());
     Ok(())
+}
+
+/// The source distribution that llama.cpp's tree lies in, as PyPI has it.
+const LLAMA: &str = "llama-cpp-python==0.3.36";
+
+/// Builds llama.cpp's server, unless it is there; gives the program's file.
+pub fn llama_server(target: &Path) -> Result<PathBuf> {
+    let place = target.join("tools").join("llama");
+    let program = place.join("build").join("bin").join("llama-server");
+    let note = place.join("built.txt");
+    if program.is_file() && fs::read_to_string(&note).is_ok_and(|built| built == LLAMA) {
+        return program.canonicalize().context("finding llama-server");
+    }
+    if !works(Command::new("cmake").arg("--version")) {
+        bail!("cmake is missing; on Debian: apt-get install cmake g++");
+    }
+    fs::create_dir_all(&place).with_context(|| format!("creating `{}`", place.display()))?;
+    let environment = place.join("venv");
+    run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+    let pip = environment.join("bin").join("pip");
+    // What pip asks of a source distribution before it keeps it.
+    run(Command::new(&pip).args(["install", "--quiet", "scikit-build-core"]))?;
+    let mut download = Command::new(&pip);
+    download.args([
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        "--no-build-isolation",
+    ]);
+    run(download.arg("--dest").arg(&place).arg(LLAMA))?;
+    let name = LLAMA
+        .replace("==", "-")
+        .replace("llama-cpp-python", "llama_cpp_python");
+    let archive = place.join(format!("{name}.tar.gz"));
+    run(Command::new("tar").arg("xzf").arg(&archive).arg("-C").arg(&place))?;
+    let (source, build) = (place.join(&name).join("vendor/llama.cpp"), place.join("build"));
+    let mut configure = Command::new("cmake");
+    configure.arg("-S").arg(&source).arg("-B").arg(&build).args([
+        "-DCMAKE_BUILD_TYPE=Release",
+        "-DBUILD_SHARED_LIBS=OFF",
+        "-DGGML_NATIVE=ON",
+        "-DLLAMA_BUILD_TESTS=OFF",
+        "-DLLAMA_BUILD_EXAMPLES=OFF",
+        "-DLLAMA_OPENSSL=OFF",
+    ]);
+    run(&mut configure)?;
+    let mut make = Command::new("cmake");
+    make.arg("--build").arg(&build);
+    run(make.args(["--target", "llama-server", "--parallel"]))?;
+    // The sources are large, and not needed any more.
+    fs::remove_file(&archive).with_context(|| format!("removing `{}`", archive.display()))?;
+    fs::remove_dir_all(place.join(&name)).with_context(|| format!("removing `{name}`"))?;
+    write_if_changed(&note, LLAMA.as_bytes())?;
+    program.canonicalize().context("finding llama-server")
 }
 
 /// A Chromium on the path.

@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests, headers of safetensors and GGUF files",
@@ -63,6 +63,11 @@ const PARTS: [Part; 9] = [
         name: "page",
         what: "the page of `monocle serve` in Chromium, by playwright-core",
         run: page,
+    },
+    Part {
+        name: "servers",
+        what: "llama.cpp's own server, built for it, as a row of `monocle check`",
+        run: servers,
     },
     Part {
         name: "shapes-mlx",
@@ -225,6 +230,16 @@ fn page(target: &Path) -> Result<()> {
         bail!("no Chromium is on the path; on Debian: apt-get install chromium");
     }
     test_serving("clients::the_page")
+}
+
+fn servers(target: &Path) -> Result<()> {
+    let program = crate::tools::llama_server(target)?;
+    let mut build = cargo_command();
+    build.args(["build", "--release", "--workspace", "--bin", "monocle"]);
+    run(&mut build)?;
+    let mut command = cargo_command();
+    command.args(["test", "--release", "--workspace", "--test", "gguf", "server"]);
+    run(command.env("MONOCLE_LLAMA_SERVER", program))
 }
 
 /// A test of the server that other programs take part in.

@@ -71,6 +71,10 @@ struct Run {
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
 
+    /// What an answer may be [default: json with Monocle's own prompt, free with another]
+    #[arg(long, value_enum)]
+    answers: Option<Answers>,
+
     /// Put all keywords below this one in lr:hierarchicalSubject, so that they can be told from others
     #[arg(long, value_name = "KEYWORD")]
     under: Option<String>,
@@ -110,6 +114,15 @@ enum Target {
     Xmp,
     /// One file with a line for each photo
     Jsonl,
+}
+
+/// What an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Answers {
+    /// Nothing but a JSON object with a title, a description and keywords: other tokens cannot come
+    Json,
+    /// Anything; what it is worth is seen afterwards
+    Free,
 }
 
 /// How sidecars are named.

@@ -2,20 +2,21 @@
 
 pub mod fault;
 mod one;
+mod table;
 
 use std::collections::HashSet;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use monocle_manifest::schema::Source;
+use monocle_manifest::served::Served;
 use monocle_runtime::model::locate::Places;
-use monocle_survey::failure::Failure;
+use monocle_survey::failure::{Failure, Place};
 use monocle_survey::findings::{self, Asked, Said};
 use monocle_survey::metadata::Metadata;
 use monocle_survey::process::{self, End};
@@ -24,9 +25,10 @@ use monocle_survey::row::Row;
 use monocle_survey::{compare, grade};
 use sha2::{Digest, Sha256};
 
+use super::served::Running;
 use super::{Misuse, output, report_folder};
-pub use one::CheckOne;
-use one::Line;
+pub use one::{CheckOne, Line, phase, say};
+use table::Table;
 
 /// What is asked where nobody says what.
 const CATALOGUE_PROMPT: &str = "Describe this picture for a catalogue, in exactly three parts.\n\nTitle: 5 to 12 words that name what is \
@@ -40,7 +42,7 @@ pub struct Check {
     image: PathBuf,
 
     /// Which models, separated by commas: names (`*` stands for anything), manifests, folders, repositories; `all` is every model whose files
-    /// are here
+    /// are here, and every one that a manifest says another program serves
     #[arg(long, value_delimiter = ',', default_value = "all")]
     models: Vec<String>,
 
@@ -104,6 +106,8 @@ pub struct Check {
 /// One run: a model and what it is asked.
 struct Task {
     model: String,
+    /// Where another program serves it: its manifest, or what is wrong with that.
+    served: Option<Result<Served, String>>,
     variant: &'static str,
     prompt: String,
     context: String,
@@ -138,21 +142,26 @@ impl Check {
         write_rows(&results, &rows)?;
         let stop = report_folder::stop_flag()?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&results)?;
-        for (index, task) in tasks.iter().enumerate() {
+        let mut table = Table::new(tasks.iter().map(|task| task.model.as_str()), tasks.len(), &rows);
+        let mut server = None;
+        for task in &tasks {
             if rows.iter().any(|row| row.key == task.key) {
                 continue;
             }
-            let Some(row) = self.ask(task, limit, &stop, (index + 1, tasks.len()))? else {
+            table.begin(&task.model);
+            let Some(row) = self.ask(task, limit, (&stop, &table), &mut server)? else {
                 break;
             };
             let row = self.judged(row, task, &hash);
-            output::note(&in_a_line(&row));
+            table.row(&row);
             let line = serde_json::to_string(&row).context("cannot write JSON")?;
             writeln!(file, "{line}")
                 .and_then(|()| file.sync_data())
                 .with_context(|| format!("cannot write `{}`", results.display()))?;
             rows.push(row);
         }
+        drop(server);
+        table.finish();
         let is_partial = rows.len() < tasks.len();
         let about = self.about(&tasks, &hash, &picture, is_partial);
         report_folder::write(
@@ -224,13 +233,23 @@ impl Check {
             self.max_tokens, self.memory_limit, self.engine, self.threads
         );
         let mut tasks = Vec::new();
+        let places = Places::from_env();
         for model in models {
+            let served = places
+                .find_served(model)
+                .map(|served| served.map_err(|error| error.to_string()));
+            // Another server under the same name is asked again.
+            let settings = match &served {
+                Some(served) => format!("{settings} {served:?}"),
+                None => settings.clone(),
+            };
             for (variant, context) in &variants {
                 let prompt = with(context);
                 let version = env!("CARGO_PKG_VERSION");
                 let whole = [model, *variant, picture, &prompt, &settings, version].join("\0");
                 tasks.push(Task {
                     model: model.clone(),
+                    served: served.clone(),
                     variant,
                     prompt,
                     context: context.clone(),
@@ -255,10 +274,36 @@ impl Check {
             }
         };
         add("--max-tokens", Some(self.max_tokens.to_string()));
-        add("--memory-limit", self.memory_limit.clone());
-        add("--engine", self.engine.clone());
-        add("--threads", self.threads.map(|threads| threads.to_string()));
+        if task.served.is_none() {
+            add("--memory-limit", self.memory_limit.clone());
+            add("--engine", self.engine.clone());
+            add("--threads", self.threads.map(|threads| threads.to_string()));
+        }
         arguments
+    }
+
+    /// The command that repeats a run alone.
+    fn repeat(&self, task: &Task, arguments: &[String]) -> String {
+        let asked = [
+            "monocle",
+            "check",
+            "--models",
+            &task.model,
+            "--image",
+            &self.image.display().to_string(),
+            "--prompt",
+            &task.prompt,
+            "--max-tokens",
+            &self.max_tokens.to_string(),
+        ]
+        .map(str::to_owned);
+        match task.served {
+            Some(_) => in_shell(&asked),
+            None => {
+                let program = ["monocle", "run"].map(str::to_owned);
+                in_shell(&[&program, arguments].concat())
+            }
+        }
     }
 
     /// One model's row; none where Ctrl-C came.
@@ -266,39 +311,85 @@ impl Check {
         &self,
         task: &Task,
         limit: Duration,
-        stop: &AtomicBool,
-        place: (usize, usize),
+        (stop, table): (&AtomicBool, &Table),
+        server: &mut Option<Running>,
+    ) -> anyhow::Result<Option<Row>> {
+        let begun = Instant::now();
+        let go_on = || !stop.load(Ordering::SeqCst);
+        let arguments = self.arguments(task);
+        let mut row = match &task.served {
+            None => self.run_one(("check-one", &arguments), limit, &go_on, table)?,
+            Some(served) => match self.with_server(task, served, server, &go_on, table) {
+                Ok(false) => None,
+                Ok(true) => {
+                    let seconds = limit.as_secs_f64().to_string();
+                    let arguments = [arguments.clone(), vec!["--timeout".to_owned(), seconds]].concat();
+                    // What keeps the time here is the process: a server's silence has all of it.
+                    let row = self.run_one(("ask-served", &arguments), limit, &go_on, table)?;
+                    row.map(|mut row| {
+                        let server = server.as_ref();
+                        row.figures.load_s = server.and_then(Running::load_s);
+                        row.figures.process_peak_bytes = server.and_then(Running::peak_bytes);
+                        row
+                    })
+                }
+                Err(failure) => Some(Row {
+                    failure: Some(failure),
+                    ..Row::default()
+                }),
+            },
+        };
+        if let Some(row) = &mut row {
+            row.key.clone_from(&task.key);
+            row.model.clone_from(&task.model);
+            row.variant = task.variant.to_owned();
+            row.prompt.clone_from(&task.prompt);
+            row.figures.process_s = Some(begun.elapsed().as_secs_f64());
+            row.repeat = self.repeat(task, &arguments);
+        }
+        Ok(row)
+    }
+
+    /// Has a task's server running; false where Ctrl-C came. One is started at a time: the last one is stopped first.
+    fn with_server(
+        &self,
+        task: &Task,
+        served: &Result<Served, String>,
+        server: &mut Option<Running>,
+        go_on: &dyn Fn() -> bool,
+        table: &Table,
+    ) -> Result<bool, Failure> {
+        let served = served
+            .as_ref()
+            .map_err(|error| Failure::new(Place::Manifest, error.clone()))?;
+        if !server.as_mut().is_some_and(|running| running.is_for(&task.model)) {
+            *server = None;
+            table.phase("starting the server");
+            *server = Running::start(&task.model, served, go_on)?;
+        }
+        Ok(server.is_some())
+    }
+
+    /// The row that a process of this program's own gives; none where Ctrl-C came.
+    fn run_one(
+        &self,
+        (name, arguments): (&str, &[String]),
+        limit: Duration,
+        go_on: &dyn Fn() -> bool,
+        table: &Table,
     ) -> anyhow::Result<Option<Row>> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let arguments = self.arguments(task);
         let mut command = Command::new(program);
-        command.arg("check-one").args(&arguments);
-        let bar = match std::io::stderr().is_terminal() {
-            true => ProgressBar::new_spinner(),
-            false => ProgressBar::hidden(),
-        };
-        bar.set_style(
-            ProgressStyle::with_template("{spinner} {prefix} {wide_msg} {elapsed}")
-                .expect("the template is valid"),
-        );
-        bar.set_prefix(format!("{}/{} {}", place.0, place.1, task.model));
-        bar.enable_steady_tick(Duration::from_millis(120));
+        command.arg(name).args(arguments);
         let mut phase = String::new();
         let mut outcome: Option<Row> = None;
-        let ran = process::run(
-            command,
-            "{}",
-            Some(limit),
-            &|| !stop.load(Ordering::SeqCst),
-            &mut |line: Line| match line {
-                Line::Phase { name } => {
-                    bar.set_message(name.clone());
-                    phase = name;
-                }
-                Line::Row { row } => outcome = Some(*row),
-            },
-        );
-        bar.finish_and_clear();
+        let ran = process::run(command, "{}", Some(limit), go_on, &mut |line: Line| match line {
+            Line::Phase { name } => {
+                table.phase(&name);
+                phase = name;
+            }
+            Line::Row { row } => outcome = Some(*row),
+        });
         let ran = ran.context("cannot start a process for the model")?;
         let mut row = outcome.unwrap_or_default();
         if !row.is_answered() && row.failure.is_none() {
@@ -308,12 +399,6 @@ impl Check {
                 End::Exit { code, signal } => Failure::ended(signal, code, &ran.stderr, &phase),
             });
         }
-        row.key.clone_from(&task.key);
-        row.model.clone_from(&task.model);
-        row.variant = task.variant.to_owned();
-        row.prompt.clone_from(&task.prompt);
-        row.figures.process_s = Some(ran.took.as_secs_f64());
-        row.repeat = in_shell(&arguments);
         Ok(Some(row))
     }
 
@@ -388,12 +473,13 @@ pub fn models(asked: &[String]) -> anyhow::Result<Vec<String>> {
     let mut models: Vec<String> = Vec::new();
     for asked in asked {
         let found = match asked.as_str() {
-            "all" => here(&places),
+            "all" => [here(&places), served(&places)].concat(),
             pattern if pattern.contains(['*', '?']) => {
                 let names = places
                     .list()
                     .into_iter()
                     .filter_map(|listed| Some(listed.manifest.ok()?.name));
+                let names = names.chain(served(&places));
                 let found: Vec<String> = names.filter(|name| matches(pattern, name)).collect();
                 if found.is_empty() {
                     return Err(Misuse(format!(
@@ -416,6 +502,12 @@ pub fn models(asked: &[String]) -> anyhow::Result<Vec<String>> {
         "no model's files are here\n\nhint: `monocle pull MODEL` fetches one"
     );
     Ok(models)
+}
+
+/// Models that other programs serve.
+fn served(places: &Places) -> Vec<String> {
+    let served = places.served().into_iter();
+    served.filter_map(|(_, served)| Some(served.ok()?.name)).collect()
 }
 
 /// Models whose files are here: manifests', then what the cache holds without one and a plugin knows.
@@ -490,34 +582,7 @@ fn write_rows(path: &Path, rows: &[Row]) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-fn in_a_line(row: &Row) -> String {
-    match (&row.failure, &row.grade) {
-        (Some(failure), _) => format!(
-            "{}: failed ({}): {}",
-            row.title(),
-            failure.place.name(),
-            failure.reason
-        ),
-        (None, grade) => {
-            let grade = grade.as_ref().map_or(String::new(), |grade| {
-                format!("{} {}/100, ", grade.letter, grade.points)
-            });
-            let speed = row
-                .figures
-                .decode_tokens_per_s
-                .map_or(String::new(), |speed| format!("{speed:.1} tokens/s, "));
-            let found: Vec<&str> = row.findings.iter().map(|finding| finding.rule.name()).collect();
-            let found = if found.is_empty() {
-                "no findings".to_owned()
-            } else {
-                found.join(", ")
-            };
-            format!("{}: {grade}{speed}{found}", row.title())
-        }
-    }
-}
-
-/// `monocle run …`, as a shell takes it.
+/// A command, as a shell takes it.
 fn in_shell(arguments: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:".contains(c);
     let quoted = arguments.iter().map(
@@ -526,7 +591,7 @@ fn in_shell(arguments: &[String]) -> String {
             false => format!("'{}'", argument.replace('\'', r"'\''")),
         },
     );
-    format!("monocle run {}", quoted.collect::<Vec<_>>().join(" "))
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -596,6 +661,6 @@ mod tests {
     #[test]
     fn commands_are_quoted_for_a_shell() {
         let arguments = ["x", "it's a b", ""].map(str::to_owned);
-        assert_eq!(in_shell(&arguments), r"monocle run x 'it'\''s a b' ''");
+        assert_eq!(in_shell(&arguments), r"x 'it'\''s a b' ''");
     }
 }

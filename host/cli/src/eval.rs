@@ -1,6 +1,7 @@
 //! `monocle eval`: questions with known answers, asked of each model in a process of its own, and scored.
 
 mod one;
+mod served;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -11,8 +12,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use monocle_manifest::served::Served;
+use monocle_runtime::model::locate::Places;
 use monocle_survey::dataset::{self, Question};
-use monocle_survey::failure::Failure;
+use monocle_survey::failure::{Failure, Place};
 use monocle_survey::process::{self, End};
 use monocle_survey::report::About;
 use monocle_survey::score::{self, Scored, Share};
@@ -20,6 +23,7 @@ use monocle_survey::{files, vqa};
 
 use super::check::models;
 use super::sampling::seconds;
+use super::served::Running;
 use super::{Misuse, output, report_folder};
 pub use one::EvalOne;
 use one::Line;
@@ -30,7 +34,7 @@ pub struct Eval {
     dataset: PathBuf,
 
     /// Which models, separated by commas: names (`*` stands for anything), manifests, folders, repositories; `all` is every model whose files
-    /// are here
+    /// are here, and every one that a manifest says another program serves
     #[arg(long, value_delimiter = ',', default_value = "all")]
     models: Vec<String>,
 
@@ -103,7 +107,16 @@ impl Eval {
             .map(score::read)
             .transpose()
             .map_err(anyhow::Error::msg)?;
-        let models = models(&self.models)?;
+        let places = Places::from_env();
+        let models: Vec<Asked> = models(&self.models)?
+            .into_iter()
+            .map(|name| Asked {
+                served: places
+                    .find_served(&name)
+                    .map(|served| served.map_err(|error| error.to_string())),
+                name,
+            })
+            .collect();
         let (results, mut answers) = report_folder::open(&self.out, self.resume, score::read)?;
         let keys: HashSet<String> = models
             .iter()
@@ -114,8 +127,9 @@ impl Eval {
         let stop = report_folder::stop_flag()?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&results)?;
         let mut failures: Vec<(String, Failure)> = Vec::new();
-        for model in &models {
-            let failure = self.ask(model, &questions, (&mut answers, &mut file), &stop)?;
+        for asked in &models {
+            let failure = self.ask(asked, &questions, (&mut answers, &mut file), &stop)?;
+            let model = &asked.name;
             if stop.load(Ordering::SeqCst) {
                 break;
             }
@@ -185,9 +199,14 @@ impl Eval {
         )
     }
 
-    fn key(&self, model: &str, question: &Question) -> String {
+    fn key(&self, model: &Asked, question: &Question) -> String {
+        let Asked { name, served } = model;
+        // Another server under the same name is asked again.
+        let served = served
+            .as_ref()
+            .map_or(String::new(), |served| format!("\0{served:?}"));
         let whole = format!(
-            "{model}\0{question:?}\0{}\0{}\0{:?}",
+            "{name}{served}\0{question:?}\0{}\0{}\0{:?}",
             self.instruction, self.max_tokens, self.engine
         );
         monocle_survey::sha256(whole.as_bytes())[..24].to_owned()
@@ -196,7 +215,7 @@ impl Eval {
     /// Asks a model what it was not asked yet; gives why it cannot be asked, if so.
     fn ask(
         &self,
-        model: &str,
+        asked: &Asked,
         questions: &[Question],
         (answers, file): (&mut Vec<Scored>, &mut std::fs::File),
         stop: &AtomicBool,
@@ -204,11 +223,22 @@ impl Eval {
         let known: HashSet<&str> = answers.iter().map(|answer| answer.key.as_str()).collect();
         let left: Vec<&Question> = questions
             .iter()
-            .filter(|question| !known.contains(self.key(model, question).as_str()))
+            .filter(|question| !known.contains(self.key(asked, question).as_str()))
             .collect();
         if left.is_empty() {
             return Ok(None);
         }
+        let model = &asked.name;
+        let go_on = || !stop.load(Ordering::SeqCst);
+        let _server = match &asked.served {
+            None => None,
+            Some(Err(error)) => return Ok(Some(Failure::new(Place::Manifest, error.clone()))),
+            Some(Ok(served)) => match Running::start(model, served, &go_on) {
+                Ok(Some(running)) => Some(running),
+                Ok(None) => return Ok(None),
+                Err(failure) => return Ok(Some(failure)),
+            },
+        };
         let ids: Vec<&str> = left.iter().map(|question| question.id.as_str()).collect();
         let task = serde_json::to_string(&ids).context("cannot write JSON")?;
         let program = std::env::current_exe().context("cannot find this program's own file")?;
@@ -253,7 +283,7 @@ impl Eval {
             command,
             &task,
             Some(limit),
-            &|| !stop.load(Ordering::SeqCst),
+            &go_on,
             &mut |line: Line| match line {
                 Line::Phase { name } => phase = name,
                 Line::Failed { failure: why } => failure = Some(*why),
@@ -262,7 +292,7 @@ impl Eval {
                         return;
                     };
                     done += 1;
-                    let scored = scored(*answer, question, model, self.key(model, question));
+                    let scored = scored(*answer, question, model, self.key(asked, question));
                     let written = serde_json::to_string(&scored)
                         .map_err(std::io::Error::from)
                         .and_then(|line| writeln!(file, "{line}"));
@@ -318,6 +348,13 @@ impl Eval {
             ..About::default()
         }
     }
+}
+
+/// A model that is asked.
+struct Asked {
+    name: String,
+    /// Where another program serves it: its manifest, or what is wrong with that.
+    served: Option<Result<Served, String>>,
 }
 
 /// The questions, as both processes see them.

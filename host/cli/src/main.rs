@@ -21,6 +21,7 @@ mod rm;
 mod run;
 mod sampling;
 mod serve;
+mod served;
 mod size;
 mod stats;
 mod wrap;
@@ -60,6 +61,12 @@ enum Command {
     /// One model's part of `check`
     #[command(hide = true)]
     CheckOne(Box<check::CheckOne>),
+    /// Another server's part of `check`
+    #[command(hide = true)]
+    AskServed(Box<served::AskServed>),
+    /// Keeps another server running for `check` and `eval`
+    #[command(hide = true)]
+    KeepServer(Box<served::KeepServer>),
     /// Show what a request would come to, without running it
     Inspect(Box<inspect::Inspect>),
     /// List the models that manifests declare, and whether their weights are here
@@ -102,6 +109,8 @@ impl Cli {
             Command::EvalOne(one) => one.run(),
             Command::Catalogue(catalogue) => catalogue.run(),
             Command::CheckOne(one) => one.run(),
+            Command::AskServed(one) => one.run(),
+            Command::KeepServer(keeper) => keeper.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
             Command::Pull(pull) => pull.run(),

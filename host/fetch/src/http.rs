@@ -50,6 +50,19 @@ pub struct Request<'a> {
     pub limits: Limits,
 }
 
+/// What to send as JSON.
+#[derive(Debug)]
+pub struct Post<'a> {
+    /// The address. A redirect is not followed.
+    pub url: Url,
+    /// Proves who asks; it is sent only where [`is_private`] is true.
+    pub token: Option<&'a str>,
+    /// JSON.
+    pub body: &'a [u8],
+    /// How long to wait.
+    pub limits: Limits,
+}
+
 /// Why nothing, or not all, came.
 #[derive(Debug, Error)]
 pub enum HttpError {
@@ -287,12 +300,8 @@ impl Client {
             }
             None => None,
         };
-        let agent = self
-            .proxied
-            .as_ref()
-            .filter(|_| !is_loopback(url))
-            .unwrap_or(&self.direct);
-        let mut call = agent
+        let mut call = self
+            .agent(url)
             .get(url.as_str())
             .config()
             .timeout_resolve(Some(limits.silence.min(CONNECT)))
@@ -317,13 +326,36 @@ impl Client {
             }
             error => in_words(error, limits),
         });
-        let (head, body) = answer?.into_parts();
-        Ok(Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body: body.into_reader(),
-            limits,
-        })
+        Ok(Answer::new(answer?, limits))
+    }
+
+    /// Sends JSON to the address that the user named, and returns the answer with its body unread.
+    pub fn post(&self, post: &Post) -> Result<Answer, HttpError> {
+        check(&stay_encrypted, None, &post.url)?;
+        let limits = post.limits;
+        let mut call = self
+            .agent(&post.url)
+            .post(post.url.as_str())
+            .config()
+            .timeout_resolve(Some(limits.silence.min(CONNECT)))
+            .timeout_connect(Some(limits.silence.min(CONNECT)))
+            .timeout_send_request(Some(limits.silence))
+            .timeout_send_body(Some(limits.silence))
+            .timeout_recv_response(Some(limits.silence))
+            .timeout_per_read(Some(limits.silence))
+            .timeout_global(limits.total)
+            .build()
+            .header("Content-Type", "application/json");
+        if let Some(token) = post.token.filter(|_| is_private(&post.url)) {
+            call = call.header("Authorization", format!("Bearer {token}"));
+        }
+        let answer = call.send(post.body).map_err(|error| in_words(error, limits))?;
+        Ok(Answer::new(answer, limits))
+    }
+
+    fn agent(&self, url: &Url) -> &Agent {
+        let proxied = self.proxied.as_ref().filter(|_| !is_loopback(url));
+        proxied.unwrap_or(&self.direct)
     }
 }
 
@@ -344,6 +376,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    fn new(answer: ureq::http::Response<ureq::Body>, limits: Limits) -> Self {
+        let (head, body) = answer.into_parts();
+        Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: body.into_reader(),
+            limits,
+        }
+    }
+
     /// A header's value, where it is readable text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

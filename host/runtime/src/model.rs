@@ -90,7 +90,7 @@ impl Model {
         let ignore = manifest.weights.ignore.iter().map(|pattern| pattern.0.as_str());
         let checkpoint = Checkpoint::open(&folder, &NameRules::new(rename, ignore)?)?;
         let candidates = candidates(manifest, &folder, options.template)?;
-        let tools = tool_format(places, manifest, &candidates);
+        let tools = tool_format(places, manifest, &candidates, &folder);
         let settings = Settings::new(manifest, folder.config(), folder.generation_config());
         let mut variables = manifest.prompt.variables.clone();
         variables.extend(options.template_variables);
@@ -376,13 +376,25 @@ fn load_plugin(places: &Places, choice: &PluginChoice) -> Result<Arc<Plugin>, Pl
     Ok(Arc::new(plugin))
 }
 
-/// How calls of tools are written: the manifest's word, else what the template's text tells.
-fn tool_format(places: &Places, manifest: &Manifest, candidates: &Candidates) -> Option<Arc<ToolFormat>> {
+/// How calls of tools are written: the manifest's word; else, with the folder's own template, the folder's word (`response_template`); else what
+/// the template's text tells.
+fn tool_format(
+    places: &Places,
+    manifest: &Manifest,
+    candidates: &Candidates,
+    folder: &ModelFolder,
+) -> Option<Arc<ToolFormat>> {
     if let Some(format) = &manifest.tools {
         return Some(Arc::new(format.clone()));
     }
     let repository = candidates.repository.as_ref().map(|(_, text)| text);
     let given = candidates.flag.as_ref().or(candidates.manifest.as_ref());
+    if given.is_none()
+        && let Some(config) = folder.tokenizer_config()
+        && let Some(format) = monocle_tools::response_template::format(&config["response_template"])
+    {
+        return Some(Arc::new(format));
+    }
     let template = given.or(repository)?;
     let folders = places.manifests.iter().map(|folder| folder.join("tools"));
     let tables: Vec<_> = folders

@@ -38,7 +38,7 @@ pub struct Column {
 }
 
 /// The columns of figures.
-pub const COLUMNS: [Column; 12] = [
+pub const COLUMNS: [Column; 13] = [
     Column {
         name: "grade",
         show: |row| {
@@ -46,6 +46,10 @@ pub const COLUMNS: [Column; 12] = [
                 .as_ref()
                 .map_or(String::new(), |g| format!("{} {}", g.letter, g.points))
         },
+    },
+    Column {
+        name: "prompt",
+        show: |row| whole(row.figures.prompt_tokens),
     },
     Column {
         name: "prompt: text",

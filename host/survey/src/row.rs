@@ -95,6 +95,9 @@ pub struct Answer {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Figures {
+    /// Tokens of the prompt. Other servers state only this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
     /// Tokens of the prompt that are text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_tokens: Option<u64>,
@@ -104,7 +107,7 @@ pub struct Figures {
     /// Tokens of the answer, reasoning and the end's token included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_tokens: Option<u64>,
-    /// Opening the model and handing its weights over.
+    /// Opening the model and handing its weights over; of a server: from its start until it was ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_s: Option<f64>,
     /// Decoding the picture and making the model's pixels of it.

@@ -2,12 +2,13 @@
 //! `manifests/tools` whose marks its chat template has.
 //!
 //! [`parser`] reads calls out of an answer as it comes, [`grammar`] says which answers are calls, for those that must be, and [`tables`]
-//! finds a model's format.
+//! finds a model's format, unless its own folder says it ([`response_template`]).
 
 mod body;
 pub mod grammar;
 pub mod parser;
 mod python;
+pub mod response_template;
 mod scan;
 pub mod tables;
 pub mod tools;

@@ -12,6 +12,7 @@ mod error;
 mod load;
 mod reference;
 pub mod schema;
+pub mod served;
 
 pub use error::{ManifestError, Place, Problem};
 pub use load::MAX_FILE_BYTES;

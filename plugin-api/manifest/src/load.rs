@@ -10,8 +10,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::check;
 use crate::error::{ManifestError, Place, Problem};
-use crate::reference::json_schema;
+use crate::reference::{json_schema, served_schema};
 use crate::schema::{Manifest, Source, Template};
+use crate::served::Served;
 
 /// The most bytes of a manifest, or of a template beside one, that are read.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -62,6 +63,27 @@ impl Manifest {
     }
 }
 
+impl Served {
+    /// Reads a manifest of a served model; none where the file's manifest is of another kind, or is none.
+    pub fn load(path: &Path) -> Option<Result<Self, ManifestError>> {
+        let text = read_text(path).ok()?;
+        let name = path.display().to_string();
+        let document = Document::parse(&text, &name).ok()?;
+        document.is_served().then(|| {
+            let mut served = document.served()?;
+            path.parent()
+                .unwrap_or(Path::new(""))
+                .clone_into(&mut served.server.folder);
+            Ok(served)
+        })
+    }
+
+    /// Reads such a manifest from its text; `file_name` is only for errors.
+    pub fn from_str(text: &str, file_name: &str) -> Result<Self, ManifestError> {
+        Document::parse(text, file_name).and_then(|document| document.served())
+    }
+}
+
 impl Template {
     /// The template's text; reads the file anew each time, so that an edit takes effect at once.
     pub fn read(&self) -> Result<String, ManifestError> {
@@ -92,9 +114,31 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Whether it declares a model that another program serves.
+    fn is_served(&self) -> bool {
+        lookup(self.root.get_ref(), "server").is_some()
+    }
+
+    fn served(&self) -> Result<Served, ManifestError> {
+        let invalid = |(span, problem): check::Found| invalid(self.file, self.text, Some(span), *problem);
+        self.schema_version().map_err(invalid)?;
+        check::check(&self.root, &served_schema()).map_err(invalid)?;
+        toml::from_str(self.text).map_err(|error| {
+            let span = error.span().unwrap_or_default();
+            invalid((span, Problem::Message(one_line(error.message())).into()))
+        })
+    }
+
     fn manifest(&self) -> Result<Manifest, ManifestError> {
         let invalid = |(span, problem): check::Found| invalid(self.file, self.text, Some(span), *problem);
         self.schema_version().map_err(invalid)?;
+        if self.is_served() {
+            let problem = "this manifest names another program's server (`[server]`); only `monocle check` and `monocle eval` ask those";
+            return Err(invalid((
+                self.span(&["server"]),
+                Problem::Message(problem.to_owned()).into(),
+            )));
+        }
         check::check(&self.root, &json_schema()).map_err(invalid)?;
         let manifest: Manifest = toml::from_str(self.text).map_err(|error| {
             let span = error.span().unwrap_or_default();

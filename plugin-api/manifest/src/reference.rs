@@ -6,10 +6,18 @@ use serde_json::{Map, Value as Json};
 
 use crate::check::{type_name, words};
 use crate::schema::Manifest;
+use crate::served::Served;
 
 /// The JSON Schema of the manifest, for editors and for the checks themselves.
 pub fn json_schema() -> Json {
     let mut schema = schemars::schema_for!(Manifest).to_value();
+    without_null(&mut schema);
+    schema
+}
+
+/// The same of manifests of served models.
+pub(crate) fn served_schema() -> Json {
+    let mut schema = schemars::schema_for!(Served).to_value();
     without_null(&mut schema);
     schema
 }
@@ -57,8 +65,35 @@ pub fn reference_page() -> String {
         }
     }
     page.push_str(EXAMPLE);
+    page.push_str(SERVED);
+    let served = served_schema();
+    table(&mut page, &served, &served, "Top of the file of a served model");
+    let server = resolve(&served, &served["properties"]["server"]);
+    table(&mut page, &served, server, "`[server]`");
+    page.truncate(page.trim_end().len());
+    page.push('\n');
     page
 }
+
+const SERVED: &str = "
+# Models that another program serves
+
+A manifest with `[server]` names a model behind an OpenAI-style interface: of llama.cpp's `llama-server`, mlx-vlm, vLLM, Ollama, or `monocle serve`
+itself. `monocle check` and `monocle eval` ask it beside the models that Monocle runs; other commands refuse it. What they measure is what a client
+sees: the time to the first piece of the answer, the time to its end, and the numbers of tokens that the server states.
+
+```toml
+schema = 1
+name   = \"other\"
+
+[server]
+url     = \"http://127.0.0.1:8080/v1\"
+command = [\"llama-server\", \"-m\", \"model.gguf\", \"--mmproj\", \"mmproj.gguf\", \"--port\", \"8080\"]
+health  = \"/health\"
+options = { temperature = 0 }
+```
+
+";
 
 const PREFACE: &str = "\
 # The manifest

@@ -39,7 +39,8 @@ pub struct Manifest {
     /// What is done to the generated text.
     #[serde(default)]
     pub output: Output,
-    /// How the model writes calls of tools. When absent: the table of `manifests/tools` whose marks the chat template has.
+    /// How the model writes calls of tools. When absent: what `response_template` in the model's own `tokenizer_config.json` says, else the
+    /// table of `manifests/tools` whose marks the chat template has.
     pub tools: Option<ToolFormat>,
     /// How the checkpoint's names are mapped to the names that the plugin asks for.
     #[serde(default)]

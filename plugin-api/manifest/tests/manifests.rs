@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use monocle_manifest::schema::WideGrey;
+use monocle_manifest::served::Served;
 use monocle_manifest::{Manifest, Oversize, Pattern, Reasoning, Source, Template};
 use serde_json::json;
 
@@ -171,6 +172,76 @@ fn the_reference_page_and_the_json_schema_are_up_to_date() {
         schema == fresh,
         "manifests/manifest.schema.json is out of date; {refresh}"
     );
+}
+
+#[test]
+fn a_server_is_named_by_a_manifest_of_its_own() {
+    let folder = std::env::temp_dir().join(format!("monocle-manifest-served-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("other.toml");
+    let text = "schema = 1\nname = \"other\"\n[server]\nurl = \"http://127.0.0.1:8080/v1/\"\ncommand = [\"./run.sh\", \"--port\", \"8080\"]\n\
+                options = { temperature = 0 }\n";
+    std::fs::write(&file, text).unwrap();
+    let served = Served::load(&file).expect("it names a server").unwrap();
+    let server = &served.server;
+    assert_eq!((served.name.as_str(), server.ready_within), ("other", None));
+    assert_eq!(server.health_url(), "http://127.0.0.1:8080/v1/models");
+    let (program, arguments) = server.started_by().expect("it says how");
+    assert_eq!(program, folder.join("./run.sh"));
+    assert_eq!(arguments, ["--port", "8080"]);
+    assert_eq!(server.options["temperature"], 0);
+    // As a manifest of a model that runs here, it is refused in words.
+    let refused = Manifest::load(&file).unwrap_err().to_string();
+    assert!(refused.ends_with("other.toml:3:1: this manifest names another program's server (`[server]`); only `monocle check` and `monocle eval` ask those"), "{refused}");
+    std::fs::write(
+        &file,
+        "schema = 1\nname = \"m\"\nplugin = \"p\"\n[source]\nrepo = \"o/r\"\n",
+    )
+    .unwrap();
+    assert!(Served::load(&file).is_none());
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let with = |more: &str| {
+        let text =
+            format!("schema = 1\nname = \"other\"\n[server]\nurl = \"https://example.org/api\"\n{more}");
+        Served::from_str(&text, "m.toml").map_err(|error| error.to_string())
+    };
+    let health = |more: &str| with(more).unwrap().server.health_url();
+    assert_eq!(health("health = \"/health\"\n"), "https://example.org/health");
+    // Found on the path, and started as it stands.
+    let named = with("command = [\"llama-server\"]\n").unwrap();
+    assert_eq!(named.server.started_by().unwrap().0, Path::new("llama-server"));
+    assert_eq!(with("").unwrap().server.started_by(), None);
+    for (more, words) in [
+        (
+            "helth = \"/\"\n",
+            "m.toml:5:1: unknown key `helth` in `[server]`; did you mean `health`?",
+        ),
+        (
+            "health = \"health\"\n",
+            "m.toml:5:10: `server.health` is `health`, which is not of the right form",
+        ),
+        (
+            "ready_within = 0\n",
+            "`server.ready_within` must be at least 1, but is 0",
+        ),
+        ("command = []\n", "`server.command`"),
+        (
+            "command = \"run\"\n",
+            "`server.command` must be a list, but is a string",
+        ),
+        (
+            "[source]\nrepo = \"o/r\"\n",
+            "unknown key `source` in the manifest",
+        ),
+    ] {
+        let refused = with(more).unwrap_err();
+        assert!(refused.contains(words), "{refused}");
+    }
+    for url in ["127.0.0.1:8080", "file:///etc", "http://a b", "http://a/?x"] {
+        let text = format!("schema = 1\nname = \"other\"\n[server]\nurl = \"{url}\"\n");
+        assert!(Served::from_str(&text, "m.toml").is_err(), "{url}");
+    }
 }
 
 fn project() -> PathBuf {

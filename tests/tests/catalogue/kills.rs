@@ -98,14 +98,21 @@ fn a_kill_at_any_moment_loses_what_was_in_flight_and_nothing_else() {
 
 #[test]
 fn several_at_once_say_what_one_at_a_time_says() {
-    let (alone, together) = (photos("catalogue-alone", 40), photos("catalogue-together", 40));
+    let count = number("MONOCLE_CATALOGUE_PHOTOS", 40);
+    let alone = photos("catalogue-alone", count);
+    let together = photos("catalogue-together", count);
     let timed = |folder: &monocle_tests::scratch::Scratch, at_once: &str| {
         let started = Instant::now();
         catalogue(folder.path(), &["--at-once", at_once]).succeeds();
         started.elapsed()
     };
     let (one, many) = (timed(&alone, "1"), timed(&together, "8"));
-    println!("40 photos: one at a time {one:?}, eight at once {many:?}");
+    let speed = |took: Duration| count as f64 / took.as_secs_f64();
+    println!(
+        "{count} photos: {:.2} photos/s one at a time, {:.2} photos/s eight at once",
+        speed(one),
+        speed(many)
+    );
     let of = |folder: &monocle_tests::scratch::Scratch| -> Vec<_> {
         files(folder.path(), ".xmp")
             .iter()

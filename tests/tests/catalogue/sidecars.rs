@@ -258,6 +258,46 @@ fn an_answer_without_its_parts_is_asked_for_again_then_marked() {
     assert!(asked(&["--retry"]).contains("1 photos asked about"));
 }
 
+/// The demo model was never taught JSON. Free, its answer to this question has no title; held to the schema, it can give nothing else.
+#[test]
+fn an_answer_that_is_held_to_json_has_its_parts_whatever_the_model_knows() {
+    let folder = photos("catalogue-json", 6);
+    let named = folder.path().display().to_string();
+    let asked = |answers: &str| {
+        let question = [
+            "--model",
+            "shapes",
+            "--prompt",
+            "How many shapes are there?",
+            "--answers",
+            answers,
+        ];
+        Monocle::new(["catalogue", &named, "--write", "jsonl"])
+            .args(question)
+            .succeeds();
+        let text = fs::read_to_string(folder.file("catalogue.jsonl")).expect("it is there");
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        lines.collect::<Vec<Value>>()
+    };
+    let lacks = |line: &Value| line["marks"].to_string().contains("is missing");
+    let free = asked("free");
+    assert!(free.len() == 6 && free.iter().all(lacks), "{free:?}");
+    // What the prompt and all else are the same for is asked again: the answers are others.
+    let held = asked("json");
+    assert!(held.len() == 6 && !held.iter().any(lacks), "{held:?}");
+    for line in &held {
+        let marks = line["marks"].as_array().expect("a list");
+        // A loop is a loop in JSON, too; nothing of it is used.
+        if marks.is_empty() {
+            assert!(
+                line["title"]["en"].is_string()
+                    && line["keywords"].as_array().is_some_and(|list| !list.is_empty()),
+                "{line}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_dry_run_writes_nothing_and_shows_what_is_asked() {
     let folder = Scratch::new("catalogue-dry");

@@ -2,6 +2,7 @@
 
 mod families;
 mod files;
+mod server;
 
 use std::path::{Path, PathBuf};
 

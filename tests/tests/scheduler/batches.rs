@@ -209,23 +209,44 @@ fn one_run_a_step_for_all() {
 /// A prompt that comes in takes no more than its chunk of each step: others' answers go on, a token a step.
 #[test]
 fn a_long_prompt_does_not_stop_others() {
+    const ANSWER: usize = 48;
     let (mut scheduler, requests) = open("smolvlm", SchedulerOptions::default());
-    let answering = submit(&mut scheduler, &requests[0], &options(16));
+    let answering: Vec<_> = (0..4)
+        .map(|number| {
+            submit(
+                &mut scheduler,
+                &requests[number % requests.len()],
+                &options(ANSWER),
+            )
+        })
+        .collect();
     let mut ends = Ends::default();
-    // Until its first token is there.
-    while ends.text.is_empty() {
+    // Until all have their first tokens.
+    while ends.text.len() < answering.len() && ends.count() == 0 {
         ends.take(scheduler.step());
     }
-    let words = "word ".repeat(600);
+    // Nearly all that the model's context of 8,192 tokens has room for.
+    let words = "word ".repeat(3900);
     let long = monocle_runtime::request::Request::single(None, Vec::new(), &words);
     let late = submit(&mut scheduler, &long, &options(1));
     let mut steps = 0;
-    while !ends.done.contains_key(&answering) {
+    while !answering.iter().all(|id| ends.done.contains_key(id)) {
         ends.take(scheduler.step());
         steps += 1;
     }
-    assert!(steps <= 16, "{steps} steps for what is left of 16 tokens");
+    assert!(
+        steps <= ANSWER,
+        "{steps} steps for what is left of {ANSWER} tokens"
+    );
     assert!(!ends.done.contains_key(&late));
-    run(&mut scheduler, &mut ends);
-    assert!(ends.done.contains_key(&late));
+    // Alone, it has the whole budget of each step.
+    let mut more = 0;
+    while !scheduler.is_idle() {
+        ends.take(scheduler.step());
+        more += 1;
+    }
+    let tokens = ends.done[&late].prompt.tokens;
+    assert!(tokens > 3900, "{tokens} tokens");
+    let most = tokens.div_ceil(SchedulerOptions::default().token_budget) + 2;
+    assert!(more <= most, "{more} steps for {tokens} tokens");
 }

@@ -24,22 +24,62 @@ struct Own {
     server: Server,
     runs: Arc<AtomicUsize>,
     panics_at: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
+}
+
+/// What else the engine was asked for.
+#[derive(Default)]
+struct Seen {
+    encodings: AtomicUsize,
+    /// Sequences that were begun and not dropped.
+    sequences: AtomicUsize,
+    /// Bytes that were left when the last sequence was dropped.
+    left: AtomicUsize,
+    /// Milliseconds that each encoding, and each other run, takes longer.
+    slow_encoding: AtomicUsize,
+    slow_run: AtomicUsize,
 }
 
 fn own() -> Own {
+    own_with(SchedulerOptions {
+        cache_limit: 64 << 20,
+        ..SchedulerOptions::default()
+    })
+}
+
+fn own_with(scheduler: SchedulerOptions) -> Own {
     let runs = Arc::new(AtomicUsize::new(0));
     let panics_at = Arc::new(AtomicUsize::new(usize::MAX));
-    let (counted, limit) = (Arc::clone(&runs), Arc::clone(&panics_at));
+    let seen = Arc::new(Seen::default());
+    let (counted, limit, told) = (Arc::clone(&runs), Arc::clone(&panics_at), Arc::clone(&seen));
     let maker: EngineMaker = Arc::new(move || {
-        let (counted, limit) = (Arc::clone(&counted), Arc::clone(&limit));
+        let (counted, limit, told) = (Arc::clone(&counted), Arc::clone(&limit), Arc::clone(&told));
         Ok(Box::new(Observed {
             engine: project::engine(),
             ahead: false,
             refuses: |_| false,
             observer: move |event: Event<'_>| {
-                if let Event::Run(_) = event {
-                    let run = counted.fetch_add(1, Ordering::SeqCst);
-                    assert!(run < limit.load(Ordering::SeqCst), "the engine was told to panic");
+                let wait = |milliseconds: &AtomicUsize| {
+                    std::thread::sleep(Duration::from_millis(milliseconds.load(Ordering::SeqCst) as u64));
+                };
+                match event {
+                    Event::Run(_) => {
+                        let run = counted.fetch_add(1, Ordering::SeqCst);
+                        assert!(run < limit.load(Ordering::SeqCst), "the engine was told to panic");
+                        wait(&told.slow_run);
+                    }
+                    Event::Encode => {
+                        told.encodings.fetch_add(1, Ordering::SeqCst);
+                        wait(&told.slow_encoding);
+                    }
+                    Event::Begin => {
+                        told.sequences.fetch_add(1, Ordering::SeqCst);
+                    }
+                    Event::Drop(left) => {
+                        told.left.store(left, Ordering::SeqCst);
+                        told.sequences.fetch_sub(1, Ordering::SeqCst);
+                    }
+                    Event::Read(_) => {}
                 }
             },
         }))
@@ -58,10 +98,7 @@ fn own() -> Own {
         longest: None,
         grace: Duration::from_secs(1),
         pictures: PicturePlaces::default(),
-        scheduler: SchedulerOptions {
-            cache_limit: 64 << 20,
-            ..SchedulerOptions::default()
-        },
+        scheduler,
         keep: KeepAlive::Always,
         preload: vec!["shapes".to_owned()],
         log: false,
@@ -88,6 +125,7 @@ fn own() -> Own {
         server: Server::at(address),
         runs,
         panics_at,
+        seen,
     }
 }
 
@@ -212,4 +250,83 @@ fn clients_may_go_at_every_stage() {
             server.waits_for(&format!("monocle_{gauge}"), 0.0);
         }
     }
+}
+
+/// Who goes while it waits in the queue was never computed; who goes while its picture is encoded gets no further. Either way all memory is given
+/// back, and who is answered beside it is answered on.
+#[test]
+fn who_goes_from_the_queue_or_the_encoder_gives_all_memory_back() {
+    let own = own_with(SchedulerOptions {
+        max_sessions: 1,
+        ..SchedulerOptions::default()
+    });
+    let (server, seen) = (&own.server, &own.seen);
+    let number = |count: &AtomicUsize| count.load(Ordering::SeqCst);
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "not in time: {what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    // What is left after an answer, when nothing else was there; encoders and programs are known from then on.
+    let expected = alone("wide");
+    let answered = || {
+        let answer = server.post("/v1/chat/completions", &about("wide")).json();
+        assert_eq!(answer["choices"][0]["message"]["content"], expected);
+        until("its sequence is dropped", &|| number(&seen.sequences) == 0);
+        number(&seen.left)
+    };
+    answered();
+    let left = answered();
+    let gone = |name: &str| server.send("POST", "/v1/chat/completions", &[], &about(name).to_string());
+
+    let mut long = about("shapes");
+    long["guided_regex"] = "(red ){300}".into();
+    long["max_tokens"] = 2000.into();
+    long["stream"] = true.into();
+    seen.slow_run.store(4, Ordering::SeqCst);
+    let running = server.send("POST", "/v1/chat/completions", &[], &long.to_string());
+    server.waits_for("monocle_num_requests_running", 1.0);
+    let encodings = number(&seen.encodings);
+    let waiting = gone("tall");
+    server.waits_for("monocle_num_requests_waiting", 1.0);
+    drop(waiting);
+    server.waits_for("monocle_num_requests_waiting", 0.0);
+    assert_eq!(
+        server.metric("monocle_num_requests_running"),
+        1.0,
+        "the other one goes on"
+    );
+    assert_eq!((number(&seen.encodings), number(&seen.sequences)), (encodings, 1));
+    let text: String = read(running)
+        .events()
+        .iter()
+        .filter_map(|(_, data)| serde_json::from_str::<Value>(data).ok())
+        .filter_map(|chunk| {
+            chunk["choices"][0]["delta"]["content"]
+                .as_str()
+                .map(str::to_owned)
+        })
+        .collect();
+    assert_eq!(text.trim_end(), "red ".repeat(300).trim_end());
+    seen.slow_run.store(0, Ordering::SeqCst);
+    assert_eq!(answered(), left, "after one that went from the queue");
+
+    seen.slow_encoding.store(200, Ordering::SeqCst);
+    let (encodings, runs) = (number(&seen.encodings), number(&own.runs));
+    let encoding = gone("tall");
+    until("it is encoded", &|| number(&seen.encodings) > encodings);
+    drop(encoding);
+    for gauge in [
+        "num_requests_running",
+        "num_requests_waiting",
+        "http_requests_in_flight",
+    ] {
+        server.waits_for(&format!("monocle_{gauge}"), 0.0);
+    }
+    assert_eq!(number(&own.runs), runs, "nothing of its prompt was computed");
+    assert_eq!(number(&seen.sequences), 0);
+    seen.slow_encoding.store(0, Ordering::SeqCst);
+    assert_eq!(answered(), left, "after one that went from the encoder");
 }

@@ -5,6 +5,7 @@
 mod answers;
 mod clients;
 mod engine;
+mod first_requests;
 mod load;
 mod operation;
 mod pictures;

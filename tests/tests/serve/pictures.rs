@@ -70,6 +70,13 @@ fn answer(mut stream: TcpStream, port: u16, elsewhere: u16) -> std::io::Result<(
         "/round" => to(format!("http://127.0.0.1:{port}/round")).into_bytes(),
         "/page" => body("text/html", b"<html>a secret</html>"),
         "/drawing" => body("image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+        // Half of it, and then nothing for longer than anybody waits.
+        "/stall" => {
+            let whole = body("image/png", &picture("wide"));
+            stream.write_all(&whole[..whole.len() / 2])?;
+            std::thread::sleep(Duration::from_secs(60));
+            Vec::new()
+        }
         "/huge" => {
             b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 99999999999\r\n\r\n".to_vec()
         }
@@ -152,4 +159,28 @@ fn a_hostile_server_of_pictures_reaches_nothing() {
         "somebody was there who must not be"
     );
     server.waits_for("monocle_http_requests_in_flight", 0.0);
+}
+
+/// Who goes while a picture is fetched does not wait for the picture's server.
+#[test]
+fn who_goes_while_a_picture_is_fetched_is_gone_at_once() {
+    let (elsewhere, _) = forbidden();
+    let allowed = format!("127.0.0.1:{}", hostile(elsewhere));
+    let server = Server::start(&["--allow-url", &allowed, "--preload", "shapes"]);
+    let asked = at(&format!("http://{allowed}/stall")).to_string();
+    let gone: Vec<_> = (0..4)
+        .map(|_| server.send("POST", "/v1/chat/completions", &[], &asked))
+        .collect();
+    server.waits_for("monocle_http_requests_in_flight", 4.0);
+    let started = Instant::now();
+    drop(gone);
+    server.waits_for("monocle_http_requests_in_flight", 0.0);
+    // The picture's server may be silent for ten seconds.
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    let answer = server.post("/v1/chat/completions", &at(&format!("http://{allowed}/good.png")));
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], alone("wide"));
 }

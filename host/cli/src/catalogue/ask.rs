@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use monocle_constraint::Constraint;
 use monocle_runtime::plugin::contract::{Content, Message, Part};
 use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
@@ -10,6 +11,7 @@ use monocle_survey::journal::Known;
 use monocle_survey::metadata::Metadata;
 use monocle_survey::sidecar;
 use monocle_survey::structure::Structure;
+use serde_json::json;
 
 /// The most keywords of one answer.
 const KEYWORDS: usize = 60;
@@ -22,10 +24,19 @@ const PROMPT: &str = "Describe this photo for a catalogue, in {language}. Answer
      \"description\": one to three sentences on subject, place and action, only what can be seen;\n\
      \"keywords\": a list of 8 to 30 keywords, the most specific first.";
 
+/// What a constrained answer may have, in characters and in number: even of a model that rambles, all of it comes to an end within 500 tokens
+/// of four characters.
+const TITLE: usize = 100;
+const DESCRIPTION: usize = 500;
+const CONSTRAINED_KEYWORDS: usize = 30;
+const CONSTRAINED_KEYWORD: usize = 40;
+
 /// What is asked of every photo.
 #[derive(Debug, Clone)]
 pub struct Questions {
     prompt: String,
+    /// Whether an answer can be nothing but the JSON object that is asked for.
+    pub is_json: bool,
     /// As sidecars name them: `en`, `pt-BR`.
     pub languages: Vec<String>,
     system: Option<String>,
@@ -47,7 +58,7 @@ pub struct Judged {
 
 impl Questions {
     pub fn new(
-        prompt: Option<String>,
+        (prompt, is_json): (Option<String>, bool),
         languages: Vec<String>,
         system: Option<String>,
         with_context: bool,
@@ -55,6 +66,7 @@ impl Questions {
     ) -> Self {
         Self {
             prompt: prompt.unwrap_or_else(|| PROMPT.to_owned()),
+            is_json,
             languages,
             system,
             with_context,
@@ -65,6 +77,23 @@ impl Questions {
     /// Of all that an answer depends on, beside the photo and the model.
     pub fn key(&self) -> String {
         format!("{self:?}")
+    }
+
+    /// What every answer must look like, where it can be nothing else.
+    pub fn constraint(&self) -> Option<Constraint> {
+        let text = |longest: usize| json!({"type": "string", "minLength": 1, "maxLength": longest});
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "title": text(TITLE),
+                "description": text(DESCRIPTION),
+                "keywords": {"type": "array", "items": text(CONSTRAINED_KEYWORD), "minItems": 1, "maxItems": CONSTRAINED_KEYWORDS},
+            },
+            "required": ["title", "description", "keywords"],
+            "additionalProperties": false,
+        });
+        self.is_json
+            .then_some(Constraint::JsonSchema { schema, strict: true })
     }
 
     /// The prompt for a language.

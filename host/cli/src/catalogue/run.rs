@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use monocle_constraint::{ConstraintError, Grammar};
 use monocle_runtime::report::Report;
 use monocle_runtime::request::GenerateOptions;
 use monocle_runtime::scheduler::terms::{Class, Terms};
@@ -22,7 +23,7 @@ use serde_json::json;
 use super::ask::Questions;
 use super::claim::{self, Asking, Kit, Ready, lock, name};
 use super::write::{self, Form, Wrote};
-use super::{Run, Target};
+use super::{Answers, Run, Target};
 use crate::{Misuse, output};
 
 /// Bytes of picture features and prompts that are kept for the next question about the same photo.
@@ -204,8 +205,12 @@ impl Run {
             )
             .into());
         }
+        let is_json = match self.answers {
+            Some(answers) => answers == Answers::Json,
+            None => prompt.is_none(),
+        };
         Ok(Questions::new(
-            prompt,
+            (prompt, is_json),
             languages,
             self.options.system.clone(),
             !self.blind,
@@ -335,6 +340,7 @@ impl Work<'_> {
             sampling: generation.generation.sampling(),
             prefill_chunk: kit.prefill_chunk,
             thinking_budget: generation.thinking_budget,
+            grammar: grammar(kit),
             ..GenerateOptions::default()
         };
         let mut running: HashMap<SessionId, Box<Asking>> = HashMap::new();
@@ -544,6 +550,17 @@ impl Work<'_> {
             self.progress.speed(answered)
         )
     }
+}
+
+/// What answers are held to; a note where this model's cannot be held to anything.
+fn grammar(kit: &Kit) -> Option<Grammar> {
+    let grammar = kit.model.grammar(&kit.questions.constraint()?);
+    let note = |error: &ConstraintError| {
+        output::note(&format!(
+            "note: answers are checked, not constrained to JSON: {error}"
+        ));
+    };
+    grammar.inspect_err(note).ok()
 }
 
 /// What comes after an answer.

@@ -81,13 +81,15 @@ impl CheckOne {
     }
 }
 
-fn phase(name: &str) -> anyhow::Result<()> {
+/// Says what the process is busy with.
+pub fn phase(name: &str) -> anyhow::Result<()> {
     say(&Line::Phase {
         name: name.to_owned(),
     })
 }
 
-fn say(line: &Line) -> anyhow::Result<()> {
+/// Says a line.
+pub fn say(line: &Line) -> anyhow::Result<()> {
     output::print(&(serde_json::to_string(line)? + "\n"))
 }
 
@@ -135,6 +137,7 @@ fn row(report: &Report) -> Row {
                 .collect(),
         }),
         figures: Figures {
+            prompt_tokens: Some(prompt as u64),
             text_tokens: Some(prompt.saturating_sub(report.prompt.image_tokens) as u64),
             picture_tokens: has_pictures.then_some(report.prompt.image_tokens as u64),
             answer_tokens: Some(report.output.tokens as u64),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use monocle_runtime::error::RequestError;
+use monocle_runtime::model::locate::Places;
 use monocle_runtime::report::Report;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::{GenerateOptions, Request};
@@ -18,6 +19,7 @@ use monocle_survey::failure::Failure;
 use serde::{Deserialize, Serialize};
 
 use super::questions;
+use super::served::{self, Manner};
 use crate::check::fault;
 use crate::output;
 use crate::request::ModelOptions;
@@ -130,6 +132,17 @@ impl EvalOne {
             .collect();
         // Questions about one picture one after another, so that its features are there from the first to the last.
         left.make_contiguous().sort_by(|a, b| a.picture.cmp(&b.picture));
+        if let Some(served) = Places::from_env().find_served(&self.model) {
+            phase("answering")?;
+            let manner = Manner {
+                system: self.options.system.as_deref(),
+                instruction: &self.instruction,
+                max_tokens: self.max_tokens,
+                timeout: self.timeout,
+                at_once: self.at_once,
+            };
+            return served::ask(served?, left.make_contiguous(), manner);
+        }
         let mut scheduler = self.options.open(&self.model, CACHE, true)?;
         phase("loading weights")?;
         scheduler.load_weights(&mut |_, _| {})?;
@@ -250,6 +263,7 @@ fn phase(name: &str) -> anyhow::Result<()> {
     })
 }
 
-fn say(line: &Line) -> anyhow::Result<()> {
+/// Says a line.
+pub fn say(line: &Line) -> anyhow::Result<()> {
     output::print(&(serde_json::to_string(line)? + "\n"))
 }

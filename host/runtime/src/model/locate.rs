@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use monocle_manifest::Manifest;
 use monocle_manifest::schema::{Plugin, Source};
+use monocle_manifest::served::Served;
+use monocle_manifest::{Manifest, ManifestError};
 use monocle_text::{Tokenizer, TokenizerError, TokenizerRules};
 use monocle_weights::gguf::{Tables, is_gguf};
 use monocle_weights::hub::{Hub, Progress};
@@ -108,9 +109,42 @@ impl Places {
         }
     }
 
-    /// All manifests, by file name.
+    /// All manifests of models that run here, by file name.
     pub fn list(&self) -> Vec<Listed> {
-        let mut listed: Vec<Listed> = Vec::new();
+        let own = self
+            .files()
+            .into_iter()
+            .filter(|path| Served::load(path).is_none());
+        own.map(|path| Listed {
+            manifest: Manifest::load(&path).map_err(ModelError::from),
+            path,
+        })
+        .collect()
+    }
+
+    /// All manifests of models that other programs serve, with their files.
+    pub fn served(&self) -> Vec<(PathBuf, Result<Served, ManifestError>)> {
+        let files = self.files().into_iter();
+        files
+            .filter_map(|path| Served::load(&path).map(|served| (path, served)))
+            .collect()
+    }
+
+    /// The model of another program's server that is meant, if one is: a manifest's path, its name, or its file's.
+    pub fn find_served(&self, asked: &str) -> Option<Result<Served, ManifestError>> {
+        if asked.ends_with(".toml") {
+            return Served::load(Path::new(asked));
+        }
+        let found = self.served().into_iter().find(|(path, served)| {
+            let is_named = served.as_ref().is_ok_and(|served| served.name == asked);
+            is_named || path.file_stem().is_some_and(|stem| stem == asked)
+        });
+        found.map(|(_, served)| served)
+    }
+
+    /// The files of all manifests; of two with one name, that in the folder that is searched first.
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = Vec::new();
         for folder in &self.manifests {
             let Ok(entries) = std::fs::read_dir(folder) else {
                 continue;
@@ -119,16 +153,12 @@ impl Places {
             paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
             paths.sort();
             for path in paths {
-                if !listed
-                    .iter()
-                    .any(|other| other.path.file_name() == path.file_name())
-                {
-                    let manifest = Manifest::load(&path).map_err(ModelError::from);
-                    listed.push(Listed { path, manifest });
+                if !files.iter().any(|other| other.file_name() == path.file_name()) {
+                    files.push(path);
                 }
             }
         }
-        listed
+        files
     }
 
     /// The model that a user means.

@@ -12,7 +12,7 @@ const NAMES: usize = 3;
 /// A shorter answer, in words, has no room for names.
 const LONG: usize = 15;
 /// An answer of fewer words of its own kind says too little to call it an echo.
-const CONTENT: usize = 12;
+const CONTENT: usize = 6;
 /// Words of the answer that the context has too, in percent.
 const ECHOED: usize = 80;
 /// So many words of the context in a row, and this share of the answer's words, in percent.

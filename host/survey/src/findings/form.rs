@@ -7,10 +7,10 @@ use super::text::{excerpt, words};
 use crate::structure::Structure;
 
 /// Words beyond which a catalogue's entry is too long: a title, three sentences and fifty keywords take some 200.
-pub const VERBOSE_WORDS: usize = 280;
+pub const VERBOSE_WORDS: usize = 230;
 /// Headings beyond the three that may be asked for.
 pub const HEADINGS: usize = 4;
-/// Bulleted or numbered lines.
+/// Bulleted or numbered lines that are no keywords.
 pub const BULLETS: usize = 15;
 /// Passages in bold.
 const BOLD: usize = 15;
@@ -178,9 +178,20 @@ pub fn markdown(text: &str) -> Option<String> {
         numbered || ["- ", "* ", "+ ", "• "].iter().any(|mark| line.starts_with(mark))
     };
     let is_table = |line: &&str| line.starts_with('|') && line.trim_end().ends_with('|') && line.len() > 2;
+    let keywords = Structure::of(text).keywords;
+    let is_keyword = |line: &&str| {
+        let bare = line.trim_start_matches(|c: char| !c.is_alphanumeric()).trim_end();
+        keywords.iter().any(|keyword| keyword == bare)
+    };
     let counts = [
         (lines().filter(is_heading).count(), HEADINGS, "headings"),
-        (lines().filter(is_bullet).count(), BULLETS, "lines of lists"),
+        (
+            lines()
+                .filter(|line| is_bullet(line) && !is_keyword(line))
+                .count(),
+            BULLETS,
+            "lines of lists",
+        ),
         (text.matches("**").count() / 2, BOLD, "passages in bold"),
         (lines().filter(is_table).count(), 3, "lines of tables"),
     ];

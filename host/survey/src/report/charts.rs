@@ -6,6 +6,9 @@ use super::html::escaped;
 use crate::row::Row;
 
 const WIDTH: f64 = 720.0;
+/// How wide a name is taken to be, and how high.
+const NAME: f64 = 160.0;
+const LINE: f64 = 14.0;
 
 /// The next of 1, 2, 5, 10, 20, 50, … that is not below a value.
 fn round_up(value: f64) -> f64 {
@@ -53,8 +56,18 @@ pub fn speed_and_memory(rows: &[Row]) -> Option<String> {
             y = y(at_y),
         );
     }
+    // Where names stand, so that none stands on another.
+    let mut taken: Vec<(f64, f64)> = Vec::new();
     for (memory, speed, name) in &points {
         let (px, py) = (x(*memory), y(*speed));
+        let mut at = py + 4.0;
+        while taken
+            .iter()
+            .any(|(x, y)| (x - px).abs() < NAME && (y - at).abs() < LINE)
+        {
+            at -= LINE;
+        }
+        taken.push((px, at));
         // Names on the right half stand on the left of their points, so that none leaves the picture.
         let (anchor, dx) = if px > WIDTH * 0.6 {
             ("end", -8.0)
@@ -66,7 +79,7 @@ pub fn speed_and_memory(rows: &[Row]) -> Option<String> {
             "<circle class=\"dot\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"5\"><title>{name}: {memory:.0} MB, {speed:.1} tokens/s</title></circle>\
              <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{name}</text>",
             px + dx,
-            py + 4.0,
+            at,
             name = escaped(name),
         );
     }
@@ -88,6 +101,11 @@ pub fn time_by_phase(rows: &[Row]) -> Option<String> {
             ("picture", figures.picture_s),
             ("encode", figures.encode_s),
             ("prefill", figures.prefill_s),
+            // All that a client sees of another program's picture and prompt.
+            (
+                "first token",
+                figures.first_token_s.filter(|_| figures.prefill_s.is_none()),
+            ),
             ("decode", figures.decode_s),
         ]
     };

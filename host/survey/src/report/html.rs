@@ -20,7 +20,7 @@ th button:focus-visible{outline:2px solid var(--mark)}th[aria-sort=ascending] bu
 th:first-child,td:first-child,th:last-child,td:last-child{text-align:left}td:first-child{font-weight:600}td:last-child{white-space:normal;min-width:12rem;overflow-wrap:anywhere}tr:last-child td{border-bottom:0}
 .failed td:last-child{color:var(--bad)}pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;margin:.4rem 0;font:13px/1.5 ui-monospace,monospace}
 svg{width:100%;max-width:60rem;height:auto;background:var(--card);border:1px solid var(--line);border-radius:6px}svg text{fill:var(--ink);font:12px system-ui,sans-serif}
-.grid{stroke:var(--line)}.dot{fill:var(--mark)}.p0{fill:#8b9bb0}.p1{fill:#d9a441}.p2{fill:#5b9a6b}.p3{fill:#4f86c6}.p4{fill:#b0628f}
+.grid{stroke:var(--line)}.dot{fill:var(--mark)}.p0{fill:#8b9bb0}.p1{fill:#d9a441}.p2{fill:#5b9a6b}.p3{fill:#4f86c6}.p4{fill:#8073b8}.p5{fill:#b0628f}
 ul{margin:.3rem 0;padding-left:1.2rem}.soft{color:var(--soft)}.stopped{color:var(--bad);font-weight:600}a{color:var(--mark)}
 @media(max-width:40rem){body{padding:1rem .7rem;font-size:14px}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.4rem}}
 @media print{body{max-width:none;padding:0;font-size:10pt}.wide{overflow:visible;border:0}table{font-size:7pt}th,td{padding:.15rem .25rem;white-space:normal}th button{padding:.15rem}pre,svg,tr{break-inside:avoid}td:last-child{min-width:0}}

@@ -272,7 +272,7 @@ fn language_mixing() {
 
 #[test]
 fn verbose() {
-    told_apart(Rule::Verbose, &[&"word ".repeat(281)], &[&"word ".repeat(280)]);
+    told_apart(Rule::Verbose, &[&"word ".repeat(231)], &[&"word ".repeat(230)]);
 }
 
 #[test]
@@ -288,6 +288,11 @@ fn excessive_markdown() {
         &[
             "## Title\nx\n## Description\ny\n## Keywords\nz",
             &"- item\n".repeat(14),
+            // A keyword a line.
+            &format!(
+                "Title: A ruin\nDescription: By the sea.\nKeywords:\n{}",
+                "- old wall\n".repeat(30)
+            ),
             "a | b",
             "#church #tower #sky #grass",
         ],

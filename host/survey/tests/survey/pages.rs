@@ -52,6 +52,37 @@ fn a_page_holds_all_and_runs_nothing_of_a_model() {
 }
 
 #[test]
+fn a_servers_wait_for_its_first_token_is_a_phase_and_names_stand_apart() {
+    let mut rows = rows();
+    rows[1] = Row {
+        model: "other".to_owned(),
+        figures: Figures {
+            first_token_s: Some(3.0),
+            ..rows[0].figures.clone()
+        },
+        ..rows[0].clone()
+    };
+    let html = page(&About::default(), &rows);
+    // 3.0 and 1.5 s: a bar of 704 units in all, two thirds of which are the wait.
+    assert!(html.contains("other: 4.50 s") && html.contains("one: 1.50 s"));
+    assert!(html.contains("width=\"469.33\" height=\"14\"><title>first token: 3.000 s</title>"));
+    // Of one's own, the wait is told by its phases.
+    rows[1].figures.prefill_s = Some(2.0);
+    assert!(page(&About::default(), &rows).contains("other: 3.50 s"));
+    // Both points are at one place.
+    let labels: Vec<&str> = html.lines().flat_map(|line| line.split("<text ")).collect();
+    let at = |name: &str| {
+        let own = labels
+            .iter()
+            .find(|label| label.contains(&format!("\">{name}</text>")) && label.contains("anchor"));
+        let label = own.expect("a name at its point");
+        let y = label.split("y=\"").nth(1).and_then(|rest| rest.split('"').next());
+        y.expect("a place").parse::<f64>().expect("a number")
+    };
+    assert_eq!(at("one") - at("other"), 14.0);
+}
+
+#[test]
 fn tables_of_commas_are_quoted() {
     let text = csv(&rows()[..1]);
     assert!(

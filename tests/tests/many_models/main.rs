@@ -1,0 +1,6 @@
+//! `monocle check` and `monocle eval`, as a user runs them.
+
+mod check;
+mod eval;
+mod other;
+mod servers;

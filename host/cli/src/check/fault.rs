@@ -3,6 +3,7 @@
 use monocle_image::ImageError;
 use monocle_runtime::error::RequestError;
 use monocle_runtime::model::error::ModelError;
+use monocle_runtime::plugin::error::{Fault, PluginError};
 use monocle_survey::failure::Place;
 use monocle_tensor::backend::BackendError;
 
@@ -34,6 +35,9 @@ pub fn place(error: &anyhow::Error) -> Place {
             | RequestError::TooManyImages { .. } => Place::Picture,
             RequestError::TooLarge { .. } | RequestError::PromptTooLong { .. } => Place::Memory,
             RequestError::WaitedTooLong { .. } | RequestError::TooLate { .. } => Place::Timeout,
+            RequestError::Plugin(PluginError::Call {
+                fault: Fault::Late, ..
+            }) => Place::Timeout,
             RequestError::Plugin(_) => Place::Plugin,
             RequestError::Tokenizer(_) => Place::Tokenizer,
             RequestError::Backend(error) => of_the_engine(error),

@@ -6,6 +6,7 @@ mod chat;
 mod check;
 mod constraint;
 mod convert;
+mod doctor;
 mod eval;
 mod inspect;
 mod models;
@@ -79,6 +80,8 @@ enum Command {
     Convert(convert::Convert),
     /// List the installed plugins
     Plugins(plugins::Plugins),
+    /// Look at caches and plugins, and say what is wrong
+    Doctor(doctor::Doctor),
 }
 
 fn main() -> ExitCode {
@@ -117,6 +120,7 @@ impl Cli {
             Command::Rm(rm) => rm.run(),
             Command::Convert(convert) => convert.run(),
             Command::Plugins(plugins) => plugins.run(),
+            Command::Doctor(doctor) => doctor.run(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use monocle_runtime::model::locate::Places;
-use monocle_runtime::plugin::folders::Found;
+use monocle_runtime::plugin::folders::{Found, PluginFolders};
 use monocle_runtime::plugin::stamp::PluginKind;
 use monocle_runtime::plugin::wasm::{self, component};
 use serde::Serialize;
@@ -34,9 +34,17 @@ struct Row {
     contract: Option<String>,
     kind: Option<PluginKind>,
     model_types: Vec<String>,
+    /// Those of its model types that another plugin takes.
+    yields: Vec<Yield>,
     sha256: Option<String>,
     path: String,
     error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Yield {
+    model_type: String,
+    to: String,
 }
 
 impl Plugins {
@@ -45,12 +53,27 @@ impl Plugins {
             return wrap.run();
         }
         let places = Places::from_env();
-        let rows: Vec<Row> = places.plugins.list().into_iter().map(row).collect();
+        let mut rows: Vec<Row> = places.plugins.list().into_iter().map(row).collect();
+        for row in &mut rows {
+            row.yields = yields(&places.plugins, row);
+        }
         match self.json {
             true => output::print_json(&rows),
             false => output::print(&text(&rows)),
         }
     }
+}
+
+/// The types that a plugin understands and does not get.
+fn yields(plugins: &PluginFolders, row: &Row) -> Vec<Yield> {
+    let taken = row.model_types.iter().filter_map(|model_type| {
+        let (_, first) = plugins.for_model_type(model_type).into_iter().next()?;
+        (first.name != row.name).then(|| Yield {
+            model_type: model_type.clone(),
+            to: first.name,
+        })
+    });
+    taken.collect()
 }
 
 fn row(found: Found) -> Row {
@@ -75,6 +98,7 @@ fn row(found: Found) -> Row {
                 contract: Some(stamp.contract),
                 kind: Some(stamp.kind),
                 model_types: stamp.model_types,
+                yields: Vec::new(),
                 sha256,
                 path,
                 error,
@@ -86,6 +110,7 @@ fn row(found: Found) -> Row {
             contract: None,
             kind: None,
             model_types: Vec::new(),
+            yields: Vec::new(),
             sha256,
             path,
             error: Some(error),
@@ -111,6 +136,23 @@ fn text(rows: &[Row]) -> String {
         text.push_str(&format!(
             "{:width$}  {version:7}  contract {contract:7}  {kind:7}  sha256 {hash:12}  {types}\n",
             row.name
+        ));
+    }
+    let yields = rows
+        .iter()
+        .flat_map(|row| row.yields.iter().map(move |taken| (row, taken)));
+    let yields: Vec<String> = yields
+        .map(|(row, taken)| {
+            format!(
+                "models of the type `{}` are taken by `{}`, which goes before `{}`\n",
+                taken.model_type, taken.to, row.name
+            )
+        })
+        .collect();
+    if !yields.is_empty() {
+        text.push_str(&format!(
+            "\n{}\nhint: `MONOCLE_PLUGIN_ORDER` names plugins that go first, like `a,b`; a manifest names its plugin itself\n",
+            yields.concat()
         ));
     }
     text

@@ -47,8 +47,8 @@ pub struct SamplingArguments {
     thinking_budget: Option<usize>,
 
     /// Give up after so many seconds, preparation counted in
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    timeout: Option<Duration>,
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
+    timeout: Duration,
 
     #[command(flatten)]
     constraint: ConstraintArguments,
@@ -98,7 +98,7 @@ impl SamplingArguments {
     /// The terms of a request that comes now.
     pub fn terms(&self) -> Terms {
         Terms {
-            longest: self.timeout,
+            longest: Some(self.timeout),
             ..Terms::from(Instant::now())
         }
     }

@@ -86,8 +86,8 @@ pub struct Serve {
     max_wait: Option<Duration>,
 
     /// How long a request may take in all, in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    timeout: Option<Duration>,
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
+    timeout: Duration,
 
     /// How long answers may go on when the server is to stop, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
@@ -139,7 +139,7 @@ impl Serve {
             max_requests: self.max_requests as usize,
             max_requests_per_key: self.max_requests_per_key as usize,
             longest_wait: self.max_wait,
-            longest: self.timeout,
+            longest: Some(self.timeout),
             grace: self.grace,
             pictures,
             scheduler: SchedulerOptions {

@@ -1,10 +1,32 @@
 //! What the host may keep for one request beside pictures and the engine's own memory, which have limits of their own: text that a plugin
 //! makes of an answer, programs and their constants.
 
+use std::time::Instant;
+
+use crate::error::RequestError;
+use crate::memory::MemoryLimit;
+use crate::scheduler::terms::Terms;
+
 /// Bytes of text that a plugin may make of one answer, for each byte that the model said.
 const TEXT_GROWTH: usize = 16;
 /// Bytes of text that it may make of anything.
 const TEXT: usize = 1 << 20;
+
+/// What preparing a request may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Memory, of which pictures take a part while they are decoded.
+    pub memory: Option<MemoryLimit>,
+    /// Time: when it must end.
+    pub terms: Terms,
+}
+
+impl Bounds {
+    /// Why it ends now, if it may take no longer.
+    pub fn late(&self) -> Option<RequestError> {
+        self.terms.late(Instant::now(), 0, 0, 0)
+    }
+}
 
 /// Bytes that are still to be had. All that is kept for a request is charged before it is kept.
 #[derive(Debug, Clone)]

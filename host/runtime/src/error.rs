@@ -80,11 +80,7 @@ pub enum RequestError {
         before: usize,
     },
     /// It was not answered in the time that it was given.
-    #[error(
-        "the request has taken {:.1} s, and may take {:.1} s: {computed} of the prompt's {prompt} tokens are computed, and {answered} of \
-         the answer\n\nhint: give it more time (`--timeout`), or use smaller pictures, a shorter prompt or fewer `--max-tokens`",
-        .took.as_secs_f64(), .limit.as_secs_f64()
-    )]
+    #[error("{}", too_late(*.took, *.limit, [*.computed, *.prompt, *.answered]))]
     TooLate {
         /// How long it has taken.
         took: Duration,
@@ -92,7 +88,7 @@ pub enum RequestError {
         limit: Duration,
         /// Tokens of the prompt that are computed.
         computed: usize,
-        /// Tokens of the prompt.
+        /// Tokens of the prompt; 0 where it was not made yet.
         prompt: usize,
         /// Tokens of the answer.
         answered: usize,
@@ -112,6 +108,18 @@ pub enum RequestError {
     /// The sampling options are no good, or the logits are not.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+}
+
+fn too_late(took: Duration, limit: Duration, [computed, prompt, answered]: [usize; 3]) -> String {
+    let (took, limit) = (took.as_secs_f64(), limit.as_secs_f64());
+    let state = match prompt {
+        0 => "its prompt and its pictures are not ready".to_owned(),
+        _ => format!("{computed} of the prompt's {prompt} tokens are computed, and {answered} of the answer"),
+    };
+    format!(
+        "the request has taken {took:.1} s, and may take {limit:.1} s: {state}\n\nhint: give it more time (`--timeout`), or use smaller \
+         pictures, a shorter prompt or fewer `--max-tokens`"
+    )
 }
 
 fn too_large(estimate: &MemoryEstimate, limit: &MemoryLimit) -> String {

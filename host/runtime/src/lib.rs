@@ -5,7 +5,7 @@
 //! what computes.
 
 mod answer;
-mod budget;
+pub mod budget;
 mod device_choice;
 pub mod engines;
 pub mod error;

@@ -22,6 +22,7 @@ use monocle_weights::{Checkpoint, ModelFolder, NameRules};
 
 use crate::plugin::contract::{ModelFiles, Plan};
 use crate::plugin::error::PluginError;
+use crate::plugin::limits::Limits;
 use crate::plugin::stamp::PluginKind;
 use crate::plugin::wasm::component::{self, Plugin};
 use crate::plugin::wasm::instance::Instance;
@@ -193,18 +194,22 @@ impl Model {
         }
     }
 
-    /// An instance that prepares one request, and what it has of the model.
-    pub(crate) fn processor_instance(&self) -> Result<(Instance, Arc<RequestServices>), PluginError> {
+    /// An instance that prepares one request, which must end then, and what it has of the model.
+    pub(crate) fn processor_instance(
+        &self,
+        until: Option<Instant>,
+    ) -> Result<(Instance, Arc<RequestServices>), PluginError> {
         let services = Arc::new(RequestServices::new(Arc::clone(&self.services)));
-        let instance = self.instance(&self.processor, &self.processor_files, Arc::clone(&services))?;
+        let files = &self.processor_files;
+        let instance = self.instance(&self.processor, files, Arc::clone(&services), until)?;
         Ok((instance, services))
     }
 
     /// An instance that records programs.
-    pub(crate) fn recording_instance(&self) -> Result<Instance, PluginError> {
+    pub(crate) fn recording_instance(&self, until: Option<Instant>) -> Result<Instance, PluginError> {
         let services = Arc::new(RequestServices::new(Arc::clone(&self.services)));
         let plugin = self.network.as_ref().unwrap_or(&self.processor);
-        self.instance(plugin, self.network_files(), services)
+        self.instance(plugin, self.network_files(), services, until)
     }
 
     /// Ids that end an answer: of the model's files, the manifest, the plan. The tokenizer is the request's.
@@ -289,8 +294,13 @@ impl Model {
         plugin: &Arc<Plugin>,
         files: &ModelFiles,
         services: Arc<RequestServices>,
+        until: Option<Instant>,
     ) -> Result<Instance, PluginError> {
-        Instance::new(plugin, services, self.settings.limits, files)
+        let limits = Limits {
+            until,
+            ..self.settings.limits
+        };
+        Instance::new(plugin, services, limits, files)
     }
 }
 

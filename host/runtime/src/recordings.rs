@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
@@ -17,9 +18,12 @@ use crate::plugin::wasm::recording::LogLine;
 use crate::programs::{EncodeSignature, Programs};
 use crate::slices::Encoder;
 
-/// See the module. Clones are the same.
+/// See the module. Clones are the same, but for when the request must end that they serve.
 #[derive(Clone)]
-pub struct Recordings(Arc<Mutex<Recorded>>);
+pub struct Recordings {
+    shared: Arc<Mutex<Recorded>>,
+    until: Option<Instant>,
+}
 
 struct Recorded {
     model: Arc<Model>,
@@ -27,6 +31,8 @@ struct Recorded {
     instance: Option<Instance>,
     weights: Option<Arc<Vec<Weight>>>,
     programs: Programs,
+    /// When the request must end that asks now.
+    until: Option<Instant>,
     /// Calls of instances that are gone.
     past_calls: u64,
     past_log: Vec<LogLine>,
@@ -35,14 +41,27 @@ struct Recorded {
 impl Recordings {
     /// Nothing recorded yet.
     pub fn new(model: Arc<Model>) -> Self {
-        Self(Arc::new(Mutex::new(Recorded {
+        let recorded = Recorded {
             model,
             instance: None,
             weights: None,
             programs: Programs::default(),
+            until: None,
             past_calls: 0,
             past_log: Vec::new(),
-        })))
+        };
+        Self {
+            shared: Arc::new(Mutex::new(recorded)),
+            until: None,
+        }
+    }
+
+    /// The same for a request that must end then.
+    pub fn until(&self, until: Option<Instant>) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            until,
+        }
     }
 
     /// The weights that the plugin asks for; programs name them by their place in this list.
@@ -131,7 +150,9 @@ impl Recordings {
 
     fn lock(&self) -> MutexGuard<'_, Recorded> {
         // What a panic may have left half done is an instance, and that is made anew after any failure.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut recorded = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.until = self.until;
+        recorded
     }
 }
 
@@ -144,7 +165,7 @@ impl Recorded {
     /// An instance that has asked for its weights; all instances of a model must ask for the same.
     fn ready(&mut self) -> Result<(&mut Programs, &mut Instance), PluginError> {
         if self.instance.is_none() {
-            let mut instance = self.model.recording_instance()?;
+            let mut instance = self.model.recording_instance(self.until)?;
             let weights = instance.load(self.model.network_files())?;
             match &self.weights {
                 None => self.weights = Some(weights),
@@ -157,6 +178,7 @@ impl Recorded {
             self.instance = Some(instance);
         }
         let instance = self.instance.as_mut().expect("made above");
+        instance.until(self.until);
         Ok((&mut self.programs, instance))
     }
 

@@ -23,6 +23,7 @@ use monocle_tensor::backend::{Backend, BackendError, SequenceId};
 use monocle_tensor::program::{Program, ProgramId};
 use monocle_text::{Delta, FinishReason, TokenLogprobs};
 
+use crate::budget::Bounds;
 use crate::device_choice::Picker;
 use crate::error::RequestError;
 use crate::loaded::Loaded;
@@ -216,14 +217,23 @@ impl Scheduler {
         max_tokens: usize,
         chunk: usize,
     ) -> Result<PreparedRequest, RequestError> {
-        let mut prepared = PreparedRequest::new(
-            &self.model,
-            &self.recordings,
-            request,
-            max_tokens,
-            chunk,
-            self.memory_limit(),
-        )?;
+        self.prepare_on(request, max_tokens, chunk, Terms::from(Instant::now()))
+    }
+
+    /// As [`Scheduler::prepare`], on these terms.
+    pub fn prepare_on(
+        &mut self,
+        request: &Request,
+        max_tokens: usize,
+        chunk: usize,
+        terms: Terms,
+    ) -> Result<PreparedRequest, RequestError> {
+        let bounds = Bounds {
+            memory: self.memory_limit(),
+            terms,
+        };
+        let mut prepared =
+            PreparedRequest::new(&self.model, &self.recordings, request, max_tokens, chunk, bounds)?;
         self.loaded.note_estimate(&mut prepared)?;
         Ok(prepared)
     }
@@ -299,7 +309,7 @@ impl Scheduler {
         terms: Terms,
         sink: &mut dyn FnMut(&Delta) -> Flow,
     ) -> Result<Report, RequestError> {
-        let prepared = self.prepare(request, options.max_tokens, options.prefill_chunk)?;
+        let prepared = self.prepare_on(request, options.max_tokens, options.prefill_chunk, terms)?;
         let asked = self.submit(prepared, options.clone(), terms)?;
         loop {
             for (id, event) in self.step() {

@@ -248,21 +248,14 @@ impl Session {
 
     /// When it must end.
     pub fn deadline(&self) -> Option<Instant> {
-        self.terms.started.checked_add(self.terms.longest?)
+        self.terms.deadline()
     }
 
     /// Why it ends now, if it may take no longer.
     pub fn late(&self, now: Instant) -> Option<RequestError> {
-        let limit = self.terms.longest?;
-        let took = now.saturating_duration_since(self.terms.started);
         let prompt = self.prepared.prompt.len();
-        (took > limit).then(|| RequestError::TooLate {
-            took,
-            limit,
-            computed: self.computed.min(prompt),
-            prompt,
-            answered: self.generated(),
-        })
+        let computed = self.computed.min(prompt);
+        self.terms.late(now, computed, prompt, self.generated())
     }
 
     /// Why it ends now, if it may wait no longer to begin; `before` are those before it.

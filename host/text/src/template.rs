@@ -17,6 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use minijinja::{Environment, ErrorKind, Value};
 use serde_json::Map;
@@ -51,6 +52,8 @@ pub struct ChatTemplate {
     accepts: Mutex<HashMap<Kind, Accepts>>,
     /// Variables that it reads.
     variables: OnceLock<HashSet<String>>,
+    /// How long a conversation's renders may take.
+    longest: Duration,
 }
 
 /// What a template is given besides the conversation.
@@ -133,6 +136,19 @@ pub enum TemplateError {
         /// The limit.
         limit: usize,
     },
+    /// The template's steps take too long.
+    #[error(
+        "the chat template from {origin} did not end within {} s, and was stopped in line {line}; give another with `--template`",
+        .limit.as_secs_f64()
+    )]
+    TooSlow {
+        /// Where the template came from.
+        origin: TemplateSource,
+        /// The line, counted from 1.
+        line: usize,
+        /// The limit.
+        limit: Duration,
+    },
     /// The template prints a list of parts as if it were text.
     #[error(
         "the chat template from {origin} prints the parts of a message as a list; it takes neither text nor parts for a \
@@ -201,6 +217,7 @@ impl ChatTemplate {
             environment,
             accepts: Mutex::default(),
             variables: OnceLock::new(),
+            longest: guard::LONGEST,
         })
     }
 
@@ -234,9 +251,10 @@ impl ChatTemplate {
         special: &SpecialTokens,
         options: &RenderOptions,
     ) -> Result<String, TemplateError> {
+        let time = guard::Time::begin(self.longest);
         let fit = |message: &Message| Message {
             content: self
-                .accepts(content::kind(message), special, options)
+                .accepts(content::kind(message), special, options, &time)
                 .fit(&message.content),
             ..message.clone()
         };
@@ -247,7 +265,13 @@ impl ChatTemplate {
     }
 
     /// In which forms the template takes the content of such a message. Asked once.
-    fn accepts(&self, kind: Kind, special: &SpecialTokens, options: &RenderOptions) -> Accepts {
+    fn accepts(
+        &self,
+        kind: Kind,
+        special: &SpecialTokens,
+        options: &RenderOptions,
+        time: &guard::Time,
+    ) -> Accepts {
         let known = |kind: &Kind| {
             let accepts = self.accepts.lock().unwrap_or_else(PoisonError::into_inner);
             accepts.get(kind).copied()
@@ -257,7 +281,7 @@ impl ChatTemplate {
         }
         let user = match kind.0.as_str() {
             "user" => Accepts::default(),
-            _ => self.accepts(("user".to_owned(), false), special, options),
+            _ => self.accepts(("user".to_owned(), false), special, options, time),
         };
         let takes = |parts: bool| {
             for probe in content::probes(&kind, parts, user) {
@@ -274,6 +298,10 @@ impl ChatTemplate {
             text: takes(false),
             parts: takes(true),
         };
+        if time.is_over() {
+            // The answers are not the template's.
+            return accepts;
+        }
         let mut all = self.accepts.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(kind, accepts);
         accepts
@@ -352,6 +380,10 @@ impl ChatTemplate {
         if let Some(guard::TooLarge(limit)) = source_of(error) {
             let limit = *limit;
             return TemplateError::TooLarge { origin, line, limit };
+        }
+        if source_of::<guard::TooSlow>(error).is_some() {
+            let limit = self.longest;
+            return TemplateError::TooSlow { origin, line, limit };
         }
         if let Some(raised) = source_of::<RaisedByTemplate>(error) {
             return TemplateError::Refused {
@@ -461,6 +493,36 @@ mod tests {
         assert!(matches!(render(nested), Err(TemplateError::OutOfSteps { .. })));
         let recursion = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
         assert!(matches!(render(recursion), Err(TemplateError::Render { .. })));
+    }
+
+    #[test]
+    fn work_that_takes_few_steps_and_long_is_cut_off() {
+        let set = "{% set a = 'a' * 16000000 %}{% set b = 'a' * 16000000 %}{% set l = range(99999)|list %}";
+        let bodies = [
+            "{% if a == b %}{% endif %}",
+            "{% if 'b' in a %}{% endif %}",
+            "{% if a is eq b %}{% endif %}",
+            "{% if -1 in l %}{% endif %}",
+            "{% if a|length %}{% endif %}",
+            "{% set x = range(99999)|sum %}",
+            "{% set x = a.find('b') %}",
+            "{% if a[1:] %}{% endif %}",
+        ];
+        for body in bodies {
+            let text = format!("{set}{{% for i in range(99999) %}}{body}{{% endfor %}}");
+            let mut template = ChatTemplate::new(TemplateSource::Flag, text).unwrap();
+            template.longest = Duration::from_millis(200);
+            let begun = std::time::Instant::now();
+            let error = template
+                .render(
+                    &Conversation { messages: Vec::new() },
+                    &SpecialTokens::default(),
+                    &RenderOptions::default(),
+                )
+                .unwrap_err();
+            assert!(matches!(error, TemplateError::TooSlow { .. }), "{body}: {error}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{body}");
+        }
     }
 
     #[test]

@@ -174,7 +174,11 @@ fn a_bad_file_beside_good_ones_spoils_nothing() {
     std::fs::write(folder.join("smolvlm.wasm"), plugin("smolvlm")).unwrap();
     let folders = PluginFolders::new(vec![folder.clone(), folder.join("nowhere")]);
     let listed: Vec<bool> = folders.list().iter().map(|found| found.stamp.is_ok()).collect();
-    let known = folders.for_model_type("smolvlm").map(|(_, stamp)| stamp.name);
+    let known = folders
+        .for_model_type("smolvlm")
+        .into_iter()
+        .map(|(_, stamp)| stamp.name)
+        .next();
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(listed, [false, true]);
     assert_eq!(known.as_deref(), Some("smolvlm"));

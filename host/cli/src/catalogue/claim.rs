@@ -6,11 +6,13 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, UNIX_EPOCH};
 
+use monocle_runtime::budget::Bounds;
 use monocle_runtime::memory::MemoryLimit;
 use monocle_runtime::model::Model;
 use monocle_runtime::recordings::Recordings;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::prepare::PreparedRequest;
+use monocle_runtime::scheduler::terms::Terms;
 use monocle_survey::journal::{Journal, Seen};
 use monocle_survey::photos::Photo;
 use monocle_survey::structure::Structure;
@@ -182,7 +184,10 @@ impl<'a> Line<'a> {
             &request,
             kit.max_tokens,
             kit.prefill_chunk,
-            kit.limit,
+            Bounds {
+                memory: kit.limit,
+                terms: Terms::from(Instant::now()),
+            },
         );
         match prepared {
             Ok(prepared) => Ready::Ask(asking, Box::new(prepared)),

@@ -66,7 +66,8 @@ pub struct Listed {
 
 impl Places {
     /// As the environment says: `MONOCLE_MANIFESTS` and `MONOCLE_PLUGINS` (lists of folders, searched first), then folders beside the
-    /// program and the user's own; the hub by the variables that Hugging Face's tools share.
+    /// program and the user's own; the hub by the variables that Hugging Face's tools share. `MONOCLE_PLUGIN_ORDER` (names with commas
+    /// between) says which plugins go first where several understand a `model_type`.
     pub fn from_env() -> Self {
         let listed = |name: &str| -> Vec<PathBuf> {
             std::env::var_os(name)
@@ -90,6 +91,8 @@ impl Places {
             manifests.push(home.join(".config/monocle/manifests"));
             plugins.push(home.join(".local/share/monocle/plugins"));
         }
+        let order = std::env::var("MONOCLE_PLUGIN_ORDER").unwrap_or_default();
+        let order = order.split(',').map(|name| name.trim().to_owned()).collect();
         let existing = |folders: Vec<PathBuf>| {
             let mut existing: Vec<PathBuf> = Vec::new();
             for folder in folders
@@ -104,7 +107,7 @@ impl Places {
         };
         Self {
             manifests: existing(manifests),
-            plugins: PluginFolders::new(existing(plugins)),
+            plugins: PluginFolders::new(existing(plugins)).preferring(order),
             hub: Hub::from_env(),
         }
     }
@@ -333,8 +336,13 @@ impl Places {
         };
         // A type may be shared by architectures that differ in their vision tower: `TYPE/TOWER` is more exact than `TYPE`.
         let tower = files.config()["vision_config"]["model_type"].as_str();
-        let exact = tower.and_then(|tower| self.plugins.for_model_type(&format!("{model_type}/{tower}")));
-        let Some((_, stamp)) = exact.or_else(|| self.plugins.for_model_type(model_type)) else {
+        let exact = tower.map(|tower| format!("{model_type}/{tower}"));
+        let mut claims = exact.map_or(Vec::new(), |exact| self.plugins.for_model_type(&exact));
+        if claims.is_empty() {
+            claims = self.plugins.for_model_type(model_type);
+        }
+        let mut claims = claims.into_iter().map(|(_, stamp)| stamp.name);
+        let Some(plugin) = claims.next() else {
             let mut known: Vec<String> = self
                 .plugins
                 .list()
@@ -360,7 +368,15 @@ impl Places {
             .file_name()
             .map_or("model".to_owned(), |name| name.to_string_lossy().into_owned());
         let name = name.strip_suffix(".gguf").map(str::to_owned).unwrap_or(name);
-        let manifest = Manifest::new(name, Plugin::named(stamp.name), Source::Path(absolute));
+        let others: Vec<String> = claims.map(|name| format!("`{name}`")).collect();
+        let declared_by = match others.is_empty() {
+            true => declared_by,
+            false => format!(
+                "{declared_by}; the plugin `{plugin}` goes before {}, see `monocle plugins`",
+                others.join(", ")
+            ),
+        };
+        let manifest = Manifest::new(name, Plugin::named(plugin), Source::Path(absolute));
         Ok(Declaration {
             manifest,
             declared_by,

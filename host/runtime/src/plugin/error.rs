@@ -91,6 +91,9 @@ pub enum Fault {
         "still running after {0} ms, and was stopped\n\nhint: a manifest can raise `limits.call_timeout_ms`"
     )]
     Timeout(u64),
+    /// The request that it worked for must end.
+    #[error("stopped, as the time for the request was over\n\nhint: give it more time (`--timeout`)")]
+    Late,
     /// It wanted more memory than it may have.
     #[error(
         "wanted {wanted_mib} MiB of memory, and may have {limit_mib}\n\nhint: a manifest can raise `limits.memory_mib`"

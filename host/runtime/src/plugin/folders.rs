@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::PluginError;
-use super::stamp::{Stamp, is_name};
+use super::stamp::{PluginKind, Stamp, is_name};
 use super::wasm::component;
 
 /// A file that may be a plugin.
@@ -19,12 +19,21 @@ pub struct Found {
 #[derive(Debug, Clone)]
 pub struct PluginFolders {
     folders: Vec<PathBuf>,
+    preferred: Vec<String>,
 }
 
 impl PluginFolders {
     /// These folders, in this order of preference. Ones that do not exist are passed over.
     pub fn new(folders: Vec<PathBuf>) -> Self {
-        Self { folders }
+        Self {
+            folders,
+            preferred: Vec::new(),
+        }
+    }
+
+    /// The same, where plugins of these names go first when several understand a `model_type`.
+    pub fn preferring(self, preferred: Vec<String>) -> Self {
+        Self { preferred, ..self }
     }
 
     /// The folders.
@@ -71,14 +80,25 @@ impl PluginFolders {
         found
     }
 
-    /// The model plugin that understands a `model_type`.
-    pub fn for_model_type(&self, model_type: &str) -> Option<(PathBuf, Stamp)> {
-        self.list().into_iter().find_map(|found| match found.stamp {
-            Ok(stamp) if stamp.model_types.iter().any(|known| known == model_type) => {
-                Some((found.path, stamp))
-            }
-            _ => None,
-        })
+    /// The model plugins that understand a `model_type`. The first takes it: those that are preferred by name, then those of earlier folders,
+    /// then by file name.
+    pub fn for_model_type(&self, model_type: &str) -> Vec<(PathBuf, Stamp)> {
+        let understands = |found: Found| {
+            let stamp = found.stamp.ok()?;
+            let is_model = stamp.kind == PluginKind::Model;
+            let knows = is_model && stamp.model_types.iter().any(|known| known == model_type);
+            knows.then_some((found.path, stamp))
+        };
+        let mut all: Vec<_> = self.list().into_iter().filter_map(understands).collect();
+        all.sort_by_cached_key(|(path, stamp)| {
+            let preferred = self.preferred.iter().position(|name| *name == stamp.name);
+            let folder = self
+                .folders
+                .iter()
+                .position(|folder| path.parent() == Some(folder));
+            (preferred.unwrap_or(usize::MAX), folder, path.clone())
+        });
+        all
     }
 }
 

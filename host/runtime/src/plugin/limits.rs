@@ -1,6 +1,6 @@
 //! Bounds on a plugin instance.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use monocle_tensor::recorder::RecordingLimits;
 
@@ -11,6 +11,8 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Time of one call.
     pub call: Duration,
+    /// When the request that it works for must end: no call goes on beyond it.
+    pub until: Option<Instant>,
     /// Bytes of pictures and pixels that the host holds for it.
     pub pixel_bytes: usize,
     /// Bounds on each recording.
@@ -22,6 +24,7 @@ impl Limits {
     pub const MAXIMUM: Self = Self {
         memory_bytes: 1 << 30,
         call: Duration::from_secs(60),
+        until: None,
         pixel_bytes: 4 << 30,
         recording: RecordingLimits {
             operations: 1_000_000,
@@ -36,6 +39,7 @@ impl Default for Limits {
         Self {
             memory_bytes: 256 << 20,
             call: Duration::from_secs(10),
+            until: None,
             pixel_bytes: 1 << 30,
             recording: RecordingLimits::default(),
         }

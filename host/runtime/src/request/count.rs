@@ -1,5 +1,7 @@
 //! How long a request's prompt would be, without decoding its pictures: their headers tell their sizes.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use super::pictures::{self, PictureInput};
@@ -7,6 +9,7 @@ use super::{Request, prompt::Prompt};
 use crate::error::RequestError;
 use crate::model::Model;
 use crate::plugin::contract::{PlanRequest, Size};
+use crate::scheduler::terms::Terms;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -20,7 +23,7 @@ pub struct PromptCount {
 /// Counts the tokens of a request's prompt. Nothing of it is recorded or computed, and a prompt that is too long is counted, too.
 pub fn count(model: &Model, request: &Request) -> Result<PromptCount, RequestError> {
     let sizes = request.pictures.iter().map(|input| size(model, input));
-    let (mut processor, _services) = model.processor_instance()?;
+    let (mut processor, _services) = model.processor_instance(Terms::from(Instant::now()).deadline())?;
     let plan = processor.plan(&PlanRequest {
         messages: request.messages.clone(),
         pictures: sizes.collect::<Result<_, _>>()?,

@@ -15,9 +15,9 @@ use serde_json::{Map, Value};
 use super::Request;
 use super::pictures::{self, Opened};
 use super::prompt::Prompt;
-use crate::budget::{Budget, Exhausted};
+use crate::budget::{Bounds, Budget, Exhausted};
 use crate::error::RequestError;
-use crate::memory::{MemoryEstimate, MemoryLimit};
+use crate::memory::MemoryEstimate;
 use crate::model::Model;
 use crate::model::services::RequestServices;
 use crate::model::settings::Settings;
@@ -118,8 +118,26 @@ impl PreparedRequest {
         request: &Request,
         max_tokens: usize,
         chunk: usize,
-        memory_limit: Option<MemoryLimit>,
+        bounds: Bounds,
     ) -> Result<Self, RequestError> {
+        let recordings = recordings.until(bounds.terms.deadline());
+        let prepared = Self::within(model, &recordings, request, max_tokens, chunk, bounds);
+        // What was stopped says that it was; that all of it is late is the reason.
+        match (prepared, bounds.late()) {
+            (Err(_), Some(late)) => Err(late),
+            (prepared, _) => prepared,
+        }
+    }
+
+    fn within(
+        model: &Model,
+        recordings: &Recordings,
+        request: &Request,
+        max_tokens: usize,
+        chunk: usize,
+        bounds: Bounds,
+    ) -> Result<Self, RequestError> {
+        let in_time = || bounds.late().map_or(Ok(()), Err);
         let settings = &model.settings;
         if let Some(limit) = settings
             .max_images
@@ -131,11 +149,11 @@ impl PreparedRequest {
             });
         }
         let started = Instant::now();
-        let opened = open_pictures(settings, request, memory_limit)?;
+        let opened = open_pictures(settings, request, bounds)?;
         let image_time = started.elapsed();
 
         let started = Instant::now();
-        let (mut processor, services) = model.processor_instance()?;
+        let (mut processor, services) = model.processor_instance(bounds.terms.deadline())?;
         let size = |opened: &Opened| Size {
             width: opened.picture.width(),
             height: opened.picture.height(),
@@ -161,7 +179,10 @@ impl PreparedRequest {
         let started = Instant::now();
         let calls = recordings.calls();
         recordings.weights()?;
-        let encode = |image| recordings.encode(image);
+        let encode = |image| {
+            in_time()?;
+            Ok::<_, RequestError>(recordings.encode(image)?)
+        };
         let encoders = plan.images.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         check_widths(recordings, &encoders)?;
         let prompt_encoder = plan.encoder.as_ref();
@@ -209,6 +230,7 @@ impl PreparedRequest {
         };
         let mut start = 0;
         while start < prepared.prompt.len() {
+            in_time()?;
             let end = prepared.prompt.chunk_end(start, chunk);
             let shape = prepared.batch_shape(start..end, 1);
             prepared.programs.push((record(&shape)?, end));
@@ -373,15 +395,16 @@ impl PreparedRequest {
 fn open_pictures(
     settings: &Settings,
     request: &Request,
-    memory_limit: Option<MemoryLimit>,
+    bounds: Bounds,
 ) -> Result<Vec<Opened>, RequestError> {
     let mut opened = Vec::with_capacity(request.pictures.len());
     let mut decode = settings.decode;
-    if let Some(limit) = memory_limit {
+    if let Some(limit) = bounds.memory {
         let bytes = &mut decode.limits.max_memory_bytes;
         *bytes = (*bytes).min((limit.bytes as u64).max(SMALL_PICTURES));
     }
     for input in &request.pictures {
+        bounds.late().map_or(Ok(()), Err)?;
         let next = pictures::open(input, &decode, settings.pixel_cap)?;
         // Each picture is kept beside those that are decoded after it.
         let bytes = &mut decode.limits.max_memory_bytes;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::error::RequestError;
+
 /// The terms on which a request is taken in.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
@@ -25,13 +27,42 @@ pub enum Class {
     Bulk,
 }
 
+impl Terms {
+    /// How long a request may take whose caller says nothing: whatever a plugin or a model makes of it, it ends.
+    pub const USUAL: Duration = Duration::from_secs(3600);
+
+    /// When the request must end.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.started.checked_add(self.longest?)
+    }
+
+    /// Why it ends now, if it may take no longer: so many of its prompt's tokens are computed, so many are answered.
+    pub fn late(
+        &self,
+        now: Instant,
+        computed: usize,
+        prompt: usize,
+        answered: usize,
+    ) -> Option<RequestError> {
+        let limit = self.longest?;
+        let took = now.saturating_duration_since(self.started);
+        (took > limit).then_some(RequestError::TooLate {
+            took,
+            limit,
+            computed,
+            prompt,
+            answered,
+        })
+    }
+}
+
 impl From<Instant> for Terms {
-    /// As long as it takes, for somebody who waits.
+    /// As long as is usual, for somebody who waits.
     fn from(started: Instant) -> Self {
         Self {
             started,
             longest_wait: None,
-            longest: None,
+            longest: Some(Self::USUAL),
             class: Class::default(),
         }
     }

@@ -237,7 +237,7 @@ pub async fn begin(
                 return Err(Failure::invalid("the client is gone"));
             }
             let grammar = prepare::grammar(&chat, &engine.model, calling_there.as_ref())?;
-            let plan = prepare::plan(&engine, &chat, &request, &plan_options);
+            let plan = prepare::plan(&engine, &chat, &request, &plan_options, terms);
             let plan = plan.map_err(|error| too_large_or(error, &chat))?;
             Ok((plan, grammar))
         })

@@ -2,6 +2,7 @@
 //! thread for such work.
 
 use monocle_constraint::{Constraint, Grammar};
+use monocle_runtime::budget::Bounds;
 use monocle_runtime::error::RequestError;
 use monocle_runtime::memory::MemoryLimit;
 use monocle_runtime::model::Model;
@@ -9,6 +10,7 @@ use monocle_runtime::plugin::contract::{Content, Message, Part};
 use monocle_runtime::request::count::{self, PromptCount};
 use monocle_runtime::request::prepare::PreparedRequest;
 use monocle_runtime::request::{GenerateOptions, Request};
+use monocle_runtime::scheduler::terms::Terms;
 use serde_json::Value;
 
 use super::calls::Calling;
@@ -219,6 +221,7 @@ pub fn plan(
     chat: &ChatRequest,
     request: &Request,
     options: &GenerateOptions,
+    terms: Terms,
 ) -> Result<PreparedRequest, RequestError> {
     let model = if chat.raw {
         engine.plain()
@@ -229,7 +232,10 @@ pub fn plan(
         bytes: engine.limit(),
         source: "the server's limit",
     };
-    let limit = (limit.bytes < usize::MAX).then_some(limit);
+    let bounds = Bounds {
+        memory: (limit.bytes < usize::MAX).then_some(limit),
+        terms,
+    };
     let prepare = |request: &Request| {
         PreparedRequest::new(
             model,
@@ -237,7 +243,7 @@ pub fn plan(
             request,
             options.max_tokens,
             options.prefill_chunk,
-            limit,
+            bounds,
         )
     };
     match (prepare(request), with_tool_pictures_apart(request)) {

@@ -5,11 +5,15 @@
 //! operation that can make something large gets the filter [`CHECK`] behind it. Filters and methods whose result is not bounded
 //! by their operands' sizes ask [`allow`] before they run. Long chains of operations, which the engine follows by recursion, are
 //! refused before it sees them.
+//!
+//! Fuel counts steps and not their time, and one step can compare sixteen megabytes: so the check looks at the clock too, and stands behind
+//! comparisons and tests as well.
 
 mod chains;
 mod checks;
 
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Value};
@@ -26,6 +30,9 @@ const DEEPEST: usize = 100;
 /// What a value counts as besides its text: its own bytes, what the engine keeps with it, the time to look at it.
 const PLACE: usize = 128;
 
+/// How long a conversation's renders may take: those of the templates that are known take some milliseconds.
+pub const LONGEST: Duration = Duration::from_secs(10);
+
 /// The filter that checks what was made.
 const CHECK: &str = "__check";
 /// The filter that stands for the operator `%`, which the engine has for numbers only.
@@ -36,6 +43,39 @@ pub const SLICE: &str = "__slice";
 thread_local! {
     /// Bytes made in this thread's render.
     static MADE: Cell<usize> = const { Cell::new(0) };
+    /// When this thread's renders must end.
+    static ENDS: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Renders take too long; an error's source, so that it can be told from the engine's errors.
+#[derive(Debug, thiserror::Error)]
+#[error("longer than they may")]
+pub struct TooSlow;
+
+/// Renders of this thread end when their time is over, until this is dropped.
+pub struct Time(());
+
+impl Time {
+    /// From now on, for so long.
+    pub fn begin(longest: Duration) -> Self {
+        ENDS.set(Instant::now().checked_add(longest));
+        Self(())
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        is_over()
+    }
+}
+
+impl Drop for Time {
+    fn drop(&mut self) {
+        ENDS.set(None);
+    }
+}
+
+fn is_over() -> bool {
+    ENDS.get().is_some_and(|ends| ends <= Instant::now())
 }
 
 /// A value is too large, or all of them are; an error's source, so that it can be told from the engine's errors.
@@ -104,6 +144,9 @@ pub fn allow_method(name: &str, value: &Value, args: &[Value]) -> Result<(), Err
 
 /// Counts a value that was made, and refuses it when it is too large.
 pub fn made(value: &Value) -> Result<(), Error> {
+    if is_over() {
+        return Err(Error::new(ErrorKind::InvalidOperation, "too slow").with_source(TooSlow));
+    }
     if matches!(
         value.kind(),
         ValueKind::Number | ValueKind::Bool | ValueKind::None | ValueKind::Undefined

@@ -46,39 +46,21 @@ impl Hub {
 
     /// Files of a snapshot whose bytes are not what they are called. What was hashed before, and has not changed since, is taken to be right.
     pub(crate) fn damaged(&self, folder: &Path, progress: &mut dyn FnMut(&Progress)) -> Vec<String> {
-        let repo = folder.parent().and_then(Path::parent);
-        let Some(mut checked) = repo.and_then(|repo| Checked::open(&self.cache, repo)) else {
-            return Vec::new();
-        };
-        let unknown: Vec<_> = needed_files(folder)
-            .into_iter()
-            .filter_map(|name| {
-                let (oid, blob) = blob_of(&folder.join(&name))?;
-                let size = std::fs::metadata(&blob).ok()?.len();
-                (!checked.has(&oid, &blob)).then_some((name, oid, blob, size))
-            })
-            .collect();
-        let total = unknown.iter().map(|(.., size)| size).sum();
-        let mut before = 0;
-        let mut damaged = Vec::new();
-        for (name, oid, blob, size) in unknown {
-            let sound = is_sound(&oid, &blob, &mut |bytes| {
-                progress(&Progress {
-                    file: name.clone(),
-                    is_check: true,
-                    file_bytes: bytes,
-                    file_total: size,
-                    bytes: before + bytes,
-                    total,
-                });
-            });
-            match sound {
-                Ok(true) => checked.add(&oid, &blob),
-                _ => damaged.push(name),
-            }
-            before += size;
+        match self.checked(folder) {
+            Some(checked) => unsound(folder, Some(checked), false, progress),
+            None => Vec::new(),
         }
-        damaged
+    }
+
+    /// Files of a snapshot whose bytes are not what they are called, where nothing is to be repaired: also of a cache that cannot be written to.
+    /// `again`: those that were hashed before, and have not changed since, are hashed too.
+    pub fn examine(&self, folder: &Path, again: bool, progress: &mut dyn FnMut(&Progress)) -> Vec<String> {
+        unsound(folder, self.checked(folder), again, progress)
+    }
+
+    fn checked(&self, folder: &Path) -> Option<Checked> {
+        let repo = folder.parent()?.parent()?;
+        Checked::open(&self.cache, repo)
     }
 
     /// The repository's folder in the cache; refuses names that would lead out of it.
@@ -105,6 +87,49 @@ impl Hub {
         }
         Ok(self.cache.join(format!("models--{}--{}", parts[0], parts[1])))
     }
+}
+
+/// See [`Hub::damaged`] and [`Hub::examine`].
+fn unsound(
+    folder: &Path,
+    mut checked: Option<Checked>,
+    again: bool,
+    progress: &mut dyn FnMut(&Progress),
+) -> Vec<String> {
+    let unknown: Vec<_> = needed_files(folder)
+        .into_iter()
+        .filter_map(|name| {
+            let (oid, blob) = blob_of(&folder.join(&name))?;
+            let size = std::fs::metadata(&blob).ok()?.len();
+            let known = !again && checked.as_ref().is_some_and(|checked| checked.has(&oid, &blob));
+            (!known).then_some((name, oid, blob, size))
+        })
+        .collect();
+    let total = unknown.iter().map(|(.., size)| size).sum();
+    let mut before = 0;
+    let mut damaged = Vec::new();
+    for (name, oid, blob, size) in unknown {
+        let sound = is_sound(&oid, &blob, &mut |bytes| {
+            progress(&Progress {
+                file: name.clone(),
+                is_check: true,
+                file_bytes: bytes,
+                file_total: size,
+                bytes: before + bytes,
+                total,
+            });
+        });
+        match sound {
+            Ok(true) => {
+                if let Some(checked) = &mut checked {
+                    checked.add(&oid, &blob);
+                }
+            }
+            _ => damaged.push(name),
+        }
+        before += size;
+    }
+    damaged
 }
 
 /// What of a folder is read when a model is opened.

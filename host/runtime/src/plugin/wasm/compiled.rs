@@ -24,6 +24,17 @@ const LARGEST: u64 = 1 << 30;
 /// Entries that are kept; the oldest go.
 const ENTRIES: usize = 128;
 
+/// What lies in a store.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// Entries as they were written.
+    pub sound: usize,
+    /// Entries of other versions of this program, or for another processor: they are not looked at.
+    pub others: usize,
+    /// Entries that are not what was written: the plugin is compiled again, and they are replaced, when it is next used.
+    pub damaged: Vec<PathBuf>,
+}
+
 /// Where compiled code is kept, and may be: a folder that nobody else can write to.
 pub struct Store {
     folder: PathBuf,
@@ -59,20 +70,17 @@ impl Store {
         })
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The compiled code of a plugin's file, if it is there and as it was written.
     pub fn load(&self, engine: &Engine, wasm: &[u8]) -> Option<Component> {
         let plugin = Sha256::digest(wasm);
-        let mut entry = Vec::new();
-        let file = File::open(self.path(engine, &plugin)).ok()?;
-        let found = file.metadata().ok()?;
-        if !found.is_file() || found.len() > LARGEST {
-            return None;
-        }
-        file.take(LARGEST).read_to_end(&mut entry).ok()?;
-        let (header, code) = entry.split_at_checked(HEADER)?;
-        let (hashes, tag) = header.strip_prefix(MAGIC)?.split_at(2 * HASH);
-        let fits = hashes[..HASH] == plugin[..] && hashes[HASH..] == Sha256::digest(code)[..];
-        if !fits || self.authentication(engine, hashes).verify_slice(tag).is_err() {
+        let entry = read_entry(&self.path(engine, &plugin))?;
+        let (found, code) = self.authentic(engine, &entry)?;
+        if found != &plugin[..] {
             return None;
         }
         // SAFETY: these bytes are what `Engine::precompile_component` gave, with these settings and for this file: only this user's
@@ -101,6 +109,36 @@ impl Store {
         self.remove_oldest();
     }
 
+    /// The hash of the plugin and the code of an entry, if this program wrote it.
+    fn authentic<'a>(&self, engine: &Engine, entry: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let (header, code) = entry.split_at_checked(HEADER)?;
+        let (hashes, tag) = header.strip_prefix(MAGIC)?.split_at(2 * HASH);
+        let fits = hashes[HASH..] == Sha256::digest(code)[..];
+        let written = fits && self.authentication(engine, hashes).verify_slice(tag).is_ok();
+        written.then_some((&hashes[..HASH], code))
+    }
+
+    /// Looks at every entry.
+    pub fn examine(&self, engine: &Engine) -> Examined {
+        let mut examined = Examined::default();
+        let ending = format!("-{:016x}.code", settings(engine));
+        for path in entries(&self.folder) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let Some(plugin) = name.as_deref().and_then(|name| name.strip_suffix(&ending)) else {
+                examined.others += 1;
+                continue;
+            };
+            let entry = read_entry(&path);
+            let found = entry.as_deref().and_then(|entry| self.authentic(engine, entry));
+            match found.is_some_and(|(hash, _)| hex(hash) == plugin) {
+                true => examined.sound += 1,
+                false => examined.damaged.push(path),
+            }
+        }
+        examined.damaged.sort();
+        examined
+    }
+
     fn authentication(&self, engine: &Engine, hashes: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("a key of any length will do");
         mac.update(MAGIC);
@@ -110,27 +148,43 @@ impl Store {
     }
 
     fn path(&self, engine: &Engine, plugin: &[u8]) -> PathBuf {
-        let plugin: String = plugin.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.folder
-            .join(format!("{plugin}-{:016x}.code", settings(engine)))
+        let name = format!("{}-{:016x}.code", hex(plugin), settings(engine));
+        self.folder.join(name)
     }
 
     fn remove_oldest(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else {
-            return;
-        };
-        let mut entries: Vec<_> = entries
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                let is_entry = entry.path().extension().is_some_and(|end| end == "code");
-                is_entry.then_some((entry.metadata().ok()?.modified().ok()?, entry.path()))
-            })
-            .collect();
+        let dated = |path: PathBuf| Some((std::fs::symlink_metadata(&path).ok()?.modified().ok()?, path));
+        let mut entries: Vec<_> = entries(&self.folder).filter_map(dated).collect();
         entries.sort();
         for (_, path) in entries.iter().rev().skip(ENTRIES) {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.extension().is_some_and(|end| end == "code"))
+}
+
+fn read_entry(path: &Path) -> Option<Vec<u8>> {
+    // Looked at before it is opened: a named pipe would wait for a writer.
+    let found = std::fs::metadata(path).ok()?;
+    if !found.is_file() || found.len() > LARGEST {
+        return None;
+    }
+    let mut entry = Vec::new();
+    File::open(path)
+        .ok()?
+        .take(LARGEST)
+        .read_to_end(&mut entry)
+        .ok()?;
+    Some(entry)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A number for compiler, processor and settings. Another one is another entry.
@@ -228,11 +282,20 @@ mod tests {
         let entry = std::fs::read(folder.entry()).expect("it was written");
         // Each of the header; some of the code, which one hash covers.
         let rest = (HEADER * 8..entry.len() * 8).step_by(997);
-        for bit in (0..HEADER * 8).chain(rest) {
+        let bits: Vec<usize> = (0..HEADER * 8).chain(rest).collect();
+        for (number, bit) in bits.into_iter().enumerate() {
             let mut bad = entry.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             std::fs::write(folder.entry(), &bad).expect("it can be written");
             assert!(store.load(&engine, &wasm).is_none(), "bit {bit}");
+            if number % 64 == 0 {
+                let examined = store.examine(&engine);
+                assert_eq!(
+                    (examined.sound, examined.damaged),
+                    (0, vec![folder.entry()]),
+                    "bit {bit}"
+                );
+            }
         }
         for length in [0, 7, HEADER - 1, HEADER, entry.len() - 1] {
             std::fs::write(folder.entry(), &entry[..length]).expect("it can be written");
@@ -241,6 +304,13 @@ mod tests {
         // What is compiled again takes its place.
         store.keep(&engine, &wasm, &code);
         assert!(store.load(&engine, &wasm).is_some());
+        std::fs::write(folder.0.join("0-0.code"), "of another time").expect("it can be written");
+        let expected = Examined {
+            sound: 1,
+            others: 1,
+            damaged: vec![],
+        };
+        assert_eq!(store.examine(&engine), expected);
     }
 
     #[test]

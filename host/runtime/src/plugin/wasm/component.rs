@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Engine};
 
-use super::compiled::Store;
+use super::compiled::{Examined, Store};
 use super::recording::State;
 use super::version::{self, Exports};
 use crate::plugin::bounds;
@@ -166,6 +166,12 @@ fn store() -> &'static Result<Store, String> {
 pub fn not_kept() -> Option<String> {
     let reason = store().as_ref().err()?;
     Some(format!("plugins are compiled each time: {reason}"))
+}
+
+/// Looks at the compiled plugins that are kept: the folder and what lies in it; or why none are.
+pub fn examine_kept() -> Result<(PathBuf, Examined), String> {
+    let store = store().as_ref().map_err(String::clone)?;
+    Ok((store.folder().to_owned(), store.examine(engine())))
 }
 
 /// One engine for the process: its clock thread ticks for all instances.

@@ -1,7 +1,7 @@
 //! One plugin instance: it serves one request, and nothing of it outlives that.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use monocle_image::Picture;
 use monocle_tensor::operation::Kind;
@@ -37,7 +37,8 @@ impl Instance {
     ) -> Result<Self, PluginError> {
         let mut store = Store::new(plugin.instance.component().engine(), State::new(services, limits));
         store.limiter(|state| &mut state.memory);
-        store.set_epoch_deadline(ticks(limits.call));
+        let left = store.data_mut().begin_call();
+        store.set_epoch_deadline(ticks(left));
         let started = plugin.instance.instantiate(&mut store);
         let started = started.and_then(|instance| plugin.exports.load(&mut store, &instance));
         let calls = started.map_err(|error| not_started(plugin, &mut store, &error))?;
@@ -54,6 +55,11 @@ impl Instance {
         this.store.data_mut().configuring = false;
         configured?;
         Ok(this)
+    }
+
+    /// When the request that it works for must end.
+    pub fn until(&mut self, until: Option<Instant>) {
+        self.store.data_mut().limits.until = until;
     }
 
     /// The plugin behind it.
@@ -313,8 +319,8 @@ impl Instance {
         function: &'static str,
         call: impl FnOnce(&dyn Calls, &mut Store<State>) -> Answer<T>,
     ) -> Result<T, PluginError> {
-        let limit = self.store.data().limits.call;
-        self.store.set_epoch_deadline(ticks(limit));
+        let left = self.store.data_mut().begin_call();
+        self.store.set_epoch_deadline(ticks(left));
         self.store.data_mut().calls += 1;
         match call(&*self.calls, &mut self.store) {
             Ok(Ok(value)) => Ok(value),
@@ -328,7 +334,6 @@ impl Instance {
 
     /// What lies behind a trap.
     fn fault(&mut self, error: wasmtime::Error) -> Fault {
-        let limit = self.store.data().limits.call;
         let state = self.store.data_mut();
         if let Some(fault) = state.fault.take() {
             return fault;
@@ -340,7 +345,7 @@ impl Instance {
             };
         }
         match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => Fault::Timeout(limit.as_millis() as u64),
+            Some(Trap::Interrupt) => state.over(),
             Some(trap) => {
                 let last = state.log.back().filter(|line| line.level == LogLevel::Warn);
                 Fault::Trap {
@@ -356,14 +361,13 @@ impl Instance {
 
 /// Why an instance did not start: a limit is named as in calls.
 fn not_started(plugin: &Plugin, store: &mut Store<State>, error: &wasmtime::Error) -> PluginError {
-    let limit = store.data().limits.call;
     let refused = store.data_mut().memory.take_refused();
     let fault = match (refused, error.downcast_ref::<Trap>()) {
         (Some((limit, wanted)), _) => Fault::Memory {
             wanted_mib: wanted.div_ceil(1 << 20),
             limit_mib: limit >> 20,
         },
-        (None, Some(Trap::Interrupt)) => Fault::Timeout(limit.as_millis() as u64),
+        (None, Some(Trap::Interrupt)) => store.data().over(),
         _ => {
             return PluginError::NotAPlugin {
                 path: plugin.path.clone(),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use monocle_image::Picture;
 use monocle_tensor::operation::{Op, Rope, WeightId};
@@ -11,6 +12,7 @@ use monocle_tensor::recorder::Recorder;
 use monocle_tensor::stored::Weight;
 use wasmtime::component::Resource;
 
+use crate::budget::Budget;
 use crate::plugin::error::Fault;
 use crate::plugin::limits::{Limits, MemoryLimiter};
 use crate::plugin::services::{Role, Services};
@@ -69,6 +71,8 @@ const RECORDINGS: u32 = 1 << (32 - VALUE_BITS);
 const PICTURES: usize = 4096;
 /// Layers of one stack.
 const STACK: usize = 4096;
+/// Bytes of the names of all stacks: those of a hundred layers with a hundred experts each have less than 2 MiB.
+const STACK_NAMES: usize = 32 << 20;
 /// Bytes of angles that are kept to be shared.
 const MOST_ROPE_BYTES: usize = 8 << 20;
 /// Lines of log kept for one instance.
@@ -87,6 +91,8 @@ pub struct State {
     pub limits: Limits,
     /// Watches its linear memory.
     pub memory: MemoryLimiter,
+    /// When the call in progress must end.
+    call_ends: Option<Instant>,
     /// Why a host function ended the call, when one did.
     pub fault: Option<Fault>,
     /// What it wrote to the log.
@@ -103,6 +109,8 @@ pub struct State {
     pub request_variables: serde_json::Map<String, serde_json::Value>,
     weight_ids: HashMap<(String, Role), WeightId>,
     stack_ids: HashMap<Vec<String>, WeightId>,
+    /// For the names in them.
+    names: Budget,
     recorder: Option<Recorder>,
     recording: u32,
     /// Angles by the hash of their content.
@@ -121,6 +129,7 @@ impl State {
             services,
             memory: MemoryLimiter::new(limits.memory_bytes),
             limits,
+            call_ends: None,
             fault: None,
             log: VecDeque::new(),
             calls: 0,
@@ -130,6 +139,7 @@ impl State {
             request_variables: serde_json::Map::new(),
             weight_ids: HashMap::new(),
             stack_ids: HashMap::new(),
+            names: Budget::new(STACK_NAMES),
             recorder: None,
             recording: 0,
             ropes: HashMap::new(),
@@ -146,6 +156,37 @@ impl State {
         let error = wasmtime::Error::msg(fault.to_string());
         self.fault = Some(fault);
         Err(error)
+    }
+
+    /// A call begins; gives the time that it has.
+    pub fn begin_call(&mut self) -> Duration {
+        let now = Instant::now();
+        let rest = self
+            .limits
+            .until
+            .map(|until| until.saturating_duration_since(now));
+        let left = rest.map_or(self.limits.call, |rest| rest.min(self.limits.call));
+        self.call_ends = now.checked_add(left);
+        left
+    }
+
+    /// Ends the call if its time is over. The clock of the plugin's own code does not stop the host's, so what can take long asks.
+    pub fn in_time(&mut self) -> wasmtime::Result<()> {
+        match self.call_ends.is_some_and(|ends| ends <= Instant::now()) {
+            true => {
+                let over = self.over();
+                self.fail(over)
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// What it is that a call's time is over.
+    pub fn over(&self) -> Fault {
+        match self.limits.until.is_some_and(|until| until <= Instant::now()) {
+            true => Fault::Late,
+            false => Fault::Timeout(self.limits.call.as_millis() as u64),
+        }
     }
 
     /// Keeps a line of the log, the oldest making room.
@@ -219,6 +260,7 @@ impl State {
         operands: &[&Resource<TensorHandle>],
         shape: Option<&[u32]>,
     ) -> wasmtime::Result<Resource<TensorHandle>> {
+        self.in_time()?;
         self.recorder()?;
         let mut inputs = Vec::with_capacity(operands.len());
         for (number, operand) in operands.iter().enumerate() {
@@ -266,6 +308,7 @@ impl State {
                 "weight `{name}` was asked for outside of `network.load`"
             )));
         }
+        self.in_time()?;
         let key = (name.to_owned(), role);
         if let Some(id) = self.weight_ids.get(&key) {
             return Ok(*id);
@@ -296,6 +339,13 @@ impl State {
         }
         if let Some(id) = self.stack_ids.get(&names) {
             return Ok(*id);
+        }
+        self.in_time()?;
+        let bytes = names.iter().map(|name| name.len() + size_of::<String>()).sum();
+        if let Err(error) = self.names.charge(bytes) {
+            return self.fail(Fault::Misuse(format!(
+                "the names of its stacked weights: {error}"
+            )));
         }
         match self.services.stack(&names) {
             Ok(weight) => {

@@ -24,6 +24,7 @@ impl State {
         size: [u32; 2],
         filter: Filter,
     ) -> Result<Resource<ImageHandle>> {
+        self.in_time()?;
         self.check_picture(size)?;
         let bytes = self.image(image.rep())?.resize_bytes(size[0], size[1], filter);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -52,6 +53,7 @@ impl State {
         [width, height]: [u32; 2],
         make: impl FnOnce(&Picture) -> std::result::Result<Picture, ImageError>,
     ) -> Result<Resource<ImageHandle>> {
+        self.in_time()?;
         self.check_picture([width, height])?;
         match make(self.image(image.rep())?) {
             Ok(image) => Ok(Resource::new_own(self.add_image(image)?)),
@@ -84,6 +86,7 @@ impl State {
         };
         let mut values = Vec::with_capacity(each * count);
         for image in images {
+            self.in_time()?;
             let image = self.image(image.rep())?;
             if (image.width(), image.height()) != (width, height) {
                 let found = format!("{}x{}", image.width(), image.height());
@@ -142,7 +145,9 @@ impl State {
                 text.len()
             )));
         }
-        match self.services.encode(text, add_special_tokens) {
+        let encoded = self.services.encode(text, add_special_tokens);
+        self.in_time()?;
+        match encoded {
             Ok(ids) => Ok(ids),
             Err(reason) => self.fail(Fault::Misuse(format!("the tokenizer refused a text: {reason}"))),
         }

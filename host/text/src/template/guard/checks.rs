@@ -70,6 +70,13 @@ impl Checks<'_> {
         self.insert(span.end_offset, true, format!(")|{CHECK}"));
     }
 
+    /// Around what makes nothing, but can take long. What the compiler computes is computed once.
+    fn timed(&mut self, expression: &Expr<'_>, span: Span) {
+        if expression.as_const().is_none() {
+            self.around(span);
+        }
+    }
+
     /// Operations one upon the other; `above` counts those since the last check. A chain of sums is checked now and then, since each
     /// of its values was checked; a product can be large at once.
     fn operation(&mut self, expression: &Expr<'_>, above: usize) -> Result<(), Error> {
@@ -109,6 +116,9 @@ impl Checks<'_> {
             for part in [&slice.start, &slice.stop, &slice.step] {
                 self.optional(part.as_ref())?;
             }
+            // An item may be asked for right behind it.
+            self.insert(span.start_offset.min(leftmost(&slice.expr)), false, "((");
+            self.insert(span.end_offset, true, format!(")|{CHECK})"));
             return Ok(());
         };
         let absent = |part: &Option<Expr<'_>>| if part.is_none() { "none" } else { "" };
@@ -231,6 +241,7 @@ impl Checks<'_> {
             Expr::Compare(compare) => {
                 self.expression(&compare.expr)?;
                 compare.ops.iter().try_for_each(|op| self.expression(&op.expr))?;
+                self.timed(expression, compare.span());
             }
             Expr::IfExpr(choice) => {
                 self.expression(&choice.test_expr)?;
@@ -245,6 +256,7 @@ impl Checks<'_> {
             Expr::Test(test) => {
                 self.expression(&test.expr)?;
                 self.arguments(&test.args)?;
+                self.timed(expression, test.span());
             }
             Expr::GetAttr(get) => self.expression(&get.expr)?,
             Expr::GetItem(get) => {
@@ -342,7 +354,7 @@ mod tests {
             ),
             (
                 "{{ a[::-1] }}{{ a[1:2] }}",
-                "{{ ((a)|__slice(none,none,-1)) }}{{ a[1:2] }}",
+                "{{ ((a)|__slice(none,none,-1)) }}{{ ((a[1:2])|__check) }}",
             ),
             (
                 "{{ (a ~ b)[c + 1 : d[0] : (2)].e }}",
@@ -367,6 +379,10 @@ mod tests {
                 "{% for e in ('ü' ~ a)|__check %}{{ ('ö' ~ e)|__check }}{% endfor %}",
             ),
             ("{{ a ~ }}", "{{ a ~ }}"),
+            (
+                "{{ not a == b and (c) < 2 < d or e is not in f }}",
+                "{{ not (a == b)|__check and ((c) < 2 < d)|__check or (e is not in f)|__check }}",
+            ),
         ] {
             assert_eq!(with_checks(template).unwrap(), expected);
         }

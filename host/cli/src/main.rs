@@ -23,7 +23,7 @@ mod sampling;
 mod serve;
 mod size;
 mod stats;
-mod wrap;
+mod trace;
 mod writer;
 
 use std::process::ExitCode;
@@ -70,7 +70,9 @@ enum Command {
     Rm(rm::Rm),
     /// Quantise a model's weights, as MLX's conversions are
     Convert(convert::Convert),
-    /// List the installed plugins
+    /// Write or compare what a model computes, number by number: ids, pixels, features, logits
+    Trace(Box<trace::Trace>),
+    /// List the installed plugins; make, test and share your own
     Plugins(plugins::Plugins),
 }
 
@@ -107,6 +109,7 @@ impl Cli {
             Command::Pull(pull) => pull.run(),
             Command::Rm(rm) => rm.run(),
             Command::Convert(convert) => convert.run(),
+            Command::Trace(trace) => trace.run(),
             Command::Plugins(plugins) => plugins.run(),
         }
     }

@@ -1,4 +1,14 @@
-//! `monocle plugins`: what is installed, and whether it can be used.
+//! `monocle plugins`: what is installed, and whether it can be used; and what authors need.
+
+mod build;
+mod inspect;
+mod new;
+mod place;
+mod project;
+mod sdk;
+mod stamp;
+mod test;
+mod wrap;
 
 use clap::{Args, Subcommand};
 use monocle_runtime::model::locate::Places;
@@ -8,7 +18,6 @@ use monocle_runtime::plugin::wasm::{self, component};
 use serde::Serialize;
 
 use super::output;
-use super::wrap::Wrap;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -23,8 +32,18 @@ pub struct Plugins {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Make a folder with a plugin of your own, which builds and passes its test as it is
+    New(new::New),
+    /// Build the plugin of a folder
+    Build(build::Build),
+    /// Ask a plugin everything that a host relies on, and say what is wrong
+    Test(Box<test::Test>),
+    /// Show what a plugin's file holds: its stamp, what it asks for, its hash
+    Inspect(inspect::Inspect),
+    /// Make a plugin of a component that another tool made
+    Stamp(stamp::Stamp),
     /// Make a plugin of the module that `cargo build` made of a plugin's crate
-    Wrap(Wrap),
+    Wrap(wrap::Wrap),
 }
 
 #[derive(Debug, Serialize)]
@@ -41,9 +60,18 @@ struct Row {
 
 impl Plugins {
     pub fn run(self) -> anyhow::Result<()> {
-        if let Some(Task::Wrap(wrap)) = self.task {
-            return wrap.run();
+        match self.task {
+            None => self.list(),
+            Some(Task::New(new)) => new.run(),
+            Some(Task::Build(build)) => build.run(),
+            Some(Task::Test(test)) => test.run(),
+            Some(Task::Inspect(inspect)) => inspect.run(),
+            Some(Task::Stamp(stamp)) => stamp.run(),
+            Some(Task::Wrap(wrap)) => wrap.run(),
         }
+    }
+
+    fn list(&self) -> anyhow::Result<()> {
         let places = Places::from_env();
         let rows: Vec<Row> = places.plugins.list().into_iter().map(row).collect();
         match self.json {

@@ -161,6 +161,18 @@ impl RequestArguments {
         Ok((scheduler, request))
     }
 
+    /// What is asked, and the pictures' names as a JSON list. (What standard input said can be read once: then there is no question.)
+    pub fn asked(&self) -> anyhow::Result<[String; 2]> {
+        let prompt = match self.prompt.as_deref() {
+            None if !self.about.images.is_empty() => self.prompt()?,
+            None | Some("-") => String::new(),
+            Some(prompt) => prompt.to_owned(),
+        };
+        let names = self.about.images.iter().map(|path| path.display().to_string());
+        let names: Vec<String> = names.collect();
+        Ok([prompt, serde_json::to_string(&names)?])
+    }
+
     fn prompt(&self) -> anyhow::Result<String> {
         let images = &self.about.images;
         match self.prompt.as_deref() {
@@ -194,6 +206,11 @@ impl ModelAndPictures {
 }
 
 impl AnswerLength {
+    /// The most tokens, where somebody said so.
+    pub fn asked(&self) -> Option<usize> {
+        self.max_tokens.map(|tokens| tokens as usize)
+    }
+
     /// The most tokens of the answer.
     pub fn max_tokens(&self, model: &Model) -> usize {
         self.max_tokens

@@ -29,6 +29,7 @@ mod writer;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use monocle_runtime::plugin::wasm::component;
 
 /// Runs vision-language models on this machine: pictures and words in, words out.
 #[derive(Debug, Parser)]
@@ -78,6 +79,12 @@ enum Command {
 
 fn main() -> ExitCode {
     panics::take_over();
+    component::tell_of_compiling(|name, bytes| {
+        output::note(&format!(
+            "note: compiling the plugin `{name}` ({} MB), once",
+            bytes / 1_000_000
+        ));
+    });
     // Misuse (a wrong flag, a missing argument) is reported by clap, which exits with 2.
     let cli = Cli::parse();
     match panics::caught(|| cli.run()) {

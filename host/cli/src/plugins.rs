@@ -6,6 +6,7 @@ mod new;
 mod place;
 mod project;
 mod sdk;
+mod share;
 mod stamp;
 mod test;
 mod wrap;
@@ -42,6 +43,24 @@ enum Task {
     Inspect(inspect::Inspect),
     /// Make a plugin of a component that another tool made
     Stamp(stamp::Stamp),
+    /// Make one file of a plugin and what belongs to it, for others
+    Pack(share::Pack),
+    /// Put a package into a registry of OCI artifacts
+    Push(share::Push),
+    /// Install a package: a file, an address, or a registry's
+    Install(share::Install),
+    /// Install newer versions of what was installed
+    Update(share::Update),
+    /// Remove what was installed
+    Remove(share::Remove),
+    /// Check that what was installed is as it was
+    Verify(share::Verify),
+    /// List the installed plugins, as `monocle plugins` alone does
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a plugin of the module that `cargo build` made of a plugin's crate
     Wrap(wrap::Wrap),
 }
@@ -61,7 +80,14 @@ struct Row {
 impl Plugins {
     pub fn run(self) -> anyhow::Result<()> {
         match self.task {
-            None => self.list(),
+            None => list(self.json),
+            Some(Task::List { json }) => list(json),
+            Some(Task::Pack(pack)) => pack.run(),
+            Some(Task::Push(push)) => push.run(),
+            Some(Task::Install(install)) => install.run(),
+            Some(Task::Update(update)) => update.run(),
+            Some(Task::Remove(remove)) => remove.run(),
+            Some(Task::Verify(verify)) => verify.run(),
             Some(Task::New(new)) => new.run(),
             Some(Task::Build(build)) => build.run(),
             Some(Task::Test(test)) => test.run(),
@@ -70,14 +96,14 @@ impl Plugins {
             Some(Task::Wrap(wrap)) => wrap.run(),
         }
     }
+}
 
-    fn list(&self) -> anyhow::Result<()> {
-        let places = Places::from_env();
-        let rows: Vec<Row> = places.plugins.list().into_iter().map(row).collect();
-        match self.json {
-            true => output::print_json(&rows),
-            false => output::print(&text(&rows)),
-        }
+fn list(json: bool) -> anyhow::Result<()> {
+    let places = Places::from_env();
+    let rows: Vec<Row> = places.plugins.list().into_iter().map(row).collect();
+    match json {
+        true => output::print_json(&rows),
+        false => output::print(&text(&rows)),
     }
 }
 

@@ -69,6 +69,16 @@ pub struct Within {
     logits_within: f32,
 }
 
+impl Default for Within {
+    fn default() -> Self {
+        Self {
+            pixels_within: 1e-6,
+            features_within: 1e-4,
+            logits_within: 1e-4,
+        }
+    }
+}
+
 impl Within {
     pub fn tolerances(self) -> Tolerances {
         Tolerances {

@@ -50,6 +50,21 @@ pub struct Request<'a> {
     pub limits: Limits,
 }
 
+/// What to send.
+#[derive(Debug)]
+pub struct Sending<'a> {
+    /// `GET`, `PUT` and so on.
+    pub method: &'a str,
+    /// The address.
+    pub url: Url,
+    /// Besides the usual ones.
+    pub headers: Vec<(&'a str, String)>,
+    /// The body.
+    pub body: &'a [u8],
+    /// How long to wait.
+    pub limits: Limits,
+}
+
 /// Why nothing, or not all, came.
 #[derive(Debug, Error)]
 pub enum HttpError {
@@ -275,6 +290,46 @@ impl Client {
         Err(HttpError::Redirects(request.limits.redirects))
     }
 
+    /// Sends something to exactly this address, and returns the answer with its body unread; a redirect is an answer.
+    pub fn send(&self, sending: &Sending) -> Result<Answer, HttpError> {
+        let (url, limits) = (&sending.url, sending.limits);
+        check(&stay_encrypted, None, url)?;
+        let mut request = ureq::http::Request::builder()
+            .method(sending.method)
+            .uri(url.as_str());
+        for (name, value) in &sending.headers {
+            request = request.header(*name, value);
+        }
+        let malformed = |error: ureq::http::Error| HttpError::Malformed(error.to_string());
+        let request = request.body(sending.body).map_err(malformed)?;
+        let agent = self.agent(url);
+        let request = agent
+            .configure_request(request)
+            .timeout_resolve(Some(limits.silence.min(CONNECT)))
+            .timeout_connect(Some(limits.silence.min(CONNECT)))
+            .timeout_send_request(Some(limits.silence))
+            .timeout_recv_response(Some(limits.silence))
+            .timeout_per_read(Some(limits.silence))
+            .timeout_global(limits.total)
+            .build();
+        let answer = agent.run(request).map_err(|error| in_words(error, limits))?;
+        let (head, body) = answer.into_parts();
+        Ok(Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: body.into_reader(),
+            limits,
+        })
+    }
+
+    /// What asks there.
+    fn agent(&self, url: &Url) -> &Agent {
+        self.proxied
+            .as_ref()
+            .filter(|_| !is_loopback(url))
+            .unwrap_or(&self.direct)
+    }
+
     fn ask(&self, request: &Request, url: &Url, started: Instant) -> Result<Answer, HttpError> {
         let limits = request.limits;
         let left = match limits.total {
@@ -287,12 +342,8 @@ impl Client {
             }
             None => None,
         };
-        let agent = self
-            .proxied
-            .as_ref()
-            .filter(|_| !is_loopback(url))
-            .unwrap_or(&self.direct);
-        let mut call = agent
+        let mut call = self
+            .agent(url)
             .get(url.as_str())
             .config()
             .timeout_resolve(Some(limits.silence.min(CONNECT)))

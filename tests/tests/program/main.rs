@@ -12,4 +12,6 @@ mod notes;
 mod pictures;
 mod plugin_guide;
 mod prompts;
+mod reload;
+mod sharing;
 mod traces;

@@ -8,6 +8,7 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context;
 use clap::Args;
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::model::{Model, OpenOptions};
@@ -19,6 +20,7 @@ use super::project::Project;
 use crate::output;
 use crate::request::EngineArguments;
 use crate::trace::Within;
+use crate::trace::compare::Tolerances;
 use report::{Check, Verdict};
 
 #[derive(Debug, Args)]
@@ -52,9 +54,19 @@ pub struct Test {
 
 #[derive(Debug, Serialize)]
 struct Tested {
+    monocle: &'static str,
     model: String,
     plugins: Vec<String>,
     checks: Vec<Check>,
+}
+
+/// What is asked, of which model, and what it is compared with.
+struct Asked<'a> {
+    goldens: &'a Path,
+    pictures: &'a Path,
+    accept: bool,
+    plans_only: bool,
+    within: Tolerances,
 }
 
 impl Test {
@@ -63,38 +75,16 @@ impl Test {
             folder if folder.is_dir() => Project::open(folder)?,
             _ => None,
         };
-        let mut places = Places::from_env();
-        let asked = match &project {
-            Some(project) => {
-                places.plugins = project.first_of(&places.plugins);
-                let built = project.plugins().join(format!("{}.wasm", project.name));
-                anyhow::ensure!(
-                    built.is_file(),
-                    "`{}` is not there\n\nhint: `monocle plugins build` makes it",
-                    built.display()
-                );
-                project.manifest().display().to_string()
-            }
-            None => self.what.clone(),
-        };
-        let declaration = places.find(&asked, &mut |_| {})?;
-        let model = Model::open(&places, &declaration, OpenOptions::default(), &mut |_| {})?;
-        let options = SchedulerOptions {
-            memory_limit: self.engine.memory_limit,
-            ..SchedulerOptions::default()
-        };
-        let mut scheduler = Scheduler::new(Arc::new(model), self.engine.backend()?, options);
-        let folder = project
-            .as_ref()
-            .map_or(PathBuf::from("."), |project| project.folder.clone());
+        let folder = project.as_ref().map_or(Path::new("."), |project| &project.folder);
         let goldens = self.goldens.clone().unwrap_or_else(|| folder.join("goldens"));
-        let checks = self.checks(&mut scheduler, &goldens, &folder);
-        let model = scheduler.model();
-        let tested = Tested {
-            model: model.report.name.clone(),
-            plugins: model.plugins().map(named).collect(),
-            checks,
+        let asked = Asked {
+            goldens: &goldens,
+            pictures: folder,
+            accept: self.accept,
+            plans_only: self.plans_only,
+            within: self.within.tolerances(),
         };
+        let tested = tested(project.as_ref(), &self.what, self.engine, &asked)?;
         match self.json {
             true => output::print_json(&tested)?,
             false => output::print(&format!(
@@ -104,15 +94,75 @@ impl Test {
                 report::text(&tested.checks)
             ))?,
         }
-        let failed = tested.checks.iter().filter(|check| check.failed()).count();
-        anyhow::ensure!(failed == 0, "{failed} of {} checks failed", tested.checks.len());
+        tested.must_pass()
+    }
+}
+
+impl Tested {
+    fn must_pass(&self) -> anyhow::Result<()> {
+        let failed = self.checks.iter().filter(|check| check.failed()).count();
+        anyhow::ensure!(failed == 0, "{failed} of {} checks failed", self.checks.len());
         Ok(())
     }
+}
 
-    fn checks(&self, scheduler: &mut Scheduler, goldens: &Path, folder: &Path) -> Vec<Check> {
+/// Tests a project's plugin; gives the report as JSON. A failure is an error that has the report's text.
+pub fn of_project(project: &Project) -> anyhow::Result<Vec<u8>> {
+    let goldens = project.folder.join("goldens");
+    let asked = Asked {
+        goldens: &goldens,
+        pictures: &project.folder,
+        accept: false,
+        plans_only: false,
+        within: Within::default().tolerances(),
+    };
+    let tested = tested(Some(project), "", EngineArguments::default(), &asked)?;
+    tested.must_pass().with_context(|| report::text(&tested.checks))?;
+    Ok(serde_json::to_vec_pretty(&tested)?)
+}
+
+fn tested(
+    project: Option<&Project>,
+    what: &str,
+    engine: EngineArguments,
+    asked: &Asked,
+) -> anyhow::Result<Tested> {
+    let mut places = Places::from_env();
+    let model = match project {
+        Some(project) => {
+            places.plugins = project.first_of(&places.plugins);
+            let built = project.plugins().join(format!("{}.wasm", project.name));
+            anyhow::ensure!(
+                built.is_file(),
+                "`{}` is not there\n\nhint: `monocle plugins build` makes it",
+                built.display()
+            );
+            project.manifest().display().to_string()
+        }
+        None => what.to_owned(),
+    };
+    let declaration = places.find(&model, &mut |_| {})?;
+    let model = Model::open(&places, &declaration, OpenOptions::default(), &mut |_| {})?;
+    let options = SchedulerOptions {
+        memory_limit: engine.memory_limit,
+        ..SchedulerOptions::default()
+    };
+    let mut scheduler = Scheduler::new(Arc::new(model), engine.backend()?, options);
+    let checks = asked.checks(&mut scheduler);
+    let model = scheduler.model();
+    Ok(Tested {
+        monocle: env!("CARGO_PKG_VERSION"),
+        model: model.report.name.clone(),
+        plugins: model.plugins().map(named).collect(),
+        checks,
+    })
+}
+
+impl Asked<'_> {
+    fn checks(&self, scheduler: &mut Scheduler) -> Vec<Check> {
         let model = Arc::clone(scheduler.model());
         let recordings = scheduler.recordings().clone();
-        let prompts = prompts::check(&model, &goldens.join("prompts.json"), self.accept);
+        let prompts = prompts::check(&model, &self.goldens.join("prompts.json"), self.accept);
         let mut checks = vec![
             check("sizes", plans::sizes(&model, &recordings)),
             check("repeats", plans::repeats(&model)),
@@ -129,11 +179,11 @@ impl Test {
             checks.extend(names.map(|name| Check::new(name, Verdict::Skipped(why.to_owned()))));
             return checks;
         }
-        let within = self.within.tolerances();
+        let within = self.within;
         checks.push(check("chunks", answers::chunks(scheduler, within.logits)));
         checks.push(check("batches", answers::batches(scheduler, within.logits)));
         checks.push(check("output", answers::output(scheduler)));
-        let references = answers::references(scheduler, goldens, folder, within);
+        let references = answers::references(scheduler, self.goldens, self.pictures, within);
         checks.push(check("reference", references));
         checks
     }

@@ -204,12 +204,12 @@ fn pixels(found: &TraceFile, golden: &TraceFile, tolerance: f32) -> Vec<Row> {
         (&straight, "in the plugin's order"),
         (&swapped, "with channels first"),
     ];
-    let (worst, order) = orders
-        .map(|(ours, order)| (difference(ours, theirs), order))
+    let (worst, ours, order) = orders
+        .map(|(ours, order)| (difference(ours, theirs), ours, order))
         .into_iter()
-        .min_by(|(a, _), (b, _)| a.1.total_cmp(&b.1))
+        .min_by(|(a, ..), (b, ..)| a.1.total_cmp(&b.1))
         .expect("there are two orders");
-    let mut row = within(what, worst, &straight, theirs, tolerance);
+    let mut row = within(what, worst, ours, theirs, tolerance);
     row.words = format!("{} ({order})", row.words);
     [own, vec![row]].concat()
 }
@@ -332,6 +332,7 @@ mod tests {
         )]);
         let rows = compare(&ours, &theirs, TIGHT, &|_| String::new());
         assert_eq!(rows[0].agrees, Some(false), "{rows:?}");
+        assert!(rows[0].words.contains("number 5 is 6, expected 6.1"), "{rows:?}");
     }
 
     #[test]

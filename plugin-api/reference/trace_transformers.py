@@ -19,7 +19,10 @@ from safetensors.torch import save_file
 
 def main() -> None:
     arguments = read_arguments()
-    processor = transformers.AutoProcessor.from_pretrained(arguments.model)
+    # Pillow's resizing, which models were trained with; torchvision's rounds otherwise. (Before transformers 5: use_fast=False.)
+    older = int(transformers.__version__.split(".")[0]) < 5
+    backend = {"use_fast": False} if older else {"backend": "pil"}
+    processor = transformers.AutoProcessor.from_pretrained(arguments.model, **backend)
     model = transformers.AutoModelForImageTextToText.from_pretrained(arguments.model, dtype=torch.float32).eval()
     pictures = [Image.open(path).convert("RGB") for path in arguments.pictures]
     words = [{"type": "text", "text": arguments.prompt}]

@@ -309,6 +309,19 @@ impl ModelOptions {
 }
 
 impl EngineArguments {
+    /// In 32 bits wherever nothing else was asked for: to be compared with a reference implementation's numbers.
+    #[must_use]
+    pub fn exact(self) -> Self {
+        Self {
+            precision: match self.precision {
+                Precision::Auto => Precision::F32,
+                asked => asked,
+            },
+            kv_type: self.kv_type.or(Some(KeyValues::F32)),
+            ..self
+        }
+    }
+
     /// The engine.
     pub fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {
         self.maker()().map_err(|error| Misuse(error.to_string()))

@@ -1,4 +1,5 @@
-//! `monocle trace`: everything that a reference implementation can be compared with, number by number.
+//! `monocle trace`: everything that a reference implementation can be compared with, number by number. It is computed in 32 bits unless something else
+//! is asked for.
 
 pub mod compare;
 pub mod file;
@@ -107,7 +108,8 @@ impl ChunkReport {
 }
 
 impl Trace {
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(mut self) -> anyhow::Result<()> {
+        self.request.options.engine = self.request.options.engine.exact();
         let golden = self.golden.as_deref().map(TraceFile::read).transpose()?;
         let (mut scheduler, request) = self.request.open(true)?;
         let chunks = match &self.chunks[..] {

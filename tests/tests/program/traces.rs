@@ -171,3 +171,45 @@ fn a_trace_is_written_and_agrees_with_itself() {
         );
     }
 }
+
+/// The script that `plugins new` writes, run with the transformers of `cargo xtask tools`.
+#[test]
+fn transformers_numbers_are_found_again() {
+    let python = project::target().join("tools/venv/bin/python");
+    if !python.is_file() {
+        eprintln!("there is no transformers, so its script was not run: `cargo xtask tools`");
+        return;
+    }
+    let scratch = Scratch::new("traces-transformers");
+    let root = project::root();
+    let (model, golden) = (root.join("models/shapes"), scratch.file("golden.safetensors"));
+    let picture = model.join("pictures/shapes.png");
+    let made = std::process::Command::new(python)
+        .arg(root.join("plugin-api/reference/trace_transformers.py"))
+        .args([&model, &picture])
+        .args(["-p", "What is this?", "--all-logits", "-o"])
+        .arg(&golden)
+        .output()
+        .expect("python can be started");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let outcome = Monocle::new(["trace"])
+        .args([&model, &picture])
+        .args(["-p", "What is this?", "--chunks", "4096,7,1", "--golden"])
+        .args([&golden])
+        .succeeds();
+    for what in [
+        "prompt ",
+        "input_ids",
+        "pixel_values",
+        "prompt_logits",
+        "step_logits",
+        "greedy_tokens",
+    ] {
+        assert_eq!(
+            outcome.stdout.matches(&format!("ok      {what}")).count(),
+            3,
+            "{what}: {}",
+            outcome.stdout
+        );
+    }
+}

@@ -147,7 +147,7 @@ fn tested(
         memory_limit: engine.memory_limit,
         ..SchedulerOptions::default()
     };
-    let mut scheduler = Scheduler::new(Arc::new(model), engine.backend()?, options);
+    let mut scheduler = Scheduler::new(Arc::new(model), engine.exact().backend()?, options);
     let checks = asked.checks(&mut scheduler);
     let model = scheduler.model();
     Ok(Tested {

@@ -14,6 +14,7 @@ pub mod pictures;
 pub mod program;
 pub mod project;
 pub mod record;
+pub mod registry;
 pub mod scratch;
 pub mod server;
 pub mod variant;

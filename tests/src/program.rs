@@ -71,6 +71,30 @@ impl Monocle {
         self
     }
 
+    /// In this folder.
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// As authors run it: it may start compilers, which find what they need, and fetch nothing.
+    pub fn with_compilers(mut self) -> Self {
+        for name in [
+            "PATH",
+            "CARGO_HOME",
+            "RUSTUP_HOME",
+            "CARGO",
+            "HOME",
+            "LD_LIBRARY_PATH",
+        ] {
+            if let Some(value) = std::env::var_os(name) {
+                self.command.env(name, value);
+            }
+        }
+        self.command.env("CARGO_NET_OFFLINE", "true");
+        self
+    }
+
     /// With arguments more.
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);

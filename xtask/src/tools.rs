@@ -17,11 +17,18 @@ const CLIENTS: &str = "tests/clients/requirements.txt";
 /// What drives a browser, for npm.
 const PAGE: &str = "tests/clients/package.json";
 
+/// What makes plugins of Python, for pip.
+const COMPONENTIZE: &str = "plugin-api/templates/python/requirements.txt";
+
+/// What makes plugins of JavaScript, for npm.
+const JS: &str = "plugin-api/templates/js/package.json";
+
 /// Makes or refreshes the Python environments and what drives a browser, and says where a browser is.
 pub fn prepare(target: &Path) -> Result<()> {
     environment(target, "venv", "requirements.txt", REQUIREMENTS)?;
     clients(target)?;
     page(target)?;
+    languages(target)?;
     match browser() {
         Some(browser) => println!("browser: {browser}"),
         None => println!("browser: none; on Debian: apt-get install chromium"),
@@ -34,10 +41,23 @@ pub fn clients(target: &Path) -> Result<()> {
     environment(target, "clients", "clients.txt", CLIENTS)
 }
 
+/// Makes or refreshes what makes plugins of other languages.
+pub fn languages(target: &Path) -> Result<()> {
+    environment(target, "componentize", "componentize.txt", COMPONENTIZE)?;
+    packages(target, "js", JS, "componentize-js")
+}
+
 /// Makes or refreshes the folder with what drives a browser.
 pub fn page(target: &Path) -> Result<()> {
-    let place = target.join("tools").join("page");
-    let wanted = fs::read(PAGE).with_context(|| format!("reading `{PAGE}`"))?;
+    packages(target, "page", PAGE, "browser's driver")
+}
+
+/// Makes or refreshes a folder of npm's packages.
+fn packages(target: &Path, name: &str, list: &str, what: &str) -> Result<()> {
+    let place = target.join("tools").join(name);
+    let wanted = fs::read_to_string(list).with_context(|| format!("reading `{list}`"))?;
+    // A template's blank.
+    let wanted = wanted.replace("{name}", "plugin").into_bytes();
     // Written last, as below.
     let note = place.join("installed.json");
     if !fs::read(&note).is_ok_and(|there| there == wanted) {
@@ -52,7 +72,7 @@ pub fn page(target: &Path) -> Result<()> {
         run(&mut npm)?;
         write_if_changed(&note, &wanted)?;
     }
-    println!("browser's driver: {}", place.display());
+    println!("{what}: {}", place.display());
     Ok(())
 }
 

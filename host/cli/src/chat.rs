@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use clap::Args;
 use monocle_runtime::error::RequestError;
+use monocle_runtime::model::stamp::Stamp;
 use monocle_runtime::report::Report;
 use monocle_runtime::request::{GenerateOptions, Request};
 use monocle_runtime::scheduler::{Event, Flow, Scheduler};
@@ -58,7 +59,9 @@ impl Chat {
         self.sampling.check()?;
         refuse_standard_input(&self.about.images)?;
         let pictures = self.about.pictures(quiet)?;
-        let mut scheduler = self.options.open(&self.about.model, self.cache_limit, quiet)?;
+        let (mut scheduler, seen) = self
+            .options
+            .open_stamped(&self.about.model, self.cache_limit, quiet)?;
         let options = self
             .sampling
             .options(&self.length, &self.options, scheduler.model())?;
@@ -82,7 +85,14 @@ impl Chat {
         let mut talk = Talk {
             conversation: Conversation::new(system, pictures),
             scheduler,
+            seen,
             options,
+            opened: Opened {
+                model: self.about.model,
+                options: self.options,
+                length: self.length,
+                cache_limit: self.cache_limit,
+            },
             sampling: self.sampling,
             interrupted,
             show_stats: self.stats || (typed && !quiet),
@@ -94,10 +104,21 @@ impl Chat {
     }
 }
 
+/// How the model was opened, and is opened again when its files change.
+struct Opened {
+    model: String,
+    options: ModelOptions,
+    length: AnswerLength,
+    cache_limit: usize,
+}
+
 /// A conversation that goes on.
 struct Talk {
     conversation: Conversation,
     scheduler: Scheduler,
+    opened: Opened,
+    /// The state of the model's files when they were last looked at.
+    seen: Stamp,
     options: GenerateOptions,
     sampling: SamplingArguments,
     /// Ctrl-C was pressed.
@@ -198,8 +219,47 @@ impl Talk {
         Ok(())
     }
 
+    /// Opens the model again if its manifest, a template, a plugin or another of its files changed. What is broken is reported once, and the
+    /// last good one stays.
+    fn reload(&mut self) {
+        let now = self.seen.again();
+        let Some(changed) = now
+            .changed(&self.seen)
+            .next()
+            .map(|path| path.display().to_string())
+        else {
+            return;
+        };
+        self.seen = now;
+        let Opened {
+            model,
+            options,
+            length,
+            cache_limit,
+        } = &self.opened;
+        let reopened = options
+            .open_stamped(model, *cache_limit, true)
+            .and_then(|(scheduler, seen)| {
+                // A plugin that cannot name its weights is no good one. Nothing is on the engine yet.
+                scheduler.recordings().weights()?;
+                let options = self.sampling.options(length, options, scheduler.model())?;
+                Ok((scheduler, seen, options))
+            });
+        match reopened {
+            Ok((scheduler, seen, options)) => {
+                output::note(&format!("note: `{changed}` changed, and is used from now on"));
+                (self.scheduler, self.seen, self.options) = (scheduler, seen, options);
+            }
+            Err(error) => output::note(&format!(
+                "note: `{changed}` changed, and cannot be used; what was there before goes on: {}",
+                crate::in_words(&error)
+            )),
+        }
+    }
+
     /// One turn. If no answer comes, it is as if nothing had been said.
     fn ask(&mut self, words: String) -> anyhow::Result<Result<(), Refusal>> {
+        self.reload();
         let request = self.conversation.request(&words);
         let mut writer = Writer::new(false, true);
         let answered = self.answer(&request, &mut writer);

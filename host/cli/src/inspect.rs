@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use monocle_runtime::memory::{MemoryEstimate, MemoryLimit};
+use monocle_runtime::plugin::contract::ImagePlan;
 use monocle_runtime::report::{ImageReport, ModelReport, PluginReport, PromptReport};
 use monocle_weights::Summary;
 use serde::Serialize;
@@ -76,6 +77,8 @@ struct Inspection {
     #[serde(skip_serializing_if = "Option::is_none")]
     encoder_ids: Option<Vec<u32>>,
     images: Vec<ImageReport>,
+    /// What the plugin planned for each picture: shapes, layout, features.
+    plans: Vec<ImagePlan>,
     weights: WeightsReport,
     memory: MemoryInspection,
     notes: Vec<String>,
@@ -120,6 +123,7 @@ impl Inspect {
             token_ids: prepared.prompt.ids().to_vec(),
             encoder_ids: prepared.encoder_ids().map(<[u32]>::to_vec),
             images: prepared.image_reports(),
+            plans: prepared.plan.images.clone(),
             weights: model.checkpoint().summary().into(),
             memory: MemoryInspection::new(prepared.estimate, scheduler.memory_limit()),
             notes: model.notes().into_iter().chain(prepared.notes()).collect(),

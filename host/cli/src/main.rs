@@ -25,12 +25,13 @@ mod serve;
 mod served;
 mod size;
 mod stats;
-mod wrap;
+mod trace;
 mod writer;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use monocle_runtime::plugin::wasm::component;
 
 /// Runs vision-language models on this machine: pictures and words in, words out.
 #[derive(Debug, Parser)]
@@ -78,7 +79,9 @@ enum Command {
     Rm(rm::Rm),
     /// Quantise a model's weights, as MLX's conversions are
     Convert(convert::Convert),
-    /// List the installed plugins
+    /// Write or compare what a model computes, number by number: ids, pixels, features, logits
+    Trace(Box<trace::Trace>),
+    /// List the installed plugins; make, test and share your own
     Plugins(plugins::Plugins),
     /// Look at caches and plugins, and say what is wrong
     Doctor(doctor::Doctor),
@@ -86,6 +89,12 @@ enum Command {
 
 fn main() -> ExitCode {
     panics::take_over();
+    component::tell_of_compiling(|name, bytes| {
+        output::note(&format!(
+            "note: compiling the plugin `{name}` ({} MB), once",
+            bytes / 1_000_000
+        ));
+    });
     // Misuse (a wrong flag, a missing argument) is reported by clap, which exits with 2.
     let cli = Cli::parse();
     match panics::caught(|| cli.run()) {
@@ -119,6 +128,7 @@ impl Cli {
             Command::Pull(pull) => pull.run(),
             Command::Rm(rm) => rm.run(),
             Command::Convert(convert) => convert.run(),
+            Command::Trace(trace) => trace.run(),
             Command::Plugins(plugins) => plugins.run(),
             Command::Doctor(doctor) => doctor.run(),
         }

@@ -1,4 +1,15 @@
-//! `monocle plugins`: what is installed, and whether it can be used.
+//! `monocle plugins`: what is installed, and whether it can be used; and what authors need.
+
+mod build;
+mod inspect;
+mod new;
+mod place;
+mod project;
+mod sdk;
+mod share;
+mod stamp;
+mod test;
+mod wrap;
 
 use clap::{Args, Subcommand};
 use monocle_runtime::model::locate::Places;
@@ -8,7 +19,6 @@ use monocle_runtime::plugin::wasm::{self, component};
 use serde::Serialize;
 
 use super::output;
-use super::wrap::Wrap;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -23,8 +33,36 @@ pub struct Plugins {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Make a folder with a plugin of your own, which builds and passes its test as it is
+    New(new::New),
+    /// Build the plugin of a folder
+    Build(build::Build),
+    /// Ask a plugin everything that a host relies on, and say what is wrong
+    Test(Box<test::Test>),
+    /// Show what a plugin's file holds: its stamp, what it asks for, its hash
+    Inspect(inspect::Inspect),
+    /// Make a plugin of a component that another tool made
+    Stamp(stamp::Stamp),
+    /// Make one file of a plugin and what belongs to it, for others
+    Pack(share::Pack),
+    /// Put a package into a registry of OCI artifacts
+    Push(share::Push),
+    /// Install a package: a file, an address, or a registry's
+    Install(share::Install),
+    /// Install newer versions of what was installed
+    Update(share::Update),
+    /// Remove what was installed
+    Remove(share::Remove),
+    /// Check that what was installed is as it was
+    Verify(share::Verify),
+    /// List the installed plugins, as `monocle plugins` alone does
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a plugin of the module that `cargo build` made of a plugin's crate
-    Wrap(Wrap),
+    Wrap(wrap::Wrap),
 }
 
 #[derive(Debug, Serialize)]
@@ -49,17 +87,21 @@ struct Yield {
 
 impl Plugins {
     pub fn run(self) -> anyhow::Result<()> {
-        if let Some(Task::Wrap(wrap)) = self.task {
-            return wrap.run();
-        }
-        let places = Places::from_env();
-        let mut rows: Vec<Row> = places.plugins.list().into_iter().map(row).collect();
-        for row in &mut rows {
-            row.yields = yields(&places.plugins, row);
-        }
-        match self.json {
-            true => output::print_json(&rows),
-            false => output::print(&text(&rows)),
+        match self.task {
+            None => list(self.json),
+            Some(Task::List { json }) => list(json),
+            Some(Task::Pack(pack)) => pack.run(),
+            Some(Task::Push(push)) => push.run(),
+            Some(Task::Install(install)) => install.run(),
+            Some(Task::Update(update)) => update.run(),
+            Some(Task::Remove(remove)) => remove.run(),
+            Some(Task::Verify(verify)) => verify.run(),
+            Some(Task::New(new)) => new.run(),
+            Some(Task::Build(build)) => build.run(),
+            Some(Task::Test(test)) => test.run(),
+            Some(Task::Inspect(inspect)) => inspect.run(),
+            Some(Task::Stamp(stamp)) => stamp.run(),
+            Some(Task::Wrap(wrap)) => wrap.run(),
         }
     }
 }
@@ -74,6 +116,18 @@ fn yields(plugins: &PluginFolders, row: &Row) -> Vec<Yield> {
         })
     });
     taken.collect()
+}
+
+fn list(json: bool) -> anyhow::Result<()> {
+    let places = Places::from_env();
+    let mut rows: Vec<Row> = places.plugins.list().into_iter().map(row).collect();
+    for row in &mut rows {
+        row.yields = yields(&places.plugins, row);
+    }
+    match json {
+        true => output::print_json(&rows),
+        false => output::print(&text(&rows)),
+    }
 }
 
 fn row(found: Found) -> Row {

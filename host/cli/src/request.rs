@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use monocle_manifest::schema::Source;
 use monocle_runtime::engines::{self, EngineName, EngineOptions, EngineUnavailable, KeyValueType};
 use monocle_runtime::model::locate::Places;
+use monocle_runtime::model::stamp::Stamp;
 use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
@@ -88,7 +90,7 @@ pub struct ModelOptions {
 }
 
 // What computes, and what it may take.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub struct EngineArguments {
     /// What computes [default: mlx on macOS, else cpu]
     #[arg(long, value_enum)]
@@ -124,9 +126,10 @@ pub enum Engine {
 }
 
 /// What floats are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
     /// As the model's weights are stored
+    #[default]
     Auto,
     /// 32 bits
     F32,
@@ -153,12 +156,43 @@ impl RequestArguments {
     /// The model, opened, and the request; `quiet` shows no progress. What the user can get wrong is checked first, before
     /// anything is fetched or loaded.
     pub fn open(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request)> {
+        let (scheduler, request, _) = self.open_stamped(quiet)?;
+        Ok((scheduler, request))
+    }
+
+    /// As [`RequestArguments::open`], with the state of the model's files and the pictures from before they were read.
+    pub fn open_stamped(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request, Stamp)> {
         let prompt = self.prompt()?;
+        let seen = Stamp::default().with(self.about.images.iter().cloned());
         let pictures = self.about.pictures(quiet)?;
-        let scheduler = self.options.open(&self.about.model, 0, quiet)?;
+        let (scheduler, stamp) = self.options.open_stamped(&self.about.model, 0, quiet)?;
         let system = self.options.system(scheduler.model());
         let request = Request::single(system, pictures, &prompt);
-        Ok((scheduler, request))
+        Ok((scheduler, request, stamp.and(seen)))
+    }
+
+    /// Whether standard input is part of what is asked: then it can be asked once.
+    pub fn reads_standard_input(&self) -> bool {
+        let picture = self
+            .about
+            .images
+            .iter()
+            .any(|path| pictures::is_standard_input(path));
+        picture
+            || self.prompt.as_deref() == Some("-")
+            || (self.prompt.is_none() && self.about.images.is_empty())
+    }
+
+    /// What is asked, and the pictures' names as a JSON list. (What standard input said can be read once: then there is no question.)
+    pub fn asked(&self) -> anyhow::Result<[String; 2]> {
+        let prompt = match self.prompt.as_deref() {
+            None if !self.about.images.is_empty() => self.prompt()?,
+            None | Some("-") => String::new(),
+            Some(prompt) => prompt.to_owned(),
+        };
+        let names = self.about.images.iter().map(|path| path.display().to_string());
+        let names: Vec<String> = names.collect();
+        Ok([prompt, serde_json::to_string(&names)?])
     }
 
     fn prompt(&self) -> anyhow::Result<String> {
@@ -194,6 +228,11 @@ impl ModelAndPictures {
 }
 
 impl AnswerLength {
+    /// The most tokens, where somebody said so.
+    pub fn asked(&self) -> Option<usize> {
+        self.max_tokens.map(|tokens| tokens as usize)
+    }
+
     /// The most tokens of the answer.
     pub fn max_tokens(&self, model: &Model) -> usize {
         self.max_tokens
@@ -206,6 +245,16 @@ impl AnswerLength {
 impl ModelOptions {
     /// The model, opened, with so many bytes to keep for later requests; `quiet` shows no progress.
     pub fn open(&self, model: &str, cache_limit: usize, quiet: bool) -> anyhow::Result<Scheduler> {
+        Ok(self.open_stamped(model, cache_limit, quiet)?.0)
+    }
+
+    /// As [`ModelOptions::open`], with the state of the model's files from before they were read.
+    pub fn open_stamped(
+        &self,
+        model: &str,
+        cache_limit: usize,
+        quiet: bool,
+    ) -> anyhow::Result<(Scheduler, Stamp)> {
         let backend = self.engine.backend()?;
         let template = match &self.template {
             Some(template) => Some(read_template_argument(template, Path::new("."))?),
@@ -219,9 +268,16 @@ impl ModelOptions {
         };
         let declaration = places.find(model, &mut |progress| bar.update(progress));
         let opened = declaration.and_then(|declaration| {
-            Model::open(&places, &declaration, options, &mut |progress| {
+            let declared_by = Path::new(&declaration.declared_by);
+            let folder = match &declaration.manifest.source {
+                Source::Path(path) => Some(path.as_path()),
+                Source::Repo { .. } => None,
+            };
+            let stamp = Stamp::of(&places, &declaration.manifest, declared_by, folder);
+            let model = Model::open(&places, &declaration, options, &mut |progress| {
                 bar.update(progress)
-            })
+            })?;
+            Ok((model, stamp))
         });
         bar.finish();
         if !quiet {
@@ -230,13 +286,20 @@ impl ModelOptions {
                 .iter()
                 .for_each(|note| output::note(&format!("note: {note}")));
         }
-        let model = opened?;
+        let (model, stamp) = opened?;
+        // A template of the command line's is one of the files, too.
+        let template = self
+            .template
+            .iter()
+            .map(PathBuf::from)
+            .filter(|path| path.is_file());
+        let stamp = stamp.with(template);
         let options = SchedulerOptions {
             memory_limit: self.engine.memory_limit,
             cache_limit,
             ..SchedulerOptions::default()
         };
-        Ok(Scheduler::new(Arc::new(model), backend, options))
+        Ok((Scheduler::new(Arc::new(model), backend, options), stamp))
     }
 
     /// The system message.
@@ -246,6 +309,19 @@ impl ModelOptions {
 }
 
 impl EngineArguments {
+    /// In 32 bits wherever nothing else was asked for: to be compared with a reference implementation's numbers.
+    #[must_use]
+    pub fn exact(self) -> Self {
+        Self {
+            precision: match self.precision {
+                Precision::Auto => Precision::F32,
+                asked => asked,
+            },
+            kv_type: self.kv_type.or(Some(KeyValues::F32)),
+            ..self
+        }
+    }
+
     /// The engine.
     pub fn backend(&self) -> Result<Box<dyn Backend>, Misuse> {
         self.maker()().map_err(|error| Misuse(error.to_string()))

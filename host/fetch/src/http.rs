@@ -63,6 +63,21 @@ pub struct Post<'a> {
     pub limits: Limits,
 }
 
+/// What to send.
+#[derive(Debug)]
+pub struct Sending<'a> {
+    /// `GET`, `PUT` and so on.
+    pub method: &'a str,
+    /// The address.
+    pub url: Url,
+    /// Besides the usual ones.
+    pub headers: Vec<(&'a str, String)>,
+    /// The body.
+    pub body: &'a [u8],
+    /// How long to wait.
+    pub limits: Limits,
+}
+
 /// Why nothing, or not all, came.
 #[derive(Debug, Error)]
 pub enum HttpError {
@@ -288,6 +303,41 @@ impl Client {
         Err(HttpError::Redirects(request.limits.redirects))
     }
 
+    /// Sends something to exactly this address, and returns the answer with its body unread; a redirect is an answer.
+    pub fn send(&self, sending: &Sending) -> Result<Answer, HttpError> {
+        let (url, limits) = (&sending.url, sending.limits);
+        check(&stay_encrypted, None, url)?;
+        let mut request = ureq::http::Request::builder()
+            .method(sending.method)
+            .uri(url.as_str());
+        for (name, value) in &sending.headers {
+            request = request.header(*name, value);
+        }
+        let malformed = |error: ureq::http::Error| HttpError::Malformed(error.to_string());
+        let request = request.body(sending.body).map_err(malformed)?;
+        let agent = self.agent(url);
+        let request = agent
+            .configure_request(request)
+            .timeout_resolve(Some(limits.silence.min(CONNECT)))
+            .timeout_connect(Some(limits.silence.min(CONNECT)))
+            .timeout_send_request(Some(limits.silence))
+            .timeout_send_body(Some(limits.silence))
+            .timeout_recv_response(Some(limits.silence))
+            .timeout_per_read(Some(limits.silence))
+            .timeout_global(limits.total)
+            .build();
+        let answer = agent.run(request).map_err(|error| in_words(error, limits))?;
+        Ok(Answer::new(answer, limits))
+    }
+
+    /// What asks there.
+    fn agent(&self, url: &Url) -> &Agent {
+        self.proxied
+            .as_ref()
+            .filter(|_| !is_loopback(url))
+            .unwrap_or(&self.direct)
+    }
+
     fn ask(&self, request: &Request, url: &Url, started: Instant) -> Result<Answer, HttpError> {
         let limits = request.limits;
         let left = match limits.total {
@@ -331,31 +381,17 @@ impl Client {
 
     /// Sends JSON to the address that the user named, and returns the answer with its body unread.
     pub fn post(&self, post: &Post) -> Result<Answer, HttpError> {
-        check(&stay_encrypted, None, &post.url)?;
-        let limits = post.limits;
-        let mut call = self
-            .agent(&post.url)
-            .post(post.url.as_str())
-            .config()
-            .timeout_resolve(Some(limits.silence.min(CONNECT)))
-            .timeout_connect(Some(limits.silence.min(CONNECT)))
-            .timeout_send_request(Some(limits.silence))
-            .timeout_send_body(Some(limits.silence))
-            .timeout_recv_response(Some(limits.silence))
-            .timeout_per_read(Some(limits.silence))
-            .timeout_global(limits.total)
-            .build()
-            .header("Content-Type", "application/json");
+        let mut headers = vec![("Content-Type", "application/json".to_owned())];
         if let Some(token) = post.token.filter(|_| is_private(&post.url)) {
-            call = call.header("Authorization", format!("Bearer {token}"));
+            headers.push(("Authorization", format!("Bearer {token}")));
         }
-        let answer = call.send(post.body).map_err(|error| in_words(error, limits))?;
-        Ok(Answer::new(answer, limits))
-    }
-
-    fn agent(&self, url: &Url) -> &Agent {
-        let proxied = self.proxied.as_ref().filter(|_| !is_loopback(url));
-        proxied.unwrap_or(&self.direct)
+        self.send(&Sending {
+            method: "POST",
+            url: post.url.clone(),
+            headers,
+            body: post.body,
+            limits: post.limits,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ mod loaded;
 pub mod memory;
 pub mod model;
 pub mod plugin;
+pub mod probe;
 pub mod programs;
 pub mod recordings;
 pub mod report;

@@ -8,6 +8,7 @@ pub mod generation;
 pub mod locate;
 pub mod services;
 pub mod settings;
+pub mod stamp;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@
 //! is recorded lands in a [`monocle_tensor::recorder::Recorder`], so nothing here knows an engine.
 
 mod bounds;
+pub mod content;
 pub mod contract;
 pub mod error;
 pub mod folders;

@@ -25,6 +25,8 @@ pub struct Trace {
     pub pixels: Vec<Vec<PixelTensor>>,
     /// For each picture, its feature sets, row-major.
     pub features: Vec<Vec<Vec<f32>>>,
+    /// For each picture, the shapes of its feature sets.
+    pub feature_shapes: Vec<Vec<Vec<usize>>>,
     /// Token ids of the encoder's prompt, where there is one.
     pub encoder_ids: Vec<u32>,
     /// What the encoder makes of it: `[tokens, hidden]`
@@ -51,6 +53,16 @@ impl Scheduler {
         answer: &[u32],
     ) -> Result<Trace, RequestError> {
         self.trace_answer(request, chunk, Answer::Given(answer), true)
+    }
+
+    /// As [`Scheduler::trace`] or [`Scheduler::trace_along`].
+    pub fn trace_whole(
+        &mut self,
+        request: &Request,
+        chunk: usize,
+        answer: Answer<'_>,
+    ) -> Result<Trace, RequestError> {
+        self.trace_answer(request, chunk, answer, true)
     }
 
     /// As [`Scheduler::trace`] or [`Scheduler::trace_along`], without the logits of the prompt, which may have thousands of tokens.
@@ -92,6 +104,7 @@ impl Scheduler {
             prompt_ids: prepared.prompt.ids().to_vec(),
             pixels: Vec::new(),
             features: Vec::new(),
+            feature_shapes: Vec::new(),
             encoder_ids: Vec::new(),
             context: Vec::new(),
             prompt_logits: Vec::new(),
@@ -109,6 +122,8 @@ impl Scheduler {
                 .unwrap_or_default();
             let read: Result<Vec<_>, _> = sets.iter().map(|set| self.loaded.backend.download(set)).collect();
             trace.features.push(read?);
+            let shapes = sets.iter().map(|set| set.value_type().shape.clone());
+            trace.feature_shapes.push(shapes.collect());
             features.push(Some(Rc::from(sets)));
         }
         let mut context = None;

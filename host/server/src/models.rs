@@ -3,4 +3,3 @@
 pub mod catalogue;
 pub mod keep;
 pub mod registry;
-pub mod stamp;

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod compare;
+mod container;
 mod convert;
 mod dequantise;
 mod error;
@@ -27,6 +28,7 @@ mod summary;
 
 pub use checkpoint::Checkpoint;
 pub use compare::{Difference, compare};
+pub use container::{NewTensor, to_safetensors};
 pub use convert::{
     Converting, Part, QuantiseOptions, SEEING, finish_conversion, quantise_folder, quantise_folder_with,
 };

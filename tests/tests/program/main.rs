@@ -1,6 +1,7 @@
 //! The program as its users meet it, what they can get wrong, and the guide for plugin authors followed to the letter.
 
 mod addresses;
+mod authors;
 mod bad_input;
 mod bench;
 mod cache;
@@ -11,3 +12,6 @@ mod notes;
 mod pictures;
 mod plugin_guide;
 mod prompts;
+mod reload;
+mod sharing;
+mod traces;

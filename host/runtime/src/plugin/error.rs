@@ -108,7 +108,7 @@ pub enum Fault {
     #[error("{0}")]
     Misuse(String),
     /// It stopped: a panic, an arithmetic fault.
-    #[error("stopped: {reason}{}", .last_words.as_ref().map(|words| format!("\nits last words: {words}")).unwrap_or_default())]
+    #[error("stopped: {reason}{}", said(.last_words.as_deref()))]
     Trap {
         /// The kind of trap.
         reason: String,
@@ -135,6 +135,16 @@ pub enum Fault {
         /// In the second.
         second: String,
     },
+}
+
+/// What a plugin said before it stopped.
+fn said(last_words: Option<&str>) -> String {
+    match last_words {
+        Some(words) => format!("\nits last words: {words}"),
+        None => "\n\nhint: it said nothing before; an exception of JavaScript or Python that leaves the plugin ends so, and the `guard` of \
+                 `monocle plugins new`'s templates gives it words"
+            .to_owned(),
+    }
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -82,7 +82,7 @@ impl Stamp {
             }
         }
         Err(format!(
-            "it has no section `{SECTION}`: was it built with the crate `monocle-plugin`?"
+            "it has no section `{SECTION}`: was it built with the crate `monocle-plugin`? To a component of another tool `monocle plugins stamp` gives one"
         ))
     }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use monocle_manifest::schema::Source;
 use monocle_runtime::model::locate::{Declaration, Places};
 
-use super::stamp::stat;
+use monocle_runtime::model::stamp::stat;
 
 /// A model that may be asked for.
 #[derive(Debug, Clone)]

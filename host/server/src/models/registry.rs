@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use monocle_runtime::model::stamp::Stamp;
 use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::scheduler::SchedulerOptions;
 use tokio::sync::Notify;
 
 use super::catalogue::{Catalogue, Listed};
 use super::keep::KeepAlive;
-use super::stamp::Stamp;
 use crate::engine::{Engine, EngineMaker};
 use crate::failure::{Failure, Kind};
 

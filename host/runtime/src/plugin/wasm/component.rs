@@ -56,8 +56,8 @@ impl Plugin {
         };
         bounds::check(&wasm).map_err(unusable)?;
         let engine = engine();
-        let component =
-            compile(engine, &wasm).map_err(|error| unusable(format!("it does not compile: {error:#}")))?;
+        let component = compile(engine, &wasm, &stamp.name)
+            .map_err(|error| unusable(format!("it does not compile: {error:#}")))?;
         let mut linker = Linker::new(engine);
         let instance = version
             .link(&mut linker, stamp.kind)
@@ -140,14 +140,31 @@ pub fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Who is told before something large is compiled.
+static TOLD: OnceLock<fn(&str, usize)> = OnceLock::new();
+/// Components of so many bytes take seconds: those of JavaScript's and Python's tools.
+const TAKES_SECONDS: usize = 2 << 20;
+
+/// Has somebody told of each plugin that is about to be compiled and is so large that it takes seconds: its name, and its bytes. The first who
+/// asks is told.
+pub fn tell_of_compiling(told: fn(&str, usize)) {
+    let _ = TOLD.set(told);
+}
+
 /// Compiled code from the store, or made now and put there.
-fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
+fn compile(engine: &Engine, wasm: &[u8], name: &str) -> wasmtime::Result<Component> {
+    let tell = || match TOLD.get() {
+        Some(told) if wasm.len() >= TAKES_SECONDS => told(name, wasm.len()),
+        _ => {}
+    };
     let Ok(store) = store() else {
+        tell();
         return Component::from_binary(engine, wasm);
     };
     if let Some(component) = store.load(engine, wasm) {
         return Ok(component);
     }
+    tell();
     let code = engine.precompile_component(wasm)?;
     store.keep(engine, wasm, &code);
     // SAFETY: the compiler made these bytes just now, for this engine.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::locate::Places;
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::Template;
-use monocle_runtime::model::locate::Places;
 
 /// What a model's folder holds besides its weights that decides how it answers, and the weights' own index.
 const FILES: [&str; 12] = [
@@ -41,13 +41,38 @@ impl Stamp {
             paths.extend(FILES.map(|file| folder.join(file)));
             paths.extend(gguf_files(folder));
         }
-        Self(
-            paths
-                .into_iter()
-                .map(|path| (stat(&path), path))
-                .map(|(stat, path)| (path, stat))
-                .collect(),
-        )
+        Self::default().with(paths)
+    }
+
+    /// Of other files, too.
+    #[must_use]
+    pub fn with(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.0.extend(paths.into_iter().map(|path| {
+            let stat = stat(&path);
+            (path, stat)
+        }));
+        self
+    }
+
+    /// Of the files of another, too.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// Of the same files, as they are now.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::default().with(self.0.iter().map(|(path, _)| path.clone()))
+    }
+
+    /// The files that are not as they are in another stamp of the same files.
+    pub fn changed<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Path> {
+        let pairs = self.0.iter().zip(&other.0);
+        pairs
+            .filter(|(own, other)| own != other)
+            .map(|((path, _), _)| path.as_path())
     }
 }
 

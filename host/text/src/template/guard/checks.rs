@@ -256,7 +256,10 @@ impl Checks<'_> {
             Expr::Test(test) => {
                 self.expression(&test.expr)?;
                 self.arguments(&test.args)?;
-                self.timed(expression, test.span());
+                // Its span begins at the test's name; what follows it, as a filter does, is of all of it, `not` included.
+                if expression.as_const().is_none() {
+                    self.insert(test.span().end_offset, true, format!("|{CHECK}"));
+                }
             }
             Expr::GetAttr(get) => self.expression(&get.expr)?,
             Expr::GetItem(get) => {
@@ -381,7 +384,11 @@ mod tests {
             ("{{ a ~ }}", "{{ a ~ }}"),
             (
                 "{{ not a == b and (c) < 2 < d or e is not in f }}",
-                "{{ not (a == b)|__check and ((c) < 2 < d)|__check or (e is not in f)|__check }}",
+                "{{ not (a == b)|__check and ((c) < 2 < d)|__check or e is not in f|__check }}",
+            ),
+            (
+                "{% if a.b is string and c is not defined %}{% endif %}",
+                "{% if a.b is string|__check and c is not defined|__check %}{% endif %}",
             ),
         ] {
             assert_eq!(with_checks(template).unwrap(), expected);

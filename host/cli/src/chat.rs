@@ -58,7 +58,9 @@ impl Chat {
         self.sampling.check()?;
         refuse_standard_input(&self.about.images)?;
         let pictures = self.about.pictures(quiet)?;
-        let mut scheduler = self.options.open(&self.about.model, self.cache_limit, quiet)?;
+        let mut scheduler = self
+            .options
+            .open(&self.about.model, self.cache_limit, quiet, None)?;
         let options = self
             .sampling
             .options(&self.length, &self.options, scheduler.model())?;

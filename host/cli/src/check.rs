@@ -24,7 +24,7 @@ use monocle_survey::row::Row;
 use monocle_survey::{compare, grade};
 use sha2::{Digest, Sha256};
 
-use super::{Misuse, output, report_folder};
+use super::{Misuse, isolate, output, report_folder};
 pub use one::CheckOne;
 use one::Line;
 
@@ -87,6 +87,10 @@ pub struct Check {
     /// Processor threads of the engine `cpu`
     #[arg(long)]
     threads: Option<u32>,
+
+    /// Let the models' processes read all files and use the network: by default, on Linux, they have what `monocle run --isolate` leaves them
+    #[arg(long)]
+    no_isolation: bool,
 
     /// The folder of the report
     #[arg(long, value_name = "FOLDER", default_value = "report")]
@@ -273,6 +277,9 @@ impl Check {
         let arguments = self.arguments(task);
         let mut command = Command::new(program);
         command.arg("check-one").args(&arguments);
+        if !self.no_isolation && isolate::is_available() {
+            command.arg("--isolate");
+        }
         let bar = match std::io::stderr().is_terminal() {
             true => ProgressBar::new_spinner(),
             false => ProgressBar::hidden(),

@@ -8,7 +8,7 @@ use super::progress::LoadBar;
 use super::request::RequestArguments;
 use super::sampling::SamplingArguments;
 use super::writer::Writer;
-use super::{output, stats};
+use super::{isolate, output, overdue, stats};
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -37,6 +37,9 @@ pub struct Run {
 
 impl Run {
     pub fn run(self) -> anyhow::Result<()> {
+        if self.request.isolate && !isolate::is_inside() {
+            return isolate::run_inside();
+        }
         let quiet = self.plain || self.json || !std::io::stderr().is_terminal();
         self.sampling.check()?;
         let (mut scheduler, request) = self.request.open(quiet)?;
@@ -48,6 +51,7 @@ impl Run {
         bar.finish();
 
         let terms = self.sampling.terms();
+        terms.longest.into_iter().for_each(overdue::end_after);
         let mut writer = Writer::new(self.json, !self.plain);
         let report = scheduler.answer_on(&request, &options, terms, &mut |delta| writer.write(delta))?;
         writer.finish()?;

@@ -130,7 +130,7 @@ impl EvalOne {
             .collect();
         // Questions about one picture one after another, so that its features are there from the first to the last.
         left.make_contiguous().sort_by(|a, b| a.picture.cmp(&b.picture));
-        let mut scheduler = self.options.open(&self.model, CACHE, true)?;
+        let mut scheduler = self.options.open(&self.model, CACHE, true, None)?;
         phase("loading weights")?;
         scheduler.load_weights(&mut |_, _| {})?;
         phase("answering")?;

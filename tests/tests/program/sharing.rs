@@ -98,19 +98,19 @@ fn text(path: &Path) -> &str {
 fn a_stranger_makes_shares_and_runs_a_plugin_in_rust() {
     let (author, user) = (Person::new("author"), Person::new("user"));
     author.says(
-        &["plugins", "new", "one-square"],
+        &["plugins", "new", "shared-square"],
         &[
-            "one-square/: an adapter in Rust",
+            "shared-square/: an adapter in Rust",
             "monocle plugins build",
             "monocle plugins test",
         ],
     );
     std::fs::copy(
         project::root().join("Cargo.lock"),
-        author.file("one-square/Cargo.lock"),
+        author.file("shared-square/Cargo.lock"),
     )
     .expect("the project has a lock file");
-    shares_and_runs(&author, &user, "one-square");
+    shares_and_runs(&author, &user, "shared-square");
 }
 
 #[test]

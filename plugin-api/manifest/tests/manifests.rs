@@ -223,9 +223,12 @@ fn a_server_is_named_by_a_manifest_of_its_own() {
         ),
         (
             "ready_within = 0\n",
-            "`server.ready_within` must be at least 1, but is 0",
+            "`server.ready_within` must be from 1 to 4294967295, but is 0",
         ),
-        ("command = []\n", "`server.command`"),
+        (
+            "command = []\n",
+            "`server.command` must be a list that is not empty, but is empty",
+        ),
         (
             "command = \"run\"\n",
             "`server.command` must be a list, but is a string",

@@ -270,7 +270,7 @@ impl Reading<'_> {
             Value::Null => Ok(value),
             error => Err(EndpointError::Failed {
                 url: self.url.to_owned(),
-                said: shown(error["message"].as_str().unwrap_or(&error.to_string())),
+                said: shown(message(error).unwrap_or(&error.to_string())),
             }),
         }
     }
@@ -318,12 +318,22 @@ fn good(url: &str, answer: Answer) -> Result<Answer, EndpointError> {
     if status == 200 {
         return Ok(answer);
     }
-    let said = answer.read_all(MOST_SAID).unwrap_or_default();
+    let body = answer.read_all(MOST_SAID).unwrap_or_default();
+    let value: Option<Value> = serde_json::from_slice(&body).ok();
+    let message = value.as_ref().and_then(|value| message(&value["error"]));
     Err(EndpointError::Status {
         url: url.to_owned(),
         status,
-        said: shown(String::from_utf8_lossy(&said).trim()),
+        said: match message {
+            Some(message) => shown(message),
+            None => shown(String::from_utf8_lossy(&body).trim()),
+        },
     })
+}
+
+/// What an error says: in its field `message`, or as it stands.
+fn message(error: &Value) -> Option<&str> {
+    error["message"].as_str().or(error.as_str())
 }
 
 fn address(url: &str) -> Result<Url, EndpointError> {

@@ -100,6 +100,12 @@ fn what_goes_wrong_is_told_apart() {
     assert!(
         matches!(asked(refused, None).0, Err(EndpointError::Status { status: 503, said, .. }) if said == "busy")
     );
+    let told =
+        b"HTTP/1.1 400 Bad\r\nContent-Length: 39\r\n\r\n{\"error\":{\"message\":\"it is \\\"busy\\\"\"}}  ";
+    assert!(
+        matches!(asked(told, None).0, Err(EndpointError::Status { status: 400, said, .. }) if said.starts_with("it is")),
+        "the message alone"
+    );
     // No end was said: it broke off.
     assert!(matches!(
         asked(&streamed(piece), None).0,

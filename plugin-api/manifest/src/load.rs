@@ -123,10 +123,19 @@ impl<'a> Document<'a> {
         let invalid = |(span, problem): check::Found| invalid(self.file, self.text, Some(span), *problem);
         self.schema_version().map_err(invalid)?;
         check::check(&self.root, &served_schema()).map_err(invalid)?;
-        toml::from_str(self.text).map_err(|error| {
+        let served: Served = toml::from_str(self.text).map_err(|error| {
             let span = error.span().unwrap_or_default();
             invalid((span, Problem::Message(one_line(error.message())).into()))
-        })
+        })?;
+        if served.server.command.as_ref().is_some_and(Vec::is_empty) {
+            let problem = Problem::OutOfRange {
+                key: "server.command".to_owned(),
+                expected: "a list that is not empty".to_owned(),
+                found: "empty".to_owned(),
+            };
+            return Err(invalid((self.span(&["server", "command"]), problem.into())));
+        }
+        Ok(served)
     }
 
     fn manifest(&self) -> Result<Manifest, ManifestError> {

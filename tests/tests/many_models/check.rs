@@ -231,7 +231,7 @@ fn on_a_terminal_a_table_grows() {
         println!("`script` is not installed: nothing is looked at");
         return;
     };
-    terminal.waits_for("tokens/s  peak MB findings");
+    terminal.waits_for("tokens/s peak MB findings");
     terminal.waits_for("shapes");
     terminal.waits_for("of 2 rows");
     terminal.waits_for("failed (");

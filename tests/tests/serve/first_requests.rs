@@ -134,7 +134,7 @@ fn programs_get_what_they_read() {
     // Frigate: pictures with captions between them, a schema, and a variable of the template.
     let schema = json!({
         "type": "object", "required": ["scene", "confidence"], "additionalProperties": false,
-        "properties": {"scene": {"type": "string", "maxLength": 40}, "confidence": {"type": "number"}},
+        "properties": {"scene": {"type": "string", "maxLength": 40}, "confidence": {"type": "integer", "minimum": 0, "maximum": 9}},
     });
     let part = |name: &str| json!({"type": "image_url", "image_url": {"url": data(name)}});
     let asked = json!({

@@ -44,24 +44,34 @@ struct Held {
     uploads: usize,
     /// What `Authorization` must be, where it must be something.
     wanted: Option<String>,
+    /// Who gets that from `/token`, where it is a token.
+    known: Option<String>,
+    address: String,
 }
 
 impl Registry {
     /// Our own, for everybody.
     pub fn own() -> Self {
-        Self::start(None)
+        Self::start(None, None)
     }
 
     /// Our own, for those who send this in `Authorization`.
     pub fn wanting(authorization: &str) -> Self {
-        Self::start(Some(authorization.to_owned()))
+        Self::start(Some(authorization.to_owned()), None)
     }
 
-    fn start(wanted: Option<String>) -> Self {
+    /// Our own, for those who have a token, which is given to those who send this in `Authorization`.
+    pub fn with_tokens(authorization: &str) -> Self {
+        Self::start(Some("Bearer a-token".to_owned()), Some(authorization.to_owned()))
+    }
+
+    fn start(wanted: Option<String>, known: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = listener.local_addr().expect("the port is known").to_string();
         let held = Arc::new(Mutex::new(Held {
             wanted,
+            known,
+            address: address.clone(),
             ..Held::default()
         }));
         let stop = Arc::new(AtomicBool::new(false));
@@ -219,12 +229,23 @@ impl Held {
         body: Vec<u8>,
     ) -> (u16, String, Vec<u8>) {
         let none = |status| (status, String::new(), Vec::new());
+        if let (Some(known), Some(query)) = (&self.known, path.strip_prefix("/token?")) {
+            // What is asked for is said by the registry itself, and comes back.
+            let asked = query == "service=here&scope=repository%3Athing%3Apull%2Cpush";
+            return match asked && authorization.as_ref() == Some(known) {
+                true => (200, String::new(), b"{\"token\": \"a-token\"}".to_vec()),
+                false => none(401),
+            };
+        }
         if self.wanted.is_some() && self.wanted != authorization {
-            return (
-                401,
-                "WWW-Authenticate: Basic realm=\"here\"\r\n".to_owned(),
-                Vec::new(),
-            );
+            let header = match self.known {
+                None => "Basic realm=\"here\"".to_owned(),
+                Some(_) => format!(
+                    "Bearer realm=\"http://{}/token\",service=\"here\",scope=\"repository:thing:pull,push\"",
+                    self.address
+                ),
+            };
+            return (401, format!("WWW-Authenticate: {header}\r\n"), Vec::new());
         }
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let Some(place) = path.strip_prefix("/v2/") else {

@@ -1,7 +1,6 @@
 """What most adapters need besides the contract's own functions."""
 
 import functools
-import traceback
 from itertools import groupby
 
 from componentize_py_types import Err
@@ -18,6 +17,16 @@ from wit_world.imports.types import (
 )
 
 
+def places(error):
+    """Where it arose. The module `traceback` would read the source, and a plugin has no files: it would be a trap."""
+    text, step = "", error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        text += f"\n  {code.co_filename}:{step.tb_lineno} in {code.co_name}"
+        step = step.tb_next
+    return text
+
+
 def guard(kind):
     """Any exception reaches the user in words; one that leaves the component is a trap without any."""
 
@@ -29,7 +38,7 @@ def guard(kind):
             except Err:
                 raise
             except Exception as error:
-                words = f"{error}\n{traceback.format_exc()}"
+                words = f"{type(error).__name__}: {error}{places(error)}"
                 if name in ("output", "parts"):
                     log.write(log.Level.WARN, words)
                 raise Err(words) from None

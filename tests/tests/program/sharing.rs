@@ -266,22 +266,22 @@ fn through(registry: &Registry) {
 fn registries_that_ask_are_told() {
     let made = Scratch::new("packages-asked");
     let person = Person::new("asked");
-    // Base64 (RFC 4648) of `me:secret`.
-    let registry = Registry::wanting("Basic bWU6c2VjcmV0");
-    let to = format!("oci://{}/thing", registry.address);
     let file = package(&made, "thing", "1.0.0", "MIT");
-    person
-        .monocle(&["plugins", "push", text(&file), &to])
-        .fails(1, &["wants a name and a password", "MONOCLE_REGISTRY_USER"]);
-    let known = |arguments: &[&str]| {
-        person
-            .monocle(arguments)
-            .env("MONOCLE_REGISTRY_USER", "me")
-            .env("MONOCLE_REGISTRY_PASSWORD", "secret")
-            .succeeds()
-    };
-    known(&["plugins", "push", text(&file), &to]);
-    known(&["plugins", "install", &to]);
+    // Base64 (RFC 4648) of `me:secret`.
+    let proof = "Basic bWU6c2VjcmV0";
+    for registry in [Registry::wanting(proof), Registry::with_tokens(proof)] {
+        let to = format!("oci://{}/thing", registry.address);
+        let push = || person.monocle(&["plugins", "push", text(&file), &to]);
+        push().fails(1, &["wants a name and a password", "MONOCLE_REGISTRY_USER"]);
+        let as_me = |command: Monocle| {
+            command
+                .env("MONOCLE_REGISTRY_USER", "me")
+                .env("MONOCLE_REGISTRY_PASSWORD", "secret")
+                .succeeds()
+        };
+        as_me(push());
+        as_me(person.monocle(&["plugins", "install", &to]));
+    }
 }
 
 #[test]

@@ -195,9 +195,7 @@ impl Push {
         let (package, beside) = match self.package.is_dir() {
             true => (pack(&self.package, self.untested)?, None),
             false => {
-                let name = self.package.display().to_string();
                 let fetched = Source::File(self.package.clone()).fetch(None)?;
-                output::note(&format!("pushing `{name}`"));
                 (fetched.package, fetched.signature)
             }
         };

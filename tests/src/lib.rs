@@ -17,4 +17,5 @@ pub mod record;
 pub mod registry;
 pub mod scratch;
 pub mod server;
+pub mod signing;
 pub mod variant;

@@ -86,6 +86,7 @@ impl Monocle {
             "CARGO",
             "HOME",
             "LD_LIBRARY_PATH",
+            "RUSTUP_TOOLCHAIN",
         ] {
             if let Some(value) = std::env::var_os(name) {
                 self.command.env(name, value);

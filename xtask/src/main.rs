@@ -25,7 +25,8 @@ cargo xtask run --engine mlx ARGS  build the program with the engine `mlx` too, 
 cargo xtask bench --engine mlx NAME [ARGS]  a bench of `benches` on the engine `mlx`
 cargo xtask check-macos     check, from here, what only macOS builds
 cargo xtask verify [PART..] what is too slow for `test`: fuzzing, long soaks; results are noted in docs/verification.md
-cargo xtask tools           a Python environment for the scripts that make reference answers, under the target folder";
+cargo xtask tools           Python environments and npm packages under the target folder: for scripts that make reference answers, clients,
+                            and plugins in JavaScript and Python";
 
 const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
 const TARGET: &str = "wasm32-unknown-unknown";

@@ -23,11 +23,16 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     Part {
         name: "fuzz",
-        what: "each fuzz target for two minutes: manifests, headers of safetensors and GGUF files",
+        what: "each fuzz target for two minutes: manifests, headers of safetensors and GGUF files, programs, templates, pictures",
         run: fuzz,
+    },
+    Part {
+        name: "deny",
+        what: "licences, sources and known faults of all dependencies, by cargo-deny",
+        run: deny,
     },
     Part {
         name: "soak",
@@ -121,6 +126,9 @@ fn fuzz(target: &Path) -> Result<()> {
         ("plugin-api/manifest", "manifest"),
         ("host/weights", "header"),
         ("host/weights", "gguf"),
+        ("host/cpu", "programs"),
+        ("host/text", "template"),
+        ("host/image", "picture"),
     ] {
         let mut command = Command::new("cargo");
         command.current_dir(folder);
@@ -140,6 +148,14 @@ fn fuzz(target: &Path) -> Result<()> {
         run(&mut command)?;
     }
     Ok(())
+}
+
+fn deny(_: &Path) -> Result<()> {
+    if !works(Command::new("cargo").args(["deny", "--version"])) {
+        bail!("dependencies are looked at by cargo-deny: `cargo install cargo-deny`");
+    }
+    let mut command = Command::new("cargo");
+    run(command.args(["deny", "--locked", "check"]))
 }
 
 fn soak(_: &Path) -> Result<()> {

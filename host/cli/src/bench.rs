@@ -71,7 +71,7 @@ struct BenchReport {
 impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
         let quiet = !std::io::stderr().is_terminal();
-        let mut scheduler = self.options.open(&self.model, 0, quiet)?;
+        let mut scheduler = self.options.open(&self.model, 0, quiet, None)?;
         let options = GenerateOptions {
             max_tokens: self.max_tokens as usize,
             prefill_chunk: self.options.prefill_chunk as usize,

@@ -59,9 +59,9 @@ impl Chat {
         self.sampling.check()?;
         refuse_standard_input(&self.about.images)?;
         let pictures = self.about.pictures(quiet)?;
-        let (mut scheduler, seen) = self
-            .options
-            .open_stamped(&self.about.model, self.cache_limit, quiet)?;
+        let (mut scheduler, seen) =
+            self.options
+                .open_stamped(&self.about.model, self.cache_limit, quiet, None)?;
         let options = self
             .sampling
             .options(&self.length, &self.options, scheduler.model())?;
@@ -238,7 +238,7 @@ impl Talk {
             cache_limit,
         } = &self.opened;
         let reopened = options
-            .open_stamped(model, *cache_limit, true)
+            .open_stamped(model, *cache_limit, true, None)
             .and_then(|(scheduler, seen)| {
                 // A plugin that cannot name its weights is no good one. Nothing is on the engine yet.
                 scheduler.recordings().weights()?;

@@ -26,7 +26,7 @@ use monocle_survey::{compare, grade};
 use sha2::{Digest, Sha256};
 
 use super::served::Running;
-use super::{Misuse, output, report_folder};
+use super::{Misuse, isolate, output, report_folder};
 pub use one::{CheckOne, Line, phase, say};
 use table::Table;
 
@@ -89,6 +89,10 @@ pub struct Check {
     /// Processor threads of the engine `cpu`
     #[arg(long)]
     threads: Option<u32>,
+
+    /// Let the models' processes read all files and use the network: by default, on Linux, they have what `monocle run --isolate` leaves them
+    #[arg(long)]
+    no_isolation: bool,
 
     /// The folder of the report
     #[arg(long, value_name = "FOLDER", default_value = "report")]
@@ -381,6 +385,9 @@ impl Check {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut command = Command::new(program);
         command.arg(name).args(arguments);
+        if name == "check-one" && !self.no_isolation && isolate::is_available() {
+            command.arg("--isolate");
+        }
         let mut phase = String::new();
         let mut outcome: Option<Row> = None;
         let ran = process::run(command, "{}", Some(limit), go_on, &mut |line: Line| match line {

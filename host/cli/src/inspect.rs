@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::request::RequestArguments;
 use super::stats::Lines;
-use super::{output, stats};
+use super::{isolate, output, stats};
 
 #[derive(Debug, Args)]
 pub struct Inspect {
@@ -108,6 +108,9 @@ impl MemoryInspection {
 
 impl Inspect {
     pub fn run(self) -> anyhow::Result<()> {
+        if self.request.isolate && !isolate::is_inside() {
+            return isolate::run_inside();
+        }
         let quiet = self.json || !std::io::stderr().is_terminal();
         let (mut scheduler, request) = self.request.open(quiet)?;
         let model = Arc::clone(scheduler.model());

@@ -18,6 +18,7 @@ use monocle_tensor::backend::Backend;
 use monocle_text::template::{FIXED_VARIABLES, read_template_argument};
 
 use super::Misuse;
+use super::isolate::{self, Needs};
 use super::output;
 use super::pictures;
 use super::progress::DownloadBar;
@@ -50,6 +51,10 @@ pub struct RequestArguments {
     /// piped]
     #[arg(short, long, allow_hyphen_values = true)]
     prompt: Option<String>,
+
+    /// Read and compute in a process that has no network, writes no files and reads no others than the model's and the pictures (Linux only)
+    #[arg(long)]
+    pub isolate: bool,
 
     #[command(flatten)]
     pub length: AnswerLength,
@@ -165,7 +170,11 @@ impl RequestArguments {
         let prompt = self.prompt()?;
         let seen = Stamp::default().with(self.about.images.iter().cloned());
         let pictures = self.about.pictures(quiet)?;
-        let (scheduler, stamp) = self.options.open_stamped(&self.about.model, 0, quiet)?;
+        let needs = self.isolate.then(|| Needs {
+            read: pictures.iter().filter_map(file_of).collect(),
+            memory: self.options.engine.memory_limit.or_else(usual_limit),
+        });
+        let (scheduler, stamp) = self.options.open_stamped(&self.about.model, 0, quiet, needs)?;
         let system = self.options.system(scheduler.model());
         let request = Request::single(system, pictures, &prompt);
         Ok((scheduler, request, stamp.and(seen)))
@@ -243,9 +252,16 @@ impl AnswerLength {
 }
 
 impl ModelOptions {
-    /// The model, opened, with so many bytes to keep for later requests; `quiet` shows no progress.
-    pub fn open(&self, model: &str, cache_limit: usize, quiet: bool) -> anyhow::Result<Scheduler> {
-        Ok(self.open_stamped(model, cache_limit, quiet)?.0)
+    /// The model, opened, with so many bytes to keep for later requests; `quiet` shows no progress. With `needs`, all that is left to do is done
+    /// behind a wall: what is to be fetched is fetched before.
+    pub fn open(
+        &self,
+        model: &str,
+        cache_limit: usize,
+        quiet: bool,
+        needs: Option<Needs>,
+    ) -> anyhow::Result<Scheduler> {
+        Ok(self.open_stamped(model, cache_limit, quiet, needs)?.0)
     }
 
     /// As [`ModelOptions::open`], with the state of the model's files from before they were read.
@@ -254,8 +270,13 @@ impl ModelOptions {
         model: &str,
         cache_limit: usize,
         quiet: bool,
+        needs: Option<Needs>,
     ) -> anyhow::Result<(Scheduler, Stamp)> {
-        let backend = self.engine.backend()?;
+        // Its threads would be outside of the wall.
+        let early = match needs {
+            None => Some(self.engine.backend()?),
+            Some(_) => None,
+        };
         let template = match &self.template {
             Some(template) => Some(read_template_argument(template, Path::new("."))?),
             None => None,
@@ -267,6 +288,17 @@ impl ModelOptions {
             template_variables: self.template_var.iter().cloned().collect(),
         };
         let declaration = places.find(model, &mut |progress| bar.update(progress));
+        let declaration = match (declaration, needs) {
+            (Ok(declaration), Some(mut needs)) => {
+                let folders = places.fetch_all(&declaration.manifest, &mut |progress| bar.update(progress));
+                bar.finish();
+                bar = DownloadBar::new(true);
+                needs.read.extend(folders?);
+                isolate::enclose(&needs)?;
+                Ok(declaration)
+            }
+            (declaration, _) => declaration,
+        };
         let opened = declaration.and_then(|declaration| {
             let declared_by = Path::new(&declaration.declared_by);
             let folder = match &declaration.manifest.source {
@@ -294,6 +326,10 @@ impl ModelOptions {
             .map(PathBuf::from)
             .filter(|path| path.is_file());
         let stamp = stamp.with(template);
+        let backend = match early {
+            Some(backend) => backend,
+            None => self.engine.backend()?,
+        };
         let options = SchedulerOptions {
             memory_limit: self.engine.memory_limit,
             cache_limit,
@@ -352,6 +388,20 @@ impl EngineArguments {
         };
         move || engine.start(options)
     }
+}
+
+/// The file of a picture, where it is one.
+fn file_of(picture: &PictureInput) -> Option<PathBuf> {
+    match picture {
+        PictureInput::File(path) => Some(path.clone()),
+        PictureInput::Bytes { .. } => None,
+        PictureInput::Page { of, .. } | PictureInput::Capped { of, .. } => file_of(of),
+    }
+}
+
+/// All of the machine's memory.
+fn usual_limit() -> Option<usize> {
+    monocle_runtime::memory::installed()
 }
 
 /// A name and a value: `enable_thinking=false`.

@@ -10,7 +10,7 @@ use super::progress::LoadBar;
 use super::request::RequestArguments;
 use super::sampling::SamplingArguments;
 use super::writer::Writer;
-use super::{Misuse, output, stats};
+use super::{Misuse, isolate, output, overdue, stats};
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -37,7 +37,7 @@ pub struct Run {
     plain: bool,
 
     /// Answer again whenever the manifest, a template, a plugin, the model's files or a picture changes, until Ctrl-C
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "isolate"])]
     watch: bool,
 }
 
@@ -46,6 +46,9 @@ const LOOK: Duration = Duration::from_millis(200);
 
 impl Run {
     pub fn run(self) -> anyhow::Result<()> {
+        if self.request.isolate && !isolate::is_inside() {
+            return isolate::run_inside();
+        }
         let quiet = self.plain || self.json || !std::io::stderr().is_terminal();
         self.sampling.check()?;
         if !self.watch {
@@ -85,6 +88,7 @@ impl Run {
         bar.finish();
 
         let terms = self.sampling.terms();
+        terms.longest.into_iter().for_each(overdue::end_after);
         let mut writer = Writer::new(self.json, !self.plain);
         let report = scheduler.answer_on(&request, &options, terms, &mut |delta| writer.write(delta))?;
         writer.finish()?;

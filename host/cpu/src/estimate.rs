@@ -1,5 +1,8 @@
 //! How much memory a program will take on this engine, known from its shapes: the run's allocations, without the run.
 
+// Shapes are a plugin's: a sum of them that wraps would be an estimate of nothing.
+#![deny(clippy::arithmetic_side_effects)]
+
 use std::collections::{HashMap, HashSet};
 
 use super::attention::{self, Shape};
@@ -35,7 +38,8 @@ pub fn kept_bytes(programs: &[&Program], (first, tokens): (&Program, usize), kin
         let mut sizes = walk(program).sizes;
         // Its inputs are there all the while.
         for input in &program.inputs {
-            sizes.entry(rounded(input.len())).or_default()[1] += 1;
+            let [_, most] = sizes.entry(rounded(input.len())).or_default();
+            *most = most.saturating_add(1);
         }
         for (size, [_, count]) in sizes {
             let known = most.entry(size).or_default();
@@ -144,11 +148,12 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
     match &node.op {
         Op::Linear(_) => {
             let (x, k) = (program.value(node.inputs[0]), last(shape(0)));
-            [product(x.len() / k.max(1), k), 0, 0, 0]
+            [product(x.len().checked_div(k).unwrap_or(0), k), 0, 0, 0]
         }
         Op::MatMul { .. } => {
             let a = shape(0);
-            [product(a[a.len() - 2], last(a)), 0, 0, 0]
+            let rows = a.iter().rev().nth(1).copied().unwrap_or(1);
+            [product(rows, last(a)), 0, 0, 0]
         }
         Op::LinearHeads { transposed, .. } => {
             let (x, out) = (shape(0), &node.output.shape);
@@ -177,7 +182,10 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
         }
         Op::Conv2d { groups, .. } => {
             let kernel = shape(1);
-            let (outputs, patch) = (kernel[0] / groups, times(kernel[1..].iter().copied()));
+            let (outputs, patch) = (
+                kernel[0].checked_div(*groups).unwrap_or(0),
+                times(kernel[1..].iter().copied()),
+            );
             if node.output.is_empty() {
                 return [0; 4];
             }
@@ -210,14 +218,13 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
             if node.output.is_empty() {
                 return [0; 4];
             }
-            let lists = [0, 1].map(|axis| sampling.most_bytes(x[axis + 1], size[axis]).div_ceil(ELEMENT));
+            let lists = [(x[1], size[0]), (x[2], size[1])];
+            let lists = lists.map(|(from, to)| sampling.most_bytes(from, to).div_ceil(ELEMENT));
             [rounded(times([x[0], x[1], size[1], x[3]])), lists[0], lists[1], 0]
         }
         Op::Reduce { axes, .. } => {
-            let trailing = axes.iter().enumerate().all(|(index, axis)| {
-                let rank = shape(0).len();
-                *axis == rank - axes.len() + index
-            });
+            let last_axes = (0..shape(0).len()).rev();
+            let trailing = axes.iter().rev().zip(last_axes).all(|(axis, last)| *axis == last);
             let copy = match trailing {
                 true => 0,
                 false => rounded(program.value(node.inputs[0]).len()),
@@ -232,20 +239,21 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
         }
         Op::Attention(_) => {
             let (q, k) = (shape(0), shape(1));
-            let leading = q.len() - 3;
+            let (batches, [rows, heads, dim]) = q.split_last_chunk().unwrap_or((&[], &[0; 3]));
+            let (_, [keys, kv_heads, _]) = k.split_last_chunk().unwrap_or((&[], &[0; 3]));
             let attended = Shape {
-                heads: q[leading + 1],
-                kv_heads: k[leading + 1],
-                dim: q[leading + 2],
+                heads: *heads,
+                kv_heads: *kv_heads,
+                dim: *dim,
                 value_dim: last(&node.output.shape),
                 scale: 1.0,
                 softcap: None,
             };
-            let batch = if leading == 1 { q[0] } else { 1 };
+            let batch = times(batches.iter().copied());
             if node.output.is_empty() {
                 return [0; 4];
             }
-            let (rows, keys) = (q[leading], k[leading]);
+            let (rows, keys) = (*rows, *keys);
             let visible = rows.saturating_mul(size_of::<[usize; 2]>());
             let tasks = attention::list_bytes(attended, rows)
                 .saturating_add(attention::piece_bytes(attended, keys))
@@ -380,21 +388,21 @@ impl Values {
         self.live = self.live.saturating_add(rounded(elements));
         self.peak = self.peak.max(self.live);
         let [used, most] = self.sizes.entry(rounded(elements)).or_default();
-        *used += 1;
+        *used = used.saturating_add(1);
         *most = (*most).max(*used);
     }
 
     fn free(&mut self, elements: usize) {
         self.live = self.live.saturating_sub(elements);
         if let Some([used, _]) = self.sizes.get_mut(&elements) {
-            *used -= 1;
+            *used = used.saturating_sub(1);
         }
     }
 
     fn share(&mut self, index: usize, with: ValueId) {
         let owner = self.owner[with.index()];
         self.owner[index] = owner;
-        self.users[owner] += 1;
+        self.users[owner] = self.users[owner].saturating_add(1);
     }
 
     /// Whether its buffer is its own, to be written to.
@@ -411,7 +419,7 @@ impl Values {
 
     fn release(&mut self, value: ValueId) {
         let owner = self.owner[value.index()];
-        self.users[owner] -= 1;
+        self.users[owner] = self.users[owner].saturating_sub(1);
         if self.users[owner] == 0 && self.lengths[owner] > 0 {
             self.free(self.lengths[owner]);
         }

@@ -20,6 +20,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     time: Option<Instant>,
+    /// Until when the thread sleeps, if it does so until some time. It looks again then: only an earlier time needs to wake it, so that a time
+    /// that is set and taken back at each step costs nothing.
+    sleeps_until: Option<Instant>,
     is_over: bool,
 }
 
@@ -40,10 +43,12 @@ impl Watchdog {
     /// From this time on the flag is set, and until then not.
     pub fn set_at(&mut self, time: Option<Instant>) {
         let mut state = self.shared.state();
-        if state.time == time && time.is_none() {
+        if state.time == time {
             return;
         }
         state.time = time;
+        let is_earlier = |time| state.sleeps_until.is_none_or(|until| time < until);
+        let wakes = time.is_some_and(is_earlier);
         let is_late = time.is_some_and(|time| time <= Instant::now());
         self.shared.flag.store(is_late, Ordering::Relaxed);
         drop(state);
@@ -53,7 +58,9 @@ impl Watchdog {
             // Without it, work ends between operations: see `is_late`.
             self.thread = thread.spawn(move || shared.watch()).ok();
         }
-        self.shared.changed.notify_one();
+        if wakes {
+            self.shared.changed.notify_one();
+        }
     }
 
     /// Whether the time has come, by the clock.
@@ -85,6 +92,7 @@ impl Shared {
             let left = state
                 .time
                 .map(|time| time.saturating_duration_since(Instant::now()));
+            state.sleeps_until = state.time.filter(|_| left.is_some_and(|left| !left.is_zero()));
             state = match left {
                 // Set under the lock: a time that is named later takes the flag back.
                 Some(left) if left.is_zero() => {
@@ -119,6 +127,13 @@ mod tests {
         let soon = |milliseconds| Some(Instant::now() + Duration::from_millis(milliseconds));
         watchdog.set_at(soon(3_600_000));
         assert!(!set() && !watchdog.is_late());
+        // One that is taken back, and set again, does not wake it; what is set last counts.
+        watchdog.set_at(None);
+        watchdog.set_at(soon(10));
+        watchdog.set_at(None);
+        std::thread::sleep(Duration::from_millis(40));
+        assert!(!set() && !watchdog.is_late());
+        watchdog.set_at(soon(3_600_000));
         // An earlier one wakes it.
         watchdog.set_at(soon(20));
         let begun = Instant::now();

@@ -2,6 +2,8 @@
 
 pub(crate) mod process;
 
+pub use process::installed;
+
 use monocle_tensor::backend::Backend;
 use monocle_tensor::program::{Program, ValueId};
 use serde::Serialize;

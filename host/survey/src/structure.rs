@@ -61,7 +61,9 @@ impl Structure {
             .and_then(|rest| rest.trim_end().strip_suffix("```"))
             .unwrap_or(body)
             .trim();
-        let value: serde_json::Value = serde_json::from_str(body).ok()?;
+        let value: serde_json::Value = serde_json::from_str(body)
+            .ok()
+            .or_else(|| serde_json::from_str(&whole_part(body)?).ok())?;
         let object = value.as_object()?;
         let find = |name: &str| {
             let mut pairs = object.iter();
@@ -118,6 +120,34 @@ impl Structure {
         }
         found
     }
+}
+
+/// A JSON object that was cut off, up to its last comma, with all closed that was open there; none where it has no comma, or is no object.
+fn whole_part(text: &str) -> Option<String> {
+    let mut open = Vec::new();
+    let mut best = None;
+    let (mut in_text, mut is_escaped) = (false, false);
+    for (at, character) in text.char_indices() {
+        if in_text {
+            match character {
+                _ if is_escaped => is_escaped = false,
+                '\\' => is_escaped = true,
+                '"' => in_text = false,
+                _ => {}
+            }
+            continue;
+        }
+        match character {
+            '"' => in_text = true,
+            '{' => open.push('}'),
+            '[' => open.push(']'),
+            '}' | ']' if open.pop() != Some(character) => return None,
+            ',' => best = Some((at, open.clone())),
+            _ => {}
+        }
+    }
+    let (at, open) = best.filter(|_| text.starts_with('{') && !open.is_empty())?;
+    Some(text[..at].chars().chain(open.into_iter().rev()).collect())
 }
 
 /// Keywords between commas or semicolons, or on lines of their own.

@@ -1,6 +1,9 @@
 //! Recording: a plugin asks for operations one by one; each is checked against its operands' shapes and written down.
 //! Nothing is computed here, so a mistake costs no memory and is found before the first weight is read.
 
+// What is recorded is a plugin's: a sum that wraps would pass a bound.
+#![deny(clippy::arithmetic_side_effects)]
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -272,7 +275,8 @@ impl Recorder {
                 self.limits.elements
             ));
         }
-        self.constant_bytes += (facts.numbers + inputs.len()) * 4;
+        let numbers = facts.numbers.saturating_add(inputs.len());
+        self.constant_bytes = self.constant_bytes.saturating_add(numbers.saturating_mul(4));
         if self.constant_bytes > self.limits.constant_bytes {
             return Err(format!(
                 "constants, angles and lists of operands take more than {} bytes",

@@ -271,6 +271,9 @@ fn an_answer_that_is_held_to_json_has_its_parts_whatever_the_model_knows() {
             "How many shapes are there?",
             "--answers",
             answers,
+            // Room for all that the schema has room for, of a model that rambles.
+            "--max-tokens",
+            "1800",
         ];
         Monocle::new(["catalogue", &named, "--write", "jsonl"])
             .args(question)

@@ -167,6 +167,38 @@ fn a_model_must_have_a_network() {
     );
 }
 
+/// Two plugins that understand one type: the folder decides, then the name, and before both the user.
+#[test]
+fn the_order_of_plugins_decides_who_takes_a_type() {
+    let (first, second) = (folder("first"), folder("second"));
+    let named = |name: &str| {
+        restamped(
+            plugin("smolvlm"),
+            &[("\"name\":\"smolvlm\"", &format!("\"name\":\"{name}\""))],
+        )
+    };
+    std::fs::write(first.join("zebra.wasm"), named("zebra")).unwrap();
+    for name in ["monkey", "adder"] {
+        std::fs::write(second.join(format!("{name}.wasm")), named(name)).unwrap();
+    }
+    let order = |preferred: &[&str]| {
+        let preferred = preferred.iter().map(|name| (*name).to_owned()).collect();
+        let folders = PluginFolders::new(vec![first.clone(), second.clone()]).preferring(preferred);
+        let takers = folders.for_model_type("smolvlm").into_iter();
+        takers.map(|(_, stamp)| stamp.name).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(order(&[]), "zebra adder monkey");
+    // One that calls itself otherwise than its file takes nothing.
+    std::fs::write(first.join("aardvark.wasm"), named("owl")).unwrap();
+    assert_eq!(order(&["aardvark", "owl"]), "zebra adder monkey");
+    let listed = PluginFolders::new(vec![first.clone()]).list();
+    let error = listed[0].stamp.as_ref().unwrap_err();
+    assert!(error.contains("calls itself `owl`"), "{error}");
+    assert_eq!(order(&["monkey", "nobody", "adder"]), "monkey adder zebra");
+    std::fs::remove_dir_all(&first).unwrap();
+    std::fs::remove_dir_all(&second).unwrap();
+}
+
 #[test]
 fn a_bad_file_beside_good_ones_spoils_nothing() {
     let folder = folder("beside");

@@ -599,6 +599,17 @@ fn lies_that_come_out_later() {
             "features of set 0 are 48 wide, the rows 64",
         ),
         ("forward: more than this machine has", "the request needs "),
+        ("encode: one pixel made many", "the request needs "),
+        ("encode: an estimate that wraps", "the request needs "),
+        (
+            "pixels: a thin picture",
+            "pictures and pixels take more than the 1024 MiB that they may",
+        ),
+        ("plan: write long lines", "tired of writing"),
+        (
+            "output: a flood of text",
+            "its text for this answer grows too large",
+        ),
         ("forward: logits that are no numbers", "logit"),
     ];
     for (told, words) in cases {
@@ -614,7 +625,11 @@ fn lies_that_come_out_later() {
 #[test]
 fn what_harms_nobody_is_let_pass() {
     let mut good = Good::open();
-    for told in ["pixels: a far corner", "plan: positions at the end"] {
+    for told in [
+        "pixels: a far corner",
+        "plan: positions at the end",
+        "encode: attention of nothing",
+    ] {
         let answer = misbehave(told, &good.request);
         assert!(answer.is_ok(), "{told}: {answer:?}");
         good.check(told);

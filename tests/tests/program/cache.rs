@@ -220,3 +220,60 @@ fn a_tokenizer_may_be_another_repositorys() {
         .env("HF_HOME", offline.path())
         .fails(1, &["`org/model`"]);
 }
+
+#[test]
+fn doctor_finds_what_is_damaged() {
+    let model = Scratch::checkpoint("smolvlm");
+    let place = Place::new("doctor", &model);
+    let compiled = Scratch::new("doctor-compiled");
+    place.with_manifest(&["pull", "tiny"]).succeeds();
+    let doctor = |more: &[&str]| {
+        place
+            .monocle(&[&["doctor", "--json"], more].concat())
+            .env("MONOCLE_CACHE", compiled.path())
+            .run()
+    };
+    let findings = |outcome: &monocle_tests::program::Outcome| -> Vec<(String, bool, String)> {
+        let found: Value = serde_json::from_str(&outcome.stdout).expect("it is JSON");
+        let found = found.as_array().expect("a list").iter();
+        found
+            .map(|finding| {
+                let text = |key: &str| finding[key].as_str().expect("a text").to_owned();
+                (text("what"), finding["is_well"] == true, text("said"))
+            })
+            .collect()
+    };
+    let well = doctor(&[]);
+    assert_eq!(well.code, 0, "{well:?}");
+    assert!(findings(&well).iter().all(|(_, is_well, _)| *is_well), "{well:?}");
+
+    // The same size and time, other bytes: only who hashes again sees it.
+    let blobs = place.cache.file("hub/models--org--model/blobs");
+    let blob = std::fs::read_dir(&blobs)
+        .expect("it was pulled")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .max_by_key(|path| std::fs::metadata(path).map_or(0, |found| found.len()))
+        .expect("a file");
+    let time = std::fs::metadata(&blob)
+        .and_then(|found| found.modified())
+        .expect("it has a time");
+    let mut bytes = std::fs::read(&blob).expect("it can be read");
+    *bytes.last_mut().expect("it has bytes") ^= 1;
+    std::fs::write(&blob, &bytes).expect("it is ours");
+    let file = std::fs::File::options()
+        .write(true)
+        .open(&blob)
+        .expect("it is ours");
+    file.set_modified(time).expect("it is ours");
+    assert_eq!(doctor(&[]).code, 0);
+    let damaged = doctor(&["--again"]);
+    assert_eq!(damaged.code, 1, "{damaged:?}");
+    let of_models = findings(&damaged)
+        .into_iter()
+        .filter(|(what, ..)| what == "model");
+    let said: Vec<_> = of_models.map(|(_, is_well, said)| (is_well, said)).collect();
+    assert!(
+        !said[0].0 && said[0].1.contains("`model.safetensors`"),
+        "{said:?}"
+    );
+}

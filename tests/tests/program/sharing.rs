@@ -1,15 +1,14 @@
 //! Plugins given to others: packed, pushed into a registry, installed in another home, run there, updated, withdrawn. The stranger's path in C
 //! and in Rust, with what each command says.
 
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use minisign::KeyPair;
 use monocle_tests::program::{Monocle, Outcome};
 use monocle_tests::project;
 use monocle_tests::registry::Registry;
 use monocle_tests::scratch::Scratch;
+use monocle_tests::signing::Signer;
 
 /// One person's machine.
 struct Person {
@@ -99,19 +98,19 @@ fn text(path: &Path) -> &str {
 fn a_stranger_makes_shares_and_runs_a_plugin_in_rust() {
     let (author, user) = (Person::new("author"), Person::new("user"));
     author.says(
-        &["plugins", "new", "one-square"],
+        &["plugins", "new", "shared-square"],
         &[
-            "one-square/: an adapter in Rust",
+            "shared-square/: an adapter in Rust",
             "monocle plugins build",
             "monocle plugins test",
         ],
     );
     std::fs::copy(
         project::root().join("Cargo.lock"),
-        author.file("one-square/Cargo.lock"),
+        author.file("shared-square/Cargo.lock"),
     )
     .expect("the project has a lock file");
-    shares_and_runs(&author, &user, "one-square");
+    shares_and_runs(&author, &user, "shared-square");
 }
 
 #[test]
@@ -343,21 +342,12 @@ fn what_is_installed_is_kept_as_it_was() {
 #[test]
 fn signatures_are_asked_for_once_and_then_always() {
     let (made, user) = (Scratch::new("packages-signed"), Person::new("signed"));
-    let pair = KeyPair::generate_unencrypted_keypair().expect("there is randomness");
-    let key = pair.pk.to_box().expect("a key can be written").into_string();
-    let key = key.lines().last().expect("a key has a line").to_owned();
-    let sign = |file: &Path| {
-        let bytes = std::fs::read(file).expect("it was packed");
-        let signature =
-            minisign::sign(None, &pair.sk, Cursor::new(bytes), None, None).expect("it can be signed");
-        let mut name = file.as_os_str().to_owned();
-        name.push(".minisig");
-        std::fs::write(name, signature.into_string()).expect("it can be written");
-    };
+    let signer = Signer::new();
+    let key = signer.key();
     let first = package(&made, "thing", "1.0.0", "MIT");
     user.monocle(&["plugins", "install", text(&first), "--key", &key])
         .fails(1, &["is not signed"]);
-    sign(&first);
+    signer.sign(&first);
     user.says(
         &["plugins", "install", text(&first), "--key", &key],
         &[&format!("signed by {key}")],
@@ -365,7 +355,7 @@ fn signatures_are_asked_for_once_and_then_always() {
     let second = package(&made, "thing", "1.1.0", "MIT");
     user.monocle(&["plugins", "install", text(&second)])
         .fails(1, &["is not signed, and the key"]);
-    sign(&second);
+    signer.sign(&second);
     // By way of a registry, the signature goes along.
     let registry = Registry::own();
     let to = format!("oci://{}/thing", registry.address);

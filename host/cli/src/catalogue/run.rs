@@ -98,7 +98,7 @@ impl Run {
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot listen for Ctrl-C")?;
         }
-        let mut scheduler = self.options.open(&model, CACHE, false)?;
+        let mut scheduler = self.options.open(&model, CACHE, false, None)?;
         scheduler.load_weights(&mut |_, _| {})?;
         let mut journal = journal;
         if run.is_none() {

@@ -10,9 +10,9 @@ use monocle_survey::row::{Answer, Figures, Host, Row};
 use monocle_text::FinishReason;
 use serde::{Deserialize, Serialize};
 
-use super::super::output;
 use super::super::request::RequestArguments;
 use super::super::sampling::SamplingArguments;
+use super::super::{isolate, output};
 use super::fault;
 
 /// What the process says.
@@ -43,11 +43,7 @@ pub struct CheckOne {
 impl CheckOne {
     /// Answers, or says why not; either is a line, and no error.
     pub fn run(self) -> anyhow::Result<()> {
-        std::thread::spawn(|| {
-            // Standard input ends when the parent does.
-            let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
-            std::process::exit(1);
-        });
+        isolate::end_with_the_parent();
         let row = self.answer().map_or_else(
             |error| Row {
                 failure: Some(Failure::new(fault::place(&error), super::super::in_words(&error))),
@@ -62,6 +58,12 @@ impl CheckOne {
         phase("opening")?;
         self.sampling.check()?;
         let (mut scheduler, request) = self.request.open(true)?;
+        // A thread that was there before would be outside of the wall.
+        std::thread::spawn(|| {
+            // Standard input ends when the parent does.
+            let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+            std::process::exit(1);
+        });
         let options =
             self.sampling
                 .options(&self.request.length, &self.request.options, scheduler.model())?;

@@ -143,7 +143,7 @@ impl EvalOne {
             };
             return served::ask(served?, left.make_contiguous(), manner);
         }
-        let mut scheduler = self.options.open(&self.model, CACHE, true)?;
+        let mut scheduler = self.options.open(&self.model, CACHE, true, None)?;
         phase("loading weights")?;
         scheduler.load_weights(&mut |_, _| {})?;
         phase("answering")?;

@@ -119,10 +119,10 @@ impl New {
         ))
     }
 
-    fn write(&self, folder: &Path, shapes: &Path) -> anyhow::Result<()> {
+    fn write(&self, folder: &Path, shapes: &Shipped) -> anyhow::Result<()> {
         let put = |name: &str, text: &str| {
             let path = folder.join(name);
-            let text = self.filled(text);
+            let text = self.filled(text, &shapes.plugin);
             let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
             made.and_then(|()| std::fs::write(&path, text))
                 .with_context(|| format!("cannot write `{}`", path.display()))
@@ -150,19 +150,19 @@ impl New {
             bindings_for_c(&folder.join("wit"), &folder.join("bindings"))?;
         }
         std::fs::create_dir_all(folder.join("goldens")).with_context(cannot)?;
-        copy_model(shapes, &folder.join("model")).with_context(cannot)?;
-        let picture = shapes.join("pictures/shapes.png");
+        copy_model(&shapes.folder, &folder.join("model")).with_context(cannot)?;
+        let picture = shapes.folder.join("pictures/shapes.png");
         std::fs::copy(&picture, folder.join("picture.png"))
             .with_context(|| format!("cannot copy `{}`", picture.display()))?;
         Ok(())
     }
 
-    /// A template's text with its blanks filled.
-    fn filled(&self, text: &str) -> String {
+    /// A template's text with its blanks filled; `network` is the plugin that computes the model which comes with Monocle.
+    fn filled(&self, text: &str, network: &str) -> String {
         let uses = match self.model {
             true => format!("plugin = \"{}\"", self.name),
             false => format!(
-                "plugin  = \"smolvlm\"    # the forward pass\nadapter = \"{}\"",
+                "plugin  = \"{network}\"    # the forward pass\nadapter = \"{}\"",
                 self.name
             ),
         };
@@ -201,8 +201,14 @@ impl New {
     }
 }
 
-/// The folder of the model that comes with Monocle.
-fn shipped_model() -> anyhow::Result<PathBuf> {
+/// The model that comes with Monocle.
+struct Shipped {
+    folder: PathBuf,
+    /// The plugin that computes it.
+    plugin: String,
+}
+
+fn shipped_model() -> anyhow::Result<Shipped> {
     let places = Places::from_env();
     let manifests = places.manifests.iter().map(|folder| folder.join("shapes.toml"));
     let manifest = manifests.into_iter().find(|path| path.is_file()).context(
@@ -210,7 +216,10 @@ fn shipped_model() -> anyhow::Result<PathBuf> {
     )?;
     let manifest = monocle_manifest::Manifest::load(&manifest)?;
     match manifest.source {
-        Source::Path(path) => Ok(path),
+        Source::Path(folder) => Ok(Shipped {
+            folder,
+            plugin: manifest.plugin.name,
+        }),
         Source::Repo { repo, .. } => anyhow::bail!("`shapes` is declared as `{repo}`, expected a folder"),
     }
 }

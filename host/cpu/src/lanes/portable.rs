@@ -169,9 +169,13 @@ impl Integers for Array {
         [0; 8]
     }
     #[inline(always)]
+    // Rows that are not there hold anything: as in vectors, their sums wrap, and nobody reads them.
     fn add_products(sums: [i32; 8], a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
         let product = |at: usize| i32::from(a[at]) * i32::from(b[at]);
-        std::array::from_fn(|lane| sums[lane] + product(2 * lane) + product(2 * lane + 1))
+        std::array::from_fn(|lane| {
+            let both = product(2 * lane).wrapping_add(product(2 * lane + 1));
+            sums[lane].wrapping_add(both)
+        })
     }
     #[inline(always)]
     fn integers_of(low: Self, high: Self) -> [i16; 16] {
@@ -182,6 +186,6 @@ impl Integers for Array {
     }
     #[inline(always)]
     fn totals(sums: [[i32; 8]; 8]) -> Self {
-        Self(sums.map(|sums| sums.iter().sum::<i32>() as f32))
+        Self(sums.map(|sums| sums.into_iter().fold(0, i32::wrapping_add) as f32))
     }
 }

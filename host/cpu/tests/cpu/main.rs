@@ -9,8 +9,11 @@ mod key_values;
 mod matrices;
 #[path = "../../../engine-tests/operations.rs"]
 mod operations;
+#[path = "../../../engine-tests/programs.rs"]
+mod programs;
 #[path = "../../../engine-tests/properties.rs"]
 mod properties;
+mod random;
 mod resources;
 #[path = "../../../engine-tests/sequences.rs"]
 mod sequences;

@@ -28,7 +28,7 @@ impl Windows {
     /// The most bytes that making such windows takes.
     pub(super) fn most_bytes(from: u32, to: u32, filter: Filter) -> u64 {
         let stretch = (f64::from(from) / f64::from(to)).max(1.0);
-        let width = (2.0 * filter.support() * stretch) as u64 + 2;
+        let width = ((2.0 * filter.support() * stretch) as u64).saturating_add(2);
         // Exact and rounded weights; lists that grow have room for twice what is in them. Where a window begins and ends.
         let weights = width.min(from.into()).saturating_mul(2 * 8 + 4);
         u64::from(to).saturating_mul(weights.saturating_add(2 * 8))

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use monocle_manifest::schema::{Plugin, Source};
+use monocle_manifest::schema::{Plugin, Source, Template};
 use monocle_manifest::served::Served;
 use monocle_manifest::{Manifest, ManifestError};
 use monocle_text::{Tokenizer, TokenizerError, TokenizerRules};
@@ -14,6 +14,7 @@ use super::address::Address;
 use super::error::ModelError;
 use super::tokenizer_rules;
 use crate::plugin::folders::PluginFolders;
+use crate::plugin::wasm::component;
 
 /// The manifests of the project that this program was built from.
 const OF_THE_PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests");
@@ -283,6 +284,35 @@ impl Places {
                 Ok(self.hub.obtain(repo, revision, &suits, progress)?)
             }
         }
+    }
+
+    /// Fetches all that a model needs and is not here. Gives all places that are read when it is opened: the model's own and another repository's
+    /// tokenizer with the files that their links lead to, the manifests, the plugins, a template's file.
+    pub fn fetch_all(
+        &self,
+        manifest: &Manifest,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Vec<PathBuf>, ModelError> {
+        let mut folders = vec![self.folder(manifest, progress)?];
+        folders.extend(self.other_tokenizer(manifest, progress)?);
+        // A GGUF file is read with those beside it.
+        for folder in folders.iter_mut().filter(|path| path.is_file()) {
+            folder.pop();
+        }
+        // In the hub's cache, files are links into a folder beside that of the snapshots.
+        let of_snapshots = |folder: &PathBuf| {
+            let snapshots = folder.parent().filter(|parent| parent.ends_with("snapshots"))?;
+            Some(snapshots.parent()?.join("blobs"))
+        };
+        let blobs: Vec<PathBuf> = folders.iter().filter_map(of_snapshots).collect();
+        folders.extend(blobs);
+        folders.extend(self.manifests.iter().cloned());
+        folders.extend(self.plugins.folders().iter().cloned());
+        folders.extend(component::kept_folder());
+        if let Some(Template::File(path)) = &manifest.prompt.template {
+            folders.push(path.clone());
+        }
+        Ok(folders)
     }
 
     /// The folder of another repository's tokenizer, where the manifest names one; fetched where it is not in the cache.

@@ -153,7 +153,7 @@ fn context_echoed() {
         "The harbour of Whitby, and the ruins of the Abbey. {own}"
     )));
     assert!(
-        !is_echo("The ruins of St Hilda's Abbey stand above Church Street."),
+        !is_echo("The Abbey stands above Church Street."),
         "too short to tell"
     );
 }

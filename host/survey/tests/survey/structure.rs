@@ -47,3 +47,31 @@ fn duplicates_are_found_case_aside() {
     let found = Structure::of("Keywords: Church, tower, church, CHURCH");
     assert_eq!(found.duplicates(), ["church", "CHURCH"]);
 }
+
+#[test]
+fn of_json_that_was_cut_off_what_is_whole_counts() {
+    let whole =
+        r#"{"title": "A, \"red\" [disc", "description": "On white.", "keywords": ["disc", "a, b", "red"]}"#;
+    let expected = Structure::of(whole);
+    assert_eq!(expected.title.as_deref(), Some("A, \"red\" [disc"));
+    // Wherever it ends, what is found is a beginning of what it says.
+    for (at, _) in whole.char_indices() {
+        let found = Structure::of(&whole[..at]);
+        assert!(
+            found.title.is_none() || found.title == expected.title,
+            "{at}: {found:?}"
+        );
+        assert!(
+            found.description.is_none() || found.description == expected.description,
+            "{at}: {found:?}"
+        );
+        assert!(expected.keywords.starts_with(&found.keywords), "{at}: {found:?}");
+    }
+    let cut = |end: &str| Structure::of(&whole[..whole.find(end).expect("it is there")]);
+    assert_eq!(cut("\"red\"]").keywords, ["disc", "a, b"]);
+    assert_eq!(cut("On white").title, expected.title);
+    assert_eq!(cut("On white").description, None);
+    for broken in ["{", "[1,", "{]", "{\"a\":1,}}", "{,", "{\"title\": \"x\",,"] {
+        assert_eq!(Structure::of(broken).keywords, [""; 0], "{broken}");
+    }
+}

@@ -26,6 +26,13 @@ pub fn act(deed: &str) {
             }
             panic!("tired of writing");
         }
+        "write long lines" => {
+            let line = "x".repeat(20 << 20);
+            for _ in 0..100 {
+                log::warn(&line);
+            }
+            panic!("tired of writing");
+        }
         "make a tensor" => drop(full(&[2], 1.0)),
         "ask for a weight" => drop(Weights::root().parameter("lm_head.weight")),
         // SAFETY: no such handle was ever given to this instance; the host must notice.

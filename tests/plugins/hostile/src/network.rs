@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use monocle_plugin::prelude::*;
-use monocle_plugin::{Pairing, Pooling, Reduction, UnaryOperation, Window};
+use monocle_plugin::{Interpolation, Pairing, Pooling, Reduction, UnaryOperation, Window};
 
 use crate::{be_told, deed};
 
@@ -70,6 +70,38 @@ impl Network for HostileNetwork {
                     padding: (9, 9),
                 };
                 vec![pixels[0].conv2d(&full(&[8, 3, 2, 2], 1.0), None, window, 1)]
+            }
+            "attention of nothing" => {
+                let q = full(&[u32::MAX, 0, 0], 0.0);
+                let k = full(&[u32::MAX, 1, 0], 0.0);
+                drop(q.attention(&k, &k, &SelfAttention::of_heads(1)));
+                vec![features]
+            }
+            "one pixel made many" => {
+                let one = full(&[1, 1, 1, 1], 0.0);
+                drop(one.interpolate(1 << 27, 1, Interpolation::Bicubic, false, false));
+                vec![features]
+            }
+            "an estimate that wraps" => {
+                // A kernel of nothing, whose row of patches would have 2^62 numbers: four bytes each are 2^64.
+                let nothing = full(&[0, 1 << 20, 1 << 20, 1 << 22], 0.0);
+                let kernel = full(&[0, 1 << 22, 1 << 20, 1 << 20], 0.0);
+                let window = Window {
+                    size: (1 << 20, 1 << 20),
+                    stride: (1, 1),
+                    padding: (0, 0),
+                };
+                drop(nothing.conv2d(&kernel, None, window, 1));
+                let large: Vec<Tensor> = (0..8)
+                    .map(|number| full(&[LARGE, LARGE / 2], number as f32))
+                    .collect();
+                let sums: Vec<Tensor> = large.iter().map(|large| large.sum(&[0, 1])).collect();
+                vec![sums.iter().fold(features, |x, sum| x + sum)]
+            }
+            "products for days" => {
+                let factor = full(&[2048, 2048], 0.5);
+                let product = (0..20_000).fold(factor.clone(), |x, _| x.matmul(&factor, false));
+                vec![features + product.sum(&[0, 1]) * 0.0]
             }
             "a wrong pool" => {
                 let window = Window {

@@ -9,6 +9,8 @@ use crate::{be_told, deed, told};
 
 /// Side of the only tile.
 const SIDE: u32 = 8;
+/// A picture so long, and one pixel wide, has few pixels, and takes long lists to resize.
+const THIN: u32 = 1 << 27;
 /// Features of a picture.
 const FEATURES: u32 = 4;
 
@@ -166,6 +168,10 @@ impl Processor for HostileProcessor {
             }
             "a stack of nothing" => drop(stack(&[])),
             "a stack of two sizes" => drop(stack(&[&small, &small.crop(0, 0, 2, 2)])),
+            "a thin picture" => {
+                let wide = small.crop(0, 0, 1, 1).resize(THIN, 1, Filter::Nearest);
+                drop(wide.resize(1, THIN, Filter::Lanczos));
+            }
             "pictures without end" => {
                 let mut kept = vec![];
                 loop {
@@ -184,8 +190,10 @@ impl Processor for HostileProcessor {
     }
 
     fn output(&mut self, text: &str, _last: bool) -> String {
-        let _ = deed("output");
-        text.to_owned()
+        match deed("output") {
+            "a flood of text" => "x".repeat(20 << 20),
+            _ => text.to_owned(),
+        }
     }
 }
 

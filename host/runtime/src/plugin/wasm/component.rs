@@ -185,6 +185,12 @@ pub fn not_kept() -> Option<String> {
     Some(format!("plugins are compiled each time: {reason}"))
 }
 
+/// Where compiled plugins are kept, if they are.
+pub fn kept_folder() -> Option<PathBuf> {
+    let store = store().as_ref().ok()?;
+    Some(store.folder().to_owned())
+}
+
 /// Looks at the compiled plugins that are kept: the folder and what lies in it; or why none are.
 pub fn examine_kept() -> Result<(PathBuf, Examined), String> {
     let store = store().as_ref().map_err(String::clone)?;

@@ -70,10 +70,12 @@ impl Checks<'_> {
         self.insert(span.end_offset, true, format!(")|{CHECK}"));
     }
 
-    /// Around what makes nothing, but can take long. What the compiler computes is computed once.
-    fn timed(&mut self, expression: &Expr<'_>, span: Span) {
+    /// Around what makes nothing, but can take long; `first` is its first operand, and its span tells its end only. What the compiler computes is
+    /// computed once.
+    fn timed(&mut self, expression: &Expr<'_>, first: &Expr<'_>, span: Span) {
         if expression.as_const().is_none() {
-            self.around(span);
+            self.insert(begin_of(first), false, "(");
+            self.insert(span.end_offset, true, format!(")|{CHECK}"));
         }
     }
 
@@ -95,6 +97,9 @@ impl Checks<'_> {
         self.expression(&binary.right)?;
         if operator.is_some() {
             self.insert(binary.span().end_offset, true, ")");
+        }
+        if compares(binary.op) {
+            self.timed(expression, &binary.left, binary.span());
         }
         if grows {
             self.constant(expression)?;
@@ -241,7 +246,7 @@ impl Checks<'_> {
             Expr::Compare(compare) => {
                 self.expression(&compare.expr)?;
                 compare.ops.iter().try_for_each(|op| self.expression(&op.expr))?;
-                self.timed(expression, compare.span());
+                self.timed(expression, &compare.expr, compare.span());
             }
             Expr::IfExpr(choice) => {
                 self.expression(&choice.test_expr)?;
@@ -256,7 +261,7 @@ impl Checks<'_> {
             Expr::Test(test) => {
                 self.expression(&test.expr)?;
                 self.arguments(&test.args)?;
-                self.timed(expression, test.span());
+                self.timed(expression, &test.expr, test.span());
             }
             Expr::GetAttr(get) => self.expression(&get.expr)?,
             Expr::GetItem(get) => {
@@ -325,6 +330,31 @@ fn leftmost(expression: &Expr<'_>) -> u32 {
     inner.map_or(own, |inner| own.min(leftmost(inner)))
 }
 
+/// Where an expression begins, or within the brackets with which it begins. What the engine says of comparisons, filters and tests is where
+/// something in them begins.
+fn begin_of(expression: &Expr<'_>) -> u32 {
+    match expression {
+        Expr::BinOp(binary) => begin_of(&binary.left),
+        Expr::Compare(compare) => begin_of(&compare.expr),
+        Expr::IfExpr(choice) => begin_of(&choice.true_expr),
+        Expr::Test(test) => begin_of(&test.expr),
+        Expr::Filter(filter) => {
+            let inner = filter.expr.as_ref();
+            inner.map_or(filter.span().start_offset, begin_of)
+        }
+        Expr::Slice(slice) => begin_of(&slice.expr),
+        Expr::GetItem(get) => begin_of(&get.expr),
+        Expr::GetAttr(get) => begin_of(&get.expr),
+        Expr::Call(call) => begin_of(&call.expr),
+        other => other.span().start_offset,
+    }
+}
+
+fn compares(op: BinOpKind) -> bool {
+    use BinOpKind::{Eq, Gt, Gte, In, Lt, Lte, Ne};
+    matches!(op, Eq | Ne | Lt | Lte | Gt | Gte | In)
+}
+
 fn is_number(expression: &Expr<'_>) -> bool {
     matches!(expression, Expr::Const(constant) if constant.value.is_number())
 }
@@ -379,6 +409,10 @@ mod tests {
                 "{% for e in ('ü' ~ a)|__check %}{{ ('ö' ~ e)|__check }}{% endfor %}",
             ),
             ("{{ a ~ }}", "{{ a ~ }}"),
+            (
+                "{% if messages[0].role == 'x' and -a is even %}{% elif 'b' not in (a ~ b)|trim %}{% endif %}",
+                "{% if (messages[0].role == 'x')|__check and (-a is even)|__check %}{% elif ('b' not in ((a ~ b)|__check)|trim|__check)|__check %}{% endif %}",
+            ),
             (
                 "{{ not a == b and (c) < 2 < d or e is not in f }}",
                 "{{ not (a == b)|__check and ((c) < 2 < d)|__check or (e is not in f)|__check }}",

@@ -1,0 +1,246 @@
+//! What strangers made takes little more memory than what friends made, whatever it tries, and ends in an error of one request.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use monocle_tests::program::{Monocle, path};
+use monocle_tests::project;
+use monocle_tests::scratch::Scratch;
+
+/// More than a harmless request takes: what is refused may have taken so much before it was.
+const MORE: u64 = 64 << 20;
+/// No attack goes on for so long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What became of a run.
+struct Ran {
+    code: Option<i32>,
+    error: String,
+    /// The most bytes that were resident.
+    resident: u64,
+}
+
+fn environment(command: &mut Command) -> &mut Command {
+    command
+        .env_clear()
+        .env("HOME", project::target().join("no-home"))
+        .env("MONOCLE_CACHE", project::target().join("plugin-cache"))
+        .env("HF_HUB_OFFLINE", "1")
+        .env("MONOCLE_PLUGINS", project::target().join("test-plugins"))
+}
+
+/// `VmHWM` of a process, in bytes (proc_pid_status(5)); none once it has ended.
+fn resident(child: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+/// `monocle run MODEL PICTURE`, watched.
+fn watched(model: &Path, picture: &Path) -> Ran {
+    let scratch = Scratch::new("watched");
+    let error = scratch.file("error");
+    let mut command = Command::new(path());
+    command.arg("run").args([model, picture]);
+    command.args([
+        "-p",
+        "hi",
+        "--max-tokens",
+        "4",
+        "--memory-limit",
+        "100MB",
+        "--threads",
+        "1",
+    ]);
+    let mut child = environment(&mut command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&error).expect("the folder is ours"))
+        .spawn()
+        .expect("the program can be started");
+    let (started, mut most) = (Instant::now(), 0);
+    let status = loop {
+        // The mark only rises: what is seen last is all there was, but for the very end.
+        most = most.max(resident(&child).unwrap_or(0));
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            break status;
+        }
+        if started.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("{} did not end", model.display());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    Ran {
+        code: status.code(),
+        error: std::fs::read_to_string(&error).unwrap_or_default(),
+        resident: most,
+    }
+}
+
+/// A manifest for the small model; `more` are its further lines.
+fn manifest(scratch: &Scratch, name: &str, more: &str) -> PathBuf {
+    let folder = project::oracle("smolvlm");
+    let text = format!("schema = 1\nname = \"hostile\"\nsource = {{ path = {folder:?} }}\n{more}\n");
+    scratch.write(&format!("{name}.toml"), text)
+}
+
+fn deed(scratch: &Scratch, number: usize, told: &str) -> PathBuf {
+    let more = format!(
+        "plugin = {{ name = \"hostile\", options = {{ misbehave = {told:?} }} }}\n[limits]\nmemory_mib = 32\ncall_timeout_ms = 5000"
+    );
+    manifest(scratch, &number.to_string(), &more)
+}
+
+fn template(scratch: &Scratch, number: usize, text: &str) -> PathBuf {
+    let more = format!("plugin = \"smolvlm\"\n[prompt]\ntemplate = {text:?}");
+    manifest(scratch, &number.to_string(), &more)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn attacks_take_little_more_than_a_harmless_request() {
+    let scratch = Scratch::new("resident");
+    let picture = project::oracle("smolvlm").join("image.png");
+    let harmless = deed(&scratch, 0, "");
+    // The first run compiles the plugins, which takes more.
+    let warm = [&harmless, &template(&scratch, 1, "{{ messages[0].content }}")];
+    warm.iter().for_each(|model| drop(watched(model, &picture)));
+    let usual = watched(&harmless, &picture);
+    assert_eq!(usual.code, Some(0), "{}", usual.error);
+
+    let deeds = [
+        ("configure: write long lines", "tired of writing"),
+        ("configure: allocate for ever", "may have 32"),
+        ("pixels: a thin picture", "1024 MiB that they may"),
+        ("pixels: a huge picture", "takes more than"),
+        ("pixels: pictures without end", "4096 pictures"),
+        ("encode: an estimate that wraps", "the request needs"),
+        ("encode: one pixel made many", "the request needs"),
+        ("forward: angles for ever", "constants, angles"),
+        ("forward: handles for ever", "operations at most"),
+        ("forward: more than this machine has", "the request needs"),
+        ("forward: a shape that overflows", "more than the"),
+        ("output: a flood of text", "grows too large"),
+    ];
+    let templates = [
+        (
+            "{% set ns = namespace(x='aa') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+            "values of more than",
+        ),
+        (
+            "{{ (1, 2, 3)|tojson(separators=('x' * 1000000, ':')) }}",
+            "values of more than",
+        ),
+        ("{{ [1]|slice(2000000000)|list|length }}", "values of more than"),
+        (
+            "{% set a = 'a' * 16000000 %}{% set b = 'a' * 16000000 %}{% for i in range(99999) %}{% if a == b %}{% endif %}{% endfor %}",
+            "did not end within",
+        ),
+    ];
+    let deeds = deeds.iter().enumerate();
+    let deeds = deeds.map(|(at, (told, words))| (told, deed(&scratch, 10 + at, told), words));
+    let templates = templates.iter().enumerate();
+    let templates = templates.map(|(at, (text, words))| (text, template(&scratch, 100 + at, text), words));
+    let doubling = format!(
+        "plugin = \"smolvlm\"\n[weights]\nrename = [{}]",
+        vec!["[\"^(.*)$\", \"$1$1\"]"; 40].join(",")
+    );
+    let doubling = (
+        &"rename",
+        manifest(&scratch, "rename", &doubling),
+        &"may have 1024 bytes",
+    );
+    let mut wrong = Vec::new();
+    for (told, model, words) in deeds.chain(templates).chain([doubling]) {
+        let ran = watched(&model, &picture);
+        println!("{:4} MiB  {told}", ran.resident >> 20);
+        if ran.code != Some(1) || !ran.error.contains(words) || ran.error.len() > 4096 {
+            wrong.push(format!("{told}: {:?}, {}", ran.code, ran.error));
+        }
+        if ran.resident > usual.resident + MORE {
+            wrong.push(format!(
+                "{told}: {} MiB, usual are {}",
+                ran.resident >> 20,
+                usual.resident >> 20
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn programs_for_days_end_with_their_request() {
+    let scratch = Scratch::new("days");
+    let model = deed(&scratch, 0, "encode: products for days");
+    let run = |seconds: &str| {
+        Monocle::new(["run"])
+            .args([&model, &project::oracle("smolvlm").join("image.png")])
+            .args(["-p", "hi", "--timeout", seconds])
+            .env("MONOCLE_PLUGINS", project::target().join("test-plugins"))
+    };
+    let started = Instant::now();
+    run("2").fails(1, &["may take 2.0 s", "`--timeout`"]);
+    // Recording its 20,000 operations twice is most of it.
+    assert!(
+        started.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+/// A link out of the model's folder is followed by this program, which the user started; behind the wall it leads nowhere.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_isolated_process_reads_the_model_and_nothing_else() {
+    let model = Scratch::checkpoint("smolvlm");
+    let elsewhere = Scratch::new("elsewhere");
+    let picture = project::oracle("smolvlm").join("image.png");
+    let run = |more: &[&str]| {
+        Monocle::new(["run"])
+            .args([model.path(), picture.as_path()])
+            .args(["-p", "hi", "--max-tokens", "4", "--plain"])
+            .args(more)
+    };
+    let open = run(&[]).succeeds().stdout;
+    assert_eq!(run(&["--isolate"]).succeeds().stdout, open);
+    let inside = model.file("tokenizer.json");
+    let outside = elsewhere.write("tokenizer.json", std::fs::read(&inside).expect("it is there"));
+    std::fs::remove_file(&inside).expect("it is ours");
+    std::os::unix::fs::symlink(&outside, &inside).expect("a link");
+    assert_eq!(run(&[]).succeeds().stdout, open);
+    run(&["--isolate"]).fails(1, &["tokenizer.json", "Permission denied"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_end_of_an_isolated_process_is_an_error() {
+    let mut command = Command::new(path());
+    command.arg("run").arg(project::oracle("smolvlm"));
+    // The child waits for a question that does not come.
+    command.args(["--isolate", "-p", "-"]);
+    let child = environment(&mut command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let started = Instant::now();
+    let inner = loop {
+        let listed = std::fs::read_to_string(&children).unwrap_or_default();
+        if let Some(inner) = listed.split_whitespace().next() {
+            break inner.to_owned();
+        }
+        assert!(started.elapsed() < PATIENCE, "it started no process");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let killed = Command::new("kill").args(["-ABRT", &inner]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    let outcome = child.wait_with_output().expect("it can be waited for");
+    let error = String::from_utf8_lossy(&outcome.stderr);
+    assert_eq!(outcome.status.code(), Some(1), "{error}");
+    assert!(error.contains("ended by signal 6"), "{error}");
+}

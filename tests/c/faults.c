@@ -1,4 +1,4 @@
-/* Preloaded into a program (LD_PRELOAD): counts the calls of read, pread, write, rename, open and mmap, and fails the one whose number
+/* Preloaded into a program (LD_PRELOAD): counts the calls of read, pread, write, rename, open and mmap of files, and fails the one whose number
    FAULT_AT says. The count goes to the file that FAULT_COUNT names, at the end. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -47,7 +47,8 @@ ssize_t pread64(int fd, void *to, size_t size, off64_t at) { return fails(EIO) ?
 int rename(const char *from, const char *to) { return fails(EIO) ? -1 : REAL(rename)(from, to); }
 
 void *mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t offset) {
-    return fails(ENOMEM) ? MAP_FAILED : REAL(mmap64)(at, size, protection, flags, fd, offset);
+    /* Of files; memory for stacks of signals is the language's own affair, which ends the process without it. */
+    return fd >= 0 && fails(ENOMEM) ? MAP_FAILED : REAL(mmap64)(at, size, protection, flags, fd, offset);
 }
 
 int open64(const char *path, int flags, ...) {

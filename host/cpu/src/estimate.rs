@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::attention::{self, Shape};
 use super::convolution;
-use super::few_rows::MOST_ROWS_OF_AFFINE;
+use super::few_rows::{MOST_ROWS, MOST_ROWS_OF_AFFINE};
 use super::memory::{MOST_CACHED, rounded};
 use super::prepared_program::rope_tables;
 use super::product::packed_elements;
@@ -15,7 +15,7 @@ use super::sequence_state::{CacheShape, most_tokens};
 use super::stored_heads::BLOCK_TOKENS;
 use monocle_tensor::backend::KeyValueType;
 use monocle_tensor::interpolation::Sampling;
-use monocle_tensor::operation::{CachedHeads, Op};
+use monocle_tensor::operation::{CachedHeads, Op, WeightId};
 use monocle_tensor::operations::Placement;
 use monocle_tensor::program::{Node, Program, ValueId};
 
@@ -146,17 +146,28 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
     let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
     let last = |shape: &[usize]| shape.last().copied().unwrap_or(1);
     match &node.op {
-        Op::Linear(_) => {
+        Op::Linear(weight) => {
             let (x, k) = (program.value(node.inputs[0]), last(shape(0)));
-            [product(x.len().checked_div(k).unwrap_or(0), k), 0, 0, 0]
+            let rows = x.len().checked_div(k).unwrap_or(0);
+            [product(Right::stored(program, *weight), rows, k), 0, 0, 0]
         }
-        Op::MatMul { .. } => {
+        Op::MatMul { transpose_right } => {
             let a = shape(0);
             let rows = a.iter().rev().nth(1).copied().unwrap_or(1);
-            [product(rows, last(a)), 0, 0, 0]
+            let right = match transpose_right {
+                true => Right::Rows,
+                false => Right::Columns,
+            };
+            [product(right, rows, last(a)), 0, 0, 0]
         }
-        Op::LinearHeads { transposed, .. } => {
+        Op::LinearHeads {
+            weight, transposed, ..
+        } => {
             let (x, out) = (shape(0), &node.output.shape);
+            let right = match transposed {
+                true => Right::Columns,
+                false => Right::stored(program, *weight),
+            };
             let unpacked = if *transposed {
                 rounded(times([x[2], out[2]]))
             } else {
@@ -166,17 +177,17 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
                 rounded(times([x[0], x[2]])),
                 rounded(times([x[0], out[2]])),
                 unpacked,
-                product(x[0], x[2]),
+                product(right, x[0], x[2]),
             ]
         }
-        Op::ExpertLinear(_) => {
+        Op::ExpertLinear(weight) => {
             // All rows may go to one expert.
             let (inner, out) = (last(shape(0)), &node.output.shape);
             let rows = times([out[0], out[1]]);
             [
                 rounded(times([rows, inner])),
                 rounded(times([rows, out[2]])),
-                product(rows, inner),
+                product(Right::stored(program, *weight), rows, inner),
                 0,
             ]
         }
@@ -199,7 +210,7 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
             [
                 rounded(times([block, patch])),
                 rounded(products),
-                product(block, patch),
+                product(Right::Rows, block, patch),
                 0,
             ]
         }
@@ -333,13 +344,34 @@ fn times(factors: impl IntoIterator<Item = usize>) -> usize {
     factors.into_iter().fold(1, usize::saturating_mul)
 }
 
-/// What a product of `[m, k]` with anything packs, at most.
-fn product(m: usize, k: usize) -> usize {
-    if m <= MOST_ROWS_OF_AFFINE {
-        // Quantised matrices want their few rows arranged.
-        rounded(times([m, k]))
-    } else {
-        rounded(packed_elements(m, k))
+/// How the right operand of a product lies.
+#[derive(Clone, Copy)]
+enum Right {
+    /// Quantised rows.
+    Affine,
+    /// Other rows.
+    Rows,
+    /// Columns.
+    Columns,
+}
+
+impl Right {
+    fn stored(program: &Program, weight: WeightId) -> Self {
+        match program.is_affine(weight) {
+            true => Self::Affine,
+            false => Self::Rows,
+        }
+    }
+}
+
+/// What a product of `[m, k]` packs, at most.
+fn product(right: Right, m: usize, k: usize) -> usize {
+    match right {
+        // They want their few rows arranged.
+        Right::Affine if m <= MOST_ROWS_OF_AFFINE => rounded(times([m, k])),
+        // They are read as they lie.
+        Right::Rows if m <= MOST_ROWS => 0,
+        _ => rounded(packed_elements(m, k)),
     }
 }
 

@@ -21,7 +21,7 @@ pub fn most_rows(matrix: MatrixView<'_>) -> usize {
 /// Of quantised rows: each of their numbers is unpacked for every four rows of activations.
 pub const MOST_ROWS_OF_AFFINE: usize = 10;
 /// Of others.
-const MOST_ROWS: usize = 64;
+pub const MOST_ROWS: usize = 64;
 
 /// Stored rows and rows of activations that are multiplied together: with one sum for each of their products there is a register left.
 pub const TILE_STORED: usize = 3;

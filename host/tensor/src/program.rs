@@ -1,10 +1,11 @@
 //! Recorded programs: what a plugin asked for, as a list of operations in the order in which it asked.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::operation::{Kind, Op};
+use crate::operation::{Kind, Op, WeightId};
 use crate::operations::{Kept, Placement, Rows};
+use crate::stored::Weight;
 
 /// The result of one node: its index in [`Program::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,6 +101,8 @@ pub struct Program {
     pub outputs: Vec<ValueId>,
     /// The nodes that need a step, with what their rows are in it.
     rows: Vec<(usize, Rows)>,
+    /// Weights that are quantised in groups with scale and bias.
+    affine: BTreeSet<u32>,
 }
 
 /// Where two recordings of one signature differ.
@@ -114,7 +117,17 @@ pub struct Difference {
 }
 
 impl Program {
-    pub(crate) fn new(nodes: Vec<Node>, inputs: Vec<ValueType>, outputs: Vec<ValueId>) -> Self {
+    pub(crate) fn new(
+        nodes: Vec<Node>,
+        inputs: Vec<ValueType>,
+        outputs: Vec<ValueId>,
+        weights: &[Weight],
+    ) -> Self {
+        let used = nodes.iter().filter_map(|node| node.op.facts().weight);
+        let affine = used
+            .map(|id| id.0)
+            .filter(|id| weights.get(*id as usize).is_some_and(Weight::is_affine))
+            .collect();
         let rows = nodes.iter().map(|node| node.op.facts().rows).enumerate();
         Self {
             id: ProgramId::unique(),
@@ -122,7 +135,13 @@ impl Program {
             nodes,
             inputs,
             outputs,
+            affine,
         }
+    }
+
+    /// Whether a weight that the program multiplies by is quantised in groups with scale and bias.
+    pub fn is_affine(&self, weight: WeightId) -> bool {
+        self.affine.contains(&weight.0)
     }
 
     /// The nodes that need a step, with what their rows are in it.

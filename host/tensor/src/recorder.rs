@@ -210,7 +210,7 @@ impl Recorder {
 
     /// Ends the recording.
     pub fn finish(self, outputs: Vec<ValueId>) -> Program {
-        Program::new(self.nodes, self.inputs, outputs)
+        Program::new(self.nodes, self.inputs, outputs, &self.weights)
     }
 
     fn check(

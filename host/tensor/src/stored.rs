@@ -504,6 +504,18 @@ impl Weight {
         }
     }
 
+    /// Whether it is quantised in groups with scale and bias.
+    pub fn is_affine(&self) -> bool {
+        let matrix = match self {
+            Self::Tensor(_) => None,
+            Self::Linear { matrix, .. } | Self::Embedding(matrix) | Self::Experts { matrix, .. } => {
+                Some(matrix)
+            }
+            Self::Stack(layers) => layers.first().map(|(matrix, _)| matrix),
+        };
+        matches!(matrix, Some(Matrix::Affine { .. }))
+    }
+
     /// The tensors that it consists of.
     pub fn parts(&self) -> impl Iterator<Item = &StoredTensor> {
         let (matrix, other, layers) = match self {

@@ -242,7 +242,7 @@ fn a_long_prompt_does_not_stop_others() {
         "{steps} steps for what is left of {ANSWER} tokens"
     );
     assert!(!ends.done.contains_key(&late));
-    // Alone, it has the whole budget of each step.
+    // Alone, it has its whole chunk of each step.
     let mut more = 0;
     while !scheduler.is_idle() {
         ends.take(scheduler.step());
@@ -250,6 +250,6 @@ fn a_long_prompt_does_not_stop_others() {
     }
     let tokens = ends.done[&late].prompt.tokens;
     assert!(tokens > 3900, "{tokens} tokens");
-    let most = tokens.div_ceil(SchedulerOptions::default().token_budget) + 2;
+    let most = tokens.div_ceil(options(1).prefill_chunk) + 2;
     assert!(more <= most, "{more} steps for {tokens} tokens");
 }

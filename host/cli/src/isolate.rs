@@ -18,6 +18,7 @@ pub struct Needs {
     /// Files and folders that it reads.
     pub read: Vec<PathBuf>,
     /// Bytes that it may have of its own, mapped files apart.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "there is no wall"))]
     pub memory: Option<usize>,
 }
 

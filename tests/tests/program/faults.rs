@@ -41,7 +41,6 @@ fn run(cache: &Path, shim: Option<&Path>, variables: &[(&str, &str)]) -> Outcome
 }
 
 #[test]
-#[cfg(target_os = "linux")]
 fn any_call_of_the_system_may_fail() {
     let scratch = Scratch::new("faults");
     let Some(shim) = shim(&scratch) else {

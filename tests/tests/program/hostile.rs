@@ -102,7 +102,6 @@ fn template(scratch: &Scratch, number: usize, text: &str) -> PathBuf {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
 fn attacks_take_little_more_than_a_harmless_request() {
     let scratch = Scratch::new("resident");
     let picture = project::oracle("smolvlm").join("image.png");
@@ -197,7 +196,6 @@ fn programs_for_days_end_with_their_request() {
 
 /// A link out of the model's folder is followed by this program, which the user started; behind the wall it leads nowhere.
 #[test]
-#[cfg(target_os = "linux")]
 fn an_isolated_process_reads_the_model_and_nothing_else() {
     let model = Scratch::checkpoint("smolvlm");
     let elsewhere = Scratch::new("elsewhere");
@@ -219,7 +217,6 @@ fn an_isolated_process_reads_the_model_and_nothing_else() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
 fn the_end_of_an_isolated_process_is_an_error() {
     let mut command = Command::new(path());
     command.arg("run").arg(project::oracle("smolvlm"));

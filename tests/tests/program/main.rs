@@ -7,8 +7,11 @@ mod bench;
 mod cache;
 mod chat;
 mod command_line;
+#[cfg(target_os = "linux")]
 mod faults;
 mod generation;
+// Memory and processes are looked at as Linux shows them.
+#[cfg(target_os = "linux")]
 mod hostile;
 mod notes;
 mod pictures;

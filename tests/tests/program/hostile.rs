@@ -97,7 +97,9 @@ fn deed(scratch: &Scratch, number: usize, told: &str) -> PathBuf {
 }
 
 fn template(scratch: &Scratch, number: usize, text: &str) -> PathBuf {
-    let more = format!("plugin = \"smolvlm\"\n[prompt]\ntemplate = {text:?}");
+    // A call may last longer than a template, so that it is the template's own limit that is met.
+    let more =
+        format!("plugin = \"smolvlm\"\n[limits]\ncall_timeout_ms = 60000\n[prompt]\ntemplate = {text:?}");
     manifest(scratch, &number.to_string(), &more)
 }
 

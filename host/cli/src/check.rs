@@ -22,8 +22,7 @@ use monocle_survey::metadata::Metadata;
 use monocle_survey::process::{self, End};
 use monocle_survey::report::{self, About};
 use monocle_survey::row::Row;
-use monocle_survey::{compare, grade};
-use sha2::{Digest, Sha256};
+use monocle_survey::{compare, grade, sha256};
 
 use super::served::Running;
 use super::{Misuse, isolate, output, report_folder};
@@ -130,7 +129,7 @@ impl Check {
         }
         let picture =
             std::fs::read(&self.image).with_context(|| format!("cannot read `{}`", self.image.display()))?;
-        let hash = hex(&Sha256::digest(&picture));
+        let hash = sha256(&picture);
         let old = self
             .compare
             .as_deref()
@@ -257,7 +256,7 @@ impl Check {
                     variant,
                     prompt,
                     context: context.clone(),
-                    key: hex(&Sha256::digest(whole.as_bytes()))[..24].to_owned(),
+                    key: sha256(whole.as_bytes())[..24].to_owned(),
                 });
             }
         }
@@ -599,10 +598,6 @@ fn in_shell(arguments: &[String]) -> String {
         },
     );
     quoted.collect::<Vec<_>>().join(" ")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Cores, processor, memory, system.

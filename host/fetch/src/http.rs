@@ -15,7 +15,7 @@ use ureq::config::Config;
 use ureq::http::{HeaderMap, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Proxy, Timeout};
+use ureq::{Agent, AsSendBody, Proxy, Timeout};
 use url::{Host, Url};
 
 use crate::address::is_public;
@@ -313,8 +313,18 @@ impl Client {
         for (name, value) in &sending.headers {
             request = request.header(*name, value);
         }
-        let malformed = |error: ureq::http::Error| HttpError::Malformed(error.to_string());
         let request = request.body(sending.body).map_err(malformed)?;
+        self.exchange(url, request, limits, limits.total)
+    }
+
+    /// One request and its answer, with its body unread; `left` is what is left of the time for all.
+    fn exchange(
+        &self,
+        url: &Url,
+        request: ureq::http::Request<impl AsSendBody>,
+        limits: Limits,
+        left: Option<Duration>,
+    ) -> Result<Answer, HttpError> {
         let agent = self.agent(url);
         let request = agent
             .configure_request(request)
@@ -324,9 +334,14 @@ impl Client {
             .timeout_send_body(Some(limits.silence))
             .timeout_recv_response(Some(limits.silence))
             .timeout_per_read(Some(limits.silence))
-            .timeout_global(limits.total)
+            .timeout_global(left)
             .build();
-        let answer = agent.run(request).map_err(|error| in_words(error, limits))?;
+        let answer = agent.run(request).map_err(|error| match error {
+            ureq::Error::Other(error) if error.is::<NothingPublic>() => {
+                HttpError::NotPublic { url: shown_url(url) }
+            }
+            error => in_words(error, limits),
+        })?;
         Ok(Answer::new(answer, limits))
     }
 
@@ -350,17 +365,7 @@ impl Client {
             }
             None => None,
         };
-        let mut call = self
-            .agent(url)
-            .get(url.as_str())
-            .config()
-            .timeout_resolve(Some(limits.silence.min(CONNECT)))
-            .timeout_connect(Some(limits.silence.min(CONNECT)))
-            .timeout_send_request(Some(limits.silence))
-            .timeout_recv_response(Some(limits.silence))
-            .timeout_per_read(Some(limits.silence))
-            .timeout_global(left)
-            .build();
+        let mut call = ureq::http::Request::get(url.as_str());
         if let Some(token) = request.token
             && url.origin() == request.url.origin()
             && is_private(url)
@@ -370,13 +375,7 @@ impl Client {
         if request.from > 0 {
             call = call.header("Range", format!("bytes={}-", request.from));
         }
-        let answer = call.call().map_err(|error| match error {
-            ureq::Error::Other(error) if error.is::<NothingPublic>() => {
-                HttpError::NotPublic { url: shown_url(url) }
-            }
-            error => in_words(error, limits),
-        });
-        Ok(Answer::new(answer?, limits))
+        self.exchange(url, call.body(()).map_err(malformed)?, limits, left)
     }
 
     /// Sends JSON to the address that the user named, and returns the answer with its body unread.
@@ -393,6 +392,10 @@ impl Client {
             limits: post.limits,
         })
     }
+}
+
+fn malformed(error: ureq::http::Error) -> HttpError {
+    HttpError::Malformed(error.to_string())
 }
 
 fn check(route: Route, from: Option<&Url>, to: &Url) -> Result<(), HttpError> {

@@ -13,12 +13,5 @@ pub mod signature;
 pub mod source;
 
 pub use error::PackageError;
+pub use monocle_fetch::registry::sha256;
 pub use package::{About, Package};
-
-use sha2::{Digest, Sha256};
-
-/// SHA-256 in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}

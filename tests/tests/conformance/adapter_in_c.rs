@@ -55,6 +55,7 @@ fn linker() -> PathBuf {
 fn build(folder: &Scratch) {
     generate(folder);
     let sources = project::root().join("tests/c");
+    let library = project::root().join("plugin-api/templates/c/libc");
     let object = |source: &Path, name: &str| {
         let object = folder.file(name);
         run(Command::new("clang")
@@ -71,7 +72,7 @@ fn build(folder: &Scratch) {
                 "-c",
             ])
             .arg("-isystem")
-            .arg(sources.join("include"))
+            .arg(&library)
             .arg("-I")
             .arg(folder.path())
             .arg(source)
@@ -83,6 +84,7 @@ fn build(folder: &Scratch) {
     run(Command::new(linker())
         .args(["-flavor", "wasm", "--no-entry", "--export-dynamic"])
         .arg(object(&sources.join("plain.c"), "processor.o"))
+        .arg(object(&library.join("libc.c"), "libc.o"))
         .arg(object(&folder.file("adapter.c"), "bindings.o"))
         .arg(folder.file("adapter_component_type.o"))
         .arg("-o")

@@ -183,7 +183,8 @@ fn read_entry(path: &Path) -> Option<Vec<u8>> {
     Some(entry)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -71,10 +71,7 @@ impl Plugin {
         let exports = version
             .exports(&instance, stamp.kind)
             .map_err(|error| unusable(format!("it does not give what the contract asks: {error:#}")))?;
-        let hash = Sha256::digest(&wasm)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = sha256(&wasm);
         Ok(Self {
             stamp,
             path: path.to_owned(),
@@ -134,10 +131,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
 
 /// SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    compiled::hex(&Sha256::digest(bytes))
 }
 
 /// Who is told before something large is compiled.

@@ -1,6 +1,6 @@
 //! Whether a plugin computes what the reference implementation computes: prompt, ids, pixels, features, logits, greedy tokens.
 
-use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::plugin::state::PixelTensor;
 use monocle_runtime::scheduler::Scheduler;
 use monocle_runtime::trace::{Trace, argmax};
 

@@ -11,8 +11,8 @@ use crate::memory::process;
 use crate::model::generation::GenerationSettings;
 use crate::plugin::contract::{AnswerPart, AttentionScheme, Size};
 use crate::plugin::stamp::PluginKind;
-use crate::plugin::wasm::component::Plugin;
-use crate::plugin::wasm::recording::{LogLevel, LogLine};
+use crate::plugin::loaded::Plugin;
+use crate::plugin::state::{LogLevel, LogLine};
 
 /// A finished request.
 #[derive(Debug, Serialize)]

@@ -85,7 +85,9 @@ impl<'a> Contract<'a> {
                 Type::F32 => Kind::Plain("f32"),
                 Type::F64 => Kind::Plain("f64"),
                 Type::String => Kind::Text,
-                other => panic!("the contract has a type {other:?}, of which the native carrier knows nothing"),
+                other => {
+                    panic!("the contract has a type {other:?}, of which the native carrier knows nothing")
+                }
             };
         };
         match &self.resolve.types[*id].kind {
@@ -127,7 +129,10 @@ impl<'a> Contract<'a> {
         let wit_parser::TypeOwner::Interface(id) = owner else {
             panic!("types stand in interfaces")
         };
-        self.resolve.interfaces[id].name.as_deref().expect("it has a name")
+        self.resolve.interfaces[id]
+            .name
+            .as_deref()
+            .expect("it has a name")
     }
 
     /// Whether a value of this type is nothing but its bytes.

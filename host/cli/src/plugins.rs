@@ -147,9 +147,7 @@ fn list(json: bool) -> anyhow::Result<()> {
 fn row(found: Found) -> Row {
     let file = found.path.file_stem();
     let file = file.map(|stem| stem.to_string_lossy().into_owned());
-    let sha256 = file::read(&found.path)
-        .ok()
-        .map(|wasm| file::sha256(&wasm));
+    let sha256 = file::read(&found.path).ok().map(|wasm| file::sha256(&wasm));
     let path = found.path.display().to_string();
     match found.stamp {
         Ok(stamp) => {

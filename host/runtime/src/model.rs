@@ -23,11 +23,11 @@ use monocle_weights::{Checkpoint, ModelFolder, NameRules};
 
 use crate::plugin::contract::{ModelFiles, Plan};
 use crate::plugin::error::PluginError;
-use crate::plugin::limits::Limits;
-use crate::plugin::stamp::PluginKind;
-use crate::plugin::loaded::Plugin;
-use crate::plugin::wasm::component;
 use crate::plugin::instance::Instance;
+use crate::plugin::limits::Limits;
+use crate::plugin::loaded::Plugin;
+use crate::plugin::stamp::PluginKind;
+use crate::plugin::wasm::component;
 use crate::report::ModelReport;
 use error::ModelError;
 use locate::{Declaration, Places};

@@ -10,8 +10,8 @@ use crate::memory::MemoryEstimate;
 use crate::memory::process;
 use crate::model::generation::GenerationSettings;
 use crate::plugin::contract::{AnswerPart, AttentionScheme, Size};
-use crate::plugin::stamp::PluginKind;
 use crate::plugin::loaded::Plugin;
+use crate::plugin::stamp::PluginKind;
 use crate::plugin::state::{LogLevel, LogLine};
 
 /// A finished request.

@@ -353,7 +353,12 @@ mod tests {
         assert_eq!(unsafe { Vec::lift(&lowered) }, Ok(value.clone()));
         let triple = ((1.5_f32, 2.5, 3.5), (7_u32, 9_u32));
         // SAFETY: nothing is pointed to.
-        let lifted = unsafe { (Lift::lift(&triple.0.lower(&keep)), Lift::lift(&triple.1.lower(&keep))) };
+        let lifted = unsafe {
+            (
+                Lift::lift(&triple.0.lower(&keep)),
+                Lift::lift(&triple.1.lower(&keep)),
+            )
+        };
         assert_eq!(lifted, (Ok(triple.0), Ok(triple.1)));
     }
 
@@ -372,11 +377,23 @@ mod tests {
     #[test]
     fn what_is_no_value_is_refused() {
         let bytes = [0xff_u8, 0xfe];
-        let text = Text { data: bytes.as_ptr(), length: 2 };
+        let text = Text {
+            data: bytes.as_ptr(),
+            length: 2,
+        };
         // SAFETY: the bytes are there.
-        assert_eq!(unsafe { String::lift(&text) }, Err(Malformed("a text is not UTF-8")));
-        let nowhere = List::<u32> { data: std::ptr::null(), count: 3 };
+        assert_eq!(
+            unsafe { String::lift(&text) },
+            Err(Malformed("a text is not UTF-8"))
+        );
+        let nowhere = List::<u32> {
+            data: std::ptr::null(),
+            count: 3,
+        };
         // SAFETY: a null pointer is looked at, not followed.
-        assert_eq!(unsafe { Vec::<u32>::lift(&nowhere) }, Err(Malformed("a list is nowhere")));
+        assert_eq!(
+            unsafe { Vec::<u32>::lift(&nowhere) },
+            Err(Malformed("a list is nowhere"))
+        );
     }
 }

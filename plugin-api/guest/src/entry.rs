@@ -48,7 +48,9 @@ pub fn pixels<P: Processor>(
 ) -> std::result::Result<Vec<Pixels>, String> {
     let planned = ready(slot, CONFIGURE)?;
     let picture = planned.pictures.get(index as usize);
-    let picture = picture.context("pixels of a picture that was not planned").map_err(words)?;
+    let picture = picture
+        .context("pixels of a picture that was not planned")
+        .map_err(words)?;
     planned.processor.pixels(picture, image).map_err(words)
 }
 
@@ -170,8 +172,7 @@ macro_rules! __component {
     ($($items:item)*) => {};
 }
 
-/// What only libraries have. A native build that is to be no library (for an author's own tests, say) exports nothing: two plugins in one program
-/// must not export the same symbol.
+/// What only libraries have.
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 #[macro_export]
@@ -179,21 +180,12 @@ macro_rules! __library {
     ($table:expr) => {};
 }
 
-#[cfg(all(not(target_family = "wasm"), not(feature = "native")))]
+#[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __library {
     ($table:expr) => {
-        const _: $crate::native::Plugin = $table;
-    };
-}
-
-#[cfg(all(not(target_family = "wasm"), feature = "native"))]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __library {
-    ($table:expr) => {
-        // SAFETY: no other symbol has this name: a library holds one plugin.
+        // SAFETY: nothing else has this name: a crate holds one plugin, and no crate depends on it.
         #[unsafe(no_mangle)]
         pub extern "C" fn monocle_plugin_0_2() -> *const $crate::native::Plugin {
             static PLUGIN: $crate::native::Plugin = $table;

@@ -54,10 +54,14 @@ pub(crate) mod host {
     }
 
     fn table<Table>(table: impl FnOnce(&Host) -> *const Table) -> (&'static Table, &'static Host) {
-        let host = current().expect("functions of the host can be called only while the host calls the plugin");
+        let host =
+            current().expect("functions of the host can be called only while the host calls the plugin");
         // SAFETY: as above; it is null where this kind of plugin does not get the table.
         let table = unsafe { table(host).as_ref() };
-        (table.expect("an adapter gets no tensors, weights and batches"), host)
+        (
+            table.expect("an adapter gets no tensors, weights and batches"),
+            host,
+        )
     }
 
     /// A function that gives nothing.
@@ -120,7 +124,9 @@ pub(crate) mod host {
     }
 
     fn sound<T>(lifted: Result<T, monocle_plugin_abi::Malformed>) -> T {
-        lifted.unwrap_or_else(|malformed| panic!("the host gave what the contract does not know: {}", malformed.0))
+        lifted.unwrap_or_else(|malformed| {
+            panic!("the host gave what the contract does not know: {}", malformed.0)
+        })
     }
 }
 
@@ -190,6 +196,10 @@ impl<P: Processor + 'static, N: Network + 'static> Tables<P, N> {
     }
 
     unsafe extern "C" fn create() -> *mut abi::Instance {
+        // Where panics abort, one would end the host.
+        if cfg!(panic = "abort") {
+            return ptr::null_mut();
+        }
         let instance = Instance::<P, N> {
             processor: None,
             network: None,
@@ -399,7 +409,8 @@ fn how_it_ended(panic: Box<dyn Any + Send>) -> Status {
 unsafe fn lifted<T: Lift>(abi: &T::Abi) -> T {
     // SAFETY: the caller's promise.
     let lifted = unsafe { T::lift(abi) };
-    lifted.unwrap_or_else(|malformed| panic!("the host gave what the contract does not know: {}", malformed.0))
+    lifted
+        .unwrap_or_else(|malformed| panic!("the host gave what the contract does not know: {}", malformed.0))
 }
 
 /// In calls of the host, the message of a panic reaches its log before the call ends.
@@ -412,7 +423,9 @@ fn report_panics() {
                 let text = info.to_string();
                 let text = text.as_str().lower(&Keep::new());
                 // SAFETY: a call is in progress, and the table is the host's. Nothing can be done if it does not listen.
-                let _ = unsafe { ((*host.log).write)(host, crate::bindings::imports::log::Level::Warn as u32, text) };
+                let _ = unsafe {
+                    ((*host.log).write)(host, crate::bindings::imports::log::Level::Warn as u32, text)
+                };
             }
             None => before(info),
         }));

@@ -30,14 +30,24 @@ pub fn text(contract: &Contract<'_>) -> String {
              #[repr(C)]\n#[derive(Debug, Clone, Copy)]\npub struct Host {\n    pub size: usize,\n    pub abi: u32,\n    pub context: *mut c_void,\n";
     for interface in &contract.imports {
         let name = interface.name.as_deref().expect("it has a name");
-        let _ = writeln!(text, "    pub {}: *const {}Table,", names::snake(name), names::camel(name));
+        let _ = writeln!(
+            text,
+            "    pub {}: *const {}Table,",
+            names::snake(name),
+            names::camel(name)
+        );
     }
     text += "}\n\n/// What a plugin keeps of one request.\n#[repr(C)]\n#[derive(Debug)]\npub struct Instance {\n    _private: [u8; 0],\n}\n\n\
              /// What a plugin gives.\n#[repr(C)]\n#[derive(Debug, Clone, Copy)]\npub struct Plugin {\n    pub size: usize,\n    pub abi: u32,\n    pub stamp: Text,\n\
              \x20   pub create: unsafe extern \"C\" fn() -> *mut Instance,\n    pub destroy: unsafe extern \"C\" fn(instance: *mut Instance),\n";
     for interface in &contract.exports {
         let name = interface.name.as_deref().expect("it has a name");
-        let _ = writeln!(text, "    pub {}: *const {}Table,", names::snake(name), names::camel(name));
+        let _ = writeln!(
+            text,
+            "    pub {}: *const {}Table,",
+            names::snake(name),
+            names::camel(name)
+        );
     }
     text + "}\n"
 }
@@ -46,7 +56,11 @@ fn definition(text: &mut String, contract: &Contract<'_>, id: TypeId) {
     let name = || names::camel(contract.name(id));
     match &contract.resolve.types[id].kind {
         TypeDefKind::Record(record) => {
-            let _ = write!(text, "\n#[repr(C)]\n#[derive(Clone, Copy)]\npub struct {} {{\n", name());
+            let _ = write!(
+                text,
+                "\n#[repr(C)]\n#[derive(Clone, Copy)]\npub struct {} {{\n",
+                name()
+            );
             for field in &record.fields {
                 let _ = writeln!(
                     text,
@@ -112,7 +126,11 @@ pub fn parameters(contract: &Contract<'_>, function: &Function, prefix: &str) ->
     }
     let (result, fails) = contract.result(function);
     if let Some(result) = result {
-        let _ = write!(parameters, ", result: *mut {}", type_name(contract, &result, prefix));
+        let _ = write!(
+            parameters,
+            ", result: *mut {}",
+            type_name(contract, &result, prefix)
+        );
     }
     if fails {
         parameters += ", words: *mut Text";

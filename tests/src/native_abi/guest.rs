@@ -90,7 +90,9 @@ fn write_function(
     }
     let handle = |id: TypeId| types::path(contract, id, home);
     let own = |kind: Option<Type>| {
-        kind.map_or("()".to_owned(), |kind| types::type_name(contract, &kind, home, &handle))
+        kind.map_or("()".to_owned(), |kind| {
+            types::type_name(contract, &kind, home, &handle)
+        })
     };
     let (result, fails) = contract.result(function);
     let (call, gives, results) = match (result, fails) {

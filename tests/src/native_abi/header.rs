@@ -103,7 +103,10 @@ impl Header<'_> {
                     let _ = writeln!(fields, "    {kind} {}{size};", names::in_c(&field.name));
                 }
                 self.comment(&definition.docs, "");
-                let _ = write!(self.text, "typedef struct monocle_{name} {{\n{fields}}} monocle_{name};\n\n");
+                let _ = write!(
+                    self.text,
+                    "typedef struct monocle_{name} {{\n{fields}}} monocle_{name};\n\n"
+                );
             }
             TypeDefKind::Variant(variant) => {
                 let (mut tags, mut values) = (String::new(), String::new());

@@ -29,7 +29,10 @@ pub fn text(contract: &Contract<'_>) -> String {
                 true => "",
                 false => ", v0_2 as abi",
             };
-            let _ = writeln!(text, "    use monocle_plugin_abi::{{Keep, Lift, Lower, Malformed{more}}};");
+            let _ = writeln!(
+                text,
+                "    use monocle_plugin_abi::{{Keep, Lift, Lower, Malformed{more}}};"
+            );
         }
         types::definitions(&mut text, contract, interface, &|id| handle(contract, id));
         for (resource, id) in resources(contract, interface) {
@@ -45,7 +48,11 @@ pub fn text(contract: &Contract<'_>) -> String {
             );
         }
         text += "    pub trait Host {\n";
-        for function in interface.functions.values().filter(|function| function.kind.resource().is_none()) {
+        for function in interface
+            .functions
+            .values()
+            .filter(|function| function.kind.resource().is_none())
+        {
             declaration(&mut text, contract, interface, function);
         }
         text += "    }\n";

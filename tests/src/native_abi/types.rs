@@ -27,7 +27,11 @@ pub fn definitions(
             }
             TypeDefKind::Record(record) => {
                 let plain = contract.is_plain(&Type::Id(*id));
-                let _ = writeln!(text, "    #[derive({})]\n    pub struct {name} {{", derives(plain));
+                let _ = writeln!(
+                    text,
+                    "    #[derive({})]\n    pub struct {name} {{",
+                    derives(plain)
+                );
                 for field in &record.fields {
                     let _ = writeln!(
                         text,
@@ -37,15 +41,25 @@ pub fn definitions(
                     );
                 }
                 *text += "    }\n";
-                let fields: Vec<String> = record.fields.iter().map(|field| names::snake(&field.name)).collect();
+                let fields: Vec<String> = record
+                    .fields
+                    .iter()
+                    .map(|field| names::snake(&field.name))
+                    .collect();
                 let each = |way: &dyn Fn(&str) -> String| -> String {
-                    fields.iter().map(|field| format!("{field}: {}, ", way(field))).collect()
+                    fields
+                        .iter()
+                        .map(|field| format!("{field}: {}, ", way(field)))
+                        .collect()
                 };
                 ways(
                     text,
                     &name,
                     &format!("abi::{name}"),
-                    &format!("abi::{name} {{ {} }}", each(&|field| format!("self.{field}.lower(keep)"))),
+                    &format!(
+                        "abi::{name} {{ {} }}",
+                        each(&|field| format!("self.{field}.lower(keep)"))
+                    ),
                     &format!(
                         "unsafe {{ Ok(Self {{ {} }}) }}",
                         each(&|field| format!("Lift::lift(&abi.{field})?"))
@@ -91,7 +105,11 @@ pub fn definitions(
                 );
             }
             TypeDefKind::Enum(cases) => {
-                let _ = writeln!(text, "    #[derive({}, Eq)]\n    pub enum {name} {{", derives(true));
+                let _ = writeln!(
+                    text,
+                    "    #[derive({}, Eq)]\n    pub enum {name} {{",
+                    derives(true)
+                );
                 let mut lift = "match abi { ".to_owned();
                 for (tag, case) in cases.cases.iter().enumerate() {
                     let case = names::camel(&case.name);

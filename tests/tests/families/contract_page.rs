@@ -24,3 +24,19 @@ fn every_function_says_what_it_does() {
         assert_eq!(silent(&interface.functions), Vec::<String>::new());
     }
 }
+
+/// The native carrier's header, tables and types say what the newest contract says.
+#[test]
+fn the_native_carrier_is_the_contract_s() {
+    use monocle_tests::native_abi;
+
+    for (path, text) in native_abi::files(&contract()) {
+        let written = std::fs::read_to_string(&path).expect("the file is there");
+        assert!(
+            written == text,
+            "{} is out of date: run `{}`",
+            path.display(),
+            native_abi::COMMAND
+        );
+    }
+}

@@ -1,9 +1,9 @@
 //! `monocle plugins build`: from an author's folder to a plugin, whatever it is written in.
 
+use std::env::consts::DLL_EXTENSION;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::env::consts::DLL_EXTENSION;
 
 use anyhow::Context;
 use clap::Args;
@@ -87,12 +87,13 @@ fn build_native(project: &Project, to: Option<PathBuf>) -> anyhow::Result<Placed
         project.description.is_none(),
         "`--native` builds plugins in Rust; for C there is `plugin-api/include/monocle_plugin.h`, and any compiler"
     );
-    // The feature makes the library export its table; without it, it is a library for tests.
+    // A panic must not end the host, and where components are built, one is a trap.
+    let unwind = ["--config", "profile.release.panic=\"unwind\""];
     let made = cargo(
         project,
-        &["--features", "monocle-plugin/native"],
+        &unwind,
         DLL_EXTENSION,
-        "a panic must not end the host: see that the crate's profile does not say `panic = \"abort\"`",
+        "a native library is built for this machine",
     )?;
     let folder = to.unwrap_or_else(|| project.plugins());
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;

@@ -56,10 +56,17 @@ impl Inspect {
                 .map_err(|error| error.to_string()),
         };
         let problem = stamp.as_ref().err().or(world.as_ref().err()).cloned();
-        let problem = problem.or_else(|| match (native, &stamp) {
-            (true, Ok(stamp)) => places.plugins.trust().check(&path, stamp, &file::sha256(&wasm)).err(),
-            _ => Plugin::load(&path, places.plugins.trust()).err(),
-        }.map(|error| error.to_string()));
+        let problem = problem.or_else(|| {
+            match (native, &stamp) {
+                (true, Ok(stamp)) => places
+                    .plugins
+                    .trust()
+                    .check(&path, stamp, &file::sha256(&wasm))
+                    .err(),
+                _ => Plugin::load(&path, places.plugins.trust()).err(),
+            }
+            .map(|error| error.to_string())
+        });
         let (imports, exports): (Vec<String>, Vec<String>) = world.unwrap_or_default();
         let inspection = Inspection {
             bytes: wasm.len(),

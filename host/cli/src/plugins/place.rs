@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use monocle_runtime::plugin::loaded::Plugin;
 use monocle_runtime::plugin::native;
 use monocle_runtime::plugin::stamp::Stamp;
 use monocle_runtime::plugin::trust::Trust;
-use monocle_runtime::plugin::loaded::Plugin;
 
 /// A plugin that was written.
 #[derive(Debug)]

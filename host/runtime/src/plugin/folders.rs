@@ -89,7 +89,10 @@ impl PluginFolders {
         let mut found: Vec<Found> = Vec::new();
         for folder in &self.folders {
             for path in files(folder) {
-                if !found.iter().any(|other| other.path.file_stem() == path.file_stem()) {
+                if !found
+                    .iter()
+                    .any(|other| other.path.file_stem() == path.file_stem())
+                {
                     found.push(self.look_at(path));
                 }
             }

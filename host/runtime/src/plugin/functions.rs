@@ -16,12 +16,7 @@ const LAYERS: u32 = 4096;
 
 impl State {
     /// A picture at another size, within the limits: what it is made with counts while it is made.
-    pub fn resize_image(
-        &mut self,
-        image: u32,
-        size: [u32; 2],
-        filter: Filter,
-    ) -> Result<u32, Fault> {
+    pub fn resize_image(&mut self, image: u32, size: [u32; 2], filter: Filter) -> Result<u32, Fault> {
         self.in_time()?;
         self.check_picture(size)?;
         let bytes = self.image(image)?.resize_bytes(size[0], size[1], filter);

@@ -246,12 +246,11 @@ impl Instance {
             .map_err(|fault| self.error(function, fault))
     }
 
-    fn finish(
-        &mut self,
-        function: &'static str,
-        outputs: Vec<u32>,
-    ) -> Result<Program, PluginError> {
-        let values: Result<Vec<_>, Fault> = outputs.iter().map(|output| self.running.state().value(*output)).collect();
+    fn finish(&mut self, function: &'static str, outputs: Vec<u32>) -> Result<Program, PluginError> {
+        let values: Result<Vec<_>, Fault> = outputs
+            .iter()
+            .map(|output| self.running.state().value(*output))
+            .collect();
         let values = values.map_err(|fault| self.error(function, fault))?;
         let recorder = self
             .store

@@ -226,12 +226,7 @@ impl State {
     }
 
     /// Records an operation.
-    pub fn record(
-        &mut self,
-        op: Op,
-        operands: &[u32],
-        shape: Option<&[u32]>,
-    ) -> Result<u32, Fault> {
+    pub fn record(&mut self, op: Op, operands: &[u32], shape: Option<&[u32]>) -> Result<u32, Fault> {
         self.in_time()?;
         self.recorder()?;
         let mut inputs = Vec::with_capacity(operands.len());

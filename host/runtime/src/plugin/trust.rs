@@ -65,7 +65,9 @@ pub enum TrustError {
         source: std::io::Error,
     },
     /// Nothing of that name, hash or file is trusted.
-    #[error("no trusted library is called `{0}`, has this hash or came from this file\n\nhint: `monocle plugins --trusted` lists them")]
+    #[error(
+        "no trusted library is called `{0}`, has this hash or came from this file\n\nhint: `monocle plugins --trusted` lists them"
+    )]
     Unknown(String),
 }
 
@@ -175,7 +177,9 @@ impl Trust {
             return Ok(());
         }
         let absolute = std::path::absolute(path).ok();
-        let before = all.iter().find(|trusted| Some(&trusted.path) == absolute.as_ref());
+        let before = all
+            .iter()
+            .find(|trusted| Some(&trusted.path) == absolute.as_ref());
         Err(untrusted(before.map(|trusted| trusted.sha256.clone())))
     }
 

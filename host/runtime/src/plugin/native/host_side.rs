@@ -39,10 +39,7 @@ pub struct Resource<T> {
 impl<T> Resource<T> {
     /// Of this number.
     pub fn new_own(rep: u32) -> Self {
-        Self {
-            rep,
-            of: PhantomData,
-        }
+        Self { rep, of: PhantomData }
     }
 
     /// Its number.
@@ -107,7 +104,11 @@ impl HostSide {
         size: [u32; 2],
         filter: Filter,
     ) -> Result<Resource<ImageHandle>> {
-        Ok(Resource::new_own(self.state.resize_image(image.rep(), size, filter)?))
+        Ok(Resource::new_own(self.state.resize_image(
+            image.rep(),
+            size,
+            filter,
+        )?))
     }
 
     /// A new picture made from another.
@@ -128,7 +129,9 @@ impl HostSide {
         layout: Layout,
     ) -> Result<Resource<PixelsHandle>> {
         let images: Vec<u32> = images.iter().map(Resource::rep).collect();
-        Ok(Resource::new_own(self.state.stack_images(&images, normalise, layout)?))
+        Ok(Resource::new_own(
+            self.state.stack_images(&images, normalise, layout)?,
+        ))
     }
 
     /// Adds tokens to the tokenizer.

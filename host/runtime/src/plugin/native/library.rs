@@ -5,7 +5,7 @@ use std::path::Path;
 use std::ptr;
 
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
-use monocle_plugin_abi::{ABI, Lift, Lower, Keep, Status, Text, v0_2 as abi};
+use monocle_plugin_abi::{ABI, Keep, Lift, Lower, Status, Text, v0_2 as abi};
 
 use super::edge::Call;
 use super::host_side::HostSide;
@@ -37,7 +37,10 @@ impl Library {
             reason,
         };
         if !serves(&stamp.contract) {
-            return Err(PluginError::incompatible(stamp, format!("{CONTRACT} of native libraries")));
+            return Err(PluginError::incompatible(
+                stamp,
+                format!("{CONTRACT} of native libraries"),
+            ));
         }
         // SAFETY: this runs code of the library: the user has said that they trust it, and `copy` is what they trusted.
         let handle = unsafe { Handle::open(Some(copy), RTLD_NOW | RTLD_LOCAL) };
@@ -48,7 +51,9 @@ impl Library {
         // SAFETY: as the header says, it can be called at any time, and what it gives is constant.
         let plugin = unsafe { entry().as_ref() };
         let tables = plugin.ok_or("its entry gives nothing".to_owned());
-        let tables = tables.and_then(|plugin| Self::check(plugin, stamp)).map_err(unusable);
+        let tables = tables
+            .and_then(|plugin| Self::check(plugin, stamp))
+            .map_err(unusable);
         // Never unloaded: threads and variables of it may be left.
         std::mem::forget(handle);
         tables
@@ -57,11 +62,16 @@ impl Library {
     /// Whether the tables are what this host knows, and the library is what its stamp says.
     fn check(plugin: &'static abi::Plugin, stamp: &Stamp) -> Result<Self, String> {
         if plugin.abi != ABI {
-            return Err(format!("it was built for version {} of the native carrier, this host has {ABI}", plugin.abi));
+            return Err(format!(
+                "it was built for version {} of the native carrier, this host has {ABI}",
+                plugin.abi
+            ));
         }
         let large = |what: &str, found: usize, expected: usize| match found >= expected {
             true => Ok(()),
-            false => Err(format!("its table of the {what} has {found} bytes, expected {expected}")),
+            false => Err(format!(
+                "its table of the {what} has {found} bytes, expected {expected}"
+            )),
         };
         large("plugin", plugin.size, size_of::<abi::Plugin>())?;
         // SAFETY: as the header says, it is null or a table that is always there.
@@ -72,12 +82,17 @@ impl Library {
             large("network", network.size, size_of::<abi::NetworkTable>())?;
         }
         match (stamp.kind, network) {
-            (PluginKind::Model, None) => return Err("it calls itself a model, and gives no network".to_owned()),
-            (PluginKind::Adapter, Some(_)) => return Err("it calls itself an adapter, and gives a network".to_owned()),
+            (PluginKind::Model, None) => {
+                return Err("it calls itself a model, and gives no network".to_owned());
+            }
+            (PluginKind::Adapter, Some(_)) => {
+                return Err("it calls itself an adapter, and gives a network".to_owned());
+            }
             _ => {}
         }
         // SAFETY: as the header says, it is a text that is always there.
-        let said = unsafe { String::lift(&plugin.stamp) }.map_err(|malformed| format!("its stamp is malformed: {}", malformed.0))?;
+        let said = unsafe { String::lift(&plugin.stamp) }
+            .map_err(|malformed| format!("its stamp is malformed: {}", malformed.0))?;
         if Stamp::of_text(&said).as_ref() != Ok(stamp) {
             return Err("the stamp that it gives is not the one in its file".to_owned());
         }
@@ -94,7 +109,10 @@ impl Carrier for Library {
         // SAFETY: as the header says, it can be called at any time.
         let instance = unsafe { (self.plugin.create)() };
         if instance.is_null() {
-            return Err(NotStarted::Unusable("it makes no instance".to_owned()));
+            return Err(NotStarted::Unusable(
+                "it makes no instance; one in Rust makes none where its profile says `panic = \"abort\"`"
+                    .to_owned(),
+            ));
         }
         Ok(Box::new(RunningLibrary {
             library: *self,
@@ -143,7 +161,13 @@ impl RunningLibrary {
         };
         let mut result = MaybeUninit::<T::Abi>::zeroed();
         let mut words = Text::EMPTY;
-        let status = function(&self.library, self.instance, &host, result.as_mut_ptr(), &mut words);
+        let status = function(
+            &self.library,
+            self.instance,
+            &host,
+            result.as_mut_ptr(),
+            &mut words,
+        );
         if let Some(fault) = call.ended() {
             return Err(fault);
         }
@@ -151,25 +175,39 @@ impl RunningLibrary {
         self.side.in_time()?;
         match status {
             // SAFETY: the library says that it wrote its result, which lives until the next call.
-            Status::OK => unsafe { T::lift(result.assume_init_ref()) }.map(Ok).map_err(returned),
+            Status::OK => unsafe { T::lift(result.assume_init_ref()) }
+                .map(Ok)
+                .map_err(returned),
             // SAFETY: as above, of its words.
             Status::REFUSED => unsafe { String::lift(&words) }.map(Err).map_err(returned),
             Status::BROKEN => Err(Fault::Trap {
                 reason: "it cannot go on because of a mistake in it".to_owned(),
                 last_words: self.side.last_words(),
             }),
-            Status::ENDED => Err(Fault::Misuse("it says that the host ended the call, which it did not".to_owned())),
-            Status(other) => Err(Fault::Misuse(format!("it returned the status {other}, which is none"))),
+            Status::ENDED => Err(Fault::Misuse(
+                "it says that the host ended the call, which it did not".to_owned(),
+            )),
+            Status(other) => Err(Fault::Misuse(format!(
+                "it returned the status {other}, which is none"
+            ))),
         }
     }
 
     /// As [`RunningLibrary::call`], of a function of its network.
     fn call_network<T: Lift>(
         &mut self,
-        function: impl FnOnce(&abi::NetworkTable, *mut abi::Instance, *const abi::Host, *mut T::Abi, *mut Text) -> Status,
+        function: impl FnOnce(
+            &abi::NetworkTable,
+            *mut abi::Instance,
+            *const abi::Host,
+            *mut T::Abi,
+            *mut Text,
+        ) -> Status,
     ) -> Answer<T> {
         match self.library.network {
-            Some(network) => self.call(|_, instance, host, result, words| function(network, instance, host, result, words)),
+            Some(network) => {
+                self.call(|_, instance, host, result, words| function(network, instance, host, result, words))
+            }
             None => Ok(Err(NO_NETWORK.to_owned())),
         }
     }
@@ -203,7 +241,9 @@ impl Running for RunningLibrary {
         let (keep, files) = (Keep::new(), convert::files_to_plugin(files));
         let files = files.lower(&keep);
         // SAFETY: here and below, the table is the library's, and what it is given lives until it returns.
-        self.call(|library, instance, host, _, words| unsafe { (library.processor.configure)(instance, host, &files, words) })
+        self.call(|library, instance, host, _, words| unsafe {
+            (library.processor.configure)(instance, host, &files, words)
+        })
     }
 
     fn plan(&mut self, request: &PlanRequest) -> Answer<Plan> {
@@ -235,17 +275,23 @@ impl Running for RunningLibrary {
     fn parts(&mut self, answer: &str) -> Result<Vec<AnswerPart>, Fault> {
         let text = answer.lower(&Keep::new());
         // SAFETY: as above.
-        let parts: Answer<Vec<bindings::types::AnswerPart>> = self.call(|library, instance, host, result, _| unsafe {
-            (library.processor.parts)(instance, host, text, result)
-        });
-        Ok(without_words(parts?)?.into_iter().map(convert::part_from_plugin).collect())
+        let parts: Answer<Vec<bindings::types::AnswerPart>> =
+            self.call(|library, instance, host, result, _| unsafe {
+                (library.processor.parts)(instance, host, text, result)
+            });
+        Ok(without_words(parts?)?
+            .into_iter()
+            .map(convert::part_from_plugin)
+            .collect())
     }
 
     fn load(&mut self, files: &ModelFiles) -> Answer<()> {
         let (keep, files) = (Keep::new(), convert::files_to_plugin(files));
         let files = files.lower(&keep);
         // SAFETY: as above.
-        self.call_network(|network, instance, host, _, words| unsafe { (network.load)(instance, host, &files, words) })
+        self.call_network(|network, instance, host, _, words| unsafe {
+            (network.load)(instance, host, &files, words)
+        })
     }
 
     fn encode(&mut self, pixels: &[u32], layout: &[u32]) -> Answer<Vec<u32>> {

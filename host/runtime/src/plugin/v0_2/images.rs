@@ -2,8 +2,8 @@
 
 use monocle_image::{Filter, Layout, Normalise};
 
-use super::host_side::{HostSide, ImageHandle, PixelsHandle, Resource, Result};
 use super::bindings::{images, types};
+use super::host_side::{HostSide, ImageHandle, PixelsHandle, Resource, Result};
 
 type Image = Resource<ImageHandle>;
 type Pixels = Resource<PixelsHandle>;

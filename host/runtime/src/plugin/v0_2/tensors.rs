@@ -7,9 +7,9 @@ use monocle_tensor::operation::{
     Window,
 };
 
-use crate::plugin::error::Fault;
-use super::host_side::{BatchHandle, HostSide, Resource, Result, TensorHandle};
 use super::bindings::{batches, tensors};
+use super::host_side::{BatchHandle, HostSide, Resource, Result, TensorHandle};
+use crate::plugin::error::Fault;
 
 type Tensor = Resource<TensorHandle>;
 type Batch = Resource<BatchHandle>;

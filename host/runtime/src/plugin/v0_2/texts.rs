@@ -1,9 +1,9 @@
 //! `log`, `tokenizers`, `prompts`, and the types that have no functions.
 
-use super::host_side::{HostSide, Result};
-use crate::plugin::state::LogLevel;
 use super::bindings::{log, prompts, tokenizers, types};
 use super::convert;
+use super::host_side::{HostSide, Result};
+use crate::plugin::state::LogLevel;
 
 impl types::Host for HostSide {}
 

@@ -2,11 +2,11 @@
 
 use monocle_tensor::operation::{Op, WeightId};
 
-use crate::plugin::services::Role;
+use super::bindings::weights;
 use super::host_side::{
     EmbeddingHandle, ExpertsHandle, HostSide, LinearHandle, ParameterHandle, Resource, Result, TensorHandle,
 };
-use super::bindings::weights;
+use crate::plugin::services::Role;
 
 type Tensor = Resource<TensorHandle>;
 

@@ -150,7 +150,9 @@ impl Running for RunningComponent {
     }
 
     fn pixels(&mut self, index: u32, image: u32) -> Answer<Vec<u32>> {
-        let answer = self.calls.pixels(&mut self.store, index, Resource::new_own(image));
+        let answer = self
+            .calls
+            .pixels(&mut self.store, index, Resource::new_own(image));
         Ok(self.answer(answer)?.map(handles))
     }
 

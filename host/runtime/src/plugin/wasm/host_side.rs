@@ -72,7 +72,11 @@ impl HostSide {
         size: [u32; 2],
         filter: Filter,
     ) -> Result<Resource<ImageHandle>> {
-        Ok(Resource::new_own(self.state.resize_image(image.rep(), size, filter)?))
+        Ok(Resource::new_own(self.state.resize_image(
+            image.rep(),
+            size,
+            filter,
+        )?))
     }
 
     /// A new picture made from another.
@@ -93,7 +97,9 @@ impl HostSide {
         layout: Layout,
     ) -> Result<Resource<PixelsHandle>> {
         let images: Vec<u32> = images.iter().map(Resource::rep).collect();
-        Ok(Resource::new_own(self.state.stack_images(&images, normalise, layout)?))
+        Ok(Resource::new_own(
+            self.state.stack_images(&images, normalise, layout)?,
+        ))
     }
 
     /// Adds tokens to the tokenizer.

@@ -7,7 +7,7 @@ mod imports;
 use wasmtime::component::{HasSelf, Instance, InstancePre, Linker, Resource};
 use wasmtime::{Result, Store};
 
-use super::host_side::{ImageHandle, PixelsHandle, HostSide, TensorHandle};
+use super::host_side::{HostSide, ImageHandle, PixelsHandle, TensorHandle};
 use super::version::{Answer, Calls, Exports, Version};
 use crate::plugin::carrier::NO_NETWORK;
 use crate::plugin::contract::{AnswerPart, Message, ModelFiles, Plan, PlanRequest};

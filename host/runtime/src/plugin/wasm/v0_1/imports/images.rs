@@ -4,7 +4,7 @@ use monocle_image::{Filter, Layout, Normalise};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
-use crate::plugin::wasm::host_side::{ImageHandle, PixelsHandle, HostSide};
+use crate::plugin::wasm::host_side::{HostSide, ImageHandle, PixelsHandle};
 use crate::plugin::wasm::v0_1::bindings::monocle::plugin::{images, types};
 
 type Image = Resource<ImageHandle>;

@@ -6,7 +6,7 @@ use wasmtime::component::Resource;
 
 use crate::plugin::services::Role;
 use crate::plugin::wasm::host_side::{
-    EmbeddingHandle, ExpertsHandle, LinearHandle, ParameterHandle, HostSide, TensorHandle,
+    EmbeddingHandle, ExpertsHandle, HostSide, LinearHandle, ParameterHandle, TensorHandle,
 };
 use crate::plugin::wasm::v0_1::bindings::monocle::plugin::weights;
 

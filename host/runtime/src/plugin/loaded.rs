@@ -18,6 +18,8 @@ pub struct Plugin {
     pub path: PathBuf,
     /// SHA-256 of the file, in hexadecimal.
     pub hash: String,
+    /// Whether it is a native library.
+    pub native: bool,
     pub(super) carrier: Box<dyn Carrier>,
 }
 
@@ -30,7 +32,8 @@ impl Plugin {
             path: path.to_owned(),
             reason,
         })?;
-        let carrier: Box<dyn Carrier> = match native::is_library(&bytes) {
+        let native = native::is_library(&bytes);
+        let carrier: Box<dyn Carrier> = match native {
             false => Box::new(Component::load(path, &bytes, &stamp)?),
             true => {
                 let copy = trust.copy(path, &stamp, &hash)?;
@@ -41,6 +44,7 @@ impl Plugin {
             stamp,
             path: path.to_owned(),
             hash,
+            native,
             carrier,
         })
     }

@@ -11,7 +11,8 @@ pub fn text(contract: &Contract<'_>) -> String {
     let mut text = format!(
         "//! What wit-bindgen makes of the contract for components, for native libraries: written by `{COMMAND}` from\n\
          //! `plugin-api/wit/v0.2`; do not edit.\n\
-         #![allow(clippy::too_many_arguments, dead_code, unused_imports, reason = \"it is as the contract has it\")]\n"
+         #![allow(clippy::too_many_arguments, dead_code, unused_imports, reason = \"it is as the contract has it\")]\n\
+         #![allow(clippy::undocumented_unsafe_blocks, reason = \"lifting passes its caller's promise on\")]\n"
     );
     for interface in contract.with_types() {
         let name = interface.name.as_deref().expect("it has a name");

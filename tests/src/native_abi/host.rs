@@ -11,7 +11,8 @@ pub fn text(contract: &Contract<'_>) -> String {
     let mut text = format!(
         "//! What wasmtime makes of the contract for components, for native libraries: written by `{COMMAND}` from\n\
          //! `plugin-api/wit/v0.2`; do not edit.\n\
-         #![allow(missing_docs, dead_code, unused_imports, clippy::too_many_arguments, reason = \"it is as the contract has it, which is documented in plugin-api/wit\")]\n"
+         #![allow(missing_docs, dead_code, unused_imports, clippy::too_many_arguments, reason = \"it is as the contract has it, which is documented in plugin-api/wit\")]\n\
+         #![allow(clippy::undocumented_unsafe_blocks, reason = \"lifting passes its caller's promise on\")]\n"
     );
     for interface in contract.with_types() {
         let name = interface.name.as_deref().expect("it has a name");

@@ -21,7 +21,9 @@ pub fn definitions(
         match &definition.kind {
             TypeDefKind::Type(_) => {
                 let from = contract.home(*id);
-                if from != home {
+                // Handles are named by where they are defined.
+                let is_handle = matches!(contract.kind(&Type::Id(*id)), Kind::Handle(_));
+                if from != home && !is_handle {
                     let _ = writeln!(text, "    pub use super::{}::{name};", names::snake(from));
                 }
             }

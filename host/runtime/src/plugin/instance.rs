@@ -240,8 +240,7 @@ impl Instance {
     }
 
     fn begin(&mut self, function: &'static str, recorder: Recorder) -> Result<(), PluginError> {
-        self.store
-            .data_mut()
+        self.state()
             .begin_recording(recorder)
             .map_err(|fault| self.error(function, fault))
     }
@@ -252,11 +251,7 @@ impl Instance {
             .map(|output| self.running.state().value(*output))
             .collect();
         let values = values.map_err(|fault| self.error(function, fault))?;
-        let recorder = self
-            .store
-            .data_mut()
-            .end_recording()
-            .expect("a recording is in progress");
+        let recorder = self.state().end_recording().expect("a recording is in progress");
         Ok(recorder.finish(values))
     }
 

@@ -1,6 +1,7 @@
 //! What wit-bindgen makes of the contract for components, for native libraries: written by `cargo run --release -p monocle-tests --example native_abi` from
 //! `plugin-api/wit/v0.2`; do not edit.
 #![allow(clippy::too_many_arguments, dead_code, unused_imports, reason = "it is as the contract has it")]
+#![allow(clippy::undocumented_unsafe_blocks, reason = "lifting passes its caller's promise on")]
 
 pub mod types {
     use monocle_plugin_abi::{Keep, Lift, Lower, Malformed, v0_2 as abi};
@@ -1217,7 +1218,6 @@ pub mod tensors {
 pub mod weights {
     use monocle_plugin_abi::{Keep, Lift, Lower, Malformed, v0_2 as abi};
     use crate::native::host;
-    pub use super::tensors::Tensor;
     #[derive(Debug)]
     pub struct Parameter(u32);
     impl Parameter {
@@ -1447,7 +1447,6 @@ pub mod weights {
 pub mod batches {
     use monocle_plugin_abi::{Keep, Lift, Lower, Malformed, v0_2 as abi};
     use crate::native::host;
-    pub use super::tensors::Tensor;
     #[derive(Debug, Clone, Copy, PartialEq)]
     pub struct CachedAttention {
         pub layer: u32,

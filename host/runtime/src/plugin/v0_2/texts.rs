@@ -52,7 +52,7 @@ impl prompts::Host for HostSide {
         &mut self,
         request: prompts::Request,
         options: prompts::RenderOptions,
-    ) -> Result<Result<String, String>> {
+    ) -> Result<std::result::Result<String, String>> {
         let rendering = convert::rendering_from_plugin(request, options);
         Ok(rendering.and_then(|rendering| self.services.render(&rendering)))
     }

@@ -1,6 +1,7 @@
 //! What wasmtime makes of the contract for components, for native libraries: written by `cargo run --release -p monocle-tests --example native_abi` from
 //! `plugin-api/wit/v0.2`; do not edit.
 #![allow(missing_docs, dead_code, unused_imports, clippy::too_many_arguments, reason = "it is as the contract has it, which is documented in plugin-api/wit")]
+#![allow(clippy::undocumented_unsafe_blocks, reason = "lifting passes its caller's promise on")]
 
 pub mod types {
     use monocle_plugin_abi::{Keep, Lift, Lower, Malformed, v0_2 as abi};
@@ -1125,7 +1126,6 @@ pub mod weights {
     use monocle_plugin_abi::{List, Optional, Status, Text, v0_2 as abi};
     use crate::plugin::native::edge;
     use crate::plugin::native::host_side::*;
-    pub use super::tensors::Tensor;
     pub trait HostParameter {
         fn shape(&mut self, this: Resource<ParameterHandle>) -> Result<Vec<u32>>;
         fn value(&mut self, this: Resource<ParameterHandle>) -> Result<Resource<TensorHandle>>;
@@ -1244,7 +1244,6 @@ pub mod batches {
     use crate::plugin::native::edge;
     use crate::plugin::native::host_side::*;
     use monocle_plugin_abi::{Keep, Lift, Lower, Malformed};
-    pub use super::tensors::Tensor;
     #[derive(Debug, Clone, Copy, PartialEq)]
     pub struct CachedAttention {
         pub layer: u32,

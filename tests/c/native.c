@@ -1,10 +1,13 @@
 /* An adapter in C for the native carrier, against monocle_plugin.h alone: what the adapter in Rust (../plugins/plain-adapter) does, for pictures of
  * 56 pixels and four features. ../tests/conformance/adapter_in_c_native.rs builds and runs it. With the option `wrong` it does what no plugin may do. */
 
+#define _POSIX_C_SOURCE 199309L
+
 #include "monocle_plugin.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define STAMP                                                                                                                                 \
     MONOCLE_STAMP "{\"name\":\"native-in-c\",\"version\":\"0.1.0\",\"contract\":\"0.2.0\",\"kind\":\"adapter\",\"model-types\":[],"         \
@@ -184,6 +187,10 @@ static monocle_status plan(monocle_instance *instance, const monocle_host *host,
         monocle_image ghost = 7;
         host->images->image_resize(host, 4242, 8, 8, MONOCLE_FILTER_BOX, &ghost);
         if (host->log->write(host, MONOCLE_LEVEL_WARN, TEXT("not written")) != MONOCLE_ENDED) abort();
+    }
+    if (is(wrong, "late")) {
+        struct timespec pause = {0, 300000000};
+        nanosleep(&pause, NULL);
     }
     if (is(wrong, "level")) return host->log->write(host, 12, TEXT("of no level"));
     if (is(wrong, "no text")) return host->log->write(host, MONOCLE_LEVEL_INFO, (monocle_text){NULL, 12});

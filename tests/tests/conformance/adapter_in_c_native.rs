@@ -113,7 +113,12 @@ fn its_errors_are_words_and_its_mistakes_end_a_request() {
     build(&folder, &[]);
     let plugins = plugins(&folder);
     let fails = |options: &str| {
-        let text = manifest(&format!("\"native-in-c\", options = {{ {options} }}"));
+        let adapter = format!("\"native-in-c\", options = {{ {options} }}");
+        let limits = match options.contains("late") {
+            true => "[limits]\ncall_timeout_ms = 200",
+            false => "",
+        };
+        let text = format!("{}\n{limits}\n", manifest(&adapter));
         let mut model =
             project::try_open_manifest_of(plugins.clone(), &text).unwrap_or_else(|error| panic!("{error}"));
         let error = model.trace(&request(&[]), 7, 1).err();
@@ -144,6 +149,7 @@ fn its_errors_are_words_and_its_mistakes_end_a_request() {
             "it cannot go on because of a mistake in it",
         ),
         ("wrong = \"goes on\"", "a picture was used after it was dropped"),
+        ("wrong = \"late\"", "it came back when its 200 ms were over"),
         (
             "wrong = \"level\"",
             "it called the host wrongly: a `level` is none of the contract's",

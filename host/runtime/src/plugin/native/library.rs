@@ -172,7 +172,14 @@ impl RunningLibrary {
             return Err(fault);
         }
         // What comes too late is no answer: a component would have been stopped.
-        self.side.in_time()?;
+        match self.side.in_time() {
+            Err(Fault::Timeout(milliseconds)) => {
+                return Err(Fault::Misuse(format!(
+                    "it came back when its {milliseconds} ms were over\n\nhint: a manifest can raise `limits.call_timeout_ms`"
+                )));
+            }
+            in_time => in_time?,
+        }
         match status {
             // SAFETY: the library says that it wrote its result, which lives until the next call.
             Status::OK => unsafe { T::lift(result.assume_init_ref()) }

@@ -11,7 +11,7 @@ pub fn text(contract: &Contract<'_>) -> String {
     let mut text = format!(
         "//! What wasmtime makes of the contract for components, for native libraries: written by `{COMMAND}` from\n\
          //! `plugin-api/wit/v0.2`; do not edit.\n\
-         #![allow(missing_docs, dead_code, unused_imports, clippy::too_many_arguments, reason = \"it is as the contract has it, which is documented in plugin-api/wit\")]\n\
+         #![allow(missing_docs, dead_code, unused_imports, clippy::redundant_closure, clippy::too_many_arguments, reason = \"it is as the contract has it, which is documented in plugin-api/wit\")]\n\
          #![allow(clippy::undocumented_unsafe_blocks, reason = \"lifting passes its caller's promise on\")]\n"
     );
     for interface in contract.with_types() {
@@ -110,8 +110,8 @@ fn table(text: &mut String, contract: &Contract<'_>, interface: &Interface) {
             .map(|parameter| {
                 let name = names::parameter(&parameter.name);
                 match contract.kind(&parameter.ty) {
-                    Kind::Structure(_) => format!("edge::lift_at({name})?"),
-                    _ => format!("edge::lift(&{name})?"),
+                    Kind::Structure(_) => format!(", edge::lift_at({name})?"),
+                    _ => format!(", edge::lift(&{name})?"),
                 }
             })
             .collect();
@@ -123,10 +123,10 @@ fn table(text: &mut String, contract: &Contract<'_>, interface: &Interface) {
             text,
             "    unsafe extern \"C\" fn {entry}(host: *const abi::Host{}) -> Status {{\n\
              \x20       // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.\n\
-             \x20       unsafe {{ edge::{edge}(host{results}, |side| Ok({of}::{}(side, {})?)) }}\n    }}\n",
+             \x20       unsafe {{ edge::{edge}(host{results}, |side| {of}::{}(side{})) }}\n    }}\n",
             abi::parameters(contract, function, "abi::"),
             names::snake(function.item_name()),
-            arguments.join(", ")
+            arguments.concat()
         );
     }
     for (resource, _) in resources(contract, interface) {
@@ -136,7 +136,7 @@ fn table(text: &mut String, contract: &Contract<'_>, interface: &Interface) {
             text,
             "    unsafe extern \"C\" fn {entry}(host: *const abi::Host, this: u32) -> Status {{\n\
              \x20       // SAFETY: as above.\n\
-             \x20       unsafe {{ edge::nothing(host, |side| Ok(Host{}::drop(side, edge::lift(&this)?)?)) }}\n    }}\n",
+             \x20       unsafe {{ edge::nothing(host, |side| Host{}::drop(side, edge::lift(&this)?)) }}\n    }}\n",
             names::camel(resource)
         );
     }

@@ -1,6 +1,6 @@
 //! What wasmtime makes of the contract for components, for native libraries: written by `cargo run --release -p monocle-tests --example native_abi` from
 //! `plugin-api/wit/v0.2`; do not edit.
-#![allow(missing_docs, dead_code, unused_imports, clippy::too_many_arguments, reason = "it is as the contract has it, which is documented in plugin-api/wit")]
+#![allow(missing_docs, dead_code, unused_imports, clippy::redundant_closure, clippy::too_many_arguments, reason = "it is as the contract has it, which is documented in plugin-api/wit")]
 #![allow(clippy::undocumented_unsafe_blocks, reason = "lifting passes its caller's promise on")]
 
 pub mod types {
@@ -561,7 +561,7 @@ pub mod log {
     }
     unsafe extern "C" fn write(host: *const abi::Host, level: u32, text: Text) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::nothing(host, |side| Ok(Host::write(side, edge::lift(&level)?, edge::lift(&text)?)?)) }
+        unsafe { edge::nothing(host, |side| Host::write(side, edge::lift(&level)?, edge::lift(&text)?)) }
     }
     pub static TABLE: abi::LogTable = abi::LogTable { size: size_of::<abi::LogTable>(), write, };
 }
@@ -579,23 +579,23 @@ pub mod tokenizers {
     }
     unsafe extern "C" fn encode(host: *const abi::Host, text: Text, add_special_tokens: u8, result: *mut List<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::encode(side, edge::lift(&text)?, edge::lift(&add_special_tokens)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::encode(side, edge::lift(&text)?, edge::lift(&add_special_tokens)?)) }
     }
     unsafe extern "C" fn add(host: *const abi::Host, tokens: List<Text>, special: u8, result: *mut List<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::add(side, edge::lift(&tokens)?, edge::lift(&special)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::add(side, edge::lift(&tokens)?, edge::lift(&special)?)) }
     }
     unsafe extern "C" fn adds_beginning(host: *const abi::Host, result: *mut Optional<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::adds_beginning(side, )?)) }
+        unsafe { edge::result(host, result, |side| Host::adds_beginning(side)) }
     }
     unsafe extern "C" fn token_id(host: *const abi::Host, token: Text, result: *mut Optional<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::token_id(side, edge::lift(&token)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::token_id(side, edge::lift(&token)?)) }
     }
     unsafe extern "C" fn token(host: *const abi::Host, id: u32, result: *mut Optional<Text>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::token(side, edge::lift(&id)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::token(side, edge::lift(&id)?)) }
     }
     pub static TABLE: abi::TokenizersTable = abi::TokenizersTable { size: size_of::<abi::TokenizersTable>(), encode, add, adds_beginning, token_id, token, };
 }
@@ -629,7 +629,7 @@ pub mod prompts {
     }
     unsafe extern "C" fn render(host: *const abi::Host, request: *const abi::Request, options: *const abi::RenderOptions, result: *mut Text, words: *mut Text) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result_or_words(host, result, words, |side| Ok(Host::render(side, edge::lift_at(request)?, edge::lift_at(options)?)?)) }
+        unsafe { edge::result_or_words(host, result, words, |side| Host::render(side, edge::lift_at(request)?, edge::lift_at(options)?)) }
     }
     pub static TABLE: abi::PromptsTable = abi::PromptsTable { size: size_of::<abi::PromptsTable>(), render, };
 }
@@ -714,35 +714,35 @@ pub mod images {
     }
     unsafe extern "C" fn image_size(host: *const abi::Host, this: u32, result: *mut abi::Size) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostImage::size(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostImage::size(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn image_resize(host: *const abi::Host, this: u32, width: u32, height: u32, filter: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostImage::resize(side, edge::lift(&this)?, edge::lift(&width)?, edge::lift(&height)?, edge::lift(&filter)?)?)) }
+        unsafe { edge::result(host, result, |side| HostImage::resize(side, edge::lift(&this)?, edge::lift(&width)?, edge::lift(&height)?, edge::lift(&filter)?)) }
     }
     unsafe extern "C" fn image_crop(host: *const abi::Host, this: u32, left: i32, top: i32, width: u32, height: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostImage::crop(side, edge::lift(&this)?, edge::lift(&left)?, edge::lift(&top)?, edge::lift(&width)?, edge::lift(&height)?)?)) }
+        unsafe { edge::result(host, result, |side| HostImage::crop(side, edge::lift(&this)?, edge::lift(&left)?, edge::lift(&top)?, edge::lift(&width)?, edge::lift(&height)?)) }
     }
     unsafe extern "C" fn image_pad(host: *const abi::Host, this: u32, left: u32, top: u32, right: u32, bottom: u32, red: u8, green: u8, blue: u8, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostImage::pad(side, edge::lift(&this)?, edge::lift(&left)?, edge::lift(&top)?, edge::lift(&right)?, edge::lift(&bottom)?, edge::lift(&red)?, edge::lift(&green)?, edge::lift(&blue)?)?)) }
+        unsafe { edge::result(host, result, |side| HostImage::pad(side, edge::lift(&this)?, edge::lift(&left)?, edge::lift(&top)?, edge::lift(&right)?, edge::lift(&bottom)?, edge::lift(&red)?, edge::lift(&green)?, edge::lift(&blue)?)) }
     }
     unsafe extern "C" fn pixels_shape(host: *const abi::Host, this: u32, result: *mut List<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostPixels::shape(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostPixels::shape(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn stack(host: *const abi::Host, images: List<u32>, normalisation: *const abi::Normalisation, layout: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::stack(side, edge::lift(&images)?, edge::lift_at(normalisation)?, edge::lift(&layout)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::stack(side, edge::lift(&images)?, edge::lift_at(normalisation)?, edge::lift(&layout)?)) }
     }
     unsafe extern "C" fn image_drop(host: *const abi::Host, this: u32) -> Status {
         // SAFETY: as above.
-        unsafe { edge::nothing(host, |side| Ok(HostImage::drop(side, edge::lift(&this)?)?)) }
+        unsafe { edge::nothing(host, |side| HostImage::drop(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn pixels_drop(host: *const abi::Host, this: u32) -> Status {
         // SAFETY: as above.
-        unsafe { edge::nothing(host, |side| Ok(HostPixels::drop(side, edge::lift(&this)?)?)) }
+        unsafe { edge::nothing(host, |side| HostPixels::drop(side, edge::lift(&this)?)) }
     }
     pub static TABLE: abi::ImagesTable = abi::ImagesTable { size: size_of::<abi::ImagesTable>(), image_size, image_resize, image_crop, image_pad, pixels_shape, stack, image_drop, pixels_drop, };
 }
@@ -993,131 +993,131 @@ pub mod tensors {
     }
     unsafe extern "C" fn tensor_shape(host: *const abi::Host, this: u32, result: *mut List<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::shape(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::shape(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn tensor_kind(host: *const abi::Host, this: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::kind(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::kind(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn tensor_unary(host: *const abi::Host, this: u32, operation: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::unary(side, edge::lift(&this)?, edge::lift(&operation)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::unary(side, edge::lift(&this)?, edge::lift(&operation)?)) }
     }
     unsafe extern "C" fn tensor_binary(host: *const abi::Host, this: u32, operation: u32, other: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::binary(side, edge::lift(&this)?, edge::lift(&operation)?, edge::lift(&other)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::binary(side, edge::lift(&this)?, edge::lift(&operation)?, edge::lift(&other)?)) }
     }
     unsafe extern "C" fn tensor_scale_shift(host: *const abi::Host, this: u32, scale: f32, shift: f32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::scale_shift(side, edge::lift(&this)?, edge::lift(&scale)?, edge::lift(&shift)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::scale_shift(side, edge::lift(&this)?, edge::lift(&scale)?, edge::lift(&shift)?)) }
     }
     unsafe extern "C" fn tensor_clamp(host: *const abi::Host, this: u32, low: f32, high: f32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::clamp(side, edge::lift(&this)?, edge::lift(&low)?, edge::lift(&high)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::clamp(side, edge::lift(&this)?, edge::lift(&low)?, edge::lift(&high)?)) }
     }
     unsafe extern "C" fn tensor_select(host: *const abi::Host, this: u32, a: u32, b: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::select(side, edge::lift(&this)?, edge::lift(&a)?, edge::lift(&b)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::select(side, edge::lift(&this)?, edge::lift(&a)?, edge::lift(&b)?)) }
     }
     unsafe extern "C" fn tensor_cast(host: *const abi::Host, this: u32, kind: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::cast(side, edge::lift(&this)?, edge::lift(&kind)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::cast(side, edge::lift(&this)?, edge::lift(&kind)?)) }
     }
     unsafe extern "C" fn tensor_matmul(host: *const abi::Host, this: u32, right: u32, transpose_right: u8, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::matmul(side, edge::lift(&this)?, edge::lift(&right)?, edge::lift(&transpose_right)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::matmul(side, edge::lift(&this)?, edge::lift(&right)?, edge::lift(&transpose_right)?)) }
     }
     unsafe extern "C" fn tensor_rms_norm(host: *const abi::Host, this: u32, weight: Optional<u32>, epsilon: f32, offset: f32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::rms_norm(side, edge::lift(&this)?, edge::lift(&weight)?, edge::lift(&epsilon)?, edge::lift(&offset)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::rms_norm(side, edge::lift(&this)?, edge::lift(&weight)?, edge::lift(&epsilon)?, edge::lift(&offset)?)) }
     }
     unsafe extern "C" fn tensor_layer_norm(host: *const abi::Host, this: u32, weight: u32, bias: Optional<u32>, epsilon: f32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::layer_norm(side, edge::lift(&this)?, edge::lift(&weight)?, edge::lift(&bias)?, edge::lift(&epsilon)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::layer_norm(side, edge::lift(&this)?, edge::lift(&weight)?, edge::lift(&bias)?, edge::lift(&epsilon)?)) }
     }
     unsafe extern "C" fn tensor_softmax(host: *const abi::Host, this: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::softmax(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::softmax(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn tensor_top_k(host: *const abi::Host, this: u32, k: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::top_k(side, edge::lift(&this)?, edge::lift(&k)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::top_k(side, edge::lift(&this)?, edge::lift(&k)?)) }
     }
     unsafe extern "C" fn tensor_gather_last(host: *const abi::Host, this: u32, indices: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::gather_last(side, edge::lift(&this)?, edge::lift(&indices)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::gather_last(side, edge::lift(&this)?, edge::lift(&indices)?)) }
     }
     unsafe extern "C" fn tensor_reduce(host: *const abi::Host, this: u32, reduction: u32, axes: List<u32>, keep: u8, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::reduce(side, edge::lift(&this)?, edge::lift(&reduction)?, edge::lift(&axes)?, edge::lift(&keep)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::reduce(side, edge::lift(&this)?, edge::lift(&reduction)?, edge::lift(&axes)?, edge::lift(&keep)?)) }
     }
     unsafe extern "C" fn tensor_reshape(host: *const abi::Host, this: u32, shape: List<u32>, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::reshape(side, edge::lift(&this)?, edge::lift(&shape)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::reshape(side, edge::lift(&this)?, edge::lift(&shape)?)) }
     }
     unsafe extern "C" fn tensor_permute(host: *const abi::Host, this: u32, axes: List<u32>, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::permute(side, edge::lift(&this)?, edge::lift(&axes)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::permute(side, edge::lift(&this)?, edge::lift(&axes)?)) }
     }
     unsafe extern "C" fn tensor_slice(host: *const abi::Host, this: u32, axis: u32, start: u32, end: u32, step: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::slice(side, edge::lift(&this)?, edge::lift(&axis)?, edge::lift(&start)?, edge::lift(&end)?, edge::lift(&step)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::slice(side, edge::lift(&this)?, edge::lift(&axis)?, edge::lift(&start)?, edge::lift(&end)?, edge::lift(&step)?)) }
     }
     unsafe extern "C" fn tensor_broadcast(host: *const abi::Host, this: u32, shape: List<u32>, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::broadcast(side, edge::lift(&this)?, edge::lift(&shape)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::broadcast(side, edge::lift(&this)?, edge::lift(&shape)?)) }
     }
     unsafe extern "C" fn tensor_pad(host: *const abi::Host, this: u32, axis: u32, before: u32, after: u32, value: f32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::pad(side, edge::lift(&this)?, edge::lift(&axis)?, edge::lift(&before)?, edge::lift(&after)?, edge::lift(&value)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::pad(side, edge::lift(&this)?, edge::lift(&axis)?, edge::lift(&before)?, edge::lift(&after)?, edge::lift(&value)?)) }
     }
     unsafe extern "C" fn tensor_take_rows(host: *const abi::Host, this: u32, indices: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::take_rows(side, edge::lift(&this)?, edge::lift(&indices)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::take_rows(side, edge::lift(&this)?, edge::lift(&indices)?)) }
     }
     unsafe extern "C" fn tensor_put_rows(host: *const abi::Host, this: u32, indices: u32, rows: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::put_rows(side, edge::lift(&this)?, edge::lift(&indices)?, edge::lift(&rows)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::put_rows(side, edge::lift(&this)?, edge::lift(&indices)?, edge::lift(&rows)?)) }
     }
     unsafe extern "C" fn tensor_conv2d(host: *const abi::Host, this: u32, kernel: u32, bias: Optional<u32>, window: *const abi::Window, groups: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::conv2d(side, edge::lift(&this)?, edge::lift(&kernel)?, edge::lift(&bias)?, edge::lift_at(window)?, edge::lift(&groups)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::conv2d(side, edge::lift(&this)?, edge::lift(&kernel)?, edge::lift(&bias)?, edge::lift_at(window)?, edge::lift(&groups)?)) }
     }
     unsafe extern "C" fn tensor_pool2d(host: *const abi::Host, this: u32, pooling: u32, window: *const abi::Window, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::pool2d(side, edge::lift(&this)?, edge::lift(&pooling)?, edge::lift_at(window)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::pool2d(side, edge::lift(&this)?, edge::lift(&pooling)?, edge::lift_at(window)?)) }
     }
     unsafe extern "C" fn tensor_interpolate(host: *const abi::Host, this: u32, height: u32, width: u32, method: u32, align_corners: u8, antialias: u8, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::interpolate(side, edge::lift(&this)?, edge::lift(&height)?, edge::lift(&width)?, edge::lift(&method)?, edge::lift(&align_corners)?, edge::lift(&antialias)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::interpolate(side, edge::lift(&this)?, edge::lift(&height)?, edge::lift(&width)?, edge::lift(&method)?, edge::lift(&align_corners)?, edge::lift(&antialias)?)) }
     }
     unsafe extern "C" fn tensor_rope(host: *const abi::Host, this: u32, positions: u32, angles: *const abi::RopeAngles, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::rope(side, edge::lift(&this)?, edge::lift(&positions)?, edge::lift_at(angles)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::rope(side, edge::lift(&this)?, edge::lift(&positions)?, edge::lift_at(angles)?)) }
     }
     unsafe extern "C" fn tensor_attention(host: *const abi::Host, this: u32, k: u32, v: u32, attention: *const abi::SelfAttention, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostTensor::attention(side, edge::lift(&this)?, edge::lift(&k)?, edge::lift(&v)?, edge::lift_at(attention)?)?)) }
+        unsafe { edge::result(host, result, |side| HostTensor::attention(side, edge::lift(&this)?, edge::lift(&k)?, edge::lift(&v)?, edge::lift_at(attention)?)) }
     }
     unsafe extern "C" fn floats(host: *const abi::Host, shape: List<u32>, values: List<f32>, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::floats(side, edge::lift(&shape)?, edge::lift(&values)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::floats(side, edge::lift(&shape)?, edge::lift(&values)?)) }
     }
     unsafe extern "C" fn ints(host: *const abi::Host, shape: List<u32>, values: List<i32>, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::ints(side, edge::lift(&shape)?, edge::lift(&values)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::ints(side, edge::lift(&shape)?, edge::lift(&values)?)) }
     }
     unsafe extern "C" fn full(host: *const abi::Host, shape: List<u32>, value: f32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::full(side, edge::lift(&shape)?, edge::lift(&value)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::full(side, edge::lift(&shape)?, edge::lift(&value)?)) }
     }
     unsafe extern "C" fn concat(host: *const abi::Host, tensors: List<u32>, axis: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::concat(side, edge::lift(&tensors)?, edge::lift(&axis)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::concat(side, edge::lift(&tensors)?, edge::lift(&axis)?)) }
     }
     unsafe extern "C" fn tensor_drop(host: *const abi::Host, this: u32) -> Status {
         // SAFETY: as above.
-        unsafe { edge::nothing(host, |side| Ok(HostTensor::drop(side, edge::lift(&this)?)?)) }
+        unsafe { edge::nothing(host, |side| HostTensor::drop(side, edge::lift(&this)?)) }
     }
     pub static TABLE: abi::TensorsTable = abi::TensorsTable { size: size_of::<abi::TensorsTable>(), tensor_shape, tensor_kind, tensor_unary, tensor_binary, tensor_scale_shift, tensor_clamp, tensor_select, tensor_cast, tensor_matmul, tensor_rms_norm, tensor_layer_norm, tensor_softmax, tensor_top_k, tensor_gather_last, tensor_reduce, tensor_reshape, tensor_permute, tensor_slice, tensor_broadcast, tensor_pad, tensor_take_rows, tensor_put_rows, tensor_conv2d, tensor_pool2d, tensor_interpolate, tensor_rope, tensor_attention, floats, ints, full, concat, tensor_drop, };
 }
@@ -1158,83 +1158,83 @@ pub mod weights {
     }
     unsafe extern "C" fn parameter_shape(host: *const abi::Host, this: u32, result: *mut List<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostParameter::shape(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostParameter::shape(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn parameter_value(host: *const abi::Host, this: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostParameter::value(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostParameter::value(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn linear_shape(host: *const abi::Host, this: u32, result: *mut List<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostLinear::shape(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostLinear::shape(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn linear_forward(host: *const abi::Host, this: u32, x: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostLinear::forward(side, edge::lift(&this)?, edge::lift(&x)?)?)) }
+        unsafe { edge::result(host, result, |side| HostLinear::forward(side, edge::lift(&this)?, edge::lift(&x)?)) }
     }
     unsafe extern "C" fn linear_forward_heads(host: *const abi::Host, this: u32, x: u32, heads: u32, transposed: u8, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostLinear::forward_heads(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&heads)?, edge::lift(&transposed)?)?)) }
+        unsafe { edge::result(host, result, |side| HostLinear::forward_heads(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&heads)?, edge::lift(&transposed)?)) }
     }
     unsafe extern "C" fn embedding_shape(host: *const abi::Host, this: u32, result: *mut List<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostEmbedding::shape(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostEmbedding::shape(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn embedding_forward(host: *const abi::Host, this: u32, ids: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostEmbedding::forward(side, edge::lift(&this)?, edge::lift(&ids)?)?)) }
+        unsafe { edge::result(host, result, |side| HostEmbedding::forward(side, edge::lift(&this)?, edge::lift(&ids)?)) }
     }
     unsafe extern "C" fn experts_shape(host: *const abi::Host, this: u32, result: *mut List<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostExperts::shape(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostExperts::shape(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn experts_forward(host: *const abi::Host, this: u32, x: u32, indices: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostExperts::forward(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&indices)?)?)) }
+        unsafe { edge::result(host, result, |side| HostExperts::forward(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&indices)?)) }
     }
     unsafe extern "C" fn has(host: *const abi::Host, name: Text, result: *mut u8) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::has(side, edge::lift(&name)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::has(side, edge::lift(&name)?)) }
     }
     unsafe extern "C" fn names(host: *const abi::Host, prefix: Text, result: *mut List<Text>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::names(side, edge::lift(&prefix)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::names(side, edge::lift(&prefix)?)) }
     }
     unsafe extern "C" fn get_parameter(host: *const abi::Host, name: Text, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::get_parameter(side, edge::lift(&name)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::get_parameter(side, edge::lift(&name)?)) }
     }
     unsafe extern "C" fn get_linear(host: *const abi::Host, name: Text, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::get_linear(side, edge::lift(&name)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::get_linear(side, edge::lift(&name)?)) }
     }
     unsafe extern "C" fn get_embedding(host: *const abi::Host, name: Text, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::get_embedding(side, edge::lift(&name)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::get_embedding(side, edge::lift(&name)?)) }
     }
     unsafe extern "C" fn stack_experts(host: *const abi::Host, names: List<Text>, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::stack_experts(side, edge::lift(&names)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::stack_experts(side, edge::lift(&names)?)) }
     }
     unsafe extern "C" fn get_experts(host: *const abi::Host, name: Text, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(Host::get_experts(side, edge::lift(&name)?)?)) }
+        unsafe { edge::result(host, result, |side| Host::get_experts(side, edge::lift(&name)?)) }
     }
     unsafe extern "C" fn parameter_drop(host: *const abi::Host, this: u32) -> Status {
         // SAFETY: as above.
-        unsafe { edge::nothing(host, |side| Ok(HostParameter::drop(side, edge::lift(&this)?)?)) }
+        unsafe { edge::nothing(host, |side| HostParameter::drop(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn linear_drop(host: *const abi::Host, this: u32) -> Status {
         // SAFETY: as above.
-        unsafe { edge::nothing(host, |side| Ok(HostLinear::drop(side, edge::lift(&this)?)?)) }
+        unsafe { edge::nothing(host, |side| HostLinear::drop(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn embedding_drop(host: *const abi::Host, this: u32) -> Status {
         // SAFETY: as above.
-        unsafe { edge::nothing(host, |side| Ok(HostEmbedding::drop(side, edge::lift(&this)?)?)) }
+        unsafe { edge::nothing(host, |side| HostEmbedding::drop(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn experts_drop(host: *const abi::Host, this: u32) -> Status {
         // SAFETY: as above.
-        unsafe { edge::nothing(host, |side| Ok(HostExperts::drop(side, edge::lift(&this)?)?)) }
+        unsafe { edge::nothing(host, |side| HostExperts::drop(side, edge::lift(&this)?)) }
     }
     pub static TABLE: abi::WeightsTable = abi::WeightsTable { size: size_of::<abi::WeightsTable>(), parameter_shape, parameter_value, linear_shape, linear_forward, linear_forward_heads, embedding_shape, embedding_forward, experts_shape, experts_forward, has, names, get_parameter, get_linear, get_embedding, stack_experts, get_experts, parameter_drop, linear_drop, embedding_drop, experts_drop, };
 }
@@ -1288,71 +1288,71 @@ pub mod batches {
     }
     unsafe extern "C" fn batch_tokens(host: *const abi::Host, this: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::tokens(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::tokens(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn batch_ids(host: *const abi::Host, this: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::ids(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::ids(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn batch_positions(host: *const abi::Host, this: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::positions(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::positions(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn batch_mark(host: *const abi::Host, this: u32, name: Text, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::mark(side, edge::lift(&this)?, edge::lift(&name)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::mark(side, edge::lift(&this)?, edge::lift(&name)?)) }
     }
     unsafe extern "C" fn batch_medium_mask(host: *const abi::Host, this: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::medium_mask(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::medium_mask(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn batch_splice_features(host: *const abi::Host, this: u32, x: u32, set: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::splice_features(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&set)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::splice_features(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&set)?)) }
     }
     unsafe extern "C" fn batch_add_features(host: *const abi::Host, this: u32, x: u32, set: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::add_features(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&set)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::add_features(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&set)?)) }
     }
     unsafe extern "C" fn batch_select_logits(host: *const abi::Host, this: u32, x: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::select_logits(side, edge::lift(&this)?, edge::lift(&x)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::select_logits(side, edge::lift(&this)?, edge::lift(&x)?)) }
     }
     unsafe extern "C" fn batch_attend(host: *const abi::Host, this: u32, q: u32, k: u32, v: Optional<u32>, attention: *const abi::CachedAttention, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::attend(side, edge::lift(&this)?, edge::lift(&q)?, edge::lift(&k)?, edge::lift(&v)?, edge::lift_at(attention)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::attend(side, edge::lift(&this)?, edge::lift(&q)?, edge::lift(&k)?, edge::lift(&v)?, edge::lift_at(attention)?)) }
     }
     unsafe extern "C" fn batch_attend_shared(host: *const abi::Host, this: u32, q: u32, attention: *const abi::CachedAttention, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::attend_shared(side, edge::lift(&this)?, edge::lift(&q)?, edge::lift_at(attention)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::attend_shared(side, edge::lift(&this)?, edge::lift(&q)?, edge::lift_at(attention)?)) }
     }
     unsafe extern "C" fn batch_short_conv(host: *const abi::Host, this: u32, x: u32, kernel: u32, bias: Optional<u32>, layer: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::short_conv(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&kernel)?, edge::lift(&bias)?, edge::lift(&layer)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::short_conv(side, edge::lift(&this)?, edge::lift(&x)?, edge::lift(&kernel)?, edge::lift(&bias)?, edge::lift(&layer)?)) }
     }
     unsafe extern "C" fn batch_recurrent(host: *const abi::Host, this: u32, q: u32, k: u32, v: u32, gate: u32, beta: u32, layer: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::recurrent(side, edge::lift(&this)?, edge::lift(&q)?, edge::lift(&k)?, edge::lift(&v)?, edge::lift(&gate)?, edge::lift(&beta)?, edge::lift(&layer)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::recurrent(side, edge::lift(&this)?, edge::lift(&q)?, edge::lift(&k)?, edge::lift(&v)?, edge::lift(&gate)?, edge::lift(&beta)?, edge::lift(&layer)?)) }
     }
     unsafe extern "C" fn batch_has_context(host: *const abi::Host, this: u32, result: *mut u8) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::has_context(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::has_context(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn batch_new_context(host: *const abi::Host, this: u32, result: *mut Optional<u32>) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::new_context(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::new_context(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn batch_context_mask(host: *const abi::Host, this: u32, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::context_mask(side, edge::lift(&this)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::context_mask(side, edge::lift(&this)?)) }
     }
     unsafe extern "C" fn batch_cross_attend(host: *const abi::Host, this: u32, q: u32, k: Optional<u32>, v: Optional<u32>, attention: *const abi::CachedAttention, result: *mut u32) -> Status {
         // SAFETY: the library's promise, as `monocle_plugin.h` has it: `host` is this call's, and pointers lead to what they should.
-        unsafe { edge::result(host, result, |side| Ok(HostBatch::cross_attend(side, edge::lift(&this)?, edge::lift(&q)?, edge::lift(&k)?, edge::lift(&v)?, edge::lift_at(attention)?)?)) }
+        unsafe { edge::result(host, result, |side| HostBatch::cross_attend(side, edge::lift(&this)?, edge::lift(&q)?, edge::lift(&k)?, edge::lift(&v)?, edge::lift_at(attention)?)) }
     }
     unsafe extern "C" fn batch_drop(host: *const abi::Host, this: u32) -> Status {
         // SAFETY: as above.
-        unsafe { edge::nothing(host, |side| Ok(HostBatch::drop(side, edge::lift(&this)?)?)) }
+        unsafe { edge::nothing(host, |side| HostBatch::drop(side, edge::lift(&this)?)) }
     }
     pub static TABLE: abi::BatchesTable = abi::BatchesTable { size: size_of::<abi::BatchesTable>(), batch_tokens, batch_ids, batch_positions, batch_mark, batch_medium_mask, batch_splice_features, batch_add_features, batch_select_logits, batch_attend, batch_attend_shared, batch_short_conv, batch_recurrent, batch_has_context, batch_new_context, batch_context_mask, batch_cross_attend, batch_drop, };
 }

@@ -38,7 +38,7 @@ pub fn text(contract: &Contract<'_>) -> String {
         types::definitions(&mut text, contract, interface, &|id| handle(contract, id));
         for (resource, id) in resources(contract, interface) {
             let of_it = |function: &&Function| function.kind.resource() == Some(id);
-            let _ = write!(text, "    pub trait Host{} {{\n", names::camel(resource));
+            let _ = writeln!(text, "    pub trait Host{} {{", names::camel(resource));
             for function in interface.functions.values().filter(of_it) {
                 declaration(&mut text, contract, interface, function);
             }
@@ -140,8 +140,8 @@ fn table(text: &mut String, contract: &Contract<'_>, interface: &Interface) {
             names::camel(resource)
         );
     }
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "    pub static TABLE: {table} = {table} {{ size: size_of::<{table}>(), {entries}}};\n"
+        "    pub static TABLE: {table} = {table} {{ size: size_of::<{table}>(), {entries}}};"
     );
 }

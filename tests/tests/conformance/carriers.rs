@@ -12,6 +12,7 @@ use monocle_runtime::plugin::stamp::Stamp;
 use monocle_runtime::plugin::trust::Trust;
 use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::oracle::Oracle;
+use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::project::{self, Carrier};
 
 /// Names of the crates in a folder.
@@ -51,7 +52,9 @@ fn every_plugin_is_there_in_both_carriers() {
     assert_eq!(names, expected);
 }
 
-/// Calls of the plugins, and everything that comes of a request: to the last bit.
+/// Everything that comes of a request. What a plugin computes itself with powers and cosines (angles, positions) comes from the system's mathematical
+/// library in one carrier and from Rust's in the other, so constants may differ in their last bit, and what is computed with them may differ as much
+/// as from a reference.
 #[test]
 fn both_carriers_ask_for_the_same() {
     let mut used = BTreeSet::new();
@@ -72,12 +75,13 @@ fn both_carriers_ask_for_the_same() {
             assert_eq!(found.prompt_ids, expected.prompt_ids, "{what}");
             assert_eq!(found.encoder_ids, expected.encoder_ids, "{what}");
             assert_eq!(found.pixels, expected.pixels, "{what}");
-            assert!(found.features == expected.features, "{what}: features");
-            assert!(found.prompt_logits == expected.prompt_logits, "{what}: logits");
-            assert!(
-                found.step_logits == expected.step_logits,
-                "{what}: logits of steps"
-            );
+            for (found, expected) in [
+                (found.features.concat(), expected.features.concat()),
+                (found.prompt_logits, expected.prompt_logits),
+                (found.step_logits, expected.step_logits),
+            ] {
+                close(&what, &found.concat(), &expected.concat(), LOGITS);
+            }
             assert_eq!(found.tokens, expected.tokens, "{what}");
         }
     }

@@ -1,7 +1,8 @@
 //! What plugins cost: `cargo bench -p monocle-tests --bench plugins`, after `cargo xtask build`.
 //!
-//! Prints nanoseconds for an operation asked from WASM, milliseconds for one recording of a model of SmolVLM-256M's size, and the
-//! share of plugin code in a decode step once programs are recorded.
+//! Prints, for plugins as components and as native libraries, nanoseconds for an operation that a plugin asks for, microseconds for an instance and
+//! its first call, and milliseconds for one recording of a model of SmolVLM-256M's size; and the share of plugin code in a decode step once programs
+//! are recorded.
 
 use std::time::Instant;
 
@@ -10,22 +11,25 @@ use monocle_runtime::request::Request;
 use monocle_runtime::scheduler::Flow;
 use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::full_checkpoint as checkpoint;
-use monocle_tests::project;
+use monocle_tests::project::{self, Carrier};
 
 /// Tries of each measurement; the least time counts.
 const TRIES: usize = 5;
 
 fn main() {
-    operations();
+    for carrier in Carrier::ALL {
+        operations(carrier);
+        instances(carrier);
+    }
     let folder = project::target().join("bench-models").join("256m");
     checkpoint::write(&folder, checkpoint::LAYERS, checkpoint::SMALL).expect("the checkpoint can be written");
     let manifest =
         format!("schema = 1\nname = \"256m\"\nplugin = \"smolvlm\"\nsource = {{ path = {folder:?} }}\n");
-    let recording = recording(&manifest);
+    let [recording, _] = Carrier::ALL.map(|carrier| recording(carrier, &manifest));
     let step = decode_step(&manifest);
     println!("one decode step: {:.2} ms", step * 1e3);
     println!(
-        "one recording would be {:.1} % of it, if plugins ran at every step",
+        "one recording by a component would be {:.1} % of it, if plugins ran at every step",
         100.0 * recording / step
     );
     steady(&manifest);
@@ -53,7 +57,7 @@ fn words() -> Request {
 
 /// A plugin that asks for operations until it may not: the time between two limits is that of so many operations, each checked,
 /// recorded, and its operand's handle dropped.
-fn operations() {
+fn operations(carrier: Carrier) {
     let run = |limit: usize| {
         let manifest = format!(
             "schema = 1\nname = \"operations\"\nsource = {{ path = {:?} }}\n\
@@ -61,7 +65,7 @@ fn operations() {
              [limits]\noperations = {limit}\ncall_timeout_ms = 60000\n",
             project::oracle("smolvlm")
         );
-        let mut model = project::open_manifest(&manifest);
+        let mut model = project::open_manifest_in(carrier, &manifest);
         least(|| {
             let (seconds, prepared) = timed(|| model.prepare(&words(), 1, 512));
             assert!(prepared.is_err(), "the limit was not reached");
@@ -71,17 +75,35 @@ fn operations() {
     let (few, many) = (100_000, 600_000);
     let seconds = run(many) - run(few);
     println!(
-        "one operation asked from WASM: {:.0} ns",
+        "{carrier:?}: one operation that a plugin asks for: {:.0} ns",
         seconds / (many - few) as f64 * 1e9
     );
 }
 
+/// An instance is made for each request, and told of the model's files: what an adapter that does next to nothing takes for that and for a plan of
+/// a few words.
+fn instances(carrier: Carrier) {
+    let manifest = format!(
+        "schema = 1\nname = \"instances\"\nsource = {{ path = {:?} }}\nplugin = \"smolvlm\"\n\
+         adapter = {{ name = \"plain-adapter\", options = {{ tokens = 4 }} }}\n",
+        project::oracle("smolvlm")
+    );
+    let mut model = project::open_manifest_in(carrier, &manifest);
+    let mut prepare = || timed(|| model.prepare(&words(), 1, 512).expect("it can be planned")).0;
+    prepare();
+    let seconds = (0..200).map(|_| prepare()).fold(f64::INFINITY, f64::min);
+    println!(
+        "{carrier:?}: a request prepared by a small adapter: {:.0} µs",
+        seconds * 1e6
+    );
+}
+
 /// Seconds of one recording of the forward pass.
-fn recording(manifest: &str) -> f64 {
+fn recording(carrier: Carrier, manifest: &str) -> f64 {
     let mut programs = 0;
     let (mut recorded, mut known) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..4 * TRIES {
-        let mut model = project::open_manifest(manifest);
+        let mut model = project::open_manifest_in(carrier, manifest);
         let mut prepare = || timed(|| model.prepare(&words(), 1, 512).expect("it can be planned"));
         recorded = recorded.min(prepare().0);
         let (seconds, prepared) = prepare();
@@ -90,9 +112,12 @@ fn recording(manifest: &str) -> f64 {
     }
     // Prefill and decode step, each recorded twice to be compared.
     let seconds = (recorded - known) / (2 * programs) as f64;
-    println!("one recording of a forward pass: {:.2} ms", seconds * 1e3);
     println!(
-        "planning and checking a request, programs known: {:.2} ms",
+        "{carrier:?}: one recording of a forward pass: {:.2} ms",
+        seconds * 1e3
+    );
+    println!(
+        "{carrier:?}: planning and checking a request, programs known: {:.2} ms",
         known * 1e3
     );
     seconds

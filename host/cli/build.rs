@@ -9,7 +9,12 @@ fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let api = root.join("plugin-api");
     let mut list = String::from("/// Paths and contents.\npub const FILES: &[(&str, &str)] = &[\n");
-    for (folder, kept) in [("guest/src", "guest/src"), ("wit/v0.2", "wit/v0.2")] {
+    for (folder, kept) in [
+        ("guest/src", "guest/src"),
+        ("abi/src", "abi/src"),
+        ("wit/v0.2", "wit/v0.2"),
+        ("include", "include"),
+    ] {
         println!("cargo::rerun-if-changed={}", api.join(folder).display());
         for path in files(&api.join(folder)) {
             let inside = path.strip_prefix(api.join(folder)).expect("it lies there");
@@ -23,17 +28,15 @@ fn main() {
             .expect("a string can be written to");
         }
     }
-    let manifest = standing_alone(
-        &read(&api.join("guest/Cargo.toml")),
-        &read(&root.join("Cargo.toml")),
-    );
-    println!(
-        "cargo::rerun-if-changed={}",
-        api.join("guest/Cargo.toml").display()
-    );
+    let workspace = read(&root.join("Cargo.toml"));
     println!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display());
     println!("cargo::rerun-if-changed=build.rs");
-    writeln!(list, "    (\"guest/Cargo.toml\", {manifest:?}),\n];").expect("a string can be written to");
+    for name in ["guest/Cargo.toml", "abi/Cargo.toml"] {
+        println!("cargo::rerun-if-changed={}", api.join(name).display());
+        let manifest = standing_alone(&read(&api.join(name)), &workspace);
+        writeln!(list, "    ({name:?}, {manifest:?}),").expect("a string can be written to");
+    }
+    list += "];\n";
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a folder"));
     fs::write(out.join("sdk.rs"), list).expect("the folder can be written to");
 }
@@ -77,7 +80,12 @@ fn standing_alone(manifest: &str, workspace: &str) -> String {
 }
 
 fn inherited(workspace: &str, section: &str, key: &str) -> String {
-    let place = format!("[workspace.{}", section.trim_start_matches('['));
+    // Dependencies of one target are the workspace's like others.
+    let section = match section.ends_with(".dependencies]") {
+        true => "dependencies]",
+        false => section.trim_start_matches('['),
+    };
+    let place = format!("[workspace.{section}");
     let lines = workspace.lines().skip_while(|line| *line != place).skip(1);
     let lines = lines.take_while(|line| !line.starts_with('['));
     let starts = format!("{key} = ");

@@ -7,6 +7,7 @@ pub mod hashing;
 pub mod hub;
 pub mod json;
 pub mod models_page;
+pub mod native_abi;
 pub mod observed;
 pub mod oracle;
 pub mod parity;

@@ -1,19 +1,25 @@
 //! Whether a plugin computes what the reference implementation computes: prompt, ids, pixels, features, logits, greedy tokens.
 
-use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::plugin::state::PixelTensor;
 use monocle_runtime::scheduler::Scheduler;
 use monocle_runtime::trace::{Trace, argmax};
 
 use crate::oracle::Oracle;
-use crate::project;
+use crate::project::{self, Carrier};
 use crate::record::{self, CaseRecord, ParityRecord};
 
 /// How far pixels may be off: one rounding of an f32 near 2.
 pub const PIXELS: f32 = 1e-6;
 /// How far logits may be off: the reference implementations differ from each other by about 5e-6.
 pub const LOGITS: f32 = 1e-4;
-/// Chunk sizes of prefill: all at once, one by one, smaller than any picture, about one picture.
-const CHUNKS: [usize; 4] = [4096, 1, 7, 64];
+/// Chunk sizes of prefill: all at once, one by one, smaller than any picture, about one picture. What carries the plugin has nothing to do with
+/// them: one will do for libraries.
+fn chunks(carrier: Carrier) -> &'static [usize] {
+    match carrier {
+        Carrier::Component => &[4096, 1, 7, 64],
+        Carrier::Library => &[7],
+    }
+}
 
 /// Puts pixels in the order of the reference.
 pub type PixelOrder = fn(&[Vec<PixelTensor>]) -> Vec<f32>;
@@ -41,15 +47,12 @@ impl Parity {
         }
     }
 
-    /// Compares every case of the folder, at every chunk size.
+    /// Compares every case of the folder, with the plugin in both carriers, at every chunk size.
     pub fn check(&self) {
         let folder = project::oracle(self.folder);
-        let mut model = project::open_folder(&folder);
-        self.check_model(&mut model);
-    }
-
-    /// Compares every case with a model that was opened some other way.
-    pub fn check_model(&self, model: &mut Scheduler) {
+        let open = |carrier| project::open_folder_in(carrier, &folder);
+        self.compare_in(Carrier::Library, &mut open(Carrier::Library));
+        let model = &mut open(Carrier::Component);
         let (oracle, cases) = self.compare(model);
         let plugin = model
             .model()
@@ -65,8 +68,12 @@ impl Parity {
         });
     }
 
-    /// As [`Parity::check_model`], but keeps no record: for variants of a model.
+    /// Compares every case with a model that was opened some other way, and keeps no record: for variants of a model.
     pub fn compare(&self, model: &mut Scheduler) -> (Oracle, Vec<CaseRecord>) {
+        self.compare_in(Carrier::Component, model)
+    }
+
+    fn compare_in(&self, carrier: Carrier, model: &mut Scheduler) -> (Oracle, Vec<CaseRecord>) {
         let oracle = Oracle::open(&project::oracle(self.folder));
         let mut cases = Vec::new();
         for case in oracle.cases() {
@@ -75,8 +82,8 @@ impl Parity {
                 name: case.clone(),
                 ..CaseRecord::default()
             };
-            for chunk in CHUNKS {
-                let name = format!("{} {case}, chunks of {chunk}", self.folder);
+            for &chunk in chunks(carrier) {
+                let name = format!("{} {case} ({carrier:?}), chunks of {chunk}", self.folder);
                 let trace = model
                     .trace(&request, chunk, 16)
                     .unwrap_or_else(|error| panic!("{name}: {error}"));

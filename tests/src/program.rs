@@ -79,15 +79,13 @@ impl Monocle {
 
     /// As authors run it: it may start compilers, which find what they need, and fetch nothing.
     pub fn with_compilers(mut self) -> Self {
-        for name in [
-            "PATH",
-            "CARGO_HOME",
-            "RUSTUP_HOME",
-            "CARGO",
-            "HOME",
-            "LD_LIBRARY_PATH",
-            "RUSTUP_TOOLCHAIN",
-        ] {
+        // Compilers are the machine's, whoever's home it is.
+        let home = std::env::home_dir().unwrap_or_default();
+        for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+            let folder = std::env::var_os(name).map_or_else(|| home.join(folder), PathBuf::from);
+            self.command.env(name, folder);
+        }
+        for name in ["PATH", "CARGO", "HOME", "LD_LIBRARY_PATH", "RUSTUP_TOOLCHAIN"] {
             if let Some(value) = std::env::var_os(name) {
                 self.command.env(name, value);
             }

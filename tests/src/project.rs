@@ -1,7 +1,7 @@
 //! Where the project's files are, and models opened from them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use monocle_manifest::Manifest;
 use monocle_runtime::engines::{EngineName, EngineOptions, KeyValueType, Precision};
@@ -9,6 +9,7 @@ use monocle_runtime::model::error::ModelError;
 use monocle_runtime::model::locate::{Declaration, Places};
 use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::plugin::folders::PluginFolders;
+use monocle_runtime::plugin::trust::Trust;
 use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
 use monocle_tensor::backend::Backend;
 use monocle_weights::hub::Hub;
@@ -76,15 +77,70 @@ pub fn test_plugins() -> PathBuf {
     target().join("test-plugins")
 }
 
-/// The project's manifests and plugins, and no hub.
-pub fn places() -> Places {
-    places_with(vec![plugins()])
+/// What carries the plugins of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// WebAssembly, in the sandbox.
+    Component,
+    /// Native libraries.
+    Library,
 }
 
-fn places_with(plugins: Vec<PathBuf>) -> Places {
+impl Carrier {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Component, Self::Library];
+
+    /// The folders of its plugins: the project's, and the tests' own.
+    pub fn folders(self) -> [PathBuf; 2] {
+        let [plugins, of_tests] = match self {
+            Self::Component => ["plugins", "test-plugins"],
+            Self::Library => ["native-plugins", "native-test-plugins"],
+        };
+        let plugins = target().join(plugins);
+        assert!(
+            plugins.is_dir(),
+            "{} is missing: run `cargo xtask build` first",
+            plugins.display()
+        );
+        [plugins, target().join(of_tests)]
+    }
+
+    /// Its plugins, which may run.
+    pub fn plugins(self) -> PluginFolders {
+        let folders = PluginFolders::new(self.folders().to_vec());
+        match self {
+            Self::Component => folders,
+            Self::Library => folders.trusting(trust()),
+        }
+    }
+}
+
+/// The project's native libraries are trusted.
+fn trust() -> Trust {
+    static TRUST: OnceLock<Trust> = OnceLock::new();
+    let make = || {
+        let trust = Trust::noted_in(target().join("native-trust"));
+        for folder in Carrier::Library.folders() {
+            for found in PluginFolders::new(vec![folder]).list() {
+                trust
+                    .trust(&found.path)
+                    .unwrap_or_else(|error| panic!("{}: {error}", found.path.display()));
+            }
+        }
+        trust
+    };
+    TRUST.get_or_init(make).clone()
+}
+
+/// The project's manifests and plugins, and no hub.
+pub fn places() -> Places {
+    places_with(PluginFolders::new(vec![plugins()]))
+}
+
+fn places_with(plugins: PluginFolders) -> Places {
     Places {
         manifests: vec![root().join("manifests")],
-        plugins: PluginFolders::new(plugins),
+        plugins,
         hub: Hub::from_variables(|name| match name {
             "HF_HUB_OFFLINE" => Some("1".to_owned()),
             "HF_HOME" => Some(target().join("no-hub").display().to_string()),
@@ -98,6 +154,16 @@ pub fn open_folder(folder: &Path) -> Scheduler {
     open_with(folder, engine())
 }
 
+/// As [`open_folder`], with plugins in this carrier.
+pub fn open_folder_in(carrier: Carrier, folder: &Path) -> Scheduler {
+    open_in_places(
+        &places_with(carrier.plugins()),
+        folder,
+        engine(),
+        SchedulerOptions::default(),
+    )
+}
+
 /// The model of a folder, on an engine.
 pub fn open_with(folder: &Path, engine: Box<dyn Backend>) -> Scheduler {
     open_folder_with(folder, engine, SchedulerOptions::default())
@@ -105,11 +171,19 @@ pub fn open_with(folder: &Path, engine: Box<dyn Backend>) -> Scheduler {
 
 /// The model of a folder, on an engine, with a scheduler that may use so much.
 pub fn open_folder_with(folder: &Path, engine: Box<dyn Backend>, options: SchedulerOptions) -> Scheduler {
-    let places = places();
+    open_in_places(&places(), folder, engine, options)
+}
+
+fn open_in_places(
+    places: &Places,
+    folder: &Path,
+    engine: Box<dyn Backend>,
+    options: SchedulerOptions,
+) -> Scheduler {
     let declaration = places
         .find(&folder.display().to_string(), &mut |_| {})
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let model = Model::open(&places, &declaration, OpenOptions::default(), &mut |_| {})
+    let model = Model::open(places, &declaration, OpenOptions::default(), &mut |_| {})
         .unwrap_or_else(|error| panic!("{}: {error}", declaration.declared_by));
     Scheduler::new(Arc::new(model), engine, options)
 }
@@ -141,13 +215,24 @@ pub fn open_manifest_within(text: &str, memory_limit: usize) -> Scheduler {
 /// As [`open_manifest`], with the plugins that were built for this version of the contract: see `tests/frozen`.
 pub fn open_frozen(version: &str, text: &str) -> Scheduler {
     let folder = root().join("tests/frozen").join(version);
-    try_open_in(vec![folder], text, SchedulerOptions::default(), engine())
+    let folders = PluginFolders::new(vec![folder]);
+    try_open_in(folders, text, SchedulerOptions::default(), engine())
         .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// As [`try_open_manifest`], with these plugins.
+pub fn try_open_manifest_of(plugins: PluginFolders, text: &str) -> Result<Scheduler, ModelError> {
+    try_open_in(plugins, text, SchedulerOptions::default(), engine())
+}
+
+/// As [`open_manifest`], with plugins in this carrier.
+pub fn open_manifest_in(carrier: Carrier, text: &str) -> Scheduler {
+    try_open_manifest_of(carrier.plugins(), text).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// As [`open_manifest`], with the plugins of this folder too.
 pub fn open_manifest_beside(folder: &Path, text: &str) -> Scheduler {
-    let folders = vec![plugins(), test_plugins(), folder.to_owned()];
+    let folders = PluginFolders::new(vec![plugins(), test_plugins(), folder.to_owned()]);
     try_open_in(folders, text, SchedulerOptions::default(), engine())
         .unwrap_or_else(|error| panic!("{error}"))
 }
@@ -157,11 +242,11 @@ fn try_open(
     options: SchedulerOptions,
     engine: Box<dyn Backend>,
 ) -> Result<Scheduler, ModelError> {
-    try_open_in(vec![plugins(), test_plugins()], text, options, engine)
+    try_open_in(Carrier::Component.plugins(), text, options, engine)
 }
 
 fn try_open_in(
-    plugins: Vec<PathBuf>,
+    plugins: PluginFolders,
     text: &str,
     options: SchedulerOptions,
     engine: Box<dyn Backend>,

@@ -7,6 +7,7 @@ mod process;
 mod tools;
 mod verify;
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -30,6 +31,8 @@ cargo xtask tools           Python environments and npm packages under the targe
 
 const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
 const TARGET: &str = "wasm32-unknown-unknown";
+/// Folders of plugin crates, and where under the target folder their plugins go.
+const PLACES: [(&str, &str); 2] = [("plugins", "plugins"), ("tests/plugins", "test-plugins")];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -81,17 +84,33 @@ fn main() -> Result<()> {
 fn build() -> Result<()> {
     build_plugins()?;
     // The whole workspace: its features are then those of the tests, and nothing is compiled twice.
-    cargo(&["build", "--release", "--workspace"])
+    cargo(&["build", "--release", "--workspace"])?;
+    native_plugins()
+}
+
+/// The same crates, built for this machine with the workspace, are native libraries: into `target/native-plugins` and
+/// `target/native-test-plugins`.
+fn native_plugins() -> Result<()> {
+    for (source, place) in PLACES {
+        let folder = target_folder().join(format!("native-{place}"));
+        fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
+        for name in plugins(Path::new(source))? {
+            let built = format!("{DLL_PREFIX}{}{DLL_SUFFIX}", name.replace('-', "_"));
+            let built = target_folder().join("release").join(built);
+            let bytes = fs::read(&built).with_context(|| format!("reading `{}`", built.display()))?;
+            write_if_changed(&folder.join(format!("{name}{DLL_SUFFIX}")), &bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// Builds every crate in `plugins` for WASM and wraps it as a component in `target/plugins`; likewise those in `tests/plugins`,
 /// which are apart: nobody should come upon them who looks for a plugin.
 fn build_plugins() -> Result<()> {
     ensure_target()?;
-    let places = [("plugins", "plugins"), ("tests/plugins", "test-plugins")];
     let mut arguments = vec!["build", "--target", TARGET, "--profile", "plugin"];
     let mut names = Vec::new();
-    for (source, place) in places {
+    for (source, place) in PLACES {
         let plugins = plugins(Path::new(source))?;
         names.extend(plugins.into_iter().map(|name| (name, place)));
     }

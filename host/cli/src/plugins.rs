@@ -9,13 +9,14 @@ mod sdk;
 mod share;
 mod stamp;
 mod test;
+mod trust;
 mod wrap;
 
 use clap::{Args, Subcommand};
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::plugin::folders::{Found, PluginFolders};
 use monocle_runtime::plugin::stamp::PluginKind;
-use monocle_runtime::plugin::wasm::{self, component};
+use monocle_runtime::plugin::{file, native, wasm};
 use serde::Serialize;
 
 use super::output;
@@ -25,6 +26,10 @@ use super::output;
 pub struct Plugins {
     #[command(subcommand)]
     task: Option<Task>,
+
+    /// List the native libraries that you trust
+    #[arg(long)]
+    trusted: bool,
 
     /// Print JSON
     #[arg(long)]
@@ -61,6 +66,10 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Let a native library run, as it is now: it can do anything that you can
+    Trust(trust::Give),
+    /// Let a native library run no more
+    Untrust(trust::Take),
     /// Make a plugin of the module that `cargo build` made of a plugin's crate
     Wrap(wrap::Wrap),
 }
@@ -71,6 +80,8 @@ struct Row {
     version: Option<String>,
     contract: Option<String>,
     kind: Option<PluginKind>,
+    /// Whether it is a native library, and no component.
+    native: bool,
     model_types: Vec<String>,
     /// Those of its model types that another plugin takes.
     yields: Vec<Yield>,
@@ -88,6 +99,7 @@ struct Yield {
 impl Plugins {
     pub fn run(self) -> anyhow::Result<()> {
         match self.task {
+            None if self.trusted => trust::list(self.json),
             None => list(self.json),
             Some(Task::List { json }) => list(json),
             Some(Task::Pack(pack)) => pack.run(),
@@ -101,6 +113,8 @@ impl Plugins {
             Some(Task::Test(test)) => test.run(),
             Some(Task::Inspect(inspect)) => inspect.run(),
             Some(Task::Stamp(stamp)) => stamp.run(),
+            Some(Task::Trust(give)) => give.run(),
+            Some(Task::Untrust(take)) => take.run(),
             Some(Task::Wrap(wrap)) => wrap.run(),
         }
     }
@@ -133,24 +147,22 @@ fn list(json: bool) -> anyhow::Result<()> {
 fn row(found: Found) -> Row {
     let file = found.path.file_stem();
     let file = file.map(|stem| stem.to_string_lossy().into_owned());
-    let sha256 = component::read(&found.path)
-        .ok()
-        .map(|wasm| component::sha256(&wasm));
+    let sha256 = file::read(&found.path).ok().map(|wasm| file::sha256(&wasm));
     let path = found.path.display().to_string();
     match found.stamp {
         Ok(stamp) => {
-            let error = (!wasm::is_served(&stamp)).then(|| {
-                format!(
-                    "built for contract {}, this host serves {}",
-                    stamp.contract,
-                    wasm::served()
-                )
-            });
+            let (is_served, served) = match found.native {
+                true => (native::serves(&stamp.contract), native::CONTRACT.to_owned()),
+                false => (wasm::is_served(&stamp), wasm::served()),
+            };
+            let error = (!is_served)
+                .then(|| format!("built for contract {}, this host serves {served}", stamp.contract));
             Row {
                 name: stamp.name,
                 version: Some(stamp.version),
                 contract: Some(stamp.contract),
                 kind: Some(stamp.kind),
+                native: found.native,
                 model_types: stamp.model_types,
                 yields: Vec::new(),
                 sha256,
@@ -163,6 +175,7 @@ fn row(found: Found) -> Row {
             version: None,
             contract: None,
             kind: None,
+            native: found.native,
             model_types: Vec::new(),
             yields: Vec::new(),
             sha256,
@@ -183,7 +196,8 @@ fn text(rows: &[Row]) -> String {
         let or_dash = |value: &Option<String>| value.clone().unwrap_or("-".to_owned());
         let kind = row.kind.map_or("-".to_owned(), |kind| kind.to_string());
         let types = match &row.error {
-            Some(error) => format!("not usable: {error}"),
+            Some(error) => format!("not usable: {}", error.lines().next().unwrap_or_default()),
+            None if row.native => format!("{} (native library)", row.model_types.join(", ")),
             None => row.model_types.join(", "),
         };
         let (version, contract) = (or_dash(&row.version), or_dash(&row.contract));

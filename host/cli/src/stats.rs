@@ -197,11 +197,12 @@ pub fn prompt(prompt: &PromptReport) -> String {
 /// A plugin, in a line.
 pub fn plugin(plugin: &PluginReport) -> String {
     format!(
-        "{} {}, contract {}, {}, sha256 {}…",
+        "{} {}, contract {}, {}{}, sha256 {}…",
         plugin.name,
         plugin.version,
         plugin.contract,
         plugin.kind,
+        if plugin.native { " (native library)" } else { "" },
         &plugin.sha256[..12]
     )
 }

@@ -5,7 +5,7 @@ use monocle_text::{Delta, FinishReason, Generated, OutputStream};
 use crate::budget::Budget;
 use crate::error::RequestError;
 use crate::plugin::error::Fault;
-use crate::plugin::wasm::instance::Instance;
+use crate::plugin::instance::Instance;
 
 /// See the module.
 pub struct Answer {

@@ -23,10 +23,11 @@ use monocle_weights::{Checkpoint, ModelFolder, NameRules};
 
 use crate::plugin::contract::{ModelFiles, Plan};
 use crate::plugin::error::PluginError;
+use crate::plugin::instance::Instance;
 use crate::plugin::limits::Limits;
+use crate::plugin::loaded::Plugin;
 use crate::plugin::stamp::PluginKind;
-use crate::plugin::wasm::component::{self, Plugin};
-use crate::plugin::wasm::instance::Instance;
+use crate::plugin::wasm::component;
 use crate::report::ModelReport;
 use error::ModelError;
 use locate::{Declaration, Places};
@@ -362,7 +363,7 @@ fn unread_options(manifest: &Manifest, processor: &Plugin, network: Option<&Arc<
 }
 
 fn load_plugin(places: &Places, choice: &PluginChoice) -> Result<Arc<Plugin>, PluginError> {
-    let plugin = Plugin::load(&places.plugins.path(&choice.name)?)?;
+    let plugin = Plugin::load(&places.plugins.path(&choice.name)?, places.plugins.trust())?;
     if plugin.stamp.name != choice.name {
         return Err(PluginError::NotAPlugin {
             reason: format!("it calls itself `{}`: rename the file", plugin.stamp.name),

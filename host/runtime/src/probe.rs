@@ -8,8 +8,8 @@ use crate::model::Model;
 use crate::model::services::RequestServices;
 use crate::plugin::contract::{ImagePlan, Plan, PlanRequest};
 use crate::plugin::error::PluginError;
-use crate::plugin::wasm::instance::Instance;
-use crate::plugin::wasm::recording::{LogLine, PixelTensor};
+use crate::plugin::instance::Instance;
+use crate::plugin::state::{LogLine, PixelTensor};
 
 /// An instance of the plugin that prepares requests, as a request gets one.
 pub struct Probe {

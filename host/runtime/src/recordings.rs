@@ -13,8 +13,8 @@ use monocle_tensor::stored::Weight;
 use crate::model::Model;
 use crate::plugin::contract::ImagePlan;
 use crate::plugin::error::{Fault, PluginError};
-use crate::plugin::wasm::instance::Instance;
-use crate::plugin::wasm::recording::LogLine;
+use crate::plugin::instance::Instance;
+use crate::plugin::state::LogLine;
 use crate::programs::{EncodeSignature, Programs};
 use crate::slices::Encoder;
 

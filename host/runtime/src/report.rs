@@ -10,9 +10,9 @@ use crate::memory::MemoryEstimate;
 use crate::memory::process;
 use crate::model::generation::GenerationSettings;
 use crate::plugin::contract::{AnswerPart, AttentionScheme, Size};
+use crate::plugin::loaded::Plugin;
 use crate::plugin::stamp::PluginKind;
-use crate::plugin::wasm::component::Plugin;
-use crate::plugin::wasm::recording::{LogLevel, LogLine};
+use crate::plugin::state::{LogLevel, LogLine};
 
 /// A finished request.
 #[derive(Debug, Serialize)]
@@ -96,6 +96,8 @@ pub struct PluginReport {
     pub contract: String,
     /// Its world.
     pub kind: PluginKind,
+    /// Whether it is a native library, which no sandbox holds.
+    pub native: bool,
     /// SHA-256 of its file.
     pub sha256: String,
 }
@@ -108,6 +110,7 @@ impl PluginReport {
             version: plugin.stamp.version.clone(),
             contract: plugin.stamp.contract.clone(),
             kind: plugin.stamp.kind,
+            native: plugin.native,
             sha256: plugin.hash.clone(),
         }
     }

@@ -13,7 +13,7 @@ use monocle_text::{
 use crate::answer::Answer;
 use crate::error::RequestError;
 use crate::model::Model;
-use crate::plugin::wasm::recording::PixelTensor;
+use crate::plugin::state::PixelTensor;
 use crate::report::{HostReport, MemoryReport, PluginCalls, Report, Timings, describe};
 use crate::request::GenerateOptions;
 use crate::request::prepare::PreparedRequest;

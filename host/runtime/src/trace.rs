@@ -7,7 +7,7 @@ use std::sync::Arc;
 use monocle_tensor::backend::{SequenceId, Tensor};
 
 use crate::error::RequestError;
-use crate::plugin::wasm::recording::PixelTensor;
+use crate::plugin::state::PixelTensor;
 use crate::request::Request;
 use crate::request::prepare::PreparedRequest;
 use crate::scheduler::Scheduler;

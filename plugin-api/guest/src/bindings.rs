@@ -1,8 +1,16 @@
-//! What `wit-bindgen` makes of the contract, in three parts, so that a plugin carries only what it uses: everything the
+//! What `wit-bindgen` makes of the contract for components, in three parts, so that a plugin carries only what it uses: everything the
 //! host gives, and one part for each interface that a plugin gives. An adapter exports the processor alone, and whatever it
-//! does not call is not imported.
+//! does not call is not imported. For native libraries, `native.rs` has the same types and functions.
+
+#[cfg(not(target_family = "wasm"))]
+#[rustfmt::skip]
+pub mod native;
+
+#[cfg(not(target_family = "wasm"))]
+pub use native as imports;
 
 /// What the host gives.
+#[cfg(target_family = "wasm")]
 pub mod imports {
     wit_bindgen::generate!({
         path: "../wit/v0.2",
@@ -27,6 +35,7 @@ pub mod imports {
 }
 
 /// `interface processor`.
+#[cfg(target_family = "wasm")]
 pub mod processor {
     wit_bindgen::generate!({
         path: "../wit/v0.2",
@@ -47,6 +56,7 @@ pub mod processor {
 }
 
 /// `interface network`.
+#[cfg(target_family = "wasm")]
 pub mod network {
     wit_bindgen::generate!({
         path: "../wit/v0.2",

@@ -1,18 +1,10 @@
-//! Between the generated exports and the author's types. The export macros use it; authors do not.
+//! Between what the host calls and the author's types, in either carrier: each function is given the place where an instance keeps its value.
+//! The export macros use it; authors do not.
 
-use std::cell::RefCell;
-use std::panic;
-use std::sync::Once;
-use std::thread::LocalKey;
-
-use crate::bindings::{network, processor};
 use crate::{
     AnswerPart, Batch, Context, Error, Image, ModelFiles, Network, Pixels, Plan, Processor, Request, Size,
-    Tensor, log,
+    Tensor,
 };
-
-/// Where an instance keeps its request's value.
-pub type Cell<T> = RefCell<Option<T>>;
 
 /// A processor, and what it found out about the request's pictures.
 pub struct Planned<P: Processor> {
@@ -20,111 +12,103 @@ pub struct Planned<P: Processor> {
     pictures: Vec<P::Picture>,
 }
 
-/// The type that the macros export: names the author's processor and the place where it lives.
-pub trait ProcessorEntry {
-    /// The author's type.
-    type Processor: Processor + 'static;
-    /// Where it lives.
-    fn cell() -> &'static LocalKey<Cell<Planned<Self::Processor>>>;
+/// `processor.configure`
+pub fn configure<P: Processor>(
+    slot: &mut Option<Planned<P>>,
+    files: &ModelFiles,
+) -> std::result::Result<(), String> {
+    let processor = P::configure(files).map_err(words)?;
+    *slot = Some(Planned {
+        processor,
+        pictures: vec![],
+    });
+    Ok(())
 }
 
-/// As [`ProcessorEntry`], for the network.
-pub trait NetworkEntry {
-    /// The author's type.
-    type Network: Network + 'static;
-    /// Where it lives.
-    fn cell() -> &'static LocalKey<Cell<Self::Network>>;
+/// `processor.plan`
+pub fn plan<P: Processor>(
+    slot: &mut Option<Planned<P>>,
+    request: &Request,
+) -> std::result::Result<Plan, String> {
+    let planned = ready(slot, CONFIGURE)?;
+    let plan = |planned: &mut Planned<P>| {
+        let sizes = request.pictures()?;
+        let picture = |size: &Size| planned.processor.picture(size.checked()?);
+        planned.pictures = sizes.iter().map(picture).collect::<crate::Result<_>>()?;
+        planned.processor.plan(request, &planned.pictures)
+    };
+    plan(planned).map_err(words)
 }
 
-impl<E: ProcessorEntry> processor::exports::monocle::plugin::processor::Guest for E {
-    fn configure(files: ModelFiles) -> Result<(), String> {
-        report_panics();
-        let processor = E::Processor::configure(&files).map_err(words)?;
-        E::cell().set(Some(Planned {
-            processor,
-            pictures: vec![],
-        }));
-        Ok(())
-    }
+/// `processor.pixels`
+pub fn pixels<P: Processor>(
+    slot: &mut Option<Planned<P>>,
+    index: u32,
+    image: &Image,
+) -> std::result::Result<Vec<Pixels>, String> {
+    let planned = ready(slot, CONFIGURE)?;
+    let picture = planned.pictures.get(index as usize);
+    let picture = picture
+        .context("pixels of a picture that was not planned")
+        .map_err(words)?;
+    planned.processor.pixels(picture, image).map_err(words)
+}
 
-    fn plan(request: Request) -> Result<Plan, String> {
-        let call = |planned: &mut Planned<E::Processor>| {
-            let sizes = request.pictures()?;
-            let picture = |size: &Size| planned.processor.picture(size.checked()?);
-            planned.pictures = sizes.iter().map(picture).collect::<crate::Result<_>>()?;
-            planned.processor.plan(&request, &planned.pictures)
-        };
-        with(E::cell(), "processor.configure", call)?.map_err(words)
-    }
-
-    fn pixels(index: u32, image: &Image) -> Result<Vec<Pixels>, String> {
-        let call = |planned: &mut Planned<E::Processor>| {
-            let picture = planned.pictures.get(index as usize);
-            let picture = picture.context("pixels of a picture that was not planned")?;
-            planned.processor.pixels(picture, image)
-        };
-        with(E::cell(), "processor.configure", call)?.map_err(words)
-    }
-
-    fn output(text: String, last: bool) -> String {
-        let call = |planned: &mut Planned<E::Processor>| planned.processor.output(&text, last);
-        with(E::cell(), "processor.configure", call).unwrap_or(text)
-    }
-
-    fn parts(answer: String) -> Vec<AnswerPart> {
-        let call = |planned: &mut Planned<E::Processor>| planned.processor.parts(&answer, &planned.pictures);
-        with(E::cell(), "processor.configure", call).unwrap_or_default()
+/// `processor.output`
+pub fn output<P: Processor>(slot: &mut Option<Planned<P>>, text: String, last: bool) -> String {
+    match slot {
+        Some(planned) => planned.processor.output(&text, last),
+        None => text,
     }
 }
 
-impl<E: NetworkEntry> network::exports::monocle::plugin::network::Guest for E {
-    fn load(files: ModelFiles) -> Result<(), String> {
-        report_panics();
-        let value = E::Network::load(&files).map_err(words)?;
-        E::cell().set(Some(value));
-        Ok(())
-    }
-
-    fn encode(pixels: Vec<Tensor>, layout: Vec<u32>) -> Result<Vec<Tensor>, String> {
-        if pixels.is_empty() {
-            return Err("no pixels to encode".to_owned());
-        }
-        with(E::cell(), "network.load", |network| {
-            network.encode(&pixels, &layout)
-        })?
-        .map_err(words)
-    }
-
-    fn encode_prompt(batch: &Batch) -> Result<Tensor, String> {
-        with(E::cell(), "network.load", |network| network.encode_prompt(batch))?.map_err(words)
-    }
-
-    fn forward(batch: &Batch) -> Result<Tensor, String> {
-        with(E::cell(), "network.load", |network| network.forward(batch))?.map_err(words)
+/// `processor.parts`
+pub fn parts<P: Processor>(slot: &mut Option<Planned<P>>, answer: &str) -> Vec<AnswerPart> {
+    match slot {
+        Some(planned) => planned.processor.parts(answer, &planned.pictures),
+        None => vec![],
     }
 }
+
+/// `network.load`
+pub fn load<N: Network>(slot: &mut Option<N>, files: &ModelFiles) -> std::result::Result<(), String> {
+    *slot = Some(N::load(files).map_err(words)?);
+    Ok(())
+}
+
+/// `network.encode`
+pub fn encode<N: Network>(
+    slot: &mut Option<N>,
+    pixels: &[Tensor],
+    layout: &[u32],
+) -> std::result::Result<Vec<Tensor>, String> {
+    if pixels.is_empty() {
+        return Err("no pixels to encode".to_owned());
+    }
+    ready(slot, LOAD)?.encode(pixels, layout).map_err(words)
+}
+
+/// `network.encode-prompt`
+pub fn encode_prompt<N: Network>(slot: &mut Option<N>, batch: &Batch) -> std::result::Result<Tensor, String> {
+    ready(slot, LOAD)?.encode_prompt(batch).map_err(words)
+}
+
+/// `network.forward`
+pub fn forward<N: Network>(slot: &mut Option<N>, batch: &Batch) -> std::result::Result<Tensor, String> {
+    ready(slot, LOAD)?.forward(batch).map_err(words)
+}
+
+const CONFIGURE: &str = "processor.configure";
+const LOAD: &str = "network.load";
 
 fn words(error: Error) -> String {
     error.to_string()
 }
 
-fn with<T, R>(
-    cell: &'static LocalKey<Cell<T>>,
-    before: &str,
-    call: impl FnOnce(&mut T) -> R,
-) -> Result<R, String> {
-    cell.with_borrow_mut(|value| match value {
-        Some(value) => Ok(call(value)),
-        None => Err(format!("called before `{before}` succeeded")),
-    })
-}
-
-/// A panic ends the instance with a bare trap; its message reaches the host before.
-fn report_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        panic::set_hook(Box::new(|info| log::warn(&info.to_string())));
-    });
+/// The value that an earlier call left.
+fn ready<'a, T>(slot: &'a mut Option<T>, before: &str) -> std::result::Result<&'a mut T, String> {
+    slot.as_mut()
+        .ok_or_else(|| format!("called before `{before}` succeeded"))
 }
 
 /// Exports a [`Processor`] as an adapter plugin: `export_adapter!(Type, model_types: ["llava"])`, then, if the plugin
@@ -139,8 +123,13 @@ macro_rules! export_adapter {
         $(, filters_output: $filters:literal)? $(, answers_parts: $parts:literal)? $(,)?
     ) => {
         const _: () = {
-            $crate::__processor_entry!($processor);
-            $crate::__section!("adapter", [$($model_type),*], [$($filters)?], [$($parts)?]);
+            $crate::__component! {
+                $crate::__processor_entry!($processor);
+                $crate::__section!($crate::__stamp!("adapter", [$($model_type),*], [$($filters)?], [$($parts)?]));
+            }
+            $crate::__library!($crate::native::Tables::<$processor, $crate::native::NoNetwork>::adapter(
+                concat!("monocle:plugin:stamp:", $crate::__stamp!("adapter", [$($model_type),*], [$($filters)?], [$($parts)?]))
+            ));
         };
     };
 }
@@ -154,10 +143,54 @@ macro_rules! export_model {
         $(, filters_output: $filters:literal)? $(, answers_parts: $parts:literal)? $(,)?
     ) => {
         const _: () = {
-            $crate::__processor_entry!($processor);
-            $crate::__network_entry!($network);
-            $crate::__section!("model", [$($model_type),*], [$($filters)?], [$($parts)?]);
+            $crate::__component! {
+                $crate::__processor_entry!($processor);
+                $crate::__network_entry!($network);
+                $crate::__section!($crate::__stamp!("model", [$($model_type),*], [$($filters)?], [$($parts)?]));
+            }
+            $crate::__library!($crate::native::Tables::<$processor, $network>::model(
+                concat!("monocle:plugin:stamp:", $crate::__stamp!("model", [$($model_type),*], [$($filters)?], [$($parts)?]))
+            ));
         };
+    };
+}
+
+/// What only components have.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __component {
+    ($($items:item)*) => {
+        $($items)*
+    };
+}
+
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __component {
+    ($($items:item)*) => {};
+}
+
+/// What only libraries have.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __library {
+    ($table:expr) => {};
+}
+
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __library {
+    ($table:expr) => {
+        // SAFETY: nothing else has this name: a crate holds one plugin, and no crate depends on it.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn monocle_plugin_0_2() -> *const $crate::native::Plugin {
+            static PLUGIN: $crate::native::Plugin = $table;
+            &PLUGIN
+        }
     };
 }
 
@@ -166,20 +199,17 @@ macro_rules! export_model {
 macro_rules! __processor_entry {
     ($processor:ty) => {
         struct ProcessorExport;
-        impl $crate::entry::ProcessorEntry for ProcessorExport {
+        impl $crate::component::ProcessorEntry for ProcessorExport {
             type Processor = $processor;
-            fn cell() -> &'static ::std::thread::LocalKey<$crate::entry::Cell<$crate::entry::Planned<$processor>>> {
-                ::std::thread_local!(static CELL: $crate::entry::Cell<$crate::entry::Planned<$processor>> = const {
+            fn cell()
+            -> &'static ::std::thread::LocalKey<$crate::component::Cell<$crate::entry::Planned<$processor>>> {
+                ::std::thread_local!(static CELL: $crate::component::Cell<$crate::entry::Planned<$processor>> = const {
                     ::std::cell::RefCell::new(None)
                 });
                 &CELL
             }
         }
-        // On other targets the crate is only tested; two plugins in one program must not export the same symbols.
-        #[cfg(target_family = "wasm")]
         $crate::bindings::processor::export_processor!(ProcessorExport with_types_in $crate::bindings::processor);
-        #[cfg(not(target_family = "wasm"))]
-        const _: ProcessorExport = ProcessorExport;
     };
 }
 
@@ -188,19 +218,16 @@ macro_rules! __processor_entry {
 macro_rules! __network_entry {
     ($network:ty) => {
         struct NetworkExport;
-        impl $crate::entry::NetworkEntry for NetworkExport {
+        impl $crate::component::NetworkEntry for NetworkExport {
             type Network = $network;
-            fn cell() -> &'static ::std::thread::LocalKey<$crate::entry::Cell<$network>> {
-                ::std::thread_local!(static CELL: $crate::entry::Cell<$network> = const {
+            fn cell() -> &'static ::std::thread::LocalKey<$crate::component::Cell<$network>> {
+                ::std::thread_local!(static CELL: $crate::component::Cell<$network> = const {
                     ::std::cell::RefCell::new(None)
                 });
                 &CELL
             }
         }
-        #[cfg(target_family = "wasm")]
         $crate::bindings::network::export_network!(NetworkExport with_types_in $crate::bindings::network);
-        #[cfg(not(target_family = "wasm"))]
-        const _: NetworkExport = NetworkExport;
     };
 }
 
@@ -216,24 +243,32 @@ macro_rules! __flag {
     };
 }
 
-/// The custom section that hosts read before any code is compiled.
+/// What a plugin says of itself: hosts read it before any code is compiled or loaded.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __section {
+macro_rules! __stamp {
     ($kind:literal, [$($first:literal $(, $rest:literal)*)?], [$($filters:literal)?], [$($parts:literal)?]) => {
-        const TEXT: &str = concat!(
+        concat!(
             "{\"name\":\"", env!("CARGO_PKG_NAME"),
             "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
             "\",\"contract\":\"0.2.0\",\"kind\":\"", $kind,
             "\",\"model-types\":[", $("\"", $first, "\"", $(",\"", $rest, "\"",)*)?
             "],\"filters-output\":", $crate::__flag!($($filters)?),
             ",\"answers-parts\":", $crate::__flag!($($parts)?), "}",
-        );
-        #[cfg_attr(target_family = "wasm", unsafe(link_section = "monocle:plugin"))]
+        )
+    };
+}
+
+/// The stamp as a component's custom section.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __section {
+    ($stamp:expr) => {
+        #[unsafe(link_section = "monocle:plugin")]
         #[used]
-        static SECTION: [u8; TEXT.len()] = {
-            let mut bytes = [0; TEXT.len()];
-            bytes.copy_from_slice(TEXT.as_bytes());
+        static SECTION: [u8; $stamp.len()] = {
+            let mut bytes = [0; $stamp.len()];
+            bytes.copy_from_slice($stamp.as_bytes());
             bytes
         };
     };

@@ -61,6 +61,9 @@
 #[allow(missing_docs, clippy::missing_safety_doc)]
 #[doc(hidden)]
 pub mod bindings;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod component;
 pub mod config;
 pub mod decoders;
 #[doc(hidden)]
@@ -68,6 +71,9 @@ pub mod entry;
 mod error;
 mod image;
 pub mod log;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub mod native;
 pub mod nn;
 mod pixel_budget;
 mod plugin;

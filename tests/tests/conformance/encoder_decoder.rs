@@ -7,7 +7,7 @@ use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::{GenerateOptions, Request};
 use monocle_runtime::scheduler::{Event, Flow, Scheduler};
 use monocle_tests::json::{ids, numbers};
-use monocle_tests::project;
+use monocle_tests::project::{self, Carrier};
 use monocle_tests::scratch::Scratch;
 use serde_json::Value;
 
@@ -33,8 +33,8 @@ fn manifest(folder: &Scratch) -> String {
     )
 }
 
-fn open(folder: &Scratch) -> Scheduler {
-    project::open_manifest(&manifest(folder))
+fn open(carrier: Carrier, folder: &Scratch) -> Scheduler {
+    project::open_manifest_in(carrier, &manifest(folder))
 }
 
 fn golden() -> serde_json::Map<String, Value> {
@@ -72,7 +72,9 @@ fn options() -> GenerateOptions {
 
 #[test]
 fn words_and_any_number_of_pictures_are_read_as_the_reference_reads_them() {
-    check_all(open(&folder()));
+    for carrier in Carrier::ALL {
+        check_all(open(carrier, &folder()));
+    }
 }
 
 /// As the plugin was built for contract 0.2.0.
@@ -100,59 +102,63 @@ fn check_all(mut model: Scheduler) {
 
 #[test]
 fn requests_beside_each_other_read_their_own() {
-    let folder = folder();
-    let mut model = open(&folder);
-    let cases = golden();
-    let mut expected = Vec::new();
-    for case in cases.values().chain(cases.values()) {
-        let prepared = model.prepare(&request(case), 8, 64).unwrap();
-        let id = model.submit(prepared, options(), Instant::now()).unwrap();
-        expected.push((id, ids(&case["tokens"])));
-    }
-    let mut done = 0;
-    while !model.is_idle() {
-        for (id, event) in model.step() {
-            match event {
-                Event::Done(report) => {
-                    let (_, tokens) = expected.iter().find(|(other, _)| *other == id).unwrap();
-                    assert_eq!(&report.token_ids, tokens);
-                    done += 1;
+    for carrier in Carrier::ALL {
+        let folder = folder();
+        let mut model = open(carrier, &folder);
+        let cases = golden();
+        let mut expected = Vec::new();
+        for case in cases.values().chain(cases.values()) {
+            let prepared = model.prepare(&request(case), 8, 64).unwrap();
+            let id = model.submit(prepared, options(), Instant::now()).unwrap();
+            expected.push((id, ids(&case["tokens"])));
+        }
+        let mut done = 0;
+        while !model.is_idle() {
+            for (id, event) in model.step() {
+                match event {
+                    Event::Done(report) => {
+                        let (_, tokens) = expected.iter().find(|(other, _)| *other == id).unwrap();
+                        assert_eq!(&report.token_ids, tokens);
+                        done += 1;
+                    }
+                    Event::Text(_) | Event::Logprobs(_) => {}
+                    Event::Cancelled => panic!("{id:?} was cancelled"),
+                    Event::Failed(error) => panic!("{id:?}: {error}"),
                 }
-                Event::Text(_) | Event::Logprobs(_) => {}
-                Event::Cancelled => panic!("{id:?} was cancelled"),
-                Event::Failed(error) => panic!("{id:?}: {error}"),
             }
         }
+        assert_eq!(done, 6);
     }
-    assert_eq!(done, 6);
 }
 
 #[test]
 fn the_report_tells_the_encoders_prompt_from_the_decoders() {
-    let folder = folder();
-    let mut model = open(&folder);
-    let cases = golden();
-    let answer = |model: &mut Scheduler, name: &str| -> Report {
-        model
-            .answer(&request(&cases[name]), &options(), &mut |_| Flow::Continue)
-            .unwrap()
-    };
-    let two = answer(&mut model, "two_pictures");
-    assert_eq!((two.prompt.tokens, two.prompt.encoder_tokens), (1, Some(14)));
-    assert_eq!(two.prompt.image_tokens, 8);
-    assert!(
-        two.notes.iter().all(|note| !note.contains("reads nothing")),
-        "{:?}",
-        two.notes
-    );
-    // One row of 32 floats for each of 14 tokens: what the estimate counts for the context.
-    assert_eq!(two.memory.estimate.feature_bytes, 14 * 32 * 4);
-    let none = answer(&mut model, "no_picture");
-    assert_eq!(
-        (none.prompt.encoder_tokens, none.prompt.image_tokens),
-        (Some(6), 0)
-    );
-    let prepared = model.prepare(&request(&cases["two_pictures"]), 4, 64).unwrap();
-    let read = [vec![479; 8], ids(&cases["two_pictures"]["ids"])].concat();
-    assert_eq!(prepared.encoder_ids(), Some(read.as_slice()));
+    for carrier in Carrier::ALL {
+        let folder = folder();
+        let mut model = open(carrier, &folder);
+        let cases = golden();
+        let answer = |model: &mut Scheduler, name: &str| -> Report {
+            model
+                .answer(&request(&cases[name]), &options(), &mut |_| Flow::Continue)
+                .unwrap()
+        };
+        let two = answer(&mut model, "two_pictures");
+        assert_eq!((two.prompt.tokens, two.prompt.encoder_tokens), (1, Some(14)));
+        assert_eq!(two.prompt.image_tokens, 8);
+        assert!(
+            two.notes.iter().all(|note| !note.contains("reads nothing")),
+            "{:?}",
+            two.notes
+        );
+        // One row of 32 floats for each of 14 tokens: what the estimate counts for the context.
+        assert_eq!(two.memory.estimate.feature_bytes, 14 * 32 * 4);
+        let none = answer(&mut model, "no_picture");
+        assert_eq!(
+            (none.prompt.encoder_tokens, none.prompt.image_tokens),
+            (Some(6), 0)
+        );
+        let prepared = model.prepare(&request(&cases["two_pictures"]), 4, 64).unwrap();
+        let read = [vec![479; 8], ids(&cases["two_pictures"]["ids"])].concat();
+        assert_eq!(prepared.encoder_ids(), Some(read.as_slice()));
+    }
 }

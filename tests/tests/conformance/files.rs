@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use monocle_runtime::plugin::folders::PluginFolders;
+use monocle_runtime::plugin::loaded::Plugin;
 use monocle_runtime::plugin::stamp::{CONTRACT, Stamp};
-use monocle_runtime::plugin::wasm::component::Plugin;
+use monocle_runtime::plugin::trust::Trust;
 use monocle_runtime::plugin::wasm::served;
 use monocle_tests::project;
 
@@ -53,7 +54,7 @@ fn refusal(name: &str, content: &[u8]) -> String {
     let folder = folder(name);
     let path = folder.join(format!("{name}.wasm"));
     std::fs::write(&path, content).unwrap();
-    let refused = Plugin::load(&path).err();
+    let refused = Plugin::load(&path, &Trust::nothing()).err();
     std::fs::remove_dir_all(&folder).unwrap();
     let error = refused.unwrap_or_else(|| panic!("{name} was loaded")).to_string();
     error.replace(&path.display().to_string(), "FILE")
@@ -99,7 +100,10 @@ fn what_is_too_large_is_refused_unread() {
     let folder = folder("large");
     let path = folder.join("large.wasm");
     std::fs::File::create(&path).unwrap().set_len(300 << 20).unwrap();
-    let error = Plugin::load(&path).err().expect("it is too large").to_string();
+    let error = Plugin::load(&path, &Trust::nothing())
+        .err()
+        .expect("it is too large")
+        .to_string();
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(error.contains("it has 300 MiB, more than the 64"), "{error}");
 }
@@ -107,7 +111,10 @@ fn what_is_too_large_is_refused_unread() {
 #[test]
 fn a_folder_is_no_plugin() {
     let folder = folder("directory.wasm");
-    let error = Plugin::load(&folder).err().expect("it is a folder").to_string();
+    let error = Plugin::load(&folder, &Trust::nothing())
+        .err()
+        .expect("it is a folder")
+        .to_string();
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(error.contains("cannot read plugin"), "{error}");
 }

@@ -8,7 +8,7 @@ use monocle_runtime::request::Request;
 use monocle_runtime::scheduler::Flow;
 use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::oracle::Oracle;
-use monocle_tests::project;
+use monocle_tests::project::{self, Carrier};
 
 /// A model that behaves, and what it is asked.
 struct Good {
@@ -47,32 +47,66 @@ fn generate(model: &mut Scheduler, request: &Request, max_tokens: usize) -> Resu
 
 /// Asks the hostile plugin, told to misbehave; loops are given little time, everything else the usual.
 fn misbehave(told: &str, request: &Request) -> Result<Report, String> {
+    misbehave_in(Carrier::Component, told, request)
+}
+
+/// As [`misbehave`], with the plugin in this carrier.
+fn misbehave_in(carrier: Carrier, told: &str, request: &Request) -> Result<Report, String> {
     let milliseconds = if told.contains("loop") { 300 } else { 10_000 };
     let manifest = format!(
         "schema = 1\nname = \"hostile\"\nplugin = {{ name = \"hostile\", options = {{ misbehave = {told:?} }} }}\n\
          source = {{ path = {:?} }}\n[limits]\nmemory_mib = 64\noperations = 2000\ncall_timeout_ms = {milliseconds}\n",
         project::oracle("smolvlm")
     );
-    let mut model = project::try_open_manifest(&manifest).map_err(|error| error.to_string())?;
+    let opened = project::try_open_manifest_of(carrier.plugins(), &manifest);
+    let mut model = opened.map_err(|error| error.to_string())?;
     generate(&mut model, request, 3).map_err(|error| error.to_string())
 }
 
-/// For each deed at a place: the error names the function and has all these words; then the good model is asked.
+/// What only a sandbox ends: a library that does it is trusted not to.
+const WITHOUT_END: [&str; 3] = ["loop for ever", "allocate for ever", "recurse for ever"];
+/// What the component model notices by itself, in its own words. In a library, handles are numbers, and the host has words of its own.
+/// (And variables of a library are not an instance's: what it counts, it counts on.)
+const OF_LIBRARIES: [(&str, &str); 5] = [
+    ("forge a picture", "a picture was used after it was dropped"),
+    ("of a dropped picture", "a picture was used after it was dropped"),
+    ("the same twice", "the same pixels were returned twice"),
+    ("the batch", ""),
+    ("another number each time", "not a function of shapes alone"),
+];
+
+/// For each deed at a place, in either carrier: the error names the function and has all these words; then the good model is asked.
 fn check(function: &str, deeds: &[(&str, &[&str])]) {
     let mut good = Good::open();
     let place = function.split_once('.').expect("INTERFACE.FUNCTION").1;
     let version = env!("CARGO_PKG_VERSION");
     let start = format!("plugin `hostile` {version}, `{function}`: ");
     let mut wrong = Vec::new();
-    for (deed, words) in deeds {
+    let both = deeds
+        .iter()
+        .flat_map(|deed| Carrier::ALL.map(|carrier| (carrier, deed)));
+    for (carrier, (deed, words)) in both {
+        let mut words = *words;
+        let of_library;
+        if carrier == Carrier::Library {
+            if WITHOUT_END.contains(deed) {
+                continue;
+            }
+            if let Some((_, own)) = OF_LIBRARIES.iter().find(|(known, _)| known == deed) {
+                of_library = [*own];
+                words = &of_library;
+            }
+        }
         let told = format!("{place}: {deed}");
-        match misbehave(&told, &good.request) {
+        match misbehave_in(carrier, &told, &good.request) {
             Ok(report) => wrong.push(format!("{told}: was answered with {:?}", report.output.text)),
             Err(error) => {
                 println!("{told}\n    {}\n", error.replace('\n', "\n    "));
                 let missing: Vec<_> = words.iter().filter(|words| !error.contains(**words)).collect();
                 if !error.starts_with(&start) || !missing.is_empty() {
-                    wrong.push(format!("{told}: {error}\n  lacks {start:?} or {missing:?}"));
+                    wrong.push(format!(
+                        "{told} ({carrier:?}): {error}\n  lacks {start:?} or {missing:?}"
+                    ));
                 }
             }
         }

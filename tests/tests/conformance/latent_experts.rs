@@ -4,7 +4,7 @@ use monocle_runtime::request::Request;
 use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::json::{ids, numbers};
 use monocle_tests::parity::{LOGITS, close};
-use monocle_tests::project;
+use monocle_tests::project::{self, Carrier};
 use monocle_tests::scratch::Scratch;
 use serde_json::Value;
 
@@ -53,18 +53,26 @@ fn check(kind: &str, open: impl Fn(&str) -> Scheduler) {
 /// Queries have a latent too; the weights of experts sum to 1, and then are scaled.
 #[test]
 fn latent_queries_and_weights_that_sum_to_one() {
-    check("sigmoid", project::open_manifest);
+    for carrier in Carrier::ALL {
+        check("sigmoid", |manifest| project::open_manifest_in(carrier, manifest));
+    }
 }
 
 /// Queries have one layer; weights are as they come.
 #[test]
 fn whole_queries_and_weights_as_they_are() {
-    check("whole_queries", project::open_manifest);
+    for carrier in Carrier::ALL {
+        check("whole_queries", |manifest| {
+            project::open_manifest_in(carrier, manifest)
+        });
+    }
 }
 
 #[test]
 fn experts_in_groups() {
-    check("groups", project::open_manifest);
+    for carrier in Carrier::ALL {
+        check("groups", |manifest| project::open_manifest_in(carrier, manifest));
+    }
 }
 
 /// As the plugin was built for contract 0.2.0.

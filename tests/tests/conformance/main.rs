@@ -2,6 +2,8 @@
 
 mod adapter;
 mod adapter_in_c;
+mod adapter_in_c_native;
+mod carriers;
 mod encoder_decoder;
 mod files;
 mod hostile;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use monocle_manifest::Manifest;
-use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::plugin::state::PixelTensor;
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, Parity, close, step_logits};
 use monocle_tests::{project, variant};

@@ -1,6 +1,6 @@
 //! LFM2-VL against transformers.
 
-use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::plugin::state::PixelTensor;
 use monocle_tests::parity::Parity;
 
 #[test]

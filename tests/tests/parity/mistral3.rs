@@ -1,6 +1,6 @@
 //! Pixtral, Apriel, Mistral Small 3 and Ministral 3 against transformers.
 
-use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::plugin::state::PixelTensor;
 use monocle_tests::parity::{Parity, channels_first};
 
 #[test]

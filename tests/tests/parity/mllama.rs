@@ -1,7 +1,7 @@
 //! Llama 3.2 Vision against transformers.
 
 use monocle_runtime::plugin::contract::{Content, Message, Part};
-use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::plugin::state::PixelTensor;
 use monocle_runtime::request::Request;
 use monocle_tests::parity::{LOGITS, Parity, channels_first, close};
 use monocle_tests::pictures::grey;

@@ -1,6 +1,6 @@
 //! Molmo against its own published code.
 
-use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::plugin::state::PixelTensor;
 use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_tests::oracle::Oracle;

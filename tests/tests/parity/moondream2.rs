@@ -1,7 +1,7 @@
 //! Moondream 2 against its own published code.
 
 use monocle_runtime::plugin::contract::AnswerPart;
-use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::plugin::state::PixelTensor;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::{GenerateOptions, Request};
 use monocle_runtime::scheduler::Flow;

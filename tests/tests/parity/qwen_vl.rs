@@ -1,6 +1,6 @@
 //! Qwen2-VL, Qwen2.5-VL, Qwen3-VL, GLM-4.1V and their kin against transformers.
 
-use monocle_runtime::plugin::wasm::recording::PixelTensor;
+use monocle_runtime::plugin::state::PixelTensor;
 use monocle_tests::parity::Parity;
 
 /// Pixels `[1, height, width, 3]` as the references flatten them: squares of 2 by 2 patches, each patch `[3, 2, side, side]` with the

@@ -13,6 +13,7 @@ mod generation;
 // Memory and processes are looked at as Linux shows them.
 #[cfg(target_os = "linux")]
 mod hostile;
+mod native;
 mod notes;
 mod pictures;
 mod plugin_guide;

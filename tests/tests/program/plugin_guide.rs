@@ -1,5 +1,6 @@
 //! docs/plugin-guide.md, followed word for word: its files, built outside the workspace, wrapped, run.
 
+use std::env::consts::DLL_SUFFIX;
 use std::path::Path;
 use std::process::Command;
 
@@ -151,13 +152,19 @@ fn the_guide_works_as_written() {
             .map(|(at, argument)| match *argument {
                 "photo.jpg" => picture.clone(),
                 "target/wasm32-unknown-unknown/release/quick.wasm" => module.display().to_string(),
+                "plugins/quick.so" => format!("plugins/quick{DLL_SUFFIX}"),
                 "plugins" | "quick.toml" if at > 0 => folder.file(argument).display().to_string(),
                 other => other.to_owned(),
             });
         Monocle::new(arguments)
+            .within(folder.path())
+            .with_compilers()
+            .env("CARGO_TARGET_DIR", project::target().join("guide"))
+            .env("HOME", folder.path())
             .env("MONOCLE_PLUGINS", folder.file("plugins"))
             .succeeds();
     }
+    assert!(folder.file(&format!("plugins/quick{DLL_SUFFIX}")).is_file());
 
     files[second..third]
         .iter()

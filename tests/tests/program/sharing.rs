@@ -28,8 +28,6 @@ impl Person {
             .within(self.home.path())
             .with_compilers()
             .env("CARGO_TARGET_DIR", project::target().join("guide"))
-            .env("CARGO_HOME", cargo_home())
-            .env("RUSTUP_HOME", rustup_home())
             .env("HOME", self.home.path())
     }
 
@@ -48,20 +46,6 @@ impl Person {
     fn file(&self, name: &str) -> PathBuf {
         self.home.file(name)
     }
-}
-
-fn in_home(variable: &str, folder: &str) -> PathBuf {
-    let home = std::env::home_dir().unwrap_or_default();
-    std::env::var_os(variable).map_or_else(|| home.join(folder), PathBuf::from)
-}
-
-/// Compilers are the machine's, whoever's home it is.
-fn cargo_home() -> PathBuf {
-    in_home("CARGO_HOME", ".cargo")
-}
-
-fn rustup_home() -> PathBuf {
-    in_home("RUSTUP_HOME", ".rustup")
 }
 
 /// A package of the tests' plain adapter by another name and version.

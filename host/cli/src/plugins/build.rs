@@ -1,11 +1,13 @@
 //! `monocle plugins build`: from an author's folder to a plugin, whatever it is written in.
 
+use std::env::consts::DLL_EXTENSION;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use clap::Args;
+use monocle_runtime::plugin::trust::MEANING;
 use serde::Deserialize;
 
 use super::place::Placed;
@@ -21,6 +23,10 @@ pub struct Build {
     #[arg(default_value = ".")]
     folder: PathBuf,
 
+    /// Build a native library in place of a component: only for plugins in Rust, and it runs only where it is trusted
+    #[arg(long)]
+    native: bool,
+
     /// Where the plugin goes: a folder [default: `plugins` in the plugin's folder]
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -28,15 +34,35 @@ pub struct Build {
 
 impl Build {
     pub fn run(self) -> anyhow::Result<()> {
-        let placed = build(&Project::must_open(&self.folder)?, self.output)?;
-        output::print(&format!("{placed}\n"))
+        let project = Project::must_open(&self.folder)?;
+        let placed = match self.native {
+            true => build_native(&project, self.output)?,
+            false => build(&project, self.output)?,
+        };
+        output::print(&format!("{placed}\n"))?;
+        if self.native {
+            output::note(&format!(
+                "it runs after `monocle plugins trust {}`: {MEANING}",
+                placed.path.display()
+            ));
+        }
+        Ok(())
     }
 }
 
 /// Builds a project's plugin into a folder.
 pub fn build(project: &Project, to: Option<PathBuf>) -> anyhow::Result<Placed> {
     let component = match &project.description {
-        None => cargo(project)?,
+        None => {
+            let module = cargo(
+                project,
+                &["--target", TARGET],
+                "wasm",
+                &format!("if the standard library for `{TARGET}` is missing: `rustup target add {TARGET}`"),
+            )?;
+            monocle_component::wrap(&read(&module)?)
+                .with_context(|| format!("`{}` cannot be wrapped", module.display()))?
+        }
         Some(description) => {
             let made = match description.language {
                 Language::Rust => anyhow::bail!(
@@ -53,6 +79,25 @@ pub fn build(project: &Project, to: Option<PathBuf>) -> anyhow::Result<Placed> {
     let folder = to.unwrap_or_else(|| project.plugins());
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
     Placed::put(&component, &folder, &project.folder.display().to_string())
+}
+
+/// Builds a project's plugin as a native library into a folder.
+fn build_native(project: &Project, to: Option<PathBuf>) -> anyhow::Result<Placed> {
+    anyhow::ensure!(
+        project.description.is_none(),
+        "`--native` builds plugins in Rust; for C there is `plugin-api/include/monocle_plugin.h`, and any compiler"
+    );
+    // A panic must not end the host, and where components are built, one is a trap.
+    let unwind = ["--config", "profile.release.panic=\"unwind\""];
+    let made = cargo(
+        project,
+        &unwind,
+        DLL_EXTENSION,
+        "a native library is built for this machine",
+    )?;
+    let folder = to.unwrap_or_else(|| project.plugins());
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+    Placed::put(&read(&made)?, &folder, &project.folder.display().to_string())
 }
 
 /// A program's run; what it says goes to standard error. `missing` says how to get it.
@@ -90,19 +135,21 @@ struct Artifact {
     manifest_path: PathBuf,
 }
 
-fn cargo(project: &Project) -> anyhow::Result<Vec<u8>> {
-    const TARGET: &str = "wasm32-unknown-unknown";
+/// What components in Rust are built for.
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The library that cargo makes of the project's own crate with these arguments: its path.
+fn cargo(project: &Project, arguments: &[&str], ending: &str, hint: &str) -> anyhow::Result<PathBuf> {
     let missing = "Rust is installed with rustup: https://rustup.rs";
     let said = run(
         Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--release", "--target", TARGET])
+            .args(["build", "--release"])
+            .args(arguments)
             .args(["--message-format", "json-render-diagnostics"])
             .current_dir(&project.folder),
         missing,
     )
-    .with_context(|| {
-        format!("if the standard library for `{TARGET}` is missing: `rustup target add {TARGET}`")
-    })?;
+    .with_context(|| hint.to_owned())?;
     let own = std::fs::canonicalize(project.folder.join("Cargo.toml"))?;
     let said = String::from_utf8_lossy(&said);
     let artifacts = said
@@ -112,14 +159,11 @@ fn cargo(project: &Project) -> anyhow::Result<Vec<u8>> {
         artifact.reason == "compiler-artifact"
             && std::fs::canonicalize(&artifact.manifest_path).is_ok_and(|path| path == own)
     };
-    let module = artifacts
+    let made = artifacts
         .filter(of_this)
         .flat_map(|artifact| artifact.filenames)
-        .find(|path| path.extension() == Some(OsStr::new("wasm")));
-    let module =
-        module.context("cargo made no module\n\nhint: `[lib] crate-type = [\"cdylib\"]` in `Cargo.toml`")?;
-    monocle_component::wrap(&read(&module)?)
-        .with_context(|| format!("`{}` cannot be wrapped", module.display()))
+        .find(|path| path.extension() == Some(OsStr::new(ending)));
+    made.context("cargo made no library\n\nhint: `[lib] crate-type = [\"cdylib\"]` in `Cargo.toml`")
 }
 
 fn c(project: &Project) -> anyhow::Result<Vec<u8>> {

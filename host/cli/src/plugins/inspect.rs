@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::plugin::content::Content;
+use monocle_runtime::plugin::loaded::Plugin;
 use monocle_runtime::plugin::stamp::Stamp;
-use monocle_runtime::plugin::wasm::component::{self, Plugin};
+use monocle_runtime::plugin::{file, native};
 use serde::Serialize;
 
 use crate::stats::Lines;
@@ -28,6 +29,8 @@ struct Inspection {
     bytes: usize,
     sha256: String,
     stamp: Option<Stamp>,
+    /// Whether it is a native library, and no component.
+    native: bool,
     imports: Vec<String>,
     exports: Vec<String>,
     content: Option<Content>,
@@ -37,22 +40,39 @@ struct Inspection {
 
 impl Inspect {
     pub fn run(self) -> anyhow::Result<()> {
+        let places = Places::from_env();
         let path = match Path::new(&self.plugin) {
             file if file.is_file() => file.to_owned(),
-            _ => Places::from_env().plugins.path(&self.plugin)?,
+            _ => places.plugins.path(&self.plugin)?,
         };
-        let wasm = component::read(&path)?;
+        let wasm = file::read(&path)?;
         let stamp = Stamp::read(&wasm);
-        let world = monocle_component::world(&wasm).map_err(|error| error.to_string());
+        let native = native::is_library(&wasm);
+        // What a library asks for, nobody sees from outside, and none of its code is run here.
+        let world = match native {
+            true => Ok(Default::default()),
+            false => monocle_component::world(&wasm)
+                .map(|world| (world.imports, world.exports))
+                .map_err(|error| error.to_string()),
+        };
         let problem = stamp.as_ref().err().or(world.as_ref().err()).cloned();
-        let problem = problem.or_else(|| Plugin::load(&path).err().map(|error| error.to_string()));
-        let (imports, exports) = world
-            .map(|world| (world.imports, world.exports))
-            .unwrap_or_default();
+        let problem = problem.or_else(|| {
+            match (native, &stamp) {
+                (true, Ok(stamp)) => places
+                    .plugins
+                    .trust()
+                    .check(&path, stamp, &file::sha256(&wasm))
+                    .err(),
+                _ => Plugin::load(&path, places.plugins.trust()).err(),
+            }
+            .map(|error| error.to_string())
+        });
+        let (imports, exports): (Vec<String>, Vec<String>) = world.unwrap_or_default();
         let inspection = Inspection {
             bytes: wasm.len(),
-            sha256: component::sha256(&wasm),
+            sha256: file::sha256(&wasm),
             stamp: stamp.ok(),
+            native,
             imports,
             exports,
             content: Content::of(&wasm).ok(),
@@ -70,6 +90,9 @@ fn text(inspection: &Inspection) -> String {
     let mut lines = Lines::new(10);
     lines.add("file", inspection.path.display());
     lines.add("bytes", inspection.bytes);
+    if inspection.native {
+        lines.add("carrier", "a native library: no sandbox holds it");
+    }
     lines.add("sha256", &inspection.sha256);
     if let Some(stamp) = &inspection.stamp {
         lines.add(

@@ -4,8 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use monocle_runtime::plugin::loaded::Plugin;
+use monocle_runtime::plugin::native;
 use monocle_runtime::plugin::stamp::Stamp;
-use monocle_runtime::plugin::wasm::component::Plugin;
+use monocle_runtime::plugin::trust::Trust;
 
 /// A plugin that was written.
 #[derive(Debug)]
@@ -18,11 +20,13 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// Puts a component into a folder, or at a path that is called as it calls itself. `from` is what people call the source.
-    pub fn put(component: &[u8], to: &Path, from: &str) -> anyhow::Result<Self> {
-        let stamp = Stamp::read(component).map_err(|reason| anyhow::anyhow!("`{from}`: {reason}"))?;
+    /// Puts a component or a native library into a folder, or at a path that is called as it calls itself. `from` is what people call the source.
+    pub fn put(plugin: &[u8], to: &Path, from: &str) -> anyhow::Result<Self> {
+        let stamp = Stamp::read(plugin).map_err(|reason| anyhow::anyhow!("`{from}`: {reason}"))?;
         // A stamp's name is a plain name: it leads nowhere else.
-        let file = format!("{}.wasm", stamp.name);
+        let is_native = native::is_library(plugin);
+        let ending = if is_native { native::ENDING } else { ".wasm" };
+        let file = format!("{}{ending}", stamp.name);
         let to = match to.is_dir() {
             true => to.join(&file),
             false => to.to_owned(),
@@ -34,16 +38,19 @@ impl Placed {
             stamp.name,
         );
         let written =
-            NewFile::write(&to, component).with_context(|| format!("cannot write `{}`", to.display()))?;
+            NewFile::write(&to, plugin).with_context(|| format!("cannot write `{}`", to.display()))?;
         // Whatever a host would refuse, the author should hear now, while what was there before is still there.
-        Plugin::load(&written.0)?;
+        // (A library is not run before it is trusted.)
+        if !is_native {
+            Plugin::load(&written.0, &Trust::nothing())?;
+        }
         written
             .keep_as(&to)
             .with_context(|| format!("cannot write `{}`", to.display()))?;
         Ok(Self {
             path: to,
             stamp,
-            bytes: component.len(),
+            bytes: plugin.len(),
         })
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use monocle_component::NewStamp;
 use monocle_runtime::plugin::folders::PluginFolders;
+use monocle_runtime::plugin::native;
 use monocle_runtime::plugin::stamp::is_name;
 use serde::Deserialize;
 
@@ -128,6 +129,17 @@ impl Project {
         })
     }
 
+    /// What `monocle plugins build` made: the component, or where there is none, the native library.
+    pub fn built(&self) -> PathBuf {
+        let of = |ending: &str| self.plugins().join(format!("{}{ending}", self.name));
+        let library = Some(of(native::ENDING)).filter(|library| library.is_file());
+        let component = of(".wasm");
+        match component.is_file() {
+            true => component,
+            false => library.unwrap_or(component),
+        }
+    }
+
     /// Where `monocle plugins build` puts the plugin.
     pub fn plugins(&self) -> PathBuf {
         self.folder.join("plugins")
@@ -140,8 +152,7 @@ impl Project {
 
     /// These folders of plugins, after the project's own.
     pub fn first_of(&self, others: &PluginFolders) -> PluginFolders {
-        let own = [self.plugins()].into_iter();
-        PluginFolders::new(own.chain(others.folders().iter().cloned()).collect())
+        others.after(self.plugins())
     }
 }
 

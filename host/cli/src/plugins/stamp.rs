@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use monocle_component::NewStamp;
-use monocle_runtime::plugin::wasm::component;
+use monocle_runtime::plugin::file;
 
 use super::wrap;
 use crate::output;
@@ -42,7 +42,7 @@ pub struct Stamp {
 
 impl Stamp {
     pub fn run(self) -> anyhow::Result<()> {
-        let bytes = component::read(&self.component)?;
+        let bytes = file::read(&self.component)?;
         let stamp = NewStamp {
             name: self.name,
             version: self.version,

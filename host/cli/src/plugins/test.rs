@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::Args;
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::model::{Model, OpenOptions};
-use monocle_runtime::plugin::wasm::component::Plugin;
+use monocle_runtime::plugin::loaded::Plugin;
 use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
 use serde::Serialize;
 
@@ -131,7 +131,7 @@ fn tested(
     let model = match project {
         Some(project) => {
             places.plugins = project.first_of(&places.plugins);
-            let built = project.plugins().join(format!("{}.wasm", project.name));
+            let built = project.built();
             anyhow::ensure!(
                 built.is_file(),
                 "`{}` is not there\n\nhint: `monocle plugins build` makes it",

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use monocle_runtime::plugin::file;
 use monocle_runtime::plugin::stamp::Stamp;
-use monocle_runtime::plugin::wasm::component;
 
 use super::place::Placed;
 use crate::output;
@@ -23,7 +23,7 @@ pub struct Wrap {
 impl Wrap {
     pub fn run(self) -> anyhow::Result<()> {
         let from = self.module.display();
-        let module = component::read(&self.module)?;
+        let module = file::read(&self.module)?;
         let component =
             monocle_component::wrap(&module).with_context(|| format!("`{from}` cannot be wrapped"))?;
         let placed = put(&component, &self.module, self.output)?;

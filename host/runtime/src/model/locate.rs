@@ -14,6 +14,7 @@ use super::address::Address;
 use super::error::ModelError;
 use super::tokenizer_rules;
 use crate::plugin::folders::PluginFolders;
+use crate::plugin::trust::Trust;
 use crate::plugin::wasm::component;
 
 /// The manifests of the project that this program was built from.
@@ -108,7 +109,9 @@ impl Places {
         };
         Self {
             manifests: existing(manifests),
-            plugins: PluginFolders::new(existing(plugins)).preferring(order),
+            plugins: PluginFolders::new(existing(plugins))
+                .preferring(order)
+                .trusting(Trust::of_user()),
             hub: Hub::from_env(),
         }
     }
@@ -309,6 +312,7 @@ impl Places {
         folders.extend(self.manifests.iter().cloned());
         folders.extend(self.plugins.folders().iter().cloned());
         folders.extend(component::kept_folder());
+        folders.extend(self.plugins.trust().folder().map(Path::to_owned));
         if let Some(Template::File(path)) = &manifest.prompt.template {
             folders.push(path.clone());
         }

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::recorder::OperationError;
 
+use super::stamp::{CONTRACT, Stamp};
+use super::trust::MEANING;
+
 /// A failure of a plugin, or of the host to use one.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
@@ -48,6 +51,21 @@ pub enum PluginError {
         /// What to do.
         advice: String,
     },
+    /// A native library that the user has not trusted.
+    #[error(
+        "plugin `{name}`, `{}`, is a native library{}\n\nhint: {MEANING}. If so: `monocle plugins trust {}`",
+        .path.display(), not_trusted(.sha256, .before.as_deref()), .path.display()
+    )]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// The plugin.
+        name: String,
+        /// SHA-256 of the file.
+        sha256: String,
+        /// SHA-256 of what was trusted at this place before.
+        before: Option<String>,
+    },
     /// The installed plugin is not of the version that the manifest asks for.
     #[error("the manifest asks for plugin `{name}` {wanted}, but `{}` is version {found}\n\nhint: install that version, or change `plugin.version` in the manifest", .path.display())]
     WrongVersion {
@@ -72,6 +90,31 @@ pub enum PluginError {
         /// What happened.
         fault: Fault,
     },
+}
+
+impl PluginError {
+    /// A plugin that was built for another contract than those that are served.
+    pub fn incompatible(stamp: &Stamp, served: String) -> Self {
+        let advice = format!(
+            "its author can rebuild it with `monocle-plugin` {CONTRACT}; its user can look for a newer release of it"
+        );
+        Self::Incompatible {
+            name: stamp.name.clone(),
+            version: stamp.version.clone(),
+            found: stamp.contract.clone(),
+            served,
+            advice,
+        }
+    }
+}
+
+fn not_trusted(sha256: &str, before: Option<&str>) -> String {
+    match before {
+        Some(before) => format!(
+            " that has changed since you trusted it: its SHA-256 is {sha256}, and you trusted {before}"
+        ),
+        None => format!(" that you have not trusted (SHA-256 {sha256})"),
+    }
 }
 
 /// How a call failed.

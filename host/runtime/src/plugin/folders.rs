@@ -1,10 +1,12 @@
-//! Finding plugins: files `NAME.wasm` in a list of folders, the first that has a name wins.
+//! Finding plugins: files `NAME.wasm` in a list of folders, the first that has a name wins; in one folder, a component goes before a native
+//! library of its name.
 
 use std::path::{Path, PathBuf};
 
 use super::error::PluginError;
 use super::stamp::{PluginKind, Stamp, is_name};
-use super::wasm::component;
+use super::trust::Trust;
+use super::{file, native};
 
 /// A file that may be a plugin.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub struct Found {
     pub path: PathBuf,
     /// What it says of itself, or why it cannot be used.
     pub stamp: Result<Stamp, String>,
+    /// Whether it is a native library.
+    pub native: bool,
 }
 
 /// Folders that may hold plugins.
@@ -20,6 +24,7 @@ pub struct Found {
 pub struct PluginFolders {
     folders: Vec<PathBuf>,
     preferred: Vec<String>,
+    trust: Trust,
 }
 
 impl PluginFolders {
@@ -28,12 +33,32 @@ impl PluginFolders {
         Self {
             folders,
             preferred: Vec::new(),
+            trust: Trust::nothing(),
         }
     }
 
     /// The same, where plugins of these names go first when several understand a `model_type`.
     pub fn preferring(self, preferred: Vec<String>) -> Self {
         Self { preferred, ..self }
+    }
+
+    /// The same, where these native libraries may run.
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self { trust, ..self }
+    }
+
+    /// The same folders after this one.
+    pub fn after(&self, first: PathBuf) -> Self {
+        let folders = [first].into_iter().chain(self.folders.iter().cloned());
+        Self {
+            folders: folders.collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Which native libraries may run.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// The folders.
@@ -51,10 +76,10 @@ impl PluginFolders {
         if !is_name(name) {
             return Err(not_found());
         }
-        let file = format!("{name}.wasm");
+        let files = [format!("{name}.wasm"), format!("{name}{}", native::ENDING)];
         self.folders
             .iter()
-            .map(|folder| folder.join(&file))
+            .flat_map(|folder| files.each_ref().map(|file| folder.join(file)))
             .find(|path| path.is_file())
             .ok_or_else(not_found)
     }
@@ -63,21 +88,41 @@ impl PluginFolders {
     pub fn list(&self) -> Vec<Found> {
         let mut found: Vec<Found> = Vec::new();
         for folder in &self.folders {
-            for path in wasm_files(folder) {
+            for path in files(folder) {
                 if !found
                     .iter()
-                    .any(|other| other.path.file_name() == path.file_name())
+                    .any(|other| other.path.file_stem() == path.file_stem())
                 {
-                    let stamp = component::read(&path)
-                        .map_err(|error| error.to_string())
-                        .and_then(|wasm| Stamp::read(&wasm))
-                        .and_then(|stamp| agrees(&path, stamp));
-                    found.push(Found { path, stamp });
+                    found.push(self.look_at(path));
                 }
             }
         }
         found.sort_by(|a, b| a.path.file_name().cmp(&b.path.file_name()));
         found
+    }
+
+    /// A file: nothing of it is run.
+    fn look_at(&self, path: PathBuf) -> Found {
+        let bytes = match file::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                return Found {
+                    path,
+                    stamp: Err(error.to_string()),
+                    native: false,
+                };
+            }
+        };
+        let native = native::is_library(&bytes);
+        let stamp = Stamp::read(&bytes).and_then(|stamp| agrees(&path, stamp));
+        let stamp = stamp.and_then(|stamp| match native {
+            true => match self.trust.check(&path, &stamp, &file::sha256(&bytes)) {
+                Ok(()) => Ok(stamp),
+                Err(error) => Err(error.to_string()),
+            },
+            false => Ok(stamp),
+        });
+        Found { path, stamp, native }
     }
 
     /// The model plugins that understand a `model_type`. The first takes it: those that are preferred by name, then those of earlier folders,
@@ -110,14 +155,20 @@ fn agrees(path: &Path, stamp: Stamp) -> Result<Stamp, String> {
     }
 }
 
-fn wasm_files(folder: &Path) -> Vec<PathBuf> {
+/// The files of a folder that may be plugins, components before libraries.
+fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
     };
-    let mut files: Vec<PathBuf> = entries
+    let ends = |path: &PathBuf, ending: &str| {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| name.ends_with(ending))
+    };
+    let mut files: Vec<(bool, PathBuf)> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+        .filter(|path| ends(path, ".wasm") || ends(path, native::ENDING))
+        .map(|path| (!ends(&path, ".wasm"), path))
         .collect();
     files.sort();
-    files
+    files.into_iter().map(|(_, path)| path).collect()
 }

@@ -1,7 +1,10 @@
-//! What a plugin says of itself in its custom section `monocle:plugin`, read before any of its code is compiled.
+//! What a plugin says of itself, read before any of its code is compiled or loaded: in a component's custom section `monocle:plugin`, among the
+//! data of a native library.
 
 use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Payload};
+
+use super::native;
 
 /// The section's name.
 pub const SECTION: &str = "monocle:plugin";
@@ -56,8 +59,41 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Reads the stamp of a component; the error says what is wrong with it.
-    pub fn read(wasm: &[u8]) -> Result<Self, String> {
+    /// Reads the stamp of a component or a native library; the error says what is wrong with it.
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        match native::is_library(bytes) {
+            true => Self::of_library(bytes),
+            false => Self::of_component(bytes),
+        }
+    }
+
+    /// A library has its stamp among its data, after [`native::STAMP`].
+    fn of_library(bytes: &[u8]) -> Result<Self, String> {
+        let mark = native::STAMP.as_bytes();
+        let found = bytes.windows(mark.len()).position(|part| part == mark);
+        let Some(start) = found.map(|found| found + mark.len()) else {
+            return Err(
+                "it is a native library, but no plugin of Monocle: it has no stamp\n\nhint: `monocle plugins build --native` makes one of a plugin in Rust; `monocle_plugin.h` says what one in C gives"
+                    .to_owned(),
+            );
+        };
+        Self::json(&bytes[start..bytes.len().min(start + LARGEST)])
+    }
+
+    /// The stamp that a library gives when it is loaded.
+    pub fn of_text(text: &str) -> Result<Self, String> {
+        let json = text.strip_prefix(native::STAMP).ok_or("it begins otherwise")?;
+        Self::json(json.as_bytes())
+    }
+
+    /// The JSON object at the start of these bytes.
+    fn json(bytes: &[u8]) -> Result<Self, String> {
+        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<serde_json::Value>();
+        let value = values.next().and_then(Result::ok).unwrap_or_default();
+        Self::parse(value.to_string().as_bytes()).map_err(|error| format!("its stamp is malformed: {error}"))
+    }
+
+    fn of_component(wasm: &[u8]) -> Result<Self, String> {
         if !wasm.starts_with(b"\0asm") {
             return Err("it is not WebAssembly".to_owned());
         }

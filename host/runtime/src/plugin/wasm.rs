@@ -2,9 +2,8 @@
 
 mod compiled;
 pub mod component;
-pub mod instance;
-pub mod recording;
-mod shared;
+mod host_side;
+mod memory;
 mod v0_1;
 mod v0_2;
 mod version;

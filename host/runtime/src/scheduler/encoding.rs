@@ -6,7 +6,7 @@ use monocle_tensor::backend::Tensor;
 
 use crate::error::RequestError;
 use crate::loaded::Loaded;
-use crate::plugin::wasm::recording::PixelTensor;
+use crate::plugin::state::PixelTensor;
 use crate::slices::{Encoder, Source};
 
 use super::features::ContentKey;

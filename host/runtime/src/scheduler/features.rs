@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use monocle_tensor::backend::Tensor;
 use sha2::{Digest, Sha256};
 
-use crate::plugin::wasm::recording::PixelTensor;
+use crate::plugin::state::PixelTensor;
 
 /// What a picture's features depend on, for one model.
 pub type ContentKey = [u8; 32];

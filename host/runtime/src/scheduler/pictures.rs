@@ -12,7 +12,7 @@ use super::passes::is_ready;
 use super::prefixes;
 use super::{Scheduler, SessionId};
 use crate::error::RequestError;
-use crate::plugin::wasm::recording::PixelTensor;
+use crate::plugin::state::PixelTensor;
 use crate::session::Session;
 
 /// Pieces of an encoder's work in one step where nobody waits for a token: enough that reading results costs nothing that shows, few enough that

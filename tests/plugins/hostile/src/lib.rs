@@ -6,7 +6,7 @@ mod anywhere;
 mod network;
 mod processor;
 
-use std::sync::OnceLock;
+use std::cell::Cell;
 
 use monocle_plugin::prelude::*;
 
@@ -15,26 +15,26 @@ use processor::HostileProcessor;
 
 monocle_plugin::export_model!(HostileProcessor, HostileNetwork, model_types: [], filters_output: true);
 
-/// What this instance was told.
-static TOLD: OnceLock<String> = OnceLock::new();
+// What this instance was told: all that it does, it does on the thread that told it. (Instances of a library share its statics.)
+thread_local! {
+    static TOLD: Cell<&'static str> = const { Cell::new("") };
+}
 
 /// Reads the options.
 fn be_told(files: &ModelFiles) -> Result<()> {
     let told = files.options()?.get_or("misbehave", String::new())?;
-    TOLD.get_or_init(|| told);
+    TOLD.set(told.leak());
     Ok(())
 }
 
 /// Whether there is a deed to do in this place.
 fn told(place: &str) -> bool {
-    let told = TOLD.get().map_or("", String::as_str);
-    told.split_once(": ").is_some_and(|(told, _)| told == place)
+    TOLD.get().split_once(": ").is_some_and(|(told, _)| told == place)
 }
 
 /// The deed to do in a place; the empty one when there is none. Deeds that can be done anywhere are done here.
 fn deed(place: &str) -> &'static str {
-    let told = TOLD.get().map_or("", String::as_str);
-    match told.split_once(": ") {
+    match TOLD.get().split_once(": ") {
         Some((told, deed)) if told == place => {
             anywhere::act(deed);
             deed

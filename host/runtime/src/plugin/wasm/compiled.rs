@@ -5,16 +5,19 @@
 //! over them and the compiler's settings, under a random key that lies beside the entries and that only the user can read. A damaged entry, or
 //! somebody else's, does not fit and is made anew.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use crate::plugin::file::hex;
+use crate::plugin::private::{self, own};
 
 const MAGIC: &[u8; 8] = b"mnclcwa1";
 const HASH: usize = 32;
@@ -44,20 +47,7 @@ pub struct Store {
 impl Store {
     /// Opens the folder, made if need be; the error says why it is not used.
     pub fn open(folder: &Path) -> Result<Self, String> {
-        let shown = folder.display();
-        let failed = |error: std::io::Error| format!("`{shown}` cannot be used: {error}");
-        if let Some(above) = folder.parent() {
-            std::fs::create_dir_all(above).map_err(failed)?;
-        }
-        match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(error)),
-            _ => {}
-        }
-        let found = std::fs::symlink_metadata(folder).map_err(failed)?;
-        if !found.is_dir() {
-            return Err(format!("`{shown}` is not a folder"));
-        }
-        own(&found).map_err(|reason| format!("`{shown}` {reason}: delete it, or change whose it is"))?;
+        private::make(folder)?;
         let path = folder.join("key");
         let key = match read_key(&path) {
             Err(_) if !path.exists() => make_key(folder, &path),
@@ -183,28 +173,11 @@ fn read_entry(path: &Path) -> Option<Vec<u8>> {
     Some(entry)
 }
 
-/// Bytes in hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A number for compiler, processor and settings. Another one is another entry.
 fn settings(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
-}
-
-/// Whether something is this user's, and nobody else can change it; else what is wrong.
-fn own(found: &Metadata) -> Result<(), &'static str> {
-    // SAFETY: it takes nothing and cannot fail.
-    if found.uid() != unsafe { libc::geteuid() } {
-        return Err("belongs to somebody else");
-    }
-    match found.mode() & 0o077 {
-        0 => Ok(()),
-        _ => Err("can be used by others than its owner"),
-    }
 }
 
 fn read_key(path: &Path) -> Result<[u8; HASH], String> {

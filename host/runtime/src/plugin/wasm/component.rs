@@ -1,62 +1,44 @@
 //! Loading a plugin's component: checked, compiled (or taken from the cache), linked to what its kind may have.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Config, Engine};
+use wasmtime::component::{Component as Compiled, InstancePre, Linker, Resource};
+use wasmtime::{Config, Engine, Store, Trap};
 
-use super::compiled::{Examined, Store};
-use super::recording::State;
-use super::version::{self, Exports};
+use super::compiled::{self, Examined};
+use super::host_side::HostSide;
+use super::version::{self, Calls, Exports};
 use crate::plugin::bounds;
-use crate::plugin::error::PluginError;
-use crate::plugin::stamp::{CONTRACT, Stamp};
+use crate::plugin::carrier::{Answer, Carrier, NotStarted, Running};
+use crate::plugin::contract::{AnswerPart, ModelFiles, Plan, PlanRequest};
+use crate::plugin::error::{Fault, PluginError};
+use crate::plugin::stamp::Stamp;
+use crate::plugin::state::State;
 
 /// How often the clock of call deadlines ticks.
-pub const TICK: Duration = Duration::from_millis(10);
-/// Larger files are no plugins.
-const LARGEST: u64 = 64 << 20;
+const TICK: Duration = Duration::from_millis(10);
 
-/// A plugin, ready to be instantiated.
-pub struct Plugin {
-    /// What it says of itself.
-    pub stamp: Stamp,
-    /// Where it was read from.
-    pub path: PathBuf,
-    /// SHA-256 of the file, in hexadecimal.
-    pub hash: String,
-    pub(super) instance: InstancePre<State>,
-    pub(super) exports: Box<dyn Exports>,
+/// A component, ready to be instantiated.
+pub struct Component {
+    instance: InstancePre<HostSide>,
+    exports: Box<dyn Exports>,
 }
 
-impl Plugin {
-    /// Loads a plugin. Compiled code is cached between runs, keyed by the file's content.
-    pub fn load(path: &Path) -> Result<Self, PluginError> {
+impl Component {
+    /// Compiles a component of this stamp, or takes its code from the cache, and links it to what its kind may have.
+    pub fn load(path: &Path, wasm: &[u8], stamp: &Stamp) -> Result<Self, PluginError> {
         let unusable = |reason: String| PluginError::NotAPlugin {
             path: path.to_owned(),
             reason,
         };
-        let wasm = read(path)?;
-        let stamp = Stamp::read(&wasm).map_err(unusable)?;
-        let Some(version) = version::of(&stamp) else {
-            let advice = format!(
-                "its author can rebuild it with `monocle-plugin` {CONTRACT}; its user can look for a newer release of it"
-            );
-            return Err(PluginError::Incompatible {
-                name: stamp.name,
-                version: stamp.version,
-                found: stamp.contract,
-                served: version::served(),
-                advice,
-            });
+        let Some(version) = version::of(stamp) else {
+            return Err(PluginError::incompatible(stamp, version::served()));
         };
-        bounds::check(&wasm).map_err(unusable)?;
+        bounds::check(wasm).map_err(unusable)?;
         let engine = engine();
-        let component = compile(engine, &wasm, &stamp.name)
+        let component = compile(engine, wasm, &stamp.name)
             .map_err(|error| unusable(format!("it does not compile: {error:#}")))?;
         let mut linker = Linker::new(engine);
         let instance = version
@@ -71,67 +53,143 @@ impl Plugin {
         let exports = version
             .exports(&instance, stamp.kind)
             .map_err(|error| unusable(format!("it does not give what the contract asks: {error:#}")))?;
-        let hash = sha256(&wasm);
-        Ok(Self {
-            stamp,
-            path: path.to_owned(),
-            hash,
-            instance,
-            exports,
-        })
+        Ok(Self { instance, exports })
     }
 }
 
-impl Plugin {
-    /// Whether a word stands anywhere in the file: what a plugin looks for by name stands there. A file that cannot be read any more is not
-    /// accused of anything.
-    pub fn mentions(&self, word: &str) -> bool {
-        let found = |bytes: Vec<u8>| {
-            bytes
-                .windows(word.len().max(1))
-                .any(|part| part == word.as_bytes())
+impl Carrier for Component {
+    fn start(&self, state: State) -> Result<Box<dyn Running>, NotStarted> {
+        let engine = self.instance.component().engine();
+        let mut store = Store::new(engine, HostSide::new(state));
+        store.limiter(|side| &mut side.memory);
+        let left = store.data_mut().begin_call();
+        store.set_epoch_deadline(ticks(left));
+        let started = self.instance.instantiate(&mut store);
+        match started.and_then(|instance| self.exports.load(&mut store, &instance)) {
+            Ok(calls) => Ok(Box::new(RunningComponent { store, calls })),
+            Err(error) => Err(not_started(&mut store, &error)),
+        }
+    }
+}
+
+/// Why an instance did not start: a limit is named as in calls.
+fn not_started(store: &mut Store<HostSide>, error: &wasmtime::Error) -> NotStarted {
+    let refused = store.data_mut().memory.take_refused();
+    match (refused, error.downcast_ref::<Trap>()) {
+        (Some((limit, wanted)), _) => NotStarted::Fault(Fault::Memory {
+            wanted_mib: wanted.div_ceil(1 << 20),
+            limit_mib: limit >> 20,
+        }),
+        (None, Some(Trap::Interrupt)) => NotStarted::Fault(store.data().over()),
+        _ => NotStarted::Unusable(format!("{error:#}")),
+    }
+}
+
+/// A component's instance.
+struct RunningComponent {
+    store: Store<HostSide>,
+    calls: Box<dyn Calls>,
+}
+
+impl RunningComponent {
+    /// What a call came to: a trap is the fault that lies behind it.
+    fn answer<T>(&mut self, answer: version::Answer<T>) -> Answer<T> {
+        answer.map_err(|error| self.fault(error))
+    }
+
+    fn fault(&mut self, error: wasmtime::Error) -> Fault {
+        let error = match error.downcast::<Fault>() {
+            Ok(fault) => return fault,
+            Err(error) => error,
         };
-        word.is_empty() || read(&self.path).map_or(true, found)
+        let side = self.store.data_mut();
+        if let Some((limit, wanted)) = side.memory.take_refused() {
+            return Fault::Memory {
+                wanted_mib: wanted >> 20,
+                limit_mib: limit >> 20,
+            };
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => side.over(),
+            Some(trap) => Fault::Trap {
+                reason: trap.to_string(),
+                last_words: side.last_words(),
+            },
+            // The component model's own checks: a dropped handle, a string that is not UTF-8.
+            None => Fault::Misuse(format!("{:#}", error.root_cause())),
+        }
     }
 }
 
-/// Reads a file that may be a plugin.
-pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
-    let unreadable = |source| PluginError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
-    let unusable = |reason: String| PluginError::NotAPlugin {
-        path: path.to_owned(),
-        reason,
-    };
-    // Looked at before it is opened: a named pipe would wait for a writer.
-    let found = std::fs::metadata(path).map_err(unreadable)?;
-    if !found.is_file() {
-        return Err(unreadable(std::io::Error::other("it is not a file")));
-    }
-    let too_large = || {
-        unusable(format!(
-            "it has {} MiB, more than the {} that a plugin may have",
-            found.len() >> 20,
-            LARGEST >> 20
-        ))
-    };
-    if found.len() > LARGEST {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-    if read.map_err(unreadable)? as u64 > LARGEST {
-        return Err(too_large());
-    }
-    Ok(bytes)
+fn handles<T: 'static>(resources: Vec<Resource<T>>) -> Vec<u32> {
+    resources.iter().map(Resource::rep).collect()
 }
 
-/// SHA-256 in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    super::compiled::hex(&Sha256::digest(bytes))
+impl Running for RunningComponent {
+    fn state(&self) -> &State {
+        self.store.data()
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        self.store.data_mut()
+    }
+
+    fn begin_call(&mut self) {
+        let left = self.store.data_mut().begin_call();
+        self.store.set_epoch_deadline(ticks(left));
+    }
+
+    fn configure(&mut self, files: &ModelFiles) -> Answer<()> {
+        let answer = self.calls.configure(&mut self.store, files);
+        self.answer(answer)
+    }
+
+    fn plan(&mut self, request: &PlanRequest) -> Answer<Plan> {
+        let answer = self.calls.plan(&mut self.store, request);
+        self.answer(answer)
+    }
+
+    fn pixels(&mut self, index: u32, image: u32) -> Answer<Vec<u32>> {
+        let answer = self
+            .calls
+            .pixels(&mut self.store, index, Resource::new_own(image));
+        Ok(self.answer(answer)?.map(handles))
+    }
+
+    fn output(&mut self, text: &str, last: bool) -> Result<String, Fault> {
+        let answer = self.calls.output(&mut self.store, text, last);
+        answer.map_err(|error| self.fault(error))
+    }
+
+    fn parts(&mut self, answer: &str) -> Result<Vec<AnswerPart>, Fault> {
+        let parts = self.calls.parts(&mut self.store, answer);
+        parts.map_err(|error| self.fault(error))
+    }
+
+    fn load(&mut self, files: &ModelFiles) -> Answer<()> {
+        let answer = self.calls.load(&mut self.store, files);
+        self.answer(answer)
+    }
+
+    fn encode(&mut self, pixels: &[u32], layout: &[u32]) -> Answer<Vec<u32>> {
+        let pixels: Vec<_> = pixels.iter().map(|&handle| Resource::new_own(handle)).collect();
+        let answer = self.calls.encode(&mut self.store, &pixels, layout);
+        Ok(self.answer(answer)?.map(handles))
+    }
+
+    fn encode_prompt(&mut self) -> Answer<u32> {
+        let answer = self.calls.encode_prompt(&mut self.store);
+        Ok(self.answer(answer)?.map(|tensor| tensor.rep()))
+    }
+
+    fn forward(&mut self) -> Answer<u32> {
+        let answer = self.calls.forward(&mut self.store);
+        Ok(self.answer(answer)?.map(|tensor| tensor.rep()))
+    }
+}
+
+fn ticks(time: Duration) -> u64 {
+    (time.as_millis() / TICK.as_millis()).max(1) as u64
 }
 
 /// Who is told before something large is compiled.
@@ -146,14 +204,14 @@ pub fn tell_of_compiling(told: fn(&str, usize)) {
 }
 
 /// Compiled code from the store, or made now and put there.
-fn compile(engine: &Engine, wasm: &[u8], name: &str) -> wasmtime::Result<Component> {
+fn compile(engine: &Engine, wasm: &[u8], name: &str) -> wasmtime::Result<Compiled> {
     let tell = || match TOLD.get() {
         Some(told) if wasm.len() >= TAKES_SECONDS => told(name, wasm.len()),
         _ => {}
     };
     let Ok(store) = store() else {
         tell();
-        return Component::from_binary(engine, wasm);
+        return Compiled::from_binary(engine, wasm);
     };
     if let Some(component) = store.load(engine, wasm) {
         return Ok(component);
@@ -162,13 +220,13 @@ fn compile(engine: &Engine, wasm: &[u8], name: &str) -> wasmtime::Result<Compone
     let code = engine.precompile_component(wasm)?;
     store.keep(engine, wasm, &code);
     // SAFETY: the compiler made these bytes just now, for this engine.
-    unsafe { Component::deserialize(engine, &code) }
+    unsafe { Compiled::deserialize(engine, &code) }
 }
 
-fn store() -> &'static Result<Store, String> {
-    static STORE: OnceLock<Result<Store, String>> = OnceLock::new();
+fn store() -> &'static Result<compiled::Store, String> {
+    static STORE: OnceLock<Result<compiled::Store, String>> = OnceLock::new();
     STORE.get_or_init(|| match cache_folder() {
-        Some(folder) => Store::open(&folder),
+        Some(folder) => compiled::Store::open(&folder),
         None => Err("no folder for caches is known: neither MONOCLE_CACHE nor HOME is set".to_owned()),
     })
 }

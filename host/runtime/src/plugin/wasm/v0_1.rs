@@ -7,8 +7,9 @@ mod imports;
 use wasmtime::component::{HasSelf, Instance, InstancePre, Linker, Resource};
 use wasmtime::{Result, Store};
 
-use super::recording::{ImageHandle, PixelsHandle, State, TensorHandle};
-use super::version::{Answer, Calls, Exports, NO_NETWORK, Version};
+use super::host_side::{HostSide, ImageHandle, PixelsHandle, TensorHandle};
+use super::version::{Answer, Calls, Exports, Version};
+use crate::plugin::carrier::NO_NETWORK;
 use crate::plugin::contract::{AnswerPart, Message, ModelFiles, Plan, PlanRequest};
 use crate::plugin::stamp::PluginKind;
 use bindings::exports::monocle::plugin::{network, processor};
@@ -29,21 +30,21 @@ impl Version for V0_1 {
         contract.starts_with("0.1.")
     }
 
-    fn link(&self, linker: &mut Linker<State>, kind: PluginKind) -> Result<()> {
-        types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-        log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-        tokenizers::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-        prompts::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-        images::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    fn link(&self, linker: &mut Linker<HostSide>, kind: PluginKind) -> Result<()> {
+        types::add_to_linker::<_, HasSelf<HostSide>>(linker, |state| state)?;
+        log::add_to_linker::<_, HasSelf<HostSide>>(linker, |state| state)?;
+        tokenizers::add_to_linker::<_, HasSelf<HostSide>>(linker, |state| state)?;
+        prompts::add_to_linker::<_, HasSelf<HostSide>>(linker, |state| state)?;
+        images::add_to_linker::<_, HasSelf<HostSide>>(linker, |state| state)?;
         if kind == PluginKind::Model {
-            tensors::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-            weights::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-            batches::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+            tensors::add_to_linker::<_, HasSelf<HostSide>>(linker, |state| state)?;
+            weights::add_to_linker::<_, HasSelf<HostSide>>(linker, |state| state)?;
+            batches::add_to_linker::<_, HasSelf<HostSide>>(linker, |state| state)?;
         }
         Ok(())
     }
 
-    fn exports(&self, instance: &InstancePre<State>, kind: PluginKind) -> Result<Box<dyn Exports>> {
+    fn exports(&self, instance: &InstancePre<HostSide>, kind: PluginKind) -> Result<Box<dyn Exports>> {
         Ok(Box::new(Indices {
             processor: processor::GuestIndices::new(instance)?,
             network: match kind {
@@ -60,7 +61,7 @@ struct Indices {
 }
 
 impl Exports for Indices {
-    fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<Box<dyn Calls>> {
+    fn load(&self, store: &mut Store<HostSide>, instance: &Instance) -> Result<Box<dyn Calls>> {
         Ok(Box::new(Guests {
             processor: self.processor.load(&mut *store, instance)?,
             network: match &self.network {
@@ -77,12 +78,12 @@ struct Guests {
 }
 
 impl Calls for Guests {
-    fn configure(&self, store: &mut Store<State>, files: &ModelFiles) -> Answer<()> {
+    fn configure(&self, store: &mut Store<HostSide>, files: &ModelFiles) -> Answer<()> {
         self.processor
             .call_configure(store, &convert::files_to_plugin(files))
     }
 
-    fn plan(&self, store: &mut Store<State>, request: &PlanRequest) -> Answer<Plan> {
+    fn plan(&self, store: &mut Store<HostSide>, request: &PlanRequest) -> Answer<Plan> {
         if !request.tools.is_empty() || request.messages.iter().any(Message::is_of_tools) {
             return Ok(Err(NO_TOOLS.to_owned()));
         }
@@ -97,22 +98,22 @@ impl Calls for Guests {
 
     fn pixels(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<HostSide>,
         index: u32,
         image: Resource<ImageHandle>,
     ) -> Answer<Vec<Resource<PixelsHandle>>> {
         self.processor.call_pixels(store, index, image)
     }
 
-    fn output(&self, store: &mut Store<State>, text: &str, last: bool) -> Result<String> {
+    fn output(&self, store: &mut Store<HostSide>, text: &str, last: bool) -> Result<String> {
         self.processor.call_output(store, text, last)
     }
 
-    fn parts(&self, _store: &mut Store<State>, _answer: &str) -> Result<Vec<AnswerPart>> {
+    fn parts(&self, _store: &mut Store<HostSide>, _answer: &str) -> Result<Vec<AnswerPart>> {
         Ok(Vec::new())
     }
 
-    fn load(&self, store: &mut Store<State>, files: &ModelFiles) -> Answer<()> {
+    fn load(&self, store: &mut Store<HostSide>, files: &ModelFiles) -> Answer<()> {
         match &self.network {
             Some(network) => network.call_load(store, &convert::files_to_plugin(files)),
             None => Ok(Err(NO_NETWORK.to_owned())),
@@ -121,7 +122,7 @@ impl Calls for Guests {
 
     fn encode(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<HostSide>,
         pixels: &[Resource<TensorHandle>],
         layout: &[u32],
     ) -> Answer<Vec<Resource<TensorHandle>>> {
@@ -131,13 +132,13 @@ impl Calls for Guests {
         }
     }
 
-    fn encode_prompt(&self, _store: &mut Store<State>) -> Answer<Resource<TensorHandle>> {
+    fn encode_prompt(&self, _store: &mut Store<HostSide>) -> Answer<Resource<TensorHandle>> {
         Ok(Err(
             "a plugin of contract 0.1 has no encoder of prompts".to_owned()
         ))
     }
 
-    fn forward(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>> {
+    fn forward(&self, store: &mut Store<HostSide>) -> Answer<Resource<TensorHandle>> {
         match &self.network {
             Some(network) => network.call_forward(store, Resource::new_own(0)),
             None => Ok(Err(NO_NETWORK.to_owned())),

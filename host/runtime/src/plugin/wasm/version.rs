@@ -6,7 +6,7 @@
 use wasmtime::component::{Instance, InstancePre, Linker, Resource};
 use wasmtime::{Result, Store};
 
-use super::recording::{ImageHandle, PixelsHandle, State, TensorHandle};
+use super::host_side::{HostSide, ImageHandle, PixelsHandle, TensorHandle};
 use super::{v0_1, v0_2};
 use crate::plugin::contract::{AnswerPart, ModelFiles, Plan, PlanRequest};
 use crate::plugin::stamp::{PluginKind, Stamp};
@@ -23,61 +23,57 @@ pub trait Version: Send + Sync {
     fn serves(&self, contract: &str) -> bool;
 
     /// Gives plugins of this kind what they may import. An adapter gets no tensor: what is not linked cannot be called.
-    fn link(&self, linker: &mut Linker<State>, kind: PluginKind) -> Result<()>;
+    fn link(&self, linker: &mut Linker<HostSide>, kind: PluginKind) -> Result<()>;
 
     /// Finds what a plugin exports.
-    fn exports(&self, instance: &InstancePre<State>, kind: PluginKind) -> Result<Box<dyn Exports>>;
+    fn exports(&self, instance: &InstancePre<HostSide>, kind: PluginKind) -> Result<Box<dyn Exports>>;
 }
 
 /// What a plugin exports.
 pub trait Exports: Send + Sync {
     /// The same of an instance.
-    fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<Box<dyn Calls>>;
+    fn load(&self, store: &mut Store<HostSide>, instance: &Instance) -> Result<Box<dyn Calls>>;
 }
 
 /// The functions of one instance. Those of a network answer with words where the plugin is an adapter.
 pub trait Calls: Send {
     /// `processor.configure`
-    fn configure(&self, store: &mut Store<State>, files: &ModelFiles) -> Answer<()>;
+    fn configure(&self, store: &mut Store<HostSide>, files: &ModelFiles) -> Answer<()>;
 
     /// `processor.plan`
-    fn plan(&self, store: &mut Store<State>, request: &PlanRequest) -> Answer<Plan>;
+    fn plan(&self, store: &mut Store<HostSide>, request: &PlanRequest) -> Answer<Plan>;
 
     /// The pixels of one picture.
     fn pixels(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<HostSide>,
         index: u32,
         image: Resource<ImageHandle>,
     ) -> Answer<Vec<Resource<PixelsHandle>>>;
 
     /// `processor.output`
-    fn output(&self, store: &mut Store<State>, text: &str, last: bool) -> Result<String>;
+    fn output(&self, store: &mut Store<HostSide>, text: &str, last: bool) -> Result<String>;
 
     /// `processor.parts`
-    fn parts(&self, store: &mut Store<State>, answer: &str) -> Result<Vec<AnswerPart>>;
+    fn parts(&self, store: &mut Store<HostSide>, answer: &str) -> Result<Vec<AnswerPart>>;
 
     /// `network.load`
-    fn load(&self, store: &mut Store<State>, files: &ModelFiles) -> Answer<()>;
+    fn load(&self, store: &mut Store<HostSide>, files: &ModelFiles) -> Answer<()>;
 
     /// `network.encode`
     fn encode(
         &self,
-        store: &mut Store<State>,
+        store: &mut Store<HostSide>,
         pixels: &[Resource<TensorHandle>],
         layout: &[u32],
     ) -> Answer<Vec<Resource<TensorHandle>>>;
 
     /// `network.encode-prompt`
-    fn encode_prompt(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>>;
+    fn encode_prompt(&self, store: &mut Store<HostSide>) -> Answer<Resource<TensorHandle>>;
 
     /// `network.forward`
-    fn forward(&self, store: &mut Store<State>) -> Answer<Resource<TensorHandle>>;
+    fn forward(&self, store: &mut Store<HostSide>) -> Answer<Resource<TensorHandle>>;
 }
-
-/// What an adapter answers where a network is asked.
-pub const NO_NETWORK: &str =
-    "an adapter has no forward pass: the manifest must name a model plugin beside it";
 
 /// The versions that this host serves, oldest first.
 pub const VERSIONS: [&dyn Version; 2] = [&v0_1::V0_1, &v0_2::V0_2];

@@ -1,7 +1,7 @@
 //! Generated from the contract of version 0.1.
 #![allow(missing_docs, reason = "the documentation stands in plugin-api/wit")]
 
-pub use crate::plugin::wasm::recording::{
+pub use crate::plugin::wasm::host_side::{
     BatchHandle, EmbeddingHandle, ExpertsHandle, ImageHandle, LinearHandle, ParameterHandle, PixelsHandle,
     TensorHandle,
 };

@@ -1,7 +1,7 @@
 //! Generated from the contract of version 0.2.
 #![allow(missing_docs, reason = "the documentation stands in plugin-api/wit")]
 
-pub use crate::plugin::wasm::recording::{
+pub use crate::plugin::wasm::host_side::{
     BatchHandle, EmbeddingHandle, ExpertsHandle, ImageHandle, LinearHandle, ParameterHandle, PixelsHandle,
     TensorHandle,
 };
@@ -21,3 +21,5 @@ wasmtime::component::bindgen!({
         "monocle:plugin/images.pixels": PixelsHandle,
     },
 });
+
+pub use monocle::plugin::*;

@@ -3,13 +3,14 @@
 use wasmtime::Result;
 
 use crate::plugin::contract::Rendering;
-use crate::plugin::wasm::recording::{LogLevel, State};
+use crate::plugin::state::LogLevel;
+use crate::plugin::wasm::host_side::HostSide;
 use crate::plugin::wasm::v0_1::bindings::monocle::plugin::{log, prompts, tokenizers, types};
 use crate::plugin::wasm::v0_1::convert;
 
-impl types::Host for State {}
+impl types::Host for HostSide {}
 
-impl log::Host for State {
+impl log::Host for HostSide {
     fn write(&mut self, level: log::Level, text: String) -> Result<()> {
         let level = match level {
             log::Level::Debug => LogLevel::Debug,
@@ -21,7 +22,7 @@ impl log::Host for State {
     }
 }
 
-impl tokenizers::Host for State {
+impl tokenizers::Host for HostSide {
     fn encode(&mut self, text: String, add_special_tokens: bool) -> Result<Vec<u32>> {
         self.encode_text(&text, add_special_tokens)
     }
@@ -35,7 +36,7 @@ impl tokenizers::Host for State {
     }
 }
 
-impl prompts::Host for State {
+impl prompts::Host for HostSide {
     fn render(
         &mut self,
         messages: Vec<prompts::Message>,

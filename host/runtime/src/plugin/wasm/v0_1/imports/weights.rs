@@ -5,14 +5,14 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use crate::plugin::services::Role;
-use crate::plugin::wasm::recording::{
-    EmbeddingHandle, ExpertsHandle, LinearHandle, ParameterHandle, State, TensorHandle,
+use crate::plugin::wasm::host_side::{
+    EmbeddingHandle, ExpertsHandle, HostSide, LinearHandle, ParameterHandle, TensorHandle,
 };
 use crate::plugin::wasm::v0_1::bindings::monocle::plugin::weights;
 
 type Tensor = Resource<TensorHandle>;
 
-impl weights::HostParameter for State {
+impl weights::HostParameter for HostSide {
     fn shape(&mut self, parameter: Resource<ParameterHandle>) -> Result<Vec<u32>> {
         self.weight_shape(parameter.rep())
     }
@@ -26,7 +26,7 @@ impl weights::HostParameter for State {
     }
 }
 
-impl weights::HostLinear for State {
+impl weights::HostLinear for HostSide {
     fn shape(&mut self, linear: Resource<LinearHandle>) -> Result<Vec<u32>> {
         self.weight_shape(linear.rep())
     }
@@ -40,7 +40,7 @@ impl weights::HostLinear for State {
     }
 }
 
-impl weights::HostEmbedding for State {
+impl weights::HostEmbedding for HostSide {
     fn shape(&mut self, embedding: Resource<EmbeddingHandle>) -> Result<Vec<u32>> {
         self.weight_shape(embedding.rep())
     }
@@ -54,7 +54,7 @@ impl weights::HostEmbedding for State {
     }
 }
 
-impl weights::HostExperts for State {
+impl weights::HostExperts for HostSide {
     fn shape(&mut self, experts: Resource<ExpertsHandle>) -> Result<Vec<u32>> {
         self.weight_shape(experts.rep())
     }
@@ -68,7 +68,7 @@ impl weights::HostExperts for State {
     }
 }
 
-impl weights::Host for State {
+impl weights::Host for HostSide {
     fn has(&mut self, name: String) -> Result<bool> {
         Ok(self.services.has_weight(&name))
     }

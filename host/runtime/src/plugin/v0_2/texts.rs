@@ -1,14 +1,13 @@
 //! `log`, `tokenizers`, `prompts`, and the types that have no functions.
 
-use wasmtime::Result;
+use super::bindings::{log, prompts, tokenizers, types};
+use super::convert;
+use super::host_side::{HostSide, Result};
+use crate::plugin::state::LogLevel;
 
-use crate::plugin::wasm::recording::{LogLevel, State};
-use crate::plugin::wasm::v0_2::bindings::monocle::plugin::{log, prompts, tokenizers, types};
-use crate::plugin::wasm::v0_2::convert;
+impl types::Host for HostSide {}
 
-impl types::Host for State {}
-
-impl log::Host for State {
+impl log::Host for HostSide {
     fn write(&mut self, level: log::Level, text: String) -> Result<()> {
         let level = match level {
             log::Level::Debug => LogLevel::Debug,
@@ -20,7 +19,7 @@ impl log::Host for State {
     }
 }
 
-impl tokenizers::Host for State {
+impl tokenizers::Host for HostSide {
     fn encode(&mut self, text: String, add_special_tokens: bool) -> Result<Vec<u32>> {
         self.encode_text(&text, add_special_tokens)
     }
@@ -48,12 +47,12 @@ impl tokenizers::Host for State {
     }
 }
 
-impl prompts::Host for State {
+impl prompts::Host for HostSide {
     fn render(
         &mut self,
         request: prompts::Request,
         options: prompts::RenderOptions,
-    ) -> Result<Result<String, String>> {
+    ) -> Result<std::result::Result<String, String>> {
         let rendering = convert::rendering_from_plugin(request, options);
         Ok(rendering.and_then(|rendering| self.services.render(&rendering)))
     }

@@ -1,29 +1,26 @@
 //! One plugin instance: it serves one request, and nothing of it outlives that.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use monocle_image::Picture;
 use monocle_tensor::operation::Kind;
 use monocle_tensor::program::{Program, ValueType};
 use monocle_tensor::recorder::{BatchShape, Recorder};
 use monocle_tensor::stored::Weight;
-use wasmtime::component::Resource;
-use wasmtime::{Store, Trap};
 
-use super::component::{Plugin, TICK};
-use super::recording::{LogLevel, LogLine, PixelTensor, State};
-use super::version::{Answer, Calls};
-use crate::plugin::contract::{AnswerPart, ImagePlan, ModelFiles, Plan, PlanRequest};
-use crate::plugin::error::{Fault, PluginError};
-use crate::plugin::limits::Limits;
-use crate::plugin::services::Services;
+use super::carrier::{Answer, NotStarted, Running};
+use super::contract::{AnswerPart, ImagePlan, ModelFiles, Plan, PlanRequest};
+use super::error::{Fault, PluginError};
+use super::limits::Limits;
+use super::loaded::Plugin;
+use super::services::Services;
+use super::state::{LogLine, PixelTensor, State};
 
 /// A running plugin.
 pub struct Instance {
     plugin: Arc<Plugin>,
-    store: Store<State>,
-    calls: Box<dyn Calls>,
+    running: Box<dyn Running>,
     weights: Arc<Vec<Weight>>,
 }
 
@@ -35,31 +32,22 @@ impl Instance {
         limits: Limits,
         files: &ModelFiles,
     ) -> Result<Self, PluginError> {
-        let mut store = Store::new(plugin.instance.component().engine(), State::new(services, limits));
-        store.limiter(|state| &mut state.memory);
-        let left = store.data_mut().begin_call();
-        store.set_epoch_deadline(ticks(left));
-        let started = plugin.instance.instantiate(&mut store);
-        let started = started.and_then(|instance| plugin.exports.load(&mut store, &instance));
-        let calls = started.map_err(|error| not_started(plugin, &mut store, &error))?;
+        let started = plugin.carrier.start(State::new(services, limits));
         let mut this = Self {
             plugin: Arc::clone(plugin),
-            store,
-            calls,
+            running: started.map_err(|reason| not_started(plugin, reason))?,
             weights: Arc::default(),
         };
-        this.store.data_mut().configuring = true;
-        let configured = this.call("processor.configure", |calls, store| {
-            calls.configure(store, files)
-        });
-        this.store.data_mut().configuring = false;
+        this.state().configuring = true;
+        let configured = this.call("processor.configure", |plugin| plugin.configure(files));
+        this.state().configuring = false;
         configured?;
         Ok(this)
     }
 
     /// When the request that it works for must end.
     pub fn until(&mut self, until: Option<Instant>) {
-        self.store.data_mut().limits.until = until;
+        self.state().limits.until = until;
     }
 
     /// The plugin behind it.
@@ -70,7 +58,7 @@ impl Instance {
     /// `processor.plan`, checked against itself and the request.
     pub fn plan(&mut self, request: &PlanRequest) -> Result<Plan, PluginError> {
         const FUNCTION: &str = "processor.plan";
-        let plan = self.call(FUNCTION, |calls, store| calls.plan(store, request))?;
+        let plan = self.call(FUNCTION, |plugin| plugin.plan(request))?;
         plan.check(request.pictures.len())
             .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
         Ok(plan)
@@ -84,20 +72,15 @@ impl Instance {
         plan: &ImagePlan,
     ) -> Result<Vec<PixelTensor>, PluginError> {
         const FUNCTION: &str = "processor.pixels";
-        let image = match self.store.data_mut().add_image(picture) {
+        let image = match self.state().add_image(picture) {
             Ok(image) => image,
-            Err(error) => {
-                let fault = self.fault(error);
-                return Err(self.error(FUNCTION, fault));
-            }
+            Err(fault) => return Err(self.error(FUNCTION, fault)),
         };
-        let handles = self.call(FUNCTION, |calls, store| {
-            calls.pixels(store, index as u32, Resource::new_own(image))
-        });
-        self.store.data_mut().drop_image(image);
+        let handles = self.call(FUNCTION, |plugin| plugin.pixels(index as u32, image));
+        self.state().drop_image(image);
         let mut tensors = Vec::new();
         for handle in handles? {
-            match self.store.data_mut().remove_pixels(handle.rep()) {
+            match self.state().remove_pixels(handle) {
                 Some(tensor) => tensors.push(tensor),
                 None => {
                     let fault = Fault::Misuse("the same pixels were returned twice".to_owned());
@@ -118,15 +101,13 @@ impl Instance {
 
     /// `processor.output`: cleaned text.
     pub fn output(&mut self, text: &str, last: bool) -> Result<String, PluginError> {
-        self.call("processor.output", |calls, store| {
-            calls.output(store, text, last).map(Ok)
-        })
+        self.call("processor.output", |plugin| plugin.output(text, last).map(Ok))
     }
 
     /// `processor.parts`: what an answer about so many media says beside its words, checked.
     pub fn parts(&mut self, answer: &str, media: usize) -> Result<Vec<AnswerPart>, PluginError> {
         const FUNCTION: &str = "processor.parts";
-        let parts = self.call(FUNCTION, |calls, store| calls.parts(store, answer).map(Ok))?;
+        let parts = self.call(FUNCTION, |plugin| plugin.parts(answer).map(Ok))?;
         for part in &parts {
             part.check(media)
                 .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
@@ -137,12 +118,12 @@ impl Instance {
     /// `network.load`: the weights that the plugin asks for.
     pub fn load(&mut self, files: &ModelFiles) -> Result<Arc<Vec<Weight>>, PluginError> {
         const FUNCTION: &str = "network.load";
-        self.store.data_mut().loading = true;
-        let loaded = self.call(FUNCTION, |calls, store| calls.load(store, files));
-        self.store.data_mut().loading = false;
+        self.state().loading = true;
+        let loaded = self.call(FUNCTION, |plugin| plugin.load(files));
+        self.state().loading = false;
         loaded?;
-        self.weights = Arc::new(std::mem::take(&mut self.store.data_mut().weights));
-        self.store.data_mut().weights = self.weights.to_vec();
+        self.weights = Arc::new(std::mem::take(&mut self.state().weights));
+        self.state().weights = self.weights.to_vec();
         Ok(Arc::clone(&self.weights))
     }
 
@@ -160,17 +141,15 @@ impl Instance {
                 Arc::clone(&this.weights),
                 inputs.clone(),
                 None,
-                this.store.data().limits.recording,
+                this.state().limits.recording,
             );
             let values = recorder.input_values();
             this.begin(FUNCTION, recorder)?;
             let pixels: Vec<_> = values
                 .iter()
-                .map(|value| this.store.data().tensor_handle(*value))
+                .map(|value| this.state().tensor_handle(*value))
                 .collect();
-            let outputs = this.call(FUNCTION, |calls, store| {
-                calls.encode(store, &pixels, &plan.layout)
-            });
+            let outputs = this.call(FUNCTION, |plugin| plugin.encode(&pixels, &plan.layout));
             this.finish(FUNCTION, outputs?)
         })?;
         self.check_features(&program, plan)?;
@@ -202,10 +181,10 @@ impl Instance {
         const FUNCTION: &str = "network.forward";
         let signature = format!("{batch:?}");
         let program = self.record_twice(FUNCTION, &signature, |this| {
-            let limits = this.store.data().limits.recording;
+            let limits = this.state().limits.recording;
             let recorder = Recorder::new(Arc::clone(&this.weights), Vec::new(), Some(batch.clone()), limits);
             this.begin(FUNCTION, recorder)?;
-            let output = this.call(FUNCTION, |calls, store| calls.forward(store));
+            let output = this.call(FUNCTION, |plugin| plugin.forward());
             this.finish(FUNCTION, vec![output?])
         })?;
         let found = program.value(program.outputs[0]);
@@ -222,10 +201,10 @@ impl Instance {
         const FUNCTION: &str = "network.encode-prompt";
         let signature = format!("{batch:?}");
         let program = self.record_twice(FUNCTION, &signature, |this| {
-            let limits = this.store.data().limits.recording;
+            let limits = this.state().limits.recording;
             let recorder = Recorder::of_encoder(Arc::clone(&this.weights), batch.clone(), limits);
             this.begin(FUNCTION, recorder)?;
-            let output = this.call(FUNCTION, |calls, store| calls.encode_prompt(store));
+            let output = this.call(FUNCTION, |plugin| plugin.encode_prompt());
             this.finish(FUNCTION, vec![output?])
         })?;
         let found = program.value(program.outputs[0]);
@@ -242,12 +221,12 @@ impl Instance {
 
     /// Calls of the plugin made so far.
     pub fn calls(&self) -> u64 {
-        self.store.data().calls
+        self.running.state().calls
     }
 
     /// Takes what it wrote to the log.
     pub fn take_log(&mut self) -> Vec<LogLine> {
-        std::mem::take(&mut self.store.data_mut().log).into()
+        std::mem::take(&mut self.state().log).into()
     }
 
     /// An error of one of its functions.
@@ -261,32 +240,18 @@ impl Instance {
     }
 
     fn begin(&mut self, function: &'static str, recorder: Recorder) -> Result<(), PluginError> {
-        self.store
-            .data_mut()
+        self.state()
             .begin_recording(recorder)
             .map_err(|fault| self.error(function, fault))
     }
 
-    fn finish(
-        &mut self,
-        function: &'static str,
-        outputs: Vec<Resource<super::recording::TensorHandle>>,
-    ) -> Result<Program, PluginError> {
-        let mut values = Vec::with_capacity(outputs.len());
-        for output in &outputs {
-            match self.store.data_mut().value(output) {
-                Ok(value) => values.push(value),
-                Err(error) => {
-                    let fault = self.fault(error);
-                    return Err(self.error(function, fault));
-                }
-            }
-        }
-        let recorder = self
-            .store
-            .data_mut()
-            .end_recording()
-            .expect("a recording is in progress");
+    fn finish(&mut self, function: &'static str, outputs: Vec<u32>) -> Result<Program, PluginError> {
+        let values: Result<Vec<_>, Fault> = outputs
+            .iter()
+            .map(|output| self.running.state().value(*output))
+            .collect();
+        let values = values.map_err(|fault| self.error(function, fault))?;
+        let recorder = self.state().end_recording().expect("a recording is in progress");
         Ok(recorder.finish(values))
     }
 
@@ -317,72 +282,34 @@ impl Instance {
     fn call<T>(
         &mut self,
         function: &'static str,
-        call: impl FnOnce(&dyn Calls, &mut Store<State>) -> Answer<T>,
+        call: impl FnOnce(&mut dyn Running) -> Answer<T>,
     ) -> Result<T, PluginError> {
-        let left = self.store.data_mut().begin_call();
-        self.store.set_epoch_deadline(ticks(left));
-        self.store.data_mut().calls += 1;
-        match call(&*self.calls, &mut self.store) {
+        self.running.begin_call();
+        self.state().calls += 1;
+        match call(&mut *self.running) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(words)) => Err(self.error(function, Fault::Refused(words))),
-            Err(error) => {
-                let fault = self.fault(error);
-                Err(self.error(function, fault))
-            }
+            Err(fault) => Err(self.error(function, fault)),
         }
     }
 
-    /// What lies behind a trap.
-    fn fault(&mut self, error: wasmtime::Error) -> Fault {
-        let state = self.store.data_mut();
-        if let Some(fault) = state.fault.take() {
-            return fault;
-        }
-        if let Some((limit, wanted)) = state.memory.take_refused() {
-            return Fault::Memory {
-                wanted_mib: wanted >> 20,
-                limit_mib: limit >> 20,
-            };
-        }
-        match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => state.over(),
-            Some(trap) => {
-                let last = state.log.back().filter(|line| line.level == LogLevel::Warn);
-                Fault::Trap {
-                    reason: trap.to_string(),
-                    last_words: last.map(|line| line.text.clone()),
-                }
-            }
-            // The component model's own checks: a dropped handle, a string that is not UTF-8.
-            None => Fault::Misuse(format!("{:#}", error.root_cause())),
-        }
+    fn state(&mut self) -> &mut State {
+        self.running.state_mut()
     }
 }
 
 /// Why an instance did not start: a limit is named as in calls.
-fn not_started(plugin: &Plugin, store: &mut Store<State>, error: &wasmtime::Error) -> PluginError {
-    let refused = store.data_mut().memory.take_refused();
-    let fault = match (refused, error.downcast_ref::<Trap>()) {
-        (Some((limit, wanted)), _) => Fault::Memory {
-            wanted_mib: wanted.div_ceil(1 << 20),
-            limit_mib: limit >> 20,
+fn not_started(plugin: &Plugin, reason: NotStarted) -> PluginError {
+    match reason {
+        NotStarted::Unusable(reason) => PluginError::NotAPlugin {
+            path: plugin.path.clone(),
+            reason: format!("it cannot be started: {reason}"),
         },
-        (None, Some(Trap::Interrupt)) => store.data().over(),
-        _ => {
-            return PluginError::NotAPlugin {
-                path: plugin.path.clone(),
-                reason: format!("it cannot be started: {error:#}"),
-            };
-        }
-    };
-    PluginError::Call {
-        plugin: plugin.stamp.name.clone(),
-        version: plugin.stamp.version.clone(),
-        function: "start",
-        fault,
+        NotStarted::Fault(fault) => PluginError::Call {
+            plugin: plugin.stamp.name.clone(),
+            version: plugin.stamp.version.clone(),
+            function: "start",
+            fault,
+        },
     }
-}
-
-fn ticks(time: Duration) -> u64 {
-    (time.as_millis() / TICK.as_millis()).max(1) as u64
 }

@@ -1,18 +1,16 @@
 //! `weights`: the host says what there is; a plugin gets handles only.
 
 use monocle_tensor::operation::{Op, WeightId};
-use wasmtime::Result;
-use wasmtime::component::Resource;
 
-use crate::plugin::services::Role;
-use crate::plugin::wasm::recording::{
-    EmbeddingHandle, ExpertsHandle, LinearHandle, ParameterHandle, State, TensorHandle,
+use super::bindings::weights;
+use super::host_side::{
+    EmbeddingHandle, ExpertsHandle, HostSide, LinearHandle, ParameterHandle, Resource, Result, TensorHandle,
 };
-use crate::plugin::wasm::v0_2::bindings::monocle::plugin::weights;
+use crate::plugin::services::Role;
 
 type Tensor = Resource<TensorHandle>;
 
-impl weights::HostParameter for State {
+impl weights::HostParameter for HostSide {
     fn shape(&mut self, parameter: Resource<ParameterHandle>) -> Result<Vec<u32>> {
         self.weight_shape(parameter.rep())
     }
@@ -26,7 +24,7 @@ impl weights::HostParameter for State {
     }
 }
 
-impl weights::HostLinear for State {
+impl weights::HostLinear for HostSide {
     fn shape(&mut self, linear: Resource<LinearHandle>) -> Result<Vec<u32>> {
         self.weight_shape(linear.rep())
     }
@@ -55,7 +53,7 @@ impl weights::HostLinear for State {
     }
 }
 
-impl weights::HostEmbedding for State {
+impl weights::HostEmbedding for HostSide {
     fn shape(&mut self, embedding: Resource<EmbeddingHandle>) -> Result<Vec<u32>> {
         self.weight_shape(embedding.rep())
     }
@@ -69,7 +67,7 @@ impl weights::HostEmbedding for State {
     }
 }
 
-impl weights::HostExperts for State {
+impl weights::HostExperts for HostSide {
     fn shape(&mut self, experts: Resource<ExpertsHandle>) -> Result<Vec<u32>> {
         self.weight_shape(experts.rep())
     }
@@ -83,7 +81,7 @@ impl weights::HostExperts for State {
     }
 }
 
-impl weights::Host for State {
+impl weights::Host for HostSide {
     fn has(&mut self, name: String) -> Result<bool> {
         Ok(self.services.has_weight(&name))
     }

@@ -6,19 +6,17 @@ use monocle_tensor::operation::{
     Attention, Binary, CachedAttention, Interpolation, Kind, Op, Pairing, Pooling, Reduction, Rope, Unary,
     Window,
 };
-use wasmtime::Result;
-use wasmtime::component::Resource;
 
+use super::bindings::{batches, tensors};
+use super::host_side::{BatchHandle, HostSide, Resource, Result, TensorHandle};
 use crate::plugin::error::Fault;
-use crate::plugin::wasm::recording::{BatchHandle, State, TensorHandle};
-use crate::plugin::wasm::v0_2::bindings::monocle::plugin::{batches, tensors};
 
 type Tensor = Resource<TensorHandle>;
 type Batch = Resource<BatchHandle>;
 
-impl tensors::HostTensor for State {
+impl tensors::HostTensor for HostSide {
     fn shape(&mut self, x: Tensor) -> Result<Vec<u32>> {
-        let value = self.value(&x)?;
+        let value = self.value(x.rep())?;
         let shape = self.recorder()?.value(value).map(|value| value.shape.clone());
         Ok(shape
             .unwrap_or_default()
@@ -28,7 +26,7 @@ impl tensors::HostTensor for State {
     }
 
     fn kind(&mut self, x: Tensor) -> Result<tensors::Kind> {
-        let value = self.value(&x)?;
+        let value = self.value(x.rep())?;
         Ok(match self.recorder()?.value(value).map(|value| value.kind) {
             Some(Kind::Int) => tensors::Kind::Int,
             Some(Kind::Float) | None => tensors::Kind::Float,
@@ -253,7 +251,7 @@ impl tensors::HostTensor for State {
     }
 }
 
-impl tensors::Host for State {
+impl tensors::Host for HostSide {
     fn floats(&mut self, shape: Vec<u32>, values: Vec<f32>) -> Result<Tensor> {
         self.record(Op::Floats(Arc::from(values)), &[], Some(&shape))
     }
@@ -272,7 +270,7 @@ impl tensors::Host for State {
     }
 }
 
-impl batches::HostBatch for State {
+impl batches::HostBatch for HostSide {
     fn tokens(&mut self, _batch: Batch) -> Result<u32> {
         Ok(self.recorder()?.batch().map_or(0, |batch| batch.tokens as u32))
     }
@@ -417,9 +415,9 @@ impl batches::HostBatch for State {
     }
 }
 
-impl batches::Host for State {}
+impl batches::Host for HostSide {}
 
-fn cached(state: &mut State, attention: batches::CachedAttention) -> Result<CachedAttention> {
+fn cached(state: &mut HostSide, attention: batches::CachedAttention) -> Result<CachedAttention> {
     state.check_layer(attention.layer)?;
     Ok(CachedAttention {
         layer: attention.layer,

@@ -1,4 +1,4 @@
-//! What the host keeps for one plugin instance: handles, the recording in progress, limits.
+//! What the host keeps for one plugin instance, whatever carries it: handles, the recording in progress, limits. Handles are numbers here.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
@@ -10,29 +10,11 @@ use monocle_tensor::operation::{Op, Rope, WeightId};
 use monocle_tensor::program::ValueId;
 use monocle_tensor::recorder::Recorder;
 use monocle_tensor::stored::Weight;
-use wasmtime::component::Resource;
 
 use crate::budget::Budget;
 use crate::plugin::error::Fault;
-use crate::plugin::limits::{Limits, MemoryLimiter};
+use crate::plugin::limits::Limits;
 use crate::plugin::services::{Role, Services};
-
-/// Stands for a tensor of a recording.
-pub struct TensorHandle;
-/// Stands for a weight used as a tensor.
-pub struct ParameterHandle;
-/// Stands for a linear layer's weight.
-pub struct LinearHandle;
-/// Stands for an embedding table.
-pub struct EmbeddingHandle;
-/// Stands for the stacked weights of experts.
-pub struct ExpertsHandle;
-/// Stands for the batch of a forward pass.
-pub struct BatchHandle;
-/// Stands for a picture.
-pub struct ImageHandle;
-/// Stands for prepared pixels.
-pub struct PixelsHandle;
 
 /// Prepared pixels of one tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,12 +71,8 @@ pub struct State {
     pub services: Arc<dyn Services>,
     /// Its bounds.
     pub limits: Limits,
-    /// Watches its linear memory.
-    pub memory: MemoryLimiter,
     /// When the call in progress must end.
     call_ends: Option<Instant>,
-    /// Why a host function ended the call, when one did.
-    pub fault: Option<Fault>,
     /// What it wrote to the log.
     pub log: VecDeque<LogLine>,
     /// How many calls of the plugin were made.
@@ -127,10 +105,8 @@ impl State {
     pub fn new(services: Arc<dyn Services>, limits: Limits) -> Self {
         Self {
             services,
-            memory: MemoryLimiter::new(limits.memory_bytes),
             limits,
             call_ends: None,
-            fault: None,
             log: VecDeque::new(),
             calls: 0,
             weights: Vec::new(),
@@ -151,13 +127,6 @@ impl State {
         }
     }
 
-    /// Ends the plugin's call with this fault.
-    pub fn fail<T>(&mut self, fault: Fault) -> wasmtime::Result<T> {
-        let error = wasmtime::Error::msg(fault.to_string());
-        self.fault = Some(fault);
-        Err(error)
-    }
-
     /// A call begins; gives the time that it has.
     pub fn begin_call(&mut self) -> Duration {
         let now = Instant::now();
@@ -171,12 +140,9 @@ impl State {
     }
 
     /// Ends the call if its time is over. The clock of the plugin's own code does not stop the host's, so what can take long asks.
-    pub fn in_time(&mut self) -> wasmtime::Result<()> {
+    pub fn in_time(&self) -> Result<(), Fault> {
         match self.call_ends.is_some_and(|ends| ends <= Instant::now()) {
-            true => {
-                let over = self.over();
-                self.fail(over)
-            }
+            true => Err(self.over()),
             false => Ok(()),
         }
     }
@@ -205,6 +171,12 @@ impl State {
         });
     }
 
+    /// The line that it wrote last, if that is for the user: what it said before it stopped.
+    pub fn last_words(&self) -> Option<String> {
+        let last = self.log.back().filter(|line| line.level == LogLevel::Warn);
+        last.map(|line| line.text.clone())
+    }
+
     // ---- tensors ----
 
     /// Starts a recording; handles of earlier ones are dead from now on.
@@ -225,9 +197,9 @@ impl State {
     }
 
     /// The recording in progress.
-    pub fn recorder(&mut self) -> wasmtime::Result<&mut Recorder> {
+    pub fn recorder(&mut self) -> Result<&mut Recorder, Fault> {
         if self.recorder.is_none() {
-            return self.fail(Fault::Misuse(
+            return Err(Fault::Misuse(
                 "tensors can be used in `network.encode` and `network.forward` only".to_owned(),
             ));
         }
@@ -235,39 +207,34 @@ impl State {
     }
 
     /// The handle of a value of the current recording.
-    pub fn tensor_handle(&self, value: ValueId) -> Resource<TensorHandle> {
-        Resource::new_own((self.recording << VALUE_BITS) | value.0)
+    pub fn tensor_handle(&self, value: ValueId) -> u32 {
+        (self.recording << VALUE_BITS) | value.0
     }
 
     /// The value that a handle stands for.
-    pub fn value(&mut self, handle: &Resource<TensorHandle>) -> wasmtime::Result<ValueId> {
+    pub fn value(&self, handle: u32) -> Result<ValueId, Fault> {
         match self.live_value(handle) {
             Some(value) => Ok(value),
-            None => self.fail(Fault::Misuse(DEAD.to_owned())),
+            None => Err(Fault::Misuse(DEAD.to_owned())),
         }
     }
 
     /// The value that a handle stands for, if it is one of the current recording.
-    fn live_value(&self, handle: &Resource<TensorHandle>) -> Option<ValueId> {
-        let (recording, value) = (handle.rep() >> VALUE_BITS, handle.rep() & ((1 << VALUE_BITS) - 1));
+    fn live_value(&self, handle: u32) -> Option<ValueId> {
+        let (recording, value) = (handle >> VALUE_BITS, handle & ((1 << VALUE_BITS) - 1));
         (recording == self.recording && self.recorder.is_some()).then_some(ValueId(value))
     }
 
     /// Records an operation.
-    pub fn record(
-        &mut self,
-        op: Op,
-        operands: &[&Resource<TensorHandle>],
-        shape: Option<&[u32]>,
-    ) -> wasmtime::Result<Resource<TensorHandle>> {
+    pub fn record(&mut self, op: Op, operands: &[u32], shape: Option<&[u32]>) -> Result<u32, Fault> {
         self.in_time()?;
         self.recorder()?;
         let mut inputs = Vec::with_capacity(operands.len());
         for (number, operand) in operands.iter().enumerate() {
-            match self.live_value(operand) {
+            match self.live_value(*operand) {
                 Some(value) => inputs.push(value),
                 None => {
-                    return self.fail(Fault::Misuse(format!(
+                    return Err(Fault::Misuse(format!(
                         "`{}`, operand {number}: {DEAD}",
                         op.full_name()
                     )));
@@ -277,7 +244,7 @@ impl State {
         let shape: Option<Vec<usize>> = shape.map(|shape| shape.iter().map(|&size| size as usize).collect());
         match self.recorder()?.push(op, &inputs, shape.as_deref()) {
             Ok(value) => Ok(self.tensor_handle(value)),
-            Err(error) => self.fail(error.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -302,9 +269,9 @@ impl State {
     // ---- weights ----
 
     /// The number of a weight in a role, asked of the checkpoint the first time.
-    pub fn weight_id(&mut self, name: &str, role: Role) -> wasmtime::Result<WeightId> {
+    pub fn weight_id(&mut self, name: &str, role: Role) -> Result<WeightId, Fault> {
         if !self.loading {
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "weight `{name}` was asked for outside of `network.load`"
             )));
         }
@@ -319,20 +286,20 @@ impl State {
                 self.weight_ids.insert(key, id);
                 Ok(id)
             }
-            Err(reason) => self.fail(Fault::Weight(reason)),
+            Err(reason) => Err(Fault::Weight(reason)),
         }
     }
 
     /// The number of a stack of layers, asked of the checkpoint the first time.
-    pub fn stack_id(&mut self, names: Vec<String>) -> wasmtime::Result<WeightId> {
+    pub fn stack_id(&mut self, names: Vec<String>) -> Result<WeightId, Fault> {
         if names.is_empty() || names.len() > STACK {
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "`weights.stack-experts` got {} names, expected 1 to {STACK}",
                 names.len()
             )));
         }
         if !self.loading {
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "weight `{}` was asked for outside of `network.load`",
                 names[0]
             )));
@@ -343,7 +310,7 @@ impl State {
         self.in_time()?;
         let bytes = names.iter().map(|name| name.len() + size_of::<String>()).sum();
         if let Err(error) = self.names.charge(bytes) {
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "the names of its stacked weights: {error}"
             )));
         }
@@ -353,7 +320,7 @@ impl State {
                 self.stack_ids.insert(names, id);
                 Ok(id)
             }
-            Err(reason) => self.fail(Fault::Weight(reason)),
+            Err(reason) => Err(Fault::Weight(reason)),
         }
     }
 
@@ -364,30 +331,30 @@ impl State {
     }
 
     /// The shape of a weight.
-    pub fn weight_shape(&mut self, id: u32) -> wasmtime::Result<Vec<u32>> {
+    pub fn weight_shape(&mut self, id: u32) -> Result<Vec<u32>, Fault> {
         match self.weights.get(id as usize) {
             Some(weight) => Ok(weight.shape().into_iter().map(|size| size as u32).collect()),
-            None => self.fail(Fault::Misuse("no such weight".to_owned())),
+            None => Err(Fault::Misuse("no such weight".to_owned())),
         }
     }
 
     // ---- pictures ----
 
     /// Takes a picture in and gives its handle.
-    pub fn add_image(&mut self, image: Picture) -> wasmtime::Result<u32> {
+    pub fn add_image(&mut self, image: Picture) -> Result<u32, Fault> {
         self.take_memory(image.width() as usize * image.height() as usize * 3)?;
         match insert(&mut self.images, image) {
             Some(handle) => Ok(handle),
-            None => self.fail(Fault::Misuse(format!(
+            None => Err(Fault::Misuse(format!(
                 "more than the {PICTURES} pictures that a plugin may hold at once"
             ))),
         }
     }
 
     /// The picture of a handle.
-    pub fn image(&mut self, handle: u32) -> wasmtime::Result<&Picture> {
+    pub fn image(&mut self, handle: u32) -> Result<&Picture, Fault> {
         if self.images.get(handle as usize).is_none_or(Option::is_none) {
-            return self.fail(Fault::Misuse(
+            return Err(Fault::Misuse(
                 "a picture was used after it was dropped".to_owned(),
             ));
         }
@@ -402,11 +369,11 @@ impl State {
     }
 
     /// Checks that the host may hold this many bytes more for the plugin's pictures.
-    pub fn take_memory(&mut self, bytes: usize) -> wasmtime::Result<()> {
+    pub fn take_memory(&mut self, bytes: usize) -> Result<(), Fault> {
         let total = self.pixel_bytes.saturating_add(bytes);
         if total > self.limits.pixel_bytes {
             let limit = self.limits.pixel_bytes >> 20;
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "pictures and pixels take more than the {limit} MiB that they may"
             )));
         }
@@ -420,19 +387,19 @@ impl State {
     }
 
     /// Takes pixels in, whose memory was asked for, and gives their handle.
-    pub fn add_pixels(&mut self, pixels: PixelTensor) -> wasmtime::Result<u32> {
+    pub fn add_pixels(&mut self, pixels: PixelTensor) -> Result<u32, Fault> {
         match insert(&mut self.pixels, pixels) {
             Some(handle) => Ok(handle),
-            None => self.fail(Fault::Misuse(format!(
+            None => Err(Fault::Misuse(format!(
                 "more than the {PICTURES} tensors of pixels that a plugin may hold at once"
             ))),
         }
     }
 
     /// The pixels of a handle.
-    pub fn pixels(&mut self, handle: u32) -> wasmtime::Result<&PixelTensor> {
+    pub fn pixels(&mut self, handle: u32) -> Result<&PixelTensor, Fault> {
         if self.pixels.get(handle as usize).is_none_or(Option::is_none) {
-            return self.fail(Fault::Misuse(
+            return Err(Fault::Misuse(
                 "pixels were used after they were dropped".to_owned(),
             ));
         }

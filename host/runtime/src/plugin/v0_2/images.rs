@@ -1,16 +1,14 @@
 //! `images`: pictures stay in the host, a plugin says what is to be done with them.
 
 use monocle_image::{Filter, Layout, Normalise};
-use wasmtime::Result;
-use wasmtime::component::Resource;
 
-use crate::plugin::wasm::recording::{ImageHandle, PixelsHandle, State};
-use crate::plugin::wasm::v0_2::bindings::monocle::plugin::{images, types};
+use super::bindings::{images, types};
+use super::host_side::{HostSide, ImageHandle, PixelsHandle, Resource, Result};
 
 type Image = Resource<ImageHandle>;
 type Pixels = Resource<PixelsHandle>;
 
-impl images::HostImage for State {
+impl images::HostImage for HostSide {
     fn size(&mut self, image: Image) -> Result<types::Size> {
         let image = self.image(image.rep())?;
         Ok(types::Size {
@@ -68,7 +66,7 @@ impl images::HostImage for State {
     }
 }
 
-impl images::HostPixels for State {
+impl images::HostPixels for HostSide {
     fn shape(&mut self, pixels: Pixels) -> Result<Vec<u32>> {
         Ok(self
             .pixels(pixels.rep())?
@@ -84,7 +82,7 @@ impl images::HostPixels for State {
     }
 }
 
-impl images::Host for State {
+impl images::Host for HostSide {
     fn stack(
         &mut self,
         images: Vec<Image>,

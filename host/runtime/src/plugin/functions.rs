@@ -1,11 +1,9 @@
-//! What host functions do in every version of the contract, on the host's own types.
+//! What host functions do in every version of the contract and in every carrier, on the host's own types.
 
 use monocle_image::{Filter, ImageError, Layout, Normalise, Picture};
-use wasmtime::Result;
-use wasmtime::component::Resource;
 
-use super::recording::{ImageHandle, PixelTensor, PixelsHandle, State};
-use crate::plugin::error::Fault;
+use super::error::Fault;
+use super::state::{PixelTensor, State};
 
 /// Bytes of one text for the tokenizer, which no deadline can stop.
 const LONGEST_TEXT: usize = 8 << 20;
@@ -18,15 +16,10 @@ const LAYERS: u32 = 4096;
 
 impl State {
     /// A picture at another size, within the limits: what it is made with counts while it is made.
-    pub fn resize_image(
-        &mut self,
-        image: &Resource<ImageHandle>,
-        size: [u32; 2],
-        filter: Filter,
-    ) -> Result<Resource<ImageHandle>> {
+    pub fn resize_image(&mut self, image: u32, size: [u32; 2], filter: Filter) -> Result<u32, Fault> {
         self.in_time()?;
         self.check_picture(size)?;
-        let bytes = self.image(image.rep())?.resize_bytes(size[0], size[1], filter);
+        let bytes = self.image(image)?.resize_bytes(size[0], size[1], filter);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.take_memory(bytes)?;
         let resized = self.derive(image, size, |image| image.resize(size[0], size[1], filter));
@@ -35,10 +28,10 @@ impl State {
     }
 
     /// Whether a picture of this size may be held at all.
-    fn check_picture(&mut self, [width, height]: [u32; 2]) -> Result<()> {
+    fn check_picture(&mut self, [width, height]: [u32; 2]) -> Result<(), Fault> {
         let bytes = u128::from(width) * u128::from(height) * 3;
         if bytes > self.limits.pixel_bytes as u128 {
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "a picture of {width}x{height} takes more than the {} MiB that pictures may",
                 self.limits.pixel_bytes >> 20
             )));
@@ -49,32 +42,32 @@ impl State {
     /// A new picture made from another, within the limits.
     pub fn derive(
         &mut self,
-        image: &Resource<ImageHandle>,
+        image: u32,
         [width, height]: [u32; 2],
-        make: impl FnOnce(&Picture) -> std::result::Result<Picture, ImageError>,
-    ) -> Result<Resource<ImageHandle>> {
+        make: impl FnOnce(&Picture) -> Result<Picture, ImageError>,
+    ) -> Result<u32, Fault> {
         self.in_time()?;
         self.check_picture([width, height])?;
-        match make(self.image(image.rep())?) {
-            Ok(image) => Ok(Resource::new_own(self.add_image(image)?)),
-            Err(error) => self.fail(Fault::Misuse(error.to_string())),
+        match make(self.image(image)?) {
+            Ok(image) => self.add_image(image),
+            Err(error) => Err(Fault::Misuse(error.to_string())),
         }
     }
 
     /// Pictures of one size as one tensor.
     pub fn stack_images(
         &mut self,
-        images: &[Resource<ImageHandle>],
+        images: &[u32],
         normalise: &Normalise,
         layout: Layout,
-    ) -> Result<Resource<PixelsHandle>> {
-        let Some(first) = images.first() else {
-            return self.fail(Fault::Misuse(
+    ) -> Result<u32, Fault> {
+        let Some(&first) = images.first() else {
+            return Err(Fault::Misuse(
                 "`images.stack` needs one picture at least".to_owned(),
             ));
         };
         let (width, height) = {
-            let first = self.image(first.rep())?;
+            let first = self.image(first)?;
             (first.width(), first.height())
         };
         let count = images.len();
@@ -85,24 +78,24 @@ impl State {
             Layout::ChannelsFirst => vec![count, 3, height as usize, width as usize],
         };
         let mut values = Vec::with_capacity(each * count);
-        for image in images {
+        for &image in images {
             self.in_time()?;
-            let image = self.image(image.rep())?;
+            let image = self.image(image)?;
             if (image.width(), image.height()) != (width, height) {
                 let found = format!("{}x{}", image.width(), image.height());
-                return self.fail(Fault::Misuse(format!(
+                return Err(Fault::Misuse(format!(
                     "`images.stack` takes pictures of one size: the first is {width}x{height}, another {found}"
                 )));
             }
             values.extend(image.to_tensor(normalise, layout));
         }
-        Ok(Resource::new_own(self.add_pixels(PixelTensor { shape, values })?))
+        self.add_pixels(PixelTensor { shape, values })
     }
 
     /// Refuses numbers of caches beyond the largest.
-    pub fn check_layer(&mut self, layer: u32) -> Result<()> {
+    pub fn check_layer(&mut self, layer: u32) -> Result<(), Fault> {
         if layer >= LAYERS {
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "cache {layer} was named; numbers below {LAYERS} are allowed"
             )));
         }
@@ -110,14 +103,14 @@ impl State {
     }
 
     /// Adds tokens to the tokenizer.
-    pub fn add_tokens(&mut self, tokens: &[String], special: bool) -> Result<Vec<u32>> {
+    pub fn add_tokens(&mut self, tokens: &[String], special: bool) -> Result<Vec<u32>, Fault> {
         if !self.configuring {
-            return self.fail(Fault::Misuse(
+            return Err(Fault::Misuse(
                 "`tokenizers.add` was called outside of `processor.configure`".to_owned(),
             ));
         }
         if tokens.len() > TOKENS {
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "`tokenizers.add` got {} tokens, more than {TOKENS}",
                 tokens.len()
             )));
@@ -126,21 +119,21 @@ impl State {
             .iter()
             .find(|token| token.is_empty() || token.len() > LONGEST_TOKEN)
         {
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "`tokenizers.add` got a token of {} bytes, expected 1 to {LONGEST_TOKEN}",
                 token.len()
             )));
         }
         match self.services.add_tokens(tokens, special) {
             Ok(ids) => Ok(ids),
-            Err(reason) => self.fail(Fault::Misuse(reason)),
+            Err(reason) => Err(Fault::Misuse(reason)),
         }
     }
 
     /// Token ids of a text.
-    pub fn encode_text(&mut self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+    pub fn encode_text(&mut self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, Fault> {
         if text.len() > LONGEST_TEXT {
-            return self.fail(Fault::Misuse(format!(
+            return Err(Fault::Misuse(format!(
                 "a text of {} bytes for the tokenizer, more than {LONGEST_TEXT}",
                 text.len()
             )));
@@ -149,7 +142,7 @@ impl State {
         self.in_time()?;
         match encoded {
             Ok(ids) => Ok(ids),
-            Err(reason) => self.fail(Fault::Misuse(format!("the tokenizer refused a text: {reason}"))),
+            Err(reason) => Err(Fault::Misuse(format!("the tokenizer refused a text: {reason}"))),
         }
     }
 }

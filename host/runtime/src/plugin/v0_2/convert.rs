@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::bindings::monocle::plugin::{prompts, types};
+use super::bindings::{prompts, types};
 use crate::plugin::contract::{
     AnswerPart, AttentionScheme, Content, ContextRange, EncoderPlan, FeatureUse, ImagePlan, Mark, Message,
     ModelFiles, Part, Piece, Place, Plan, PlanRequest, Positions, Rendering, Size, Slot, ToolCall,

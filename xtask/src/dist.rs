@@ -49,9 +49,7 @@ pub fn dist(target: &Path, arguments: &[String]) -> Result<()> {
             ),
         }
     }
-    let place = target.join("dist");
-    fs::create_dir_all(&place).with_context(|| format!("creating `{}`", place.display()))?;
-    let place = place.canonicalize().context("finding the folder of archives")?;
+    let place = made(&target.join("dist"))?;
     if is_here {
         return here(target, &place);
     }
@@ -60,7 +58,7 @@ pub fn dist(target: &Path, arguments: &[String]) -> Result<()> {
     }
     let mut released = Vec::new();
     for triple in triples {
-        let (name, hash) = linux(target, &place, &place.join("build"), triple)?;
+        let (name, hash) = linux(target, &place, &target.join("dist/build"), triple)?;
         println!(
             "{}: sha256 {hash}",
             place.join(format!("{name}.tar.xz")).display()
@@ -76,8 +74,7 @@ fn here(target: &Path, place: &Path) -> Result<()> {
     crate::build()?;
     let triple = host()?;
     let name = format!("monocle-{VERSION}-{triple}");
-    let place = place.join("here");
-    fs::create_dir_all(&place).with_context(|| format!("creating `{}`", place.display()))?;
+    let place = made(&place.join("here"))?;
     let built = target.join("release").join("monocle");
     let program = place.join("monocle");
     fs::copy(&built, &program).with_context(|| format!("copying `{}`", built.display()))?;
@@ -91,8 +88,47 @@ fn here(target: &Path, place: &Path) -> Result<()> {
     try_out(&place, &name, &program)
 }
 
+/// The archive for this machine's kind, built twice in different folders, then tried.
+pub fn verify(target: &Path) -> Result<()> {
+    let triple = TRIPLES[0];
+    if host()? != triple {
+        bail!("only a machine of {triple} can try its archive");
+    }
+    let place = made(&target.join("dist/verify"))?;
+    let again = made(&place.join("again"))?;
+    let (name, first) = linux(target, &place, &target.join("dist/build"), triple)?;
+    let (_, second) = linux(target, &again, &target.join("dist/build-again"), triple)?;
+    if first != second {
+        bail!(
+            "two builds differ: `{name}.tar.xz` is {first} in `{}`, {second} in `{}`",
+            place.display(),
+            again.display()
+        );
+    }
+    println!("{name}: two builds are equal, sha256 {first}");
+    write_installers(&place, "", &[(triple, first)])?;
+    let program = target.join("dist/build").join(triple).join("release/monocle");
+    try_out(&place, &name, &program)
+}
+
+/// The archive for ARM, tried as far as qemu is a machine.
+pub fn verify_arm(target: &Path) -> Result<()> {
+    let triple = TRIPLES[1];
+    let place = made(&target.join("dist/verify-arm"))?;
+    let (name, _) = linux(target, &place, &target.join("dist/build"), triple)?;
+    bare::answers_under_qemu(&place.join(format!("{name}.tar.xz")), &name, &place)
+}
+
+/// A folder, made if it is not there; without `..` and links.
+fn made(folder: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| format!("creating `{}`", folder.display()))?;
+    folder
+        .canonicalize()
+        .with_context(|| format!("finding `{}`", folder.display()))
+}
+
 /// An archive for a Linux, built in a folder; gives its name and hash.
-pub fn linux(target: &Path, place: &Path, building: &Path, triple: &str) -> Result<(String, String)> {
+fn linux(target: &Path, place: &Path, building: &Path, triple: &str) -> Result<(String, String)> {
     let Built {
         program,
         plugins,
@@ -112,7 +148,7 @@ pub fn linux(target: &Path, place: &Path, building: &Path, triple: &str) -> Resu
 }
 
 /// An archive of this machine's kind in a bare system: asked, and installed.
-pub fn try_out(place: &Path, name: &str, program: &Path) -> Result<()> {
+fn try_out(place: &Path, name: &str, program: &Path) -> Result<()> {
     bare::answers(&place.join(format!("{name}.tar.xz")), name, program, place)?;
     bare::installs(place, VERSION, name, program, place)
 }

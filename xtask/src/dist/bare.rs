@@ -42,8 +42,8 @@ struct Machine {
 }
 
 impl Machine {
-    /// An empty one, with the libraries that a program of this machine needs.
-    fn new(root: PathBuf, program: &Path) -> Result<Self> {
+    /// An empty one, with libraries: their files on this machine, and where they lie there.
+    fn new(root: PathBuf, libraries: &[(PathBuf, PathBuf)]) -> Result<Self> {
         if root.exists() {
             fs::remove_dir_all(&root).with_context(|| format!("clearing `{}`", root.display()))?;
         }
@@ -51,8 +51,8 @@ impl Machine {
         for folder in ["opt", "usr/local/bin", "bin", "dev", "home"] {
             fs::create_dir_all(machine.root.join(folder)).context("making a bare system")?;
         }
-        for library in libraries(program)? {
-            machine.bring(&library, &library)?;
+        for (library, place) in libraries {
+            machine.bring(library, place)?;
         }
         machine.bring(Path::new(PICTURE), Path::new("picture.png"))?;
         Ok(machine)
@@ -120,10 +120,48 @@ impl Machine {
     }
 }
 
+/// Where Debian puts ARM's C library for other machines (`libc6-arm64-cross`), and an emulator of an ARM processor (`qemu-user-static`).
+const ARM_LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
+const QEMU: &str = "/usr/bin/qemu-aarch64-static";
+
+/// Unpacks an archive for ARM and asks the program in it, under qemu.
+pub fn answers_under_qemu(archive: &Path, name: &str, place: &Path) -> Result<()> {
+    if !Path::new(QEMU).is_file() || !Path::new(ARM_LIBRARIES).is_dir() {
+        bail!(
+            "programs for ARM are tried with qemu; on Debian: apt-get install qemu-user-static libc6-arm64-cross"
+        );
+    }
+    let names = [
+        "ld-linux-aarch64.so.1",
+        "libc.so.6",
+        "libm.so.6",
+        "libdl.so.2",
+        "libpthread.so.0",
+        "librt.so.1",
+    ];
+    let libraries = names.map(|name| (Path::new(ARM_LIBRARIES).join(name), Path::new("/lib").join(name)));
+    let machine = Machine::new(place.join("bare"), &libraries)?;
+    machine.bring(Path::new(QEMU), Path::new("qemu"))?;
+    let mut unpack = Command::new("tar");
+    run(unpack
+        .arg("-xJf")
+        .arg(archive)
+        .arg("-C")
+        .arg(machine.root.join("opt")))?;
+    let program = format!("/opt/{name}/bin/monocle");
+    print!(
+        "{}",
+        machine.says(&["/qemu", &program, "--version", "--verbose"], &[])?
+    );
+    machine.must_answer(&["/qemu", &program], &[])?;
+    println!("{name}: it runs in a bare system under qemu");
+    Ok(())
+}
+
 /// Unpacks an archive and asks the program in it, started in every way: by its name through a link on the PATH, by its whole path, and by one that
 /// begins where one stands.
 pub fn answers(archive: &Path, name: &str, program: &Path, place: &Path) -> Result<()> {
-    let machine = Machine::new(place.join("bare"), program)?;
+    let machine = Machine::new(place.join("bare"), &libraries(program)?)?;
     let mut unpack = Command::new("tar");
     run(unpack
         .arg("-xJf")
@@ -151,7 +189,7 @@ pub fn installs(served: &Path, version: &str, name: &str, program: &Path, place:
     if !works(Command::new(busybox).arg("true")) {
         bail!("scripts are tried with busybox; on Debian: apt-get install busybox-static");
     }
-    let machine = Machine::new(place.join("bare-install"), program)?;
+    let machine = Machine::new(place.join("bare-install"), &libraries(program)?)?;
     machine.bring(busybox, busybox)?;
     for applet in APPLETS {
         crate::process::link(Path::new("busybox"), &machine.root.join("bin").join(applet))?;
@@ -238,10 +276,12 @@ fn caption() -> Result<String> {
 }
 
 /// The shared libraries that a program of this machine asks for, and what loads them.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+fn libraries(program: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let listed = output(Command::new("ldd").arg(program))?;
     let files = listed.split_whitespace().filter(|word| word.starts_with('/'));
-    Ok(files.map(PathBuf::from).collect())
+    Ok(files
+        .map(|file| (PathBuf::from(file), PathBuf::from(file)))
+        .collect())
 }
 
 fn is_root() -> Result<bool> {

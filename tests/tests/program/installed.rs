@@ -280,20 +280,81 @@ fn a_home_that_a_newer_version_used_is_left_as_it_is() {
     assert_eq!(content(&home), before);
 }
 
-/// An older home under this version: a plugin of the contract's first version, installed by its user, runs as it is; where a plugin of that name
-/// comes with the program by now, that goes first, and `doctor` says so.
+/// A manifest, as a package brought it.
+const ADAPTED: &str = "schema = 1
+name = \"adapted\"
+plugin = \"smolvlm\"
+adapter = { name = \"plain-adapter\", options = { tokens = 4 } }
+[source]
+path = \"../../../../opt/monocle/share/monocle/models/shapes\"
+";
+
+/// The list of installed packages in its first format, with the plugin of `tests/frozen/contract-0.1` and the manifest above. The sums were
+/// computed by Python's hashlib.
+const LIST: &str = r#"{
+  "format": 1,
+  "packages": {
+    "plain-adapter": {
+      "version": "0.1.0",
+      "source": "plain-adapter-0.1.0.monocle",
+      "package": "c0cd5ccfdb563a59366e33e73001b78fdb8cca5a6c48e2f90fffcde44b81f1f6",
+      "files": {
+        "manifests/adapted.toml": "faeb44f6daa2bd51e397c471ea6e8e0fb7fd3872ee90c55fa94c2119f7c48803",
+        "plugins/plain-adapter.wasm": "fd358ab9a279beb0b834cf5673aba2488025e6abf7e3b48741ee9ddfefee944c"
+      }
+    }
+  },
+  "sum": "e2c42aa7dd400b9d37fabbb7f66d1879440150b63bb12c7f3edd2ec353216ea2"
+}"#;
+
+/// An older home under this version: a plugin of the contract's first version that its user installed runs as it is, and its list is read. Where a
+/// plugin of that name comes with the program by now, that goes first, and `doctor` says so.
 #[test]
 fn what_was_installed_under_an_older_version_runs() {
     let machine = Machine::new("older", true);
-    let plugins = machine.root.file("home/.local/share/monocle/plugins");
-    copy(&project::root().join("tests/frozen/0.1"), &plugins);
-    let _ = std::fs::remove_file(plugins.join("README.md"));
-    let listed = machine.succeeds(&["plugins", "--json"]);
-    let listed: Value = serde_json::from_str(&listed).expect("it is JSON");
-    let rows = listed.as_array().expect("a list");
-    let old: Vec<&Value> = rows.iter().filter(|row| row["contract"] == "0.1.0").collect();
+    let plugin = project::root().join("tests/frozen/contract-0.1/plain-adapter.wasm");
+    let plugin = std::fs::read(plugin).expect("it is there");
+    machine
+        .root
+        .write("home/.local/share/monocle/plugins/plain-adapter.wasm", &plugin);
+    machine
+        .root
+        .write("home/.config/monocle/manifests/adapted.toml", ADAPTED);
+    machine.root.write("home/.config/monocle/plugins.lock", LIST);
+    let verified = machine.succeeds(&["plugins", "verify"]);
     assert!(
-        !old.is_empty() && old.iter().all(|row| row["error"].is_null()),
-        "{listed}"
+        verified.contains("plain-adapter 0.1.0  as it was installed"),
+        "{verified}"
     );
+    let report = machine.succeeds(&[
+        "run",
+        "adapted",
+        "-p",
+        "What is this?",
+        "--max-tokens",
+        "4",
+        "--json",
+    ]);
+    let report: Value = serde_json::from_str(&report).expect("it is JSON");
+    let plugins = report["host"]["plugins"].as_array().expect("a list");
+    let versions: Vec<(&str, &str)> = plugins
+        .iter()
+        .map(|plugin| {
+            (
+                plugin["name"].as_str().unwrap_or(""),
+                plugin["contract"].as_str().unwrap_or(""),
+            )
+        })
+        .collect();
+    assert!(versions.contains(&("plain-adapter", "0.1.0")), "{versions:?}");
+    assert!(versions.contains(&("smolvlm", "0.2.0")), "{versions:?}");
+    machine.succeeds(&["doctor"]);
+
+    machine
+        .root
+        .write("opt/monocle/share/monocle/plugins/plain-adapter.wasm", &plugin);
+    let (code, said, _) = machine.run(&["doctor"]);
+    assert_eq!(code, 1, "{said}");
+    let unused = "installed and not used, as it comes with this version: `plain-adapter`";
+    assert!(said.contains(unused), "{said}");
 }

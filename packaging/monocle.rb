@@ -7,6 +7,7 @@ class Monocle < Formula
 
   # What an archive holds stays together: the program looks for the rest beside its own folder.
 @ARCHIVES@
+
   def install
     libexec.install Dir["*"]
     bin.install_symlink libexec/"bin/monocle"

@@ -205,14 +205,23 @@ fn shells_and_manuals_know_the_commands() {
     ] {
         let script = machine.succeeds(&["completions", shell]);
         assert!(script.contains(word) && script.contains("catalogue"), "{shell}");
-        assert!(!script.contains("eval-one\""), "{shell}");
+        // What only the program itself starts is nobody's to type.
+        assert!(!script.contains("eval-one"), "{shell}");
     }
     machine.succeeds(&["manual", "pages"]);
     let page = |name: &str| {
         let path = machine.root.file("elsewhere/pages").join(name);
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
-    assert!(page("monocle.1").contains("monocle\\-catalogue(1)"));
+    let first = page("monocle.1");
+    assert!(
+        first.contains("monocle\\-catalogue(1)") && !first.contains("eval\\-one"),
+        "{first}"
+    );
+    assert!(
+        first.contains(&format!("\"monocle {}\"", env!("CARGO_PKG_VERSION"))),
+        "{first}"
+    );
     assert!(page("monocle-plugins-new.1").contains("Make a folder with a plugin"));
 }
 

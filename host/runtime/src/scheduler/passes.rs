@@ -95,14 +95,15 @@ impl Scheduler {
             true => pace::LEAST,
             false => self.pace.rows(),
         };
+        let answers = policy::answers(&candidates);
         // Alone, a session has what it asks for.
         let budget = match ready[..] {
             [only] => only.prefill_chunk(),
-            _ => policy::budget(&candidates, self.options.token_budget, beside),
+            _ => policy::budget(answers, self.options.token_budget, beside),
         };
         let rows = policy::schedule(&candidates, budget);
         let computed: usize = rows.iter().map(|(_, range)| range.len()).sum();
-        let had = match policy::answers(&candidates) {
+        let had = match answers {
             _ if has_encoded => Had::Other,
             (answers, true) if computed == answers => Had::Answers(answers),
             (answers, true) if computed >= budget.min(answers + beside) => Had::PromptsToo(answers),

@@ -34,10 +34,10 @@ pub fn answers(candidates: &[Candidate<'_>]) -> (usize, bool) {
     (answering.count(), is_read)
 }
 
-/// The most rows of the next step, where it may have `most`: where somebody waits for the next token of an answer, prompts have `beside`,
-/// or what would be filled up.
-pub fn budget(candidates: &[Candidate<'_>], most: usize, beside: usize) -> usize {
-    match answers(candidates) {
+/// The most rows of the next step, where it may have `most`: where somebody waits for the next token of one of these [`answers`], prompts
+/// have `beside`, or what would be filled up.
+pub fn budget(answers: (usize, bool), most: usize, beside: usize) -> usize {
+    match answers {
         (count, true) => most.min(rounded(count + beside)),
         (_, false) => most,
     }
@@ -148,7 +148,7 @@ mod tests {
                 .iter()
                 .map(|(class, known)| candidate(*class, *known))
                 .collect();
-            budget(&candidates, 512, 16)
+            budget(answers(&candidates), 512, 16)
         };
         assert_eq!(budget_of(&[(other, 4000), (bulk, 1)]), 512);
         // 17, 18: both are filled up to 24.

@@ -1,5 +1,6 @@
 //! `cargo xtask`: builds the program and the plugins, runs the demo and the tests.
 
+mod dist;
 mod macos;
 mod mirror;
 mod mlx;
@@ -25,14 +26,14 @@ cargo xtask test --engine mlx      the tests of the engine `mlx` (elsewhere than
 cargo xtask run --engine mlx ARGS  build the program with the engine `mlx` too, and run `monocle ARGS` (`run MODEL --engine mlx ..`)
 cargo xtask bench --engine mlx NAME [ARGS]  a bench of `benches` on the engine `mlx`
 cargo xtask check-macos     check, from here, what only macOS builds
+cargo xtask dist [TRIPLE..] [--from ADDRESS]   archives for machines without Rust, into target/dist: docs/release.md
+cargo xtask dist --here     one of the program as it is built here, tried in a bare system
 cargo xtask verify [PART..] what is too slow for `test`: fuzzing, long soaks; results are noted in docs/verification.md
 cargo xtask tools           Python environments and npm packages under the target folder: for scripts that make reference answers, clients,
                             and plugins in JavaScript and Python";
 
-const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
-const TARGET: &str = "wasm32-unknown-unknown";
-/// Folders of plugin crates, and where under the target folder their plugins go.
-const PLACES: [(&str, &str); 2] = [("plugins", "plugins"), ("tests/plugins", "test-plugins")];
+/// Folders with plugins.
+const SOURCES: [&str; 2] = ["plugins", "tests/plugins"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -68,6 +69,7 @@ fn main() -> Result<()> {
             other => bail!("expected `cargo xtask bench --engine mlx NAME [ARGS]`, found {other:?}"),
         },
         "check-macos" => macos::check(&target_folder()),
+        "dist" => dist::dist(&target_folder(), rest),
         "verify" => {
             build_plugins()?;
             verify::verify(&target_folder(), rest)
@@ -91,8 +93,8 @@ fn build() -> Result<()> {
 /// The same crates, built for this machine with the workspace, are native libraries: into `target/native-plugins` and
 /// `target/native-test-plugins`.
 fn native_plugins() -> Result<()> {
-    for (source, place) in PLACES {
-        let folder = target_folder().join(format!("native-{place}"));
+    for source in SOURCES {
+        let folder = target_folder().join(format!("native-{}", place(source)));
         fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
         for name in plugins(Path::new(source))? {
             let built = format!("{DLL_PREFIX}{}{DLL_SUFFIX}", name.replace('-', "_"));
@@ -104,23 +106,38 @@ fn native_plugins() -> Result<()> {
     Ok(())
 }
 
+/// Where a folder's plugins go below the target folder: those of `tests/plugins` to `test-plugins`.
+fn place(source: &str) -> String {
+    source.replace("tests/", "test-")
+}
+
 /// Builds every crate in `plugins` for WASM and wraps it as a component in `target/plugins`; likewise those in `tests/plugins`,
 /// which are apart: nobody should come upon them who looks for a plugin.
 fn build_plugins() -> Result<()> {
+    build_plugins_into(&target_folder(), &SOURCES, None)?;
+    lay_out()
+}
+
+/// Builds the plugins of some of the project's folders below a target folder, where the compiler is given flags as in
+/// `CARGO_ENCODED_RUSTFLAGS`.
+fn build_plugins_into(target: &Path, sources: &[&str], flags: Option<&str>) -> Result<()> {
     ensure_target()?;
-    let mut arguments = vec!["build", "--target", TARGET, "--profile", "plugin"];
+    let mut command = process::cargo_command();
+    command.args(["build", "--target", TARGET, "--profile", "plugin"]);
+    command.env("CARGO_TARGET_DIR", target);
+    command.envs(flags.map(|flags| ("CARGO_ENCODED_RUSTFLAGS", flags)));
     let mut names = Vec::new();
-    for (source, place) in PLACES {
+    for source in sources {
         let plugins = plugins(Path::new(source))?;
-        names.extend(plugins.into_iter().map(|name| (name, place)));
+        names.extend(plugins.into_iter().map(|name| (name, place(source))));
     }
     for (name, _) in &names {
-        arguments.extend(["--package", name]);
+        command.args(["--package", name]);
     }
-    cargo(&arguments)?;
-    let built = target_folder().join(TARGET).join("plugin");
+    run(&mut command)?;
+    let built = target.join(TARGET).join("plugin");
     for (name, place) in &names {
-        let folder = target_folder().join(place);
+        let folder = target.join(place);
         fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
         let module = built.join(format!("{}.wasm", name.replace('-', "_")));
         let bytes = fs::read(&module).with_context(|| format!("reading `{}`", module.display()))?;
@@ -132,6 +149,17 @@ fn build_plugins() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lets a built program find what comes with it as an installed one does: in `share/monocle`, beside its own folder.
+fn lay_out() -> Result<()> {
+    let shared = target_folder().join("share/monocle");
+    fs::create_dir_all(&shared).with_context(|| format!("creating `{}`", shared.display()))?;
+    let project = env::current_dir().context("finding the project's folder")?;
+    for name in ["manifests", "models"] {
+        process::link(&project.join(name), &shared.join(name))?;
+    }
+    process::link(Path::new("../../plugins"), &shared.join("plugins"))
 }
 
 fn demo(arguments: &[String]) -> Result<()> {

@@ -8,7 +8,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{cargo_command, output, write_if_changed};
+use crate::process::{cargo_command, link, output, write_if_changed};
 
 /// Where mlx-sys lies beside the workspace.
 const MLX_SYS: &str = "mlx-sys";
@@ -70,23 +70,4 @@ fn copy_changed(from: &Path, to: &Path, except: &[&str]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(unix)]
-fn link(from: &Path, to: &Path) -> Result<()> {
-    if fs::read_link(to).is_ok_and(|old| old == from) {
-        return Ok(());
-    }
-    if fs::symlink_metadata(to).is_ok() {
-        fs::remove_file(to).with_context(|| format!("removing the old link `{}`", to.display()))?;
-    }
-    std::os::unix::fs::symlink(from, to).with_context(|| format!("linking `{}`", to.display()))
-}
-
-#[cfg(not(unix))]
-fn link(_: &Path, to: &Path) -> Result<()> {
-    bail!(
-        "`{}` must be a link, which is not done on this system",
-        to.display()
-    )
 }

@@ -1,4 +1,4 @@
-//! Running other programs, and writing files that they watch.
+//! Running other programs, and writing files and links that they look at.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -55,4 +55,25 @@ pub fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<bool> {
     fs::write(&new, bytes).with_context(|| format!("writing `{}`", new.display()))?;
     fs::rename(&new, path).with_context(|| format!("writing `{}`", path.display()))?;
     Ok(true)
+}
+
+/// Makes a link, in place of one that leads elsewhere.
+#[cfg(unix)]
+pub fn link(from: &Path, to: &Path) -> Result<()> {
+    if fs::read_link(to).is_ok_and(|old| old == from) {
+        return Ok(());
+    }
+    if fs::symlink_metadata(to).is_ok() {
+        fs::remove_file(to).with_context(|| format!("removing the old link `{}`", to.display()))?;
+    }
+    std::os::unix::fs::symlink(from, to).with_context(|| format!("linking `{}`", to.display()))
+}
+
+/// Makes a link.
+#[cfg(not(unix))]
+pub fn link(_: &Path, to: &Path) -> Result<()> {
+    bail!(
+        "`{}` must be a link, which is not done on this system",
+        to.display()
+    )
 }

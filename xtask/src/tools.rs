@@ -52,6 +52,16 @@ pub fn page(target: &Path) -> Result<()> {
     packages(target, "page", PAGE, "browser's driver")
 }
 
+/// What builds the program for other systems, for pip.
+const ZIG: &str = "packaging/zig.txt";
+
+/// Makes or refreshes the environment with zig; gives the folder of its programs.
+pub fn zig(target: &Path) -> Result<PathBuf> {
+    environment(target, "zig", "zig.txt", ZIG)?;
+    let programs = target.join("tools").join("zig").join("bin");
+    programs.canonicalize().context("finding zig")
+}
+
 /// Makes or refreshes a folder of npm's packages.
 fn packages(target: &Path, name: &str, list: &str, what: &str) -> Result<()> {
     let place = target.join("tools").join(name);

@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 13] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests, headers of safetensors and GGUF files, programs, templates, pictures",
@@ -58,6 +58,16 @@ const PARTS: [Part; 11] = [
         name: "clients",
         what: "client libraries, schemathesis, and 32 clients for ten minutes against `monocle serve`",
         run: clients,
+    },
+    Part {
+        name: "dist",
+        what: "the archive for x86-64 Linux, built twice with equal bytes, in a bare system: asked the demo's question, and installed",
+        run: dist,
+    },
+    Part {
+        name: "dist-arm",
+        what: "the archive for 64-bit ARM Linux, asked the demo's question under qemu",
+        run: dist_arm,
     },
     Part {
         name: "heif",
@@ -223,6 +233,14 @@ fn batches(_: &Path) -> Result<()> {
 fn clients(target: &Path) -> Result<()> {
     crate::tools::clients(target)?;
     test_serving("clients")
+}
+
+fn dist(target: &Path) -> Result<()> {
+    crate::dist::verify(target)
+}
+
+fn dist_arm(target: &Path) -> Result<()> {
+    crate::dist::verify_arm(target)
 }
 
 fn heif(_: &Path) -> Result<()> {

@@ -186,5 +186,5 @@ fn now() -> u64 {
 
 /// What writes, as sidecars name it.
 fn tool() -> String {
-    format!("Monocle {}", env!("CARGO_PKG_VERSION"))
+    format!("Monocle {}", crate::about::VERSION)
 }

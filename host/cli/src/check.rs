@@ -16,6 +16,7 @@ use clap::Args;
 use monocle_manifest::schema::Source;
 use monocle_manifest::served::Served;
 use monocle_runtime::model::locate::Places;
+use monocle_runtime::program;
 use monocle_survey::failure::{Failure, Place};
 use monocle_survey::findings::{self, Asked, Said};
 use monocle_survey::metadata::Metadata;
@@ -248,7 +249,7 @@ impl Check {
             };
             for (variant, context) in &variants {
                 let prompt = with(context);
-                let version = env!("CARGO_PKG_VERSION");
+                let version = crate::about::VERSION;
                 let whole = [model, *variant, picture, &prompt, &settings, version].join("\0");
                 tasks.push(Task {
                     model: model.clone(),
@@ -381,7 +382,7 @@ impl Check {
         go_on: &dyn Fn() -> bool,
         table: &Table,
     ) -> anyhow::Result<Option<Row>> {
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let program = program::own_file()?;
         let mut command = Command::new(program);
         command.arg(name).args(arguments);
         if name == "check-one" && !self.no_isolation && isolate::is_available() {
@@ -452,7 +453,7 @@ impl Check {
             }
         }
         let lines = [
-            ("program", format!("monocle {}", env!("CARGO_PKG_VERSION"))),
+            ("program", format!("monocle {}", crate::about::VERSION)),
             ("machine", machine()),
             ("picture", format!("{}, sha256 {hash}", self.image.display())),
             (

@@ -1,12 +1,17 @@
-//! `monocle doctor`: looks at what lies in the caches and at the plugins, and says what is wrong and what to do. It changes nothing.
+//! `monocle doctor`: looks at what came with the program, at the caches and the plugins, tries each engine, and says what is wrong and what to do.
+//! It changes nothing.
+
+mod engines;
 
 use clap::Args;
-use monocle_runtime::model::locate::Places;
+use monocle_packages::installed::Home;
+use monocle_runtime::model::locate::{self, Places};
 use monocle_runtime::plugin::wasm::component;
+use monocle_runtime::program;
 use serde::Serialize;
 
-use super::output;
 use super::progress::DownloadBar;
+use super::{about, check, output};
 
 #[derive(Debug, Args)]
 pub struct Doctor {
@@ -37,8 +42,10 @@ struct Unwell(usize, usize);
 impl Doctor {
     pub fn run(self) -> anyhow::Result<()> {
         let places = Places::from_env();
-        let mut findings = vec![compiled()];
+        let mut findings = vec![own(), compiled()];
+        findings.extend(with_the_program());
         findings.extend(plugins(&places));
+        findings.extend(unused(&places));
         findings.extend(models(&places, self.again, self.json));
         match self.json {
             true => output::print_json(&findings)?,
@@ -70,6 +77,80 @@ impl Finding {
             hint: Some(hint.to_owned()),
         }
     }
+}
+
+/// The program itself, and the machine.
+fn own() -> Finding {
+    const WHAT: &str = "program";
+    let release = format!("monocle {} on {}", about::VERSION, check::machine());
+    match program::own_file() {
+        Ok(file) => Finding::well(WHAT, format!("{release}: `{}`", file.display())),
+        Err(error) => Finding::unwell(
+            WHAT,
+            format!("{release}: {error}"),
+            "nothing that came with the program is found",
+        ),
+    }
+}
+
+/// What lies beside the program, and the engines tried with it.
+fn with_the_program() -> Vec<Finding> {
+    const WHAT: &str = "what came with the program";
+    let Some(shipped) = locate::shipped() else {
+        let said = "no folder `share/monocle` lies beside the program's folder".to_owned();
+        let hint = "the archive's folders stay together; where a program elsewhere is wanted, a link to `bin/monocle` does";
+        return vec![Finding::unwell(WHAT, said, hint)];
+    };
+    let mut findings = vec![Finding::well(WHAT, format!("`{}`", shipped.display()))];
+    findings.extend(kernels());
+    findings.extend(engines::tried(&shipped));
+    findings
+}
+
+/// MLX's kernels for Metal, where they are a file of their own beside its library.
+fn kernels() -> Option<Finding> {
+    const WHAT: &str = "metallib";
+    if !cfg!(target_os = "macos") {
+        return None;
+    }
+    let folder = program::own_file().ok()?.parent()?.join("../lib");
+    if !folder.join("libmlx.dylib").is_file() {
+        return Some(Finding::well(WHAT, "MLX is part of the program".to_owned()));
+    }
+    let file = folder.join("mlx.metallib");
+    Some(match file.metadata() {
+        Ok(found) => Finding::well(
+            WHAT,
+            format!("`{}`, {} MB", file.display(), found.len() / 1_000_000),
+        ),
+        Err(error) => Finding::unwell(
+            WHAT,
+            format!("`{}`: {error}", file.display()),
+            "it belongs beside `libmlx.dylib`: the archive's folders stay together",
+        ),
+    })
+}
+
+/// Plugins that a user installed and that came with the program, too, since.
+fn unused(places: &Places) -> Option<Finding> {
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty())?;
+    let installed = Home::of(&home).list().ok()?;
+    let shipped = std::fs::canonicalize(locate::shipped()?.join("plugins")).ok()?;
+    let both = installed.packages.keys().filter(|name| {
+        let used = places.plugins.path(name);
+        used.is_ok_and(|path| path.starts_with(&shipped))
+    });
+    let both: Vec<String> = both.map(|name| format!("`{name}`")).collect();
+    (!both.is_empty()).then(|| {
+        Finding::unwell(
+            "plugin",
+            format!(
+                "installed and not used, as it comes with this version: {}",
+                both.join(", ")
+            ),
+            "`monocle plugins remove NAME` removes it",
+        )
+    })
 }
 
 /// The cache of compiled plugins.

@@ -14,6 +14,7 @@ use anyhow::Context;
 use clap::Args;
 use monocle_manifest::served::Served;
 use monocle_runtime::model::locate::Places;
+use monocle_runtime::program;
 use monocle_survey::dataset::{self, Question};
 use monocle_survey::failure::{Failure, Place};
 use monocle_survey::process::{self, End};
@@ -241,7 +242,7 @@ impl Eval {
         };
         let ids: Vec<&str> = left.iter().map(|question| question.id.as_str()).collect();
         let task = serde_json::to_string(&ids).context("cannot write JSON")?;
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let program = program::own_file()?;
         let mut command = Command::new(program);
         command.args(["eval-one", model]).arg(&self.dataset);
         command.args(["--instruction", &self.instruction]);
@@ -318,10 +319,7 @@ impl Eval {
 
     fn about(&self, questions: usize, failures: &[(String, Failure)], is_partial: bool) -> About {
         let mut lines = vec![
-            (
-                "program".to_owned(),
-                format!("monocle {}", env!("CARGO_PKG_VERSION")),
-            ),
+            ("program".to_owned(), format!("monocle {}", crate::about::VERSION)),
             ("machine".to_owned(), super::check::machine()),
             (
                 "data set".to_owned(),

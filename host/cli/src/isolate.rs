@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, anyhow};
+use monocle_runtime::program;
 
 /// Tells a child whose child it is: the number of the process behind which it is to isolate itself.
 const PARENT: &str = "MONOCLE_ISOLATED_BY";
@@ -40,7 +41,7 @@ pub fn is_inside() -> bool {
 pub fn run_inside() -> anyhow::Result<()> {
     use std::os::unix::process::ExitStatusExt;
 
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let program = program::own_file()?;
     let status = Command::new(program)
         .args(std::env::args_os().skip(1))
         .env(PARENT, std::process::id().to_string())

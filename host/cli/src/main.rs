@@ -1,5 +1,6 @@
 //! The `monocle` program: one file a command.
 
+mod about;
 mod bench;
 mod catalogue;
 mod chat;
@@ -10,6 +11,7 @@ mod doctor;
 mod eval;
 mod inspect;
 mod isolate;
+mod manual;
 mod models;
 mod output;
 mod overdue;
@@ -37,10 +39,23 @@ use monocle_runtime::plugin::wasm::component;
 
 /// Runs vision-language models on this machine: pictures and words in, words out.
 #[derive(Debug, Parser)]
-#[command(name = "monocle", version, max_term_width = 100)]
+#[command(
+    name = "monocle",
+    max_term_width = 100,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
+    /// Print the version
+    #[arg(short = 'V', long)]
+    version: bool,
+
+    /// With `--version`: the versions of the contract and of each plugin, the engines, and where they all are
+    #[arg(long, requires = "version")]
+    verbose: bool,
+
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +102,10 @@ enum Command {
     Plugins(plugins::Plugins),
     /// Look at caches and plugins, and say what is wrong
     Doctor(doctor::Doctor),
+    /// Print what a shell needs to complete commands and options
+    Completions(manual::Completions),
+    /// Write the manual pages
+    Manual(manual::Manual),
 }
 
 fn main() -> ExitCode {
@@ -113,7 +132,10 @@ pub struct Misuse(pub String);
 impl Cli {
     /// Does what was asked.
     fn run(self) -> anyhow::Result<()> {
-        match self.command {
+        let Some(command) = self.command else {
+            return about::print(self.verbose);
+        };
+        match command {
             Command::Run(run) => run.run(),
             Command::Chat(chat) => chat.run(),
             Command::Serve(serve) => serve.run(),
@@ -133,6 +155,8 @@ impl Cli {
             Command::Trace(trace) => trace.run(),
             Command::Plugins(plugins) => plugins.run(),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Completions(completions) => completions.run(),
+            Command::Manual(manual) => manual.run(),
         }
     }
 }

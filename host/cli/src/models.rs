@@ -133,7 +133,9 @@ fn text(places: &Places, rows: &[Row]) -> String {
             true => "any folder".to_owned(),
             false => folders.join(", "),
         };
-        return format!("no manifests in {place}\n\nhint: `MONOCLE_MANIFESTS` names folders to search\n");
+        return format!(
+            "no manifests in {place}\n\nhint: `monocle doctor` says where those that come with the program should lie; `MONOCLE_MANIFESTS` names folders to search\n"
+        );
     }
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
     let plugins = rows.iter().map(|row| row.plugin.as_deref().unwrap_or("-").len());

@@ -187,7 +187,7 @@ fn row(found: Found) -> Row {
 
 fn text(rows: &[Row]) -> String {
     if rows.is_empty() {
-        return "no plugins are installed\n\nhint: `MONOCLE_PLUGINS` names folders to search\n".to_owned();
+        return "no plugins are installed\n\nhint: `monocle doctor` says where those that come with the program should lie; `MONOCLE_PLUGINS` names folders to search\n".to_owned();
     }
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();

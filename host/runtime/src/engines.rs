@@ -60,6 +60,14 @@ pub enum EngineUnavailable {
 }
 
 impl EngineName {
+    /// Those that are part of this program.
+    pub fn built_in() -> &'static [Self] {
+        match cfg!(any(target_os = "macos", feature = "mlx")) {
+            true => &[Self::Cpu, Self::Mlx],
+            false => &[Self::Cpu],
+        }
+    }
+
     /// What is used when nothing is said.
     pub fn default_here() -> Self {
         match cfg!(target_os = "macos") {

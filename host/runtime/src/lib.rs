@@ -14,6 +14,7 @@ pub mod memory;
 pub mod model;
 pub mod plugin;
 pub mod probe;
+pub mod program;
 pub mod programs;
 pub mod recordings;
 pub mod report;

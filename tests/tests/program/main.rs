@@ -13,6 +13,8 @@ mod generation;
 // Memory and processes are looked at as Linux shows them.
 #[cfg(target_os = "linux")]
 mod hostile;
+#[cfg(unix)]
+mod installed;
 mod native;
 mod notes;
 mod pictures;

@@ -16,7 +16,7 @@ pub fn text(
 ) -> String {
     let mut text = format!(
         "# {model}, quantised\n\nMade from `{model}` by `monocle convert` {}: MLX's affine quantisation with groups of {}, {}.\n",
-        env!("CARGO_PKG_VERSION"),
+        crate::about::VERSION,
         options.group_size,
         bits(layers)
     );

@@ -151,7 +151,7 @@ fn tested(
     let checks = asked.checks(&mut scheduler);
     let model = scheduler.model();
     Ok(Tested {
-        monocle: env!("CARGO_PKG_VERSION"),
+        monocle: crate::about::VERSION,
         model: model.report.name.clone(),
         plugins: model.plugins().map(named).collect(),
         checks,

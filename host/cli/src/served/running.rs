@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use monocle_manifest::served::Served;
+use monocle_runtime::program;
 use monocle_survey::failure::{Failure, Place};
 
 use super::keeper::Line;
@@ -39,8 +40,7 @@ impl Running {
                 keeper: None,
             }));
         }
-        let program =
-            std::env::current_exe().map_err(|error| trouble(format!("cannot find this program: {error}")))?;
+        let program = program::own_file().map_err(|error| trouble(error.to_string()))?;
         let mut command = Command::new(program);
         command
             .args(["keep-server", model])

@@ -16,9 +16,7 @@ use super::tokenizer_rules;
 use crate::plugin::folders::PluginFolders;
 use crate::plugin::trust::Trust;
 use crate::plugin::wasm::component;
-
-/// The manifests of the project that this program was built from.
-const OF_THE_PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests");
+use crate::program;
 
 /// Where manifests, plugins and repositories are looked for.
 #[derive(Debug, Clone)]
@@ -67,8 +65,8 @@ pub struct Listed {
 }
 
 impl Places {
-    /// As the environment says: `MONOCLE_MANIFESTS` and `MONOCLE_PLUGINS` (lists of folders, searched first), then folders beside the
-    /// program and the user's own; the hub by the variables that Hugging Face's tools share. `MONOCLE_PLUGIN_ORDER` (names with commas
+    /// As the environment says: `MONOCLE_MANIFESTS` and `MONOCLE_PLUGINS` (lists of folders, searched first), then those that come
+    /// with the program (`share/monocle` beside its folder) and the user's own; the hub by the variables that Hugging Face's tools share. `MONOCLE_PLUGIN_ORDER` (names with commas
     /// between) says which plugins go first where several understand a `model_type`.
     pub fn from_env() -> Self {
         let listed = |name: &str| -> Vec<PathBuf> {
@@ -78,17 +76,10 @@ impl Places {
         };
         let mut manifests = listed("MONOCLE_MANIFESTS");
         let mut plugins = listed("MONOCLE_PLUGINS");
-        let program = std::env::current_exe().and_then(std::fs::canonicalize).ok();
-        if let Some(folder) = program.as_deref().and_then(Path::parent) {
-            // Installed: bin/monocle beside share/monocle. Built: target/release/monocle in the project.
-            manifests.extend([
-                folder.join("../share/monocle/manifests"),
-                folder.join("../../manifests"),
-            ]);
-            plugins.extend([folder.join("../share/monocle/plugins"), folder.join("../plugins")]);
+        if let Some(shipped) = shipped() {
+            manifests.push(shipped.join("manifests"));
+            plugins.push(shipped.join("plugins"));
         }
-        // Built into a folder outside the project (`CARGO_TARGET_DIR`).
-        manifests.push(PathBuf::from(OF_THE_PROJECT));
         if let Some(home) = std::env::var_os("HOME").map(PathBuf::from) {
             manifests.push(home.join(".config/monocle/manifests"));
             plugins.push(home.join(".local/share/monocle/plugins"));
@@ -416,6 +407,14 @@ impl Places {
             declared_by,
         })
     }
+}
+
+/// What comes with the program: bin/monocle lies beside share/monocle where it is installed, and target/release/monocle beside
+/// target/share/monocle where it was built (`cargo xtask build-plugins`).
+pub fn shipped() -> Option<PathBuf> {
+    let program = program::own_file().ok()?;
+    let shipped = program.parent()?.join("../share/monocle");
+    std::fs::canonicalize(shipped).ok()
 }
 
 /// The tokenizer of a model's files.

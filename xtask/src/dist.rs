@@ -1,0 +1,257 @@
+//! `cargo xtask dist`: archives for machines without Rust, what installs them, and a bare system to try them in.
+
+mod archive;
+mod bare;
+mod build;
+mod dependencies;
+mod licences;
+mod origin;
+mod sbom;
+mod serve;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use archive::Tree;
+use build::Built;
+use licences::Other;
+
+use crate::process::{run, works};
+
+/// The number of the release; the program and the plugins have the same.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What archives are made for where nothing is said.
+const TRIPLES: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
+
+/// Makes what the arguments ask for.
+pub fn dist(target: &Path, arguments: &[String]) -> Result<()> {
+    let mut triples = Vec::new();
+    let mut from = String::new();
+    let mut is_here = false;
+    let mut left = arguments.iter();
+    while let Some(argument) = left.next() {
+        match argument.as_str() {
+            "--here" => is_here = true,
+            "--from" => {
+                from = left
+                    .next()
+                    .context("`--from` takes an address")?
+                    .trim_end_matches('/')
+                    .to_owned()
+            }
+            triple if TRIPLES.contains(&triple) => triples.push(triple),
+            other => bail!(
+                "there is no archive for `{other}`; there are {}",
+                TRIPLES.join(", ")
+            ),
+        }
+    }
+    let place = made(&target.join("dist"))?;
+    if is_here {
+        return here(target, &place);
+    }
+    if triples.is_empty() {
+        triples = TRIPLES.to_vec();
+    }
+    let mut released = Vec::new();
+    for triple in triples {
+        let (name, hash) = linux(target, &place, &target.join("dist/build"), triple)?;
+        println!(
+            "{}: sha256 {hash}",
+            place.join(format!("{name}.tar.xz")).display()
+        );
+        released.push((triple, hash));
+    }
+    write_installers(&place, &from, &released)
+}
+
+/// The program as any build on this machine makes it, in an archive of its own, tried as others would use it: for those who change the
+/// project, and for CI.
+fn here(target: &Path, place: &Path) -> Result<()> {
+    crate::build()?;
+    let triple = host()?;
+    let name = format!("monocle-{VERSION}-{triple}");
+    let place = made(&place.join("here"))?;
+    let built = target.join("release").join("monocle");
+    let program = place.join("monocle");
+    fs::copy(&built, &program).with_context(|| format!("copying `{}`", built.display()))?;
+    if works(Command::new("strip").arg("--version")) {
+        run(Command::new("strip").arg(&program))?;
+    }
+    let tree = tree(&program, &target.join("plugins"), &program, &triple, &[])?;
+    let (path, hash) = archive::write(&tree, &name, &place)?;
+    println!("{}: sha256 {hash}", path.display());
+    write_installers(&place, "", &[(&triple, hash)])?;
+    try_out(&place, &name, &program)
+}
+
+/// The archive for this machine's kind, built twice in different folders, then tried.
+pub fn verify(target: &Path) -> Result<()> {
+    let triple = TRIPLES[0];
+    if host()? != triple {
+        bail!("only a machine of {triple} can try its archive");
+    }
+    let place = made(&target.join("dist/verify"))?;
+    let again = made(&place.join("again"))?;
+    let (name, first) = linux(target, &place, &target.join("dist/build"), triple)?;
+    let (_, second) = linux(target, &again, &target.join("dist/build-again"), triple)?;
+    if first != second {
+        bail!(
+            "two builds differ: `{name}.tar.xz` is {first} in `{}`, {second} in `{}`",
+            place.display(),
+            again.display()
+        );
+    }
+    println!("{name}: two builds are equal, sha256 {first}");
+    write_installers(&place, "", &[(triple, first)])?;
+    let program = target.join("dist/build").join(triple).join("release/monocle");
+    try_out(&place, &name, &program)
+}
+
+/// The archive for ARM, tried as far as qemu is a machine.
+pub fn verify_arm(target: &Path) -> Result<()> {
+    let triple = TRIPLES[1];
+    let place = made(&target.join("dist/verify-arm"))?;
+    let (name, _) = linux(target, &place, &target.join("dist/build"), triple)?;
+    bare::answers_under_qemu(&place.join(format!("{name}.tar.xz")), &name, &place)
+}
+
+/// A folder, made if it is not there; without `..` and links.
+fn made(folder: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| format!("creating `{}`", folder.display()))?;
+    folder
+        .canonicalize()
+        .with_context(|| format!("finding `{}`", folder.display()))
+}
+
+/// An archive for a Linux, built in a folder; gives its name and hash.
+fn linux(target: &Path, place: &Path, building: &Path, triple: &str) -> Result<(String, String)> {
+    let Built {
+        program,
+        plugins,
+        folders,
+        licences,
+    } = build::linux(target, building, triple)?;
+    let others = [Other {
+        name: "zig's runtime and libunwind".to_owned(),
+        files: licences,
+    }];
+    let speaker = speaker(target, &program)?;
+    let tree = tree(&program, &plugins, &speaker, triple, &others)?;
+    folders.check(&tree)?;
+    let name = format!("monocle-{VERSION}-{triple}");
+    let (_, hash) = archive::write(&tree, &name, place)?;
+    Ok((name, hash))
+}
+
+/// An archive of this machine's kind in a bare system: asked, and installed.
+fn try_out(place: &Path, name: &str, program: &Path) -> Result<()> {
+    bare::answers(&place.join(format!("{name}.tar.xz")), name, program, place)?;
+    bare::installs(place, VERSION, name, program, place)
+}
+
+/// A program that runs on this machine and knows the same commands: the built one, or this machine's own.
+fn speaker(target: &Path, program: &Path) -> Result<PathBuf> {
+    if works(Command::new(program).arg("--version")) {
+        return Ok(program.to_owned());
+    }
+    crate::build()?;
+    Ok(target.join("release").join("monocle"))
+}
+
+/// All that an archive holds.
+fn tree(program: &Path, plugins: &Path, speaker: &Path, triple: &str, others: &[Other]) -> Result<Tree> {
+    let mut tree = Tree::default();
+    let read = |path: &Path| fs::read(path).with_context(|| format!("reading `{}`", path.display()));
+    tree.add_program("bin/monocle", read(program)?);
+    let shared = "share/monocle";
+    tree.add_folder(&format!("{shared}/manifests"), Path::new("manifests"), &[])?;
+    tree.add_folder(&format!("{shared}/models"), Path::new("models"), &["train"])?;
+    let names = crate::plugins(Path::new("plugins"))?;
+    for name in names {
+        let file = format!("{name}.wasm");
+        tree.add(format!("{shared}/plugins/{file}"), read(&plugins.join(file))?);
+    }
+    for (shell, path) in [
+        ("bash", "share/bash-completion/completions/monocle"),
+        ("zsh", "share/zsh/site-functions/_monocle"),
+        ("fish", "share/fish/vendor_completions.d/monocle.fish"),
+    ] {
+        let script = crate::process::output(Command::new(speaker).args(["completions", shell]))?;
+        tree.add(path, script);
+    }
+    let pages = speaker.with_file_name("monocle-manual");
+    run(Command::new(speaker).arg("manual").arg(&pages))?;
+    tree.add_folder("share/man/man1", &pages, &[])?;
+    fs::remove_dir_all(&pages).with_context(|| format!("removing `{}`", pages.display()))?;
+    for name in ["LICENSE", "CHANGELOG.md"] {
+        tree.add(name, read(Path::new(name))?);
+    }
+    let about = fs::read_to_string("packaging/archive.md").context("reading `packaging/archive.md`")?;
+    tree.add(
+        "README.md",
+        about.replace("@VERSION@", VERSION).replace("@TRIPLE@", triple),
+    );
+    let crates = dependencies::of(triple)?;
+    tree.add("LICENSES.txt", licences::text(&crates, others)?);
+    tree.add("LICENSES-rust.html", licences::of_rust()?);
+    let description = sbom::describe(VERSION, triple, &crates, &tree);
+    let mut description = serde_json::to_string_pretty(&description).context("writing JSON")?;
+    description.push('\n');
+    tree.add("sbom.cdx.json", description);
+    Ok(tree)
+}
+
+/// `install.sh` and Homebrew's formula, with the hashes of these archives.
+fn write_installers(place: &Path, from: &str, released: &[(&str, String)]) -> Result<()> {
+    let lines: Vec<String> = released
+        .iter()
+        .map(|(triple, hash)| format!("{triple} {hash}"))
+        .collect();
+    let script = filled("packaging/install.sh", from, &lines.join("\n"))?;
+    let blocks: Vec<String> = released
+        .iter()
+        .map(|(triple, hash)| formula(triple, from, hash))
+        .collect();
+    let formula = filled("packaging/monocle.rb", from, &blocks.concat())?;
+    for (name, text) in [("install.sh", script), ("monocle.rb", formula)] {
+        let path = place.join(name);
+        fs::write(&path, text).with_context(|| format!("writing `{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+fn filled(template: &str, from: &str, archives: &str) -> Result<String> {
+    let text = fs::read_to_string(template).with_context(|| format!("reading `{template}`"))?;
+    let text = text.replace("@VERSION@", VERSION).replace("@FROM@", from);
+    // Its line ends where the blank does.
+    let text = text.replace("@ARCHIVES@\n", &format!("{}\n", archives.trim_end()));
+    Ok(text)
+}
+
+/// A system's part of Homebrew's formula.
+fn formula(triple: &str, from: &str, hash: &str) -> String {
+    let system = if triple.contains("apple") {
+        "macos"
+    } else {
+        "linux"
+    };
+    let processor = if triple.starts_with("aarch64") {
+        "arm"
+    } else {
+        "intel"
+    };
+    format!(
+        "  on_{system} do\n    on_{processor} do\n      url \"{from}/monocle-{VERSION}-{triple}.tar.xz\"\n      sha256 \"{hash}\"\n    end\n  end\n"
+    )
+}
+
+/// The triple of this machine.
+fn host() -> Result<String> {
+    let about = crate::process::output(Command::new("rustc").arg("-vV"))?;
+    let triple = about.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(triple.context("`rustc -vV` names the host")?.to_owned())
+}

@@ -7,6 +7,7 @@ request in at the moment. Each LIBRARY has a function below.
 """
 
 import base64
+import importlib
 import json
 import os
 import sys
@@ -51,11 +52,10 @@ def raises(kind, act):
     raise AssertionError(f"expected {kind}")
 
 
-def counting(client_of, tries):
-    """A client whose requests are counted, by a hook of httpx."""
-    import httpx
-
-    return client_of(httpx.Client(event_hooks={"request": [lambda request: tries.append(request.url.path)]}))
+def counting(library, client_of, tries):
+    """A client whose requests are counted, by a hook of the library that it sends them with."""
+    http = importlib.import_module(library)
+    return client_of(http.Client(event_hooks={"request": [lambda request: tries.append(request.url.path)]}))
 
 
 def with_openai():
@@ -115,14 +115,14 @@ def with_openai():
     broken = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]
     # What can never be is asked once; what may be later, three times.
     tries = []
-    counted = counting(lambda http: openai.OpenAI(base_url=ADDRESS + "/v1", api_key="none", http_client=http), tries)
+    counted = counting("httpx", lambda http: openai.OpenAI(base_url=ADDRESS + "/v1", api_key="none", http_client=http), tries)
     error = raises(openai.BadRequestError, lambda: counted.chat.completions.create(model=MODEL, messages=broken))
     same(error.body["param"], "messages[0].content[0]")
     long = [{"role": "user", "content": "word " * 9000}]
     error = raises(openai.BadRequestError, lambda: counted.chat.completions.create(model=MODEL, messages=long))
     same((error.body["code"], len(tries)), ("context_length_exceeded", 2))
     tries.clear()
-    busy = counting(lambda http: openai.OpenAI(base_url=BUSY + "/v1", api_key="none", http_client=http), tries)
+    busy = counting("httpx", lambda http: openai.OpenAI(base_url=BUSY + "/v1", api_key="none", http_client=http), tries)
     error = raises(openai.InternalServerError, lambda: busy.chat.completions.create(model=MODEL, messages=ABOUT))
     same((error.status_code, len(tries)), (503, 3))
     # Leaving early ends the request, and the next one is answered.
@@ -163,13 +163,13 @@ def with_anthropic():
 
     raises(anthropic.NotFoundError, lambda: client.messages.create(model="nothing", max_tokens=5, messages=messages))
     tries = []
-    counted = counting(lambda http: anthropic.Anthropic(base_url=ADDRESS, api_key="none", http_client=http), tries)
+    counted = counting("httpx2", lambda http: anthropic.Anthropic(base_url=ADDRESS, api_key="none", http_client=http), tries)
     broken = [{"role": "user", "content": [{"type": "image", "source": {**source, "data": "AAAA"}}]}]
     error = raises(anthropic.BadRequestError, lambda: counted.messages.create(model=MODEL, max_tokens=5, messages=broken))
     assert "messages[0].content[0]" in error.body["error"]["message"] and error.request_id, error.body
     same(len(tries), 1)
     tries.clear()
-    busy = counting(lambda http: anthropic.Anthropic(base_url=BUSY, api_key="none", http_client=http), tries)
+    busy = counting("httpx2", lambda http: anthropic.Anthropic(base_url=BUSY, api_key="none", http_client=http), tries)
     error = raises(anthropic.InternalServerError, lambda: busy.messages.create(model=MODEL, max_tokens=5, messages=messages))
     same((error.status_code, len(tries)), (503, 3))
     with client.messages.stream(model=MODEL, max_tokens=200, messages=messages) as stream:

@@ -339,5 +339,5 @@ fn a_photos_own_words_are_told_and_left_out_to_compare() {
             Path::new("--out"),
             &scratch.file("none"),
         ])
-        .fails(1, &["nothing*"]);
+        .fails(2, &["nothing*"]);
 }

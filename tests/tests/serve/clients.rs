@@ -30,11 +30,13 @@ fn client_libraries_get_what_they_expect() {
         return;
     };
     let server = Server::start(&[super::tools::manifest()]);
-    // One that answers somebody who is in no hurry, and takes nobody else in.
+    // One that answers somebody who does not read it, and takes nobody else in: with all that is told of its tokens, the answer is longer than what
+    // the system holds for him.
     let endless = project::oracle("smolvlm").display().to_string();
     let busy = Server::start(&[&endless, "--max-requests", "1"]);
     let body = json!({
-        "model": "smolvlm", "max_tokens": 8000, "stream": true, "messages": [{"role": "user", "content": "Go on."}],
+        "model": "smolvlm", "max_tokens": 8000, "stream": true, "logprobs": true, "top_logprobs": 20,
+        "messages": [{"role": "user", "content": "Go on."}],
     });
     let _running = busy.send("POST", "/v1/chat/completions", &[], &body.to_string());
     busy.waits_for("monocle_num_requests_running", 1.0);

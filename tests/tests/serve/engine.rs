@@ -296,8 +296,10 @@ fn who_goes_from_the_queue_or_the_encoder_gives_all_memory_back() {
     long["max_tokens"] = 2000.into();
     long["stream"] = true.into();
     seen.slow_run.store(4, Ordering::SeqCst);
+    let begun = number(&own.runs);
     let running = server.send("POST", "/v1/chat/completions", &[], &long.to_string());
-    server.waits_for("monocle_num_requests_running", 1.0);
+    // Its own picture is encoded then.
+    until("its prompt is computed", &|| number(&own.runs) > begun);
     let encodings = number(&seen.encodings);
     let waiting = gone("tall");
     server.waits_for("monocle_num_requests_waiting", 1.0);

@@ -1,9 +1,9 @@
 //! `monocle serve` beside llama.cpp's `llama-server`, on the same files and in turns: requests a second and the time to the first piece of text, of
 //! 1, 4 and 16 clients, each request about a picture of its own or all about one.
 //!
-//! `cargo bench -p monocle-tests --bench serving -- MODEL.gguf MMPROJ.gguf LLAMA_SERVER [TOKENS]`, after `cargo xtask build`. (`cargo xtask verify
-//! servers` builds `llama-server` into `target/tools/llama/build/bin`.) Both have two threads of computation and the same limit on tokens. The
-//! middle of three rounds counts; in each, the two servers take turns.
+//! `cargo bench -p monocle-tests --bench serving [-- MODEL.gguf MMPROJ.gguf LLAMA_SERVER [TOKENS]]`, after `cargo xtask build`. Without arguments, the
+//! model is the project's own, written as GGUF files, and the program the one that `cargo xtask verify servers` builds. Both servers have two
+//! threads of computation and the same limit on tokens. The middle of three rounds counts; in each, the two servers take turns.
 
 use std::collections::VecDeque;
 use std::net::TcpListener;
@@ -13,8 +13,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use monocle_fetch::endpoint::{Endpoint, Question};
+use monocle_tests::gguf::idefics3::convert;
 use monocle_tests::pictures::drawn;
 use monocle_tests::program;
+use monocle_tests::project;
 use monocle_tests::server::base64;
 use serde_json::{Map, Value, json};
 
@@ -53,9 +55,22 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with("--"))
         .collect();
-    let [model, projector, llama, rest @ ..] = arguments.as_slice() else {
-        println!("not measured: expected MODEL.gguf MMPROJ.gguf LLAMA_SERVER [TOKENS]");
-        return;
+    let made;
+    let (model, projector, llama, rest) = match arguments.as_slice() {
+        [model, projector, llama, rest @ ..] => (model, projector, llama, rest),
+        [] => {
+            made = own();
+            let [model, projector, llama] = &made;
+            if !Path::new(llama).is_file() {
+                println!("not measured: `{llama}` is missing; `cargo xtask verify servers` builds it");
+                return;
+            }
+            (model, projector, llama, [].as_slice())
+        }
+        _ => {
+            println!("not measured: expected MODEL.gguf MMPROJ.gguf LLAMA_SERVER [TOKENS]");
+            return;
+        }
     };
     let tokens = rest
         .first()
@@ -93,6 +108,17 @@ fn main() {
             );
         }
     }
+}
+
+/// The project's model in GGUF files, and llama.cpp's server where `cargo xtask` puts it.
+fn own() -> [String; 3] {
+    let tools = project::target().join("tools");
+    let folder = tools.join("shapes-gguf");
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let (model, _) = convert(&project::root().join("models/shapes"), &folder, |_, _| None);
+    let projector = folder.join("mmproj-Tiny-f32.gguf");
+    let llama = tools.join("llama/build/bin/llama-server");
+    [model, projector, llama].map(|path| path.display().to_string())
 }
 
 /// The middle of each figure.

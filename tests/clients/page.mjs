@@ -1,7 +1,8 @@
 // The server's page in a real browser: `node page.mjs BROWSER MODULES ADDRESS PICTURE ANSWER KEYED_ADDRESS KEY [SCREENSHOTS]`.
 //
-// MODULES is a folder with `node_modules/playwright-core`. ADDRESS serves the demo model, whose answer about PICTURE is ANSWER, and a model
-// called `smolvlm` whose answers do not end by themselves. KEYED_ADDRESS serves the demo model to those who bring KEY. SCREENSHOTS is a folder
+// MODULES is a folder with `node_modules/playwright-core`. ADDRESS serves the demo model, whose answer about PICTURE (320 by 320 pixels) is ANSWER, a
+// model called `smolvlm` whose answers do not end by themselves, one called `pointer` whose answers name a rectangle in their first picture,
+// from 32, 48 to 160, 240, and one called `reasoner`: the demo model, whose answers are reasoning up to their first comma. KEYED_ADDRESS serves the demo model to those who bring KEY. SCREENSHOTS is a folder
 // for pictures of the page, for people to look at.
 
 import assert from "node:assert/strict";
@@ -13,7 +14,9 @@ const { chromium } = createRequire(`${modules}/package.json`)("playwright-core")
 const PATIENCE = 60_000;
 const QUESTION = "Describe this image.";
 
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+// A camera of the browser's own, which shows a moving disc.
+const args = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"];
+const browser = await chromium.launch({ executablePath, args });
 let failed = 0;
 
 /** Opens the page in a browser without any past; what the page complains about fails the test. */
@@ -100,6 +103,78 @@ await test("pictures come by drop and by paste, and can be left out again", () =
   await page.click("#send");
   await says(page, "complete");
   assert.notEqual((await page.textContent("li.answer .words")).trim(), "");
+}));
+
+await test("the camera's picture is asked about, and the camera is let go", () => open({}, async (page) => {
+  await choose(page, "shapes");
+  await page.click("#camera");
+  await page.waitForFunction(() => document.querySelector("#video").videoWidth > 0);
+  await page.click("#leave");
+  await page.waitForFunction(() => !document.querySelector("#camera-dialog").open && !document.querySelector("#video").srcObject);
+  assert.equal(await page.locator("#pictures li").count(), 0);
+  await page.click("#camera");
+  await page.waitForFunction(() => document.querySelector("#video").videoWidth > 0);
+  await page.click("#take");
+  await page.waitForSelector("#pictures li");
+  await page.waitForFunction(() => !document.querySelector("#video").srcObject);
+  await page.click("#send");
+  await says(page, "complete");
+  assert.match((await page.locator("li.answer .account").allTextContents()).join("\n"), /seen as 96 × 96/);
+}));
+
+await test("reasoning is folded away, and settings are sent", () => open({}, async (page) => {
+  await choose(page, "reasoner");
+  await page.setInputFiles("#files", picture);
+  await page.fill("#words", QUESTION);
+  await page.keyboard.press("Enter");
+  await says(page, "complete");
+  const [thought, ...rest] = answer.split(",");
+  assert.equal(await page.getAttribute("li.answer details", "open"), null);
+  assert.equal((await page.textContent("li.answer details .words")).trim(), thought);
+  assert.equal((await page.textContent("li.answer > .words")).trim(), rest.join(",").trim());
+  await page.click("#toggle-settings");
+  for (const [field, value] of [["system", "Be brief."], ["temperature", "0.5"], ["top-p", "0.9"], ["max-tokens", "3"], ["seed", "7"]]) await page.fill(`#${field}`, value);
+  const asked = page.waitForRequest((request) => request.url().endsWith("/v1/chat/completions"));
+  await page.fill("#words", "Again?");
+  await page.click("#send");
+  const sent = (await asked).postDataJSON();
+  const { temperature, top_p, max_tokens, seed } = sent;
+  assert.deepEqual([temperature, top_p, max_tokens, seed], [0.5, 0.9, 3, 7]);
+  assert.deepEqual(sent.messages.map((message) => message.role), ["system", "user", "assistant", "user"]);
+  await says(page, "complete");
+  assert.match((await page.locator("li.answer .account").allTextContents()).join("\n"), /cut at the limit/);
+}));
+
+await test("places in an answer are drawn on their picture", () => open({}, async (page) => {
+  await choose(page, "pointer");
+  await page.click("#toggle-settings");
+  await page.fill("#max-tokens", "6");
+  await page.setInputFiles("#files", picture);
+  await page.fill("#words", "Where is it?");
+  await page.keyboard.press("Enter");
+  await says(page, "complete");
+  const drawn = () => page.evaluate(() => {
+    const [image, shape] = ["img", "rect"].map((kind) => document.querySelector(`.answer .places ${kind}`));
+    // As on the screen: in parts of the picture's sides, without the line around it.
+    const [outer, inner] = [image, shape].map((element) => element.getBoundingClientRect());
+    return [(inner.left - outer.left) / outer.width, (inner.top - outer.top) / outer.height, inner.width / outer.width, inner.height / outer.height];
+  });
+  const expected = [0.1, 0.15, 0.4, 0.6];
+  const near = (found) => found.forEach((part, index) => assert.ok(Math.abs(part - expected[index]) < 0.02, `${found}`));
+  near(await drawn());
+  assert.match(await page.textContent(".answer .places ol li"), /: 32, 48 to 160, 240$/);
+  // A question without a picture goes on about the first one.
+  await page.fill("#words", "And now?");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelectorAll("li.answer .places rect").length === 2);
+  await page.focus(".answer .places ol li");
+  assert.equal(await page.locator(".answer .places rect.meant").count(), 1);
+  await shot(page, "places");
+  await page.reload();
+  await page.click("#toggle-history");
+  await page.click('#chats button:has-text("Where is it?")');
+  await page.waitForSelector(".answer .places rect");
+  near(await drawn());
 }));
 
 await test("an answer that goes on is stopped", () => open({}, async (page) => {

@@ -1,9 +1,12 @@
 //! GGUF files of a checkpoint, as llama.cpp's converter writes them (`conversion/*.py` and `gguf-py/gguf/gguf_writer.py`).
 
+pub mod idefics3;
+
 use std::fs;
 use std::path::Path;
 
 use monocle_tensor::scheme::Scheme;
+use regex::Regex;
 use serde_json::Value;
 
 /// A tensor to be written.
@@ -34,6 +37,46 @@ pub enum Field {
     Numbers(Vec<i32>),
     /// `ARRAY` of `FLOAT32`
     Floats(Vec<f32>),
+}
+
+/// A tensor's name in a GGUF file, by a table of expressions.
+pub fn renamed(names: &[(&str, &str)], name: &str) -> String {
+    let found = names.iter().find_map(|(from, to)| {
+        let pattern = Regex::new(&format!("^{from}$")).expect("an expression");
+        let to = to
+            .replace("$1", "${1}")
+            .replace("$2", "${2}")
+            .replace("$3", "${3}");
+        pattern
+            .is_match(name)
+            .then(|| pattern.replace(name, to).into_owned())
+    });
+    found.unwrap_or_else(|| panic!("{name} has no GGUF name"))
+}
+
+/// A field of a configuration's number.
+pub fn number(value: &Value) -> Field {
+    Field::Number(value.as_u64().expect("a number") as u32)
+}
+
+/// Likewise, of any real number.
+pub fn float(value: &Value) -> Field {
+    Field::Float(value.as_f64().expect("a number") as f32)
+}
+
+/// Likewise, of a list of them.
+pub fn floats(list: &Value) -> Field {
+    let list = list.as_array().expect("a list").iter();
+    Field::Floats(
+        list.map(|value| value.as_f64().expect("a number") as f32)
+            .collect(),
+    )
+}
+
+/// A file of JSON.
+pub fn json(folder: &Path, name: &str) -> Value {
+    let text = fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// Writes a file of version 3.

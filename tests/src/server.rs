@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Server {
     /// The program; none where the test is the server itself.
     child: Option<Child>,
+    /// What it said on standard error since it listens.
+    said: Arc<Mutex<String>>,
     /// `127.0.0.1:PORT`
     pub address: String,
 }
@@ -69,10 +72,17 @@ impl Answer {
 impl Server {
     /// `monocle serve ARGUMENTS…`, which listens already.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_logging(&[&["--quiet"], arguments].concat())
+    }
+
+    /// The same, with a line for each request.
+    pub fn start_logging(arguments: &[&str]) -> Self {
         let mut command = Command::new(program::path());
-        command.args(["serve", "--port", "0", "--quiet"]).args(arguments);
+        command.args(["serve", "--port", "0"]).args(arguments);
         command.env_clear().env("HOME", project::target().join("no-home"));
         command.env("MONOCLE_CACHE", project::target().join("plugin-cache"));
+        let plugins = std::env::join_paths([project::plugins(), project::test_plugins()]);
+        command.env("MONOCLE_PLUGINS", plugins.expect("paths can be joined"));
         if let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") {
             command.env("LD_LIBRARY_PATH", libraries);
         }
@@ -92,15 +102,35 @@ impl Server {
             }
             said += &line;
         };
-        // What else it says is shown with the test's own output.
+        // What else it says is kept, and shown with the test's own output.
+        let said = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&said);
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 eprintln!("server: {line}");
+                *kept.lock().expect("nobody panics with it") += &format!("{line}\n");
             }
         });
         Self {
             child: Some(child),
+            said,
             address,
+        }
+    }
+
+    /// What it said on standard error, once that holds these words.
+    pub fn says(&self, words: &str) -> String {
+        let started = Instant::now();
+        loop {
+            let said = self.said.lock().expect("nobody panics with it").clone();
+            if said.contains(words) {
+                return said;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "`{words}` is not in {said:?}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -108,6 +138,7 @@ impl Server {
     pub fn at(address: SocketAddr) -> Self {
         Self {
             child: None,
+            said: Arc::default(),
             address: address.to_string(),
         }
     }

@@ -176,6 +176,7 @@ fn demo(arguments: &[String]) -> Result<()> {
 
 fn test() -> Result<()> {
     build()?;
+    tools::sdks(&target_folder());
     cargo(&["test", "--release", "--workspace"])?;
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&[

@@ -11,8 +11,9 @@ use crate::process::{run, works, write_if_changed};
 /// What the scripts that make reference answers need, for pip.
 const REQUIREMENTS: &str = "tests/oracle/requirements.txt";
 
-/// The client libraries that are run against a server.
+/// The client libraries that are run against a server, and those of them that every test run tries.
 const CLIENTS: &str = "tests/clients/requirements.txt";
+const SDKS: &str = "tests/clients/sdks.txt";
 
 /// What drives a browser, for npm.
 const PAGE: &str = "tests/clients/package.json";
@@ -25,7 +26,7 @@ const JS: &str = "plugin-api/templates/js/package.json";
 
 /// Makes or refreshes the Python environments and what drives a browser, and says where a browser is.
 pub fn prepare(target: &Path) -> Result<()> {
-    environment(target, "venv", "requirements.txt", REQUIREMENTS)?;
+    environment(target, "venv", "requirements.txt", &[REQUIREMENTS])?;
     clients(target)?;
     page(target)?;
     languages(target)?;
@@ -38,12 +39,23 @@ pub fn prepare(target: &Path) -> Result<()> {
 
 /// Makes or refreshes the environment with the client libraries alone.
 pub fn clients(target: &Path) -> Result<()> {
-    environment(target, "clients", "clients.txt", CLIENTS)
+    environment(target, "clients", "clients.txt", &[SDKS, CLIENTS])
+}
+
+/// Makes or refreshes the environment with the three libraries that every test run tries. Without Python or PyPI, that is said: their test is
+/// skipped then.
+pub fn sdks(target: &Path) {
+    if target.join("tools/clients.txt").is_file() {
+        return;
+    }
+    if let Err(error) = environment(target, "sdks", "sdks.txt", &[SDKS]) {
+        println!("client libraries: none, so their test is skipped: {error:#}");
+    }
 }
 
 /// Makes or refreshes what makes plugins of other languages.
 pub fn languages(target: &Path) -> Result<()> {
-    environment(target, "componentize", "componentize.txt", COMPONENTIZE)?;
+    environment(target, "componentize", "componentize.txt", &[COMPONENTIZE])?;
     packages(target, "js", JS, "componentize-js")
 }
 
@@ -87,10 +99,13 @@ fn packages(target: &Path, name: &str, list: &str, what: &str) -> Result<()> {
 }
 
 /// Makes or refreshes a Python environment; `note` is a file that says what is in it.
-fn environment(target: &Path, name: &str, note: &str, requirements: &str) -> Result<()> {
+fn environment(target: &Path, name: &str, note: &str, requirements: &[&str]) -> Result<()> {
     let place = target.join("tools");
     let environment = place.join(name);
-    let wanted = fs::read(requirements).with_context(|| format!("reading `{requirements}`"))?;
+    let mut wanted = Vec::new();
+    for list in requirements {
+        wanted.extend(fs::read(list).with_context(|| format!("reading `{list}`"))?);
+    }
     // Written last: what is there is whole, and what was asked for.
     let note = place.join(note);
     if !fs::read(&note).is_ok_and(|there| there == wanted) {
@@ -100,7 +115,13 @@ fn environment(target: &Path, name: &str, note: &str, requirements: &str) -> Res
         }
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
         let pip = environment.join("bin").join("pip");
-        run(Command::new(pip).args(["install", "--quiet", "--requirement", requirements]))?;
+        let mut install = Command::new(pip);
+        // Where nothing can be reached, that is soon known.
+        install.args(["install", "--quiet", "--retries", "1", "--timeout", "20"]);
+        for list in requirements {
+            install.args(["--requirement", list]);
+        }
+        run(&mut install)?;
         write_if_changed(&note, &wanted)?;
     }
     println!("python: {}", environment.join("bin").join("python").display());

@@ -125,6 +125,12 @@ impl Serve {
         places.hub.offline = true;
         let named = self.models.iter().map(|model| places.find(model, &mut |_| {}));
         let named = named.collect::<Result<Vec<_>, _>>()?;
+        // What is named by its path above may be named so again.
+        let preload = self.preload.iter().map(|asked| {
+            let place = self.models.iter().position(|model| model == asked);
+            place.map_or_else(|| asked.clone(), |place| named[place].manifest.name.clone())
+        });
+        let preload = preload.collect();
         let maker = self.engine.maker();
         // What is wrong with the engine is told now.
         drop(maker().map_err(|error| Misuse(error.to_string()))?);
@@ -148,7 +154,7 @@ impl Serve {
                 ..SchedulerOptions::default()
             },
             keep: self.ttl,
-            preload: self.preload,
+            preload,
             log: !self.quiet,
         };
         let catalogue = Catalogue::new(places, named, self.alias);

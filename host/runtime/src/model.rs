@@ -1,6 +1,7 @@
 //! A model that was opened: its plugins, its files, its settings. Nothing of it changes, and it is cheap to share; what answers with it is
 //! [`crate::scheduler::Scheduler`].
 
+pub mod abilities;
 mod address;
 pub mod cached;
 pub mod error;
@@ -17,7 +18,7 @@ use monocle_constraint::{Constraint, ConstraintError, Grammar, Vocabulary};
 use monocle_manifest::Manifest;
 use monocle_manifest::schema::{Plugin as PluginChoice, ToolFormat};
 use monocle_text::template::{Candidates, made_template, plain_template, repository_template};
-use monocle_text::{OutputRules, Tokenizer, TokenizerError, TokenizerRules};
+use monocle_text::{OutputRules, TemplateError, Tokenizer, TokenizerError, TokenizerRules};
 use monocle_weights::hub::{Progress, distrust};
 use monocle_weights::{Checkpoint, ModelFolder, NameRules};
 
@@ -142,6 +143,11 @@ impl Model {
     /// The tokenizer, as the model's files have it.
     pub fn tokenizer(&self) -> &Tokenizer {
         self.services.tokenizer()
+    }
+
+    /// Whether its chat template compiles. It is compiled when a request needs it, so opening a model does not find that out.
+    pub fn check_template(&self) -> Result<(), TemplateError> {
+        self.services.check_template()
     }
 
     /// How the model writes calls of tools, where that is known.

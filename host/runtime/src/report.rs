@@ -29,7 +29,7 @@ pub struct Report {
     pub generation: GenerationSettings,
     /// The answer, why it ended and what was taken out of it.
     pub output: Generated,
-    /// What the answer says beside its words: rectangles, points. Only where the plugin finds such things.
+    /// What the answer says beside its words: rectangles, points, in pixels of the pictures as given. Only where the plugin finds such things.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<AnswerPart>,
     /// Ids of the tokens that were generated, the end token included.

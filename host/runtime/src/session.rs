@@ -381,7 +381,11 @@ impl Session {
         if self.prepared.processor.plugin().stamp.answers_parts {
             let media = self.prepared.plan.images.len();
             match self.prepared.processor.parts(&output.text, media) {
-                Ok(found) => parts = found,
+                Ok(found) => {
+                    // What was shrunk for the plugin, the user has as it was.
+                    let factors = |medium: u32| self.prepared.pictures[medium as usize].given_by_seen();
+                    parts = found.into_iter().map(|part| part.scaled(factors)).collect();
+                }
                 // The answer is there all the same.
                 Err(error) => notes.push(error.to_string()),
             }

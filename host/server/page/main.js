@@ -3,6 +3,7 @@
 import * as chats from "./chats.js";
 import { markdown } from "./markdown.js";
 import * as pictures from "./pictures.js";
+import { drawn } from "./places.js";
 import { ask, models } from "./server.js";
 
 const $ = (id) => document.getElementById(id);
@@ -113,9 +114,16 @@ function answer_parts(message, writing = false) {
   const text = element("div", writing ? "words writing" : "words");
   text.append(markdown(message.text));
   parts.push(text);
+  if (message.monocle?.parts) parts.push(...drawn(message.monocle.parts, message.monocle.images, pictures_before(message)));
   if (message.wrong) parts.push(element("p", "wrong", message.wrong));
   for (const line of account(message)) parts.push(element("p", "account", line));
   return parts;
+}
+
+/** The pictures that an answer was asked with: those of all messages before it. */
+function pictures_before(message) {
+  const end = chat.messages.indexOf(message);
+  return chat.messages.slice(0, end < 0 ? undefined : end).flatMap((other) => other.pictures ?? []);
 }
 
 /** What became of pictures, and what it cost, in words. */

@@ -20,7 +20,7 @@ use crate::chat::answer::{Answering, begin};
 use crate::chat::request::ChatRequest;
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
-use crate::http::reply::{Dialect, failed, note_ignored, read_object};
+use crate::http::reply::{Dialect, Known, failed, note_ignored, read_object};
 
 /// The most answers to one request.
 const MOST_ANSWERS: usize = 8;
@@ -48,7 +48,7 @@ pub async fn answered(
     app: &App,
     request: Request,
     dialect: Dialect,
-    known: &[&str],
+    known: Known<'_>,
     answer: impl AsyncFnOnce(&Map<String, Value>) -> Result<Response, Failure>,
 ) -> Response {
     let result = async {

@@ -12,7 +12,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 const PAGE: &str = include_str!("../page/index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 7] = [
     (
         "style.css",
         "text/css; charset=utf-8",
@@ -22,6 +22,7 @@ const FILES: [(&str, &str, &str); 6] = [
     ("chats.js", SCRIPT, include_str!("../page/chats.js")),
     ("markdown.js", SCRIPT, include_str!("../page/markdown.js")),
     ("pictures.js", SCRIPT, include_str!("../page/pictures.js")),
+    ("places.js", SCRIPT, include_str!("../page/places.js")),
     ("server.js", SCRIPT, include_str!("../page/server.js")),
 ];
 

@@ -198,6 +198,20 @@ fn an_answer_has_parts_beside_its_words() {
             },
         ]);
         assert_eq!(json["parts"], expected);
+        // The plugin sees a smaller picture; places are in the one that was given, of 333 by 217 pixels.
+        let capped = format!(
+            "plugin = \"smolvlm\"\nadapter = {{ name = \"plain-adapter\", options = {{ tokens = 4, thing = [0, [0.0, 0.0, 1.0, 2.0]] }} }}\n\
+             [image]\nmax_pixels = {}",
+            333 * 217 / 4
+        );
+        let mut capped = open(carrier, &capped).unwrap();
+        let (shrunk, _) = answer(&mut capped, &request(&["image.png"], QUESTION));
+        let part = &serde_json::to_value(&shrunk).unwrap()["parts"][1];
+        let corner = ["x", "y"].map(|name| part["lower-right"][name].as_f64().unwrap());
+        assert!(
+            (corner[0] - 2.0).abs() < 0.1 && (corner[1] - 4.0).abs() < 0.1,
+            "{part}"
+        );
         // What makes no sense is left out, and the answer stays.
         let wrong = report("[1, [1.5, 2.0, 30.25, 40.0]]");
         assert_eq!((wrong.parts.len(), &wrong.output.text), (0, &found.output.text));

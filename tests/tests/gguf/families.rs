@@ -4,7 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use monocle_tests::gguf::{Field, GgufTensor, in_pairs, pieces, vocabulary, write};
+use monocle_tests::gguf::{
+    Field, GgufTensor, float, floats, in_pairs, json, number, pieces, renamed, vocabulary, write,
+};
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::project;
@@ -12,8 +14,6 @@ use monocle_tests::scratch::Scratch;
 use monocle_tests::variant;
 use monocle_weights::to_f32;
 use serde_json::Value;
-
-use super::{float, floats, json, number, renamed};
 
 type Names = &'static [(&'static str, &'static str)];
 type Fields = Vec<(&'static str, Field)>;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use monocle_runtime::request::GenerateOptions;
 use monocle_runtime::scheduler::Flow;
+use monocle_tests::gguf::idefics3::convert;
 use monocle_tests::gguf::{Field, GgufTensor, vocabulary, write};
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::Parity;
@@ -15,13 +16,11 @@ use monocle_tests::scratch::Scratch;
 use monocle_weights::gguf::GgufFile;
 use serde_json::Value;
 
-use super::convert;
-
 /// The language model's tensors in three files, as `llama-gguf-split` numbers them: the first has the key-values.
 #[test]
 fn numbered_files_are_one_model() {
     let scratch = Scratch::new("gguf");
-    let (whole, _) = convert("smolvlm", scratch.path(), |_, _| None);
+    let (whole, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);
     let file = GgufFile::open(&whole).unwrap();
     let bytes = std::fs::read(&whole).unwrap();
     let tensors: Vec<GgufTensor> = file
@@ -107,7 +106,7 @@ fn field(value: &Value) -> Field {
 
 /// The tiny model with one more tensor of 30 GB, of which the file system stores nothing.
 fn with_a_large_tensor(scratch: &Scratch) -> PathBuf {
-    let (small, _) = convert("smolvlm", scratch.path(), |_, _| None);
+    let (small, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);
     let file = GgufFile::open(&small).unwrap();
     let bytes = std::fs::read(&small).unwrap();
     const ROWS: u64 = 30_000_000_000 / 4 / 1024;
@@ -189,7 +188,7 @@ fn thirty_gigabytes_are_inspected_at_once() {
 #[cfg(unix)]
 fn a_file_that_becomes_shorter_is_told() {
     let scratch = Scratch::new("gguf");
-    let (path, _) = convert("smolvlm", scratch.path(), |_, _| None);
+    let (path, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);
     let length = std::fs::metadata(&path).unwrap().len();
     let mut model = project::open_folder(&path);
     let request = Oracle::open(&project::oracle("smolvlm")).request("image");

@@ -1,15 +1,15 @@
-//! llama.cpp's own server beside Monocle, on the same files, in one report. `MONOCLE_LLAMA_SERVER` names the program; without it nothing is asked.
-//! (`cargo xtask verify servers` builds it.)
+//! Servers of GGUF files: Monocle's own, and llama.cpp's beside it, on the same files, in one report. `MONOCLE_LLAMA_SERVER` names the other
+//! program; without it, it is not asked. (`cargo xtask verify servers` builds it.)
 
 use std::net::TcpListener;
 use std::path::Path;
 
+use monocle_tests::gguf::idefics3::convert;
 use monocle_tests::program::Monocle;
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
-use serde_json::Value;
-
-use super::convert;
+use monocle_tests::server::{Server, base64};
+use serde_json::{Value, json};
 
 #[test]
 fn another_programs_server_stands_in_the_same_table() {
@@ -20,7 +20,7 @@ fn another_programs_server_stands_in_the_same_table() {
         return;
     };
     let scratch = Scratch::new("gguf-server");
-    let (model, _) = convert("smolvlm", scratch.path(), |_, _| None);
+    let (model, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);
     let projector = scratch.file("mmproj-Tiny-f32.gguf");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = listener.local_addr().expect("it has an address").port();
@@ -63,4 +63,47 @@ fn another_programs_server_stands_in_the_same_table() {
         assert!(number("process_peak_bytes") > 1e6, "{row}");
     }
     println!("{text}");
+}
+
+/// Files are served as `run` takes them, by their path.
+#[test]
+fn gguf_files_are_served() {
+    let scratch = Scratch::new("gguf-serve");
+    let (model, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);
+    let path = model.display().to_string();
+    let picture = project::oracle("smolvlm").join("image.png");
+    let run = Monocle::new([
+        "run",
+        "--plain",
+        &path,
+        "-p",
+        "What is this?",
+        "--max-tokens",
+        "6",
+    ])
+    .args([&picture]);
+    let expected = run.succeeds().stdout;
+    let server = Server::start(&["--preload", &path, &path]);
+    let named = server.get("/api/ps").json()["models"][0]["name"].clone();
+    let bytes = base64(&std::fs::read(&picture).expect("it is there"));
+    let body = json!({
+        "model": named, "stream": false, "prompt": "What is this?", "images": [bytes], "options": {"num_predict": 6},
+    });
+    let answer = server.post("/api/generate", &body).json();
+    assert_eq!(
+        answer["response"].as_str().map(str::trim),
+        Some(expected.trim()),
+        "{answer}"
+    );
+    let tags = server.get("/api/tags").json();
+    let mut entries = tags["models"].as_array().expect("a list").iter();
+    let own = entries
+        .find(|entry| entry["name"] == named)
+        .expect("it is listed");
+    assert_eq!(own["details"]["format"], "gguf");
+    let size: u64 = [model, scratch.file("mmproj-Tiny-f32.gguf")]
+        .iter()
+        .map(|file| std::fs::metadata(file).expect("it is there").len())
+        .sum();
+    assert_eq!(own["size"], size);
 }

@@ -1,9 +1,10 @@
 //! `monocle check`: the demo model, and three that fail, each in its own way; then again, and nothing is done twice.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use monocle_tests::program::Monocle;
+use monocle_tests::program::{self, Monocle};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use serde_json::Value;
@@ -236,4 +237,107 @@ fn on_a_terminal_a_table_grows() {
     terminal.waits_for("of 2 rows");
     terminal.waits_for("failed (");
     assert_eq!(terminal.ends(), 1);
+}
+
+/// Ctrl-C in the middle leaves a report of what is done, and what is done is not done again.
+#[test]
+fn ctrl_c_leaves_a_report_that_is_gone_on_with() {
+    let scratch = Scratch::new("check-stopped");
+    let hangs = manifest(&scratch, "hangs", "plan: loop for ever");
+    let (out, models) = (scratch.file("report"), format!("shapes,{hangs}"));
+    let picture = project::root().join("models/shapes/pictures/shapes.png");
+    let plugins =
+        std::env::join_paths([project::plugins(), project::test_plugins()]).expect("paths can be joined");
+    let mut child = Command::new(program::path())
+        .args([
+            "check",
+            "--models",
+            &models,
+            "--max-tokens",
+            "64",
+            "--timeout",
+            "100",
+            "-p",
+            "Describe this picture.",
+        ])
+        .args([Path::new("--image"), &picture, Path::new("--out"), &out])
+        .env("MONOCLE_PLUGINS", plugins)
+        .env("HF_HUB_OFFLINE", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program can be started");
+    let started = Instant::now();
+    let lines = || std::fs::read_to_string(out.join("results.jsonl")).map_or(0, |text| text.lines().count());
+    while lines() == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "no row");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let told = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(told.is_ok_and(|status| status.success()));
+    assert_eq!(program::ends(&mut child, Duration::from_secs(30)), 1);
+    let first = rows(&out);
+    assert_eq!((first.len(), &first[0]["model"]), (1, &Value::from("shapes")));
+    for name in ["report.md", "report.html", "results.csv"] {
+        let text = std::fs::read_to_string(out.join(name)).expect("the report is there");
+        assert!(text.contains("shapes"), "{name}");
+    }
+    let again = check(
+        &out,
+        &models,
+        &["-p", "Describe this picture.", "--resume", "--timeout", "0.3"],
+    );
+    assert_eq!(again.status.code(), Some(1));
+    let both = rows(&out);
+    assert_eq!((both.len(), &both[0]), (2, &first[0]));
+    assert_eq!(both[1]["failure"]["place"], "timeout");
+}
+
+/// What is known of a photo goes into the prompt when it is asked for; blind, the same is asked without it.
+#[test]
+fn a_photos_own_words_are_told_and_left_out_to_compare() {
+    let scratch = Scratch::new("check-context");
+    let picture =
+        std::fs::read(project::root().join("models/shapes/pictures/shapes.png")).expect("it is there");
+    let photo = scratch.write("a.png", picture);
+    scratch.write(
+        "a.png.xmp",
+        "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\"><rdf:Description \
+         xmlns:photoshop=\"http://ns.adobe.com/photoshop/1.0/\" photoshop:City=\"Hinckley\"/></rdf:RDF></x:xmpmeta>",
+    );
+    let out = scratch.file("report");
+    // A pattern of names: the demo model is the only one whose name begins so.
+    let run = Monocle::new([
+        "check",
+        "--models",
+        "shap*",
+        "-p",
+        "Describe this picture.",
+        "--max-tokens",
+        "40",
+    ])
+    .args(["--metadata", "--blind", "--context", "Taken by Oma."])
+    .args([Path::new("--image"), &photo, Path::new("--out"), &out])
+    .run();
+    assert_eq!(run.code, 0, "{run:?}");
+    let found = rows(&out);
+    let variants: Vec<&str> = found.iter().filter_map(|row| row["variant"].as_str()).collect();
+    assert_eq!(variants, ["with context", "blind"], "{found:?}");
+    let tokens = |row: usize| found[row]["figures"]["text_tokens"].as_u64().expect("a number");
+    // (A token is a few letters at most, in this model's vocabulary.)
+    assert!(tokens(0) >= tokens(1) + 8, "{found:?}");
+    let page = std::fs::read_to_string(out.join("report.html")).expect("it is there");
+    for words in ["Place: Hinckley", "Taken by Oma."] {
+        assert!(page.contains(words), "{words}");
+    }
+    Monocle::new(["check", "--models", "nothing*"])
+        .args([
+            Path::new("--image"),
+            &photo,
+            Path::new("--out"),
+            &scratch.file("none"),
+        ])
+        .fails(2, &["nothing*"]);
 }

@@ -38,6 +38,9 @@ struct Seen {
     /// Milliseconds that each encoding, and each other run, takes longer.
     slow_encoding: AtomicUsize,
     slow_run: AtomicUsize,
+    /// Milliseconds that each engine takes to be made, and how many were asked for.
+    slow_start: AtomicUsize,
+    starts: AtomicUsize,
 }
 
 fn own() -> Own {
@@ -54,6 +57,10 @@ fn own_with(scheduler: SchedulerOptions) -> Own {
     let (counted, limit, told) = (Arc::clone(&runs), Arc::clone(&panics_at), Arc::clone(&seen));
     let maker: EngineMaker = Arc::new(move || {
         let (counted, limit, told) = (Arc::clone(&counted), Arc::clone(&limit), Arc::clone(&told));
+        told.starts.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(
+            told.slow_start.load(Ordering::SeqCst) as u64
+        ));
         Ok(Box::new(Observed {
             engine: project::engine(),
             ahead: false,
@@ -111,7 +118,10 @@ fn own_with(scheduler: SchedulerOptions) -> Own {
             .build()
             .expect("threads");
         runtime.block_on(async {
-            let catalogue = Catalogue::new(project::places(), Vec::new(), Vec::new());
+            let places = project::places();
+            let second = project::oracle("smolvlm").display().to_string();
+            let second = places.find(&second, &mut |_| {}).expect("it is a model");
+            let catalogue = Catalogue::new(places, vec![second], Vec::new());
             let server = monocle_server::server::Server::start(options, catalogue, maker).await;
             let server = server.expect("it starts");
             tell.send(server.address().expect("an address"))
@@ -286,8 +296,10 @@ fn who_goes_from_the_queue_or_the_encoder_gives_all_memory_back() {
     long["max_tokens"] = 2000.into();
     long["stream"] = true.into();
     seen.slow_run.store(4, Ordering::SeqCst);
+    let begun = number(&own.runs);
     let running = server.send("POST", "/v1/chat/completions", &[], &long.to_string());
-    server.waits_for("monocle_num_requests_running", 1.0);
+    // Its own picture is encoded then.
+    until("its prompt is computed", &|| number(&own.runs) > begun);
     let encodings = number(&seen.encodings);
     let waiting = gone("tall");
     server.waits_for("monocle_num_requests_waiting", 1.0);
@@ -328,4 +340,63 @@ fn who_goes_from_the_queue_or_the_encoder_gives_all_memory_back() {
     assert_eq!(number(&seen.sequences), 0);
     seen.slow_encoding.store(0, Ordering::SeqCst);
     assert_eq!(answered(), left, "after one that went from the encoder");
+}
+
+/// A model that takes ten seconds to be there keeps nobody waiting who asks another.
+#[test]
+fn a_model_that_loads_does_not_stop_the_others_answers() {
+    let own = own();
+    let (server, seen) = (&own.server, &own.seen);
+    let expected = alone("wide");
+    seen.slow_start.store(10_000, Ordering::SeqCst);
+    let body = serde_json::json!({"model": "smolvlm", "max_tokens": 2, "messages": [{"role": "user", "content": "Go on."}]});
+    let started = Instant::now();
+    let loading = server.send("POST", "/v1/chat/completions", &[], &body.to_string());
+    while seen.starts.load(Ordering::SeqCst) < 2 {
+        assert!(started.elapsed() < Duration::from_secs(20), "it is not loaded");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let began = Instant::now();
+    let answer = server.post("/v1/chat/completions", &about("wide")).json();
+    assert_eq!(answer["choices"][0]["message"]["content"], expected);
+    assert_eq!(server.get("/health").status, 200);
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    assert_eq!(read(loading).status, 200);
+    assert!(started.elapsed() >= Duration::from_secs(10));
+}
+
+/// Where one is answered at a time, what came first as bulk work comes after a chat that came later.
+#[test]
+fn bulk_work_waits_for_chats() {
+    let own = own_with(SchedulerOptions {
+        max_sessions: 1,
+        ..SchedulerOptions::default()
+    });
+    let (server, seen) = (&own.server, &own.seen);
+    let ask = |stream: bool, tokens: usize, tier: &str| {
+        let mut body = about("wide");
+        body["guided_regex"] = "(red ){300}".into();
+        body["max_tokens"] = tokens.into();
+        body["stream"] = stream.into();
+        body["service_tier"] = tier.into();
+        server.send("POST", "/v1/chat/completions", &[], &body.to_string())
+    };
+    seen.slow_run.store(4, Ordering::SeqCst);
+    let running = ask(true, 2000, "auto");
+    server.waits_for("monocle_num_requests_running", 1.0);
+    let bulk = ask(false, 100, "flex");
+    server.waits_for("monocle_num_requests_waiting", 1.0);
+    let chat = ask(false, 100, "auto");
+    server.waits_for("monocle_num_requests_waiting", 2.0);
+    drop(running);
+    let ended = |stream: TcpStream| {
+        assert_eq!(read(stream).status, 200);
+        Instant::now()
+    };
+    let [bulk, chat] = std::thread::scope(|scope| {
+        [bulk, chat]
+            .map(|stream| scope.spawn(|| ended(stream)))
+            .map(|thread| thread.join().expect("it is answered"))
+    });
+    assert!(chat < bulk);
 }

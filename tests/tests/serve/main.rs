@@ -2,11 +2,13 @@
 //!
 //! Answers are compared with those that `monocle run` gives to the same question.
 
+mod accounts;
 mod answers;
 mod clients;
 mod engine;
 mod first_requests;
 mod load;
+mod models;
 mod operation;
 mod pictures;
 mod sampling;

@@ -1,8 +1,11 @@
 //! Who may ask, what becomes of those who go, which models are loaded, and how it stops.
 
 use std::io::Read;
+use std::time::{Duration, Instant};
 
+use monocle_tests::program::Monocle;
 use monocle_tests::project;
+use monocle_tests::scratch::Scratch;
 use monocle_tests::server::Server;
 use serde_json::{Value, json};
 
@@ -76,7 +79,7 @@ fn keys_are_asked_for_everywhere_but_at_the_door() {
             "{header:?}"
         );
     }
-    monocle_tests::program::Monocle::new(["serve", "--host", "0.0.0.0", "--port", "0"])
+    Monocle::new(["serve", "--host", "0.0.0.0", "--port", "0"])
         .fails(1, &["there is no key", "--api-key-file"]);
 }
 
@@ -119,6 +122,84 @@ fn no_more_is_taken_in_than_may_be() {
     drop(first);
     server.waits_for("monocle_http_requests_in_flight", 0.0);
     assert_eq!(server.post("/v1/chat/completions", &about("wide")).status, 200);
+}
+
+/// One key's requests do not take the place of another's. Keys may be in a file, a line each.
+#[test]
+fn a_key_has_so_many_requests_at_once() {
+    let scratch = Scratch::new("serve-keys");
+    let keys = scratch.write("keys", "# of the house\nfirst\n\n  second\n");
+    let (keys, model) = (keys.display().to_string(), endless_model());
+    let server = Server::start(&[&model, "--api-key-file", &keys, "--max-requests-per-key", "1"]);
+    let ask = |key: &str, body: &Value| {
+        server.ask(
+            "POST",
+            "/v1/chat/completions",
+            &[("x-api-key", key)],
+            &body.to_string(),
+        )
+    };
+    let running = server.send(
+        "POST",
+        "/v1/chat/completions",
+        &[("x-api-key", "first")],
+        &endless().to_string(),
+    );
+    let mut first = [0; 1];
+    (&running).read_exact(&mut first).expect("an answer begins");
+    let refused = ask("first", &about("wide"));
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert!(refused.header("retry-after").is_some() && refused.header("x-should-retry").is_none());
+    assert_eq!(refused.json()["error"]["type"], "rate_limit_error");
+    assert_eq!(ask("second", &about("wide")).status, 200);
+    assert_eq!(ask("# of the house", &about("wide")).status, 401);
+    drop(running);
+    let started = Instant::now();
+    while ask("first", &about("wide")).status != 200 {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "its place is not given back"
+        );
+    }
+    let empty = scratch.write("empty", "# nobody\n").display().to_string();
+    Monocle::new(["serve", "--port", "0", "--api-key-file", &empty]).fails(1, &["no key"]);
+}
+
+/// A line for each request says when, what and how long, and nothing of what was asked and answered.
+#[test]
+fn the_log_holds_no_word_of_a_request() {
+    let server = Server::start_logging(&["--preload", "shapes", "--api-key", "sesame"]);
+    let mut body = about("wide");
+    body["messages"][0]["content"][1]["text"] = "A secret: describe this image.".into();
+    let headers = [("Authorization", "Bearer sesame")];
+    let answer = server.ask(
+        "POST",
+        "/v1/chat/completions?word=hidden",
+        &headers,
+        &body.to_string(),
+    );
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let id = answer.header("x-request-id").expect("each has one").to_owned();
+    assert_eq!(answer.header("request-id"), Some(id.as_str()));
+    let said = server.says(&id);
+    let line = said.lines().find(|line| line.contains(&id)).expect("a line");
+    let mut words = line.split(' ');
+    let time = words.next().expect("a time");
+    assert!(
+        time.len() == 20 && time.starts_with("20") && time.ends_with('Z'),
+        "{line}"
+    );
+    let rest: Vec<&str> = words.collect();
+    assert_eq!(rest[..4], [&id, "POST", "/v1/chat/completions", "200"], "{line}");
+    assert!(rest[4].parse::<u32>().is_ok() && rest[5] == "ms", "{line}");
+    let text = answer.json()["choices"][0]["message"]["content"].to_string();
+    for secret in ["secret", "hidden", "sesame", "base64", text.trim_matches('"')] {
+        assert!(!said.contains(secret), "{secret}: {said}");
+    }
+    // What was refused is told, too.
+    let refused = server.ask("GET", "/v1/models", &[("Origin", "https://evil.example.org")], "");
+    let line = server.says(refused.header("x-request-id").expect("each has one"));
+    assert!(line.contains(" GET /v1/models 403 "), "{line}");
 }
 
 #[test]

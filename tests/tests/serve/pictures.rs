@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use monocle_tests::server::Server;
+use monocle_tests::scratch::Scratch;
+use monocle_tests::server::{Server, base64};
 use serde_json::json;
 
 use super::{QUESTION, alone, picture};
@@ -159,6 +160,88 @@ fn a_hostile_server_of_pictures_reaches_nothing() {
         "somebody was there who must not be"
     );
     server.waits_for("monocle_http_requests_in_flight", 0.0);
+}
+
+/// Files are read below the folders that were named, and whether there are others is not told.
+#[test]
+fn files_are_read_below_the_allowed_folder_only() {
+    let scratch = Scratch::new("serve-files");
+    for name in ["in/a.png", "in/deep/b.png", "out/c.png"] {
+        scratch.write(name, picture("wide"));
+    }
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(scratch.file(to), scratch.file(name)).expect("a link")
+    };
+    link("out/c.png", "in/link.png");
+    link("out", "in/folder");
+    let allowed = scratch.file("in").display().to_string();
+    let server = Server::start(&["--allow-files", &allowed]);
+    let ask = |path: &str| {
+        let url = format!("file://{}", scratch.path().join(path).display());
+        server.post("/v1/chat/completions", &at(&url))
+    };
+    for path in ["in/a.png", "in/deep/b.png", "in/deep/../a.png"] {
+        let answer = ask(path);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        assert_eq!(
+            answer.json()["choices"][0]["message"]["content"],
+            alone("wide"),
+            "{path}"
+        );
+    }
+    let unknown = ask("in/none.png").body;
+    for path in [
+        "out/c.png",
+        "in/../out/c.png",
+        "in/link.png",
+        "in/folder/c.png",
+        "in",
+        "in/%2e%2e/out/c.png",
+        "inn/a.png",
+    ] {
+        let answer = ask(path);
+        assert_eq!((answer.status, &answer.body), (400, &unknown), "{path}");
+    }
+    // No other folder, and none at all where none was named.
+    let url = format!("file://{}", scratch.file("in/a.png").display());
+    assert_eq!(
+        Server::start(&[]).post("/v1/chat/completions", &at(&url)).status,
+        400
+    );
+}
+
+/// A picture of 60,000 by 60,000 pixels is told by its header, and more pictures than may be are not even looked at.
+#[test]
+fn pictures_that_are_too_large_or_too_many_are_refused_at_once() {
+    let server = Server::start(&["--preload", "shapes"]);
+    // PNG: a header and nothing behind it; the sum is that of `zlib.crc32`.
+    let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
+    bomb.extend(0x0fb0_e215_u32.to_be_bytes());
+    bomb.extend(b"\0\0\0\0IEND\xae\x42\x60\x82");
+    let started = Instant::now();
+    let url = format!("data:image/png;base64,{}", base64(&bomb));
+    let answer = server.post("/v1/chat/completions", &at(&url));
+    assert_eq!(answer.status, 400, "{answer:?}");
+    let error = &answer.json()["error"];
+    assert_eq!(
+        (&error["param"], &error["code"]),
+        (&json!("messages[0].content[0]"), &json!("invalid_image"))
+    );
+    assert!(
+        error["message"]
+            .as_str()
+            .is_some_and(|words| words.contains("60000")),
+        "{error}"
+    );
+    let small = json!({"type": "image_url", "image_url": {"url": "data:image/gif;base64,AAAA"}});
+    let many = json!({"model": "shapes", "messages": [{"role": "user", "content": vec![small; 257]}]});
+    let answer = server.post("/v1/chat/completions", &many);
+    assert!(answer.status == 400 && answer.body.contains("257"), "{answer:?}");
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 /// Who goes while a picture is fetched does not wait for the picture's server.

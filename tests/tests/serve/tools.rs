@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::about;
 
 /// A manifest of the demo model under another name, whose template offers tools.
-fn manifest() -> &'static str {
+pub fn manifest() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
         let folder = project::target().join("serve-tools");

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use monocle_tensor::stored::Weight;
 use monocle_text::template::{Candidates, choose_template};
 use monocle_text::{
-    ChatTemplate, Conversation, MarkersFrom, ReasoningMarkers, RenderOptions, Tokenizer, find_markers,
+    ChatTemplate, Conversation, MarkersFrom, ReasoningMarkers, RenderOptions, TemplateError, Tokenizer,
+    find_markers,
 };
 use monocle_weights::Checkpoint;
 use serde_json::{Map, Value, json};
@@ -73,6 +74,11 @@ impl ModelServices {
     /// The checkpoint.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// Whether the template in force compiles; one of the plugin's own is not looked at.
+    pub fn check_template(&self) -> Result<(), TemplateError> {
+        choose_template(self.candidates.clone()).map(drop)
     }
 
     /// The template in force when the plugin offers this one. It is compiled once, and what it takes is asked once.

@@ -183,6 +183,34 @@ pub enum AnswerPart {
 }
 
 impl AnswerPart {
+    /// The same in pictures of other sizes: `factors` are those of a medium's sides.
+    #[must_use]
+    pub fn scaled(mut self, factors: impl Fn(u32) -> [f32; 2]) -> Self {
+        let scale = |place: &mut Place, [x, y]: [f32; 2]| {
+            place.x *= x;
+            place.y *= y;
+        };
+        match &mut self {
+            Self::Text { .. } | Self::Label { .. } => {}
+            Self::Point { medium, at, .. } => scale(at, factors(*medium)),
+            Self::Outline { medium, points, .. } => {
+                let by = factors(*medium);
+                points.iter_mut().for_each(|place| scale(place, by));
+            }
+            Self::Rectangle {
+                medium,
+                upper_left,
+                lower_right,
+                ..
+            } => {
+                let by = factors(*medium);
+                scale(upper_left, by);
+                scale(lower_right, by);
+            }
+        }
+        self
+    }
+
     /// Checks that it is of one of so many media, and that its places are numbers.
     pub fn check(&self, media: usize) -> Result<(), String> {
         let (medium, places) = match self {

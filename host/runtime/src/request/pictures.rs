@@ -65,12 +65,25 @@ pub struct Opened {
     pub format: String,
     /// As the file has it, turned upright.
     pub given: Size,
-    /// Its pixels, capped.
+    /// As plugins see it: capped.
+    pub seen: Size,
+    /// Its pixels, until they are prepared.
     pub picture: Picture,
     /// What was done to it.
     pub steps: Vec<String>,
     /// Those of the steps that lost something of it.
     pub losses: Vec<String>,
+}
+
+impl Opened {
+    /// The sides of what was given, by those of what the plugin sees.
+    pub fn given_by_seen(&self) -> [f32; 2] {
+        let by = |given: u32, seen: u32| given as f32 / seen as f32;
+        [
+            by(self.given.width, self.seen.width),
+            by(self.given.height, self.seen.height),
+        ]
+    }
 }
 
 /// Decodes a picture and applies the cap.
@@ -100,10 +113,7 @@ pub fn open(
     };
     let decoded = decoded(input, options).map_err(failed)?;
     let mut picture = decoded.picture;
-    let given = Size {
-        width: picture.width(),
-        height: picture.height(),
-    };
+    let given = size_of(&picture);
     let (mut steps, losses) = (decoded.source.steps(), decoded.source.losses());
     let pixels = u64::from(given.width) * u64::from(given.height);
     if let Some(cap) = cap.filter(|cap| pixels > cap.max_pixels) {
@@ -128,6 +138,7 @@ pub fn open(
         name: input.name(),
         format: decoded.source.format.name().to_owned(),
         given,
+        seen: size_of(&picture),
         picture,
         steps,
         losses,
@@ -156,6 +167,13 @@ pub(super) fn capped(input: &PictureInput, given: Size, cap: Option<PixelCap>) -
     })
 }
 
+fn size_of(picture: &Picture) -> Size {
+    Size {
+        width: picture.width(),
+        height: picture.height(),
+    }
+}
+
 /// Shrinks what was opened, if it has more pixels.
 fn shrink(mut opened: Opened, cap: PixelCap) -> Result<Opened, RequestError> {
     let size = shrunk(opened.given, cap.max_pixels);
@@ -163,6 +181,7 @@ fn shrink(mut opened: Opened, cap: PixelCap) -> Result<Opened, RequestError> {
         let name = opened.name.clone();
         let resized = opened.picture.resize(size.width, size.height, Filter::Lanczos);
         opened.picture = resized.map_err(|source| RequestError::Image { name, source })?;
+        opened.seen = size;
         opened.steps.push(format!(
             "shrunk from {} to {size}: more than {} pixels",
             opened.given, cap.max_pixels

@@ -21,7 +21,7 @@ use crate::memory::MemoryEstimate;
 use crate::model::Model;
 use crate::model::services::RequestServices;
 use crate::model::settings::Settings;
-use crate::plugin::contract::{EncoderPlan, Plan, PlanRequest, Size};
+use crate::plugin::contract::{EncoderPlan, Plan, PlanRequest};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::instance::Instance;
 use crate::plugin::state::PixelTensor;
@@ -154,13 +154,9 @@ impl PreparedRequest {
 
         let started = Instant::now();
         let (mut processor, services) = model.processor_instance(bounds.terms.deadline())?;
-        let size = |opened: &Opened| Size {
-            width: opened.picture.width(),
-            height: opened.picture.height(),
-        };
         let asked = PlanRequest {
             messages: request.messages.clone(),
-            pictures: opened.iter().map(size).collect(),
+            pictures: opened.iter().map(|opened| opened.seen).collect(),
             tools: request.tools.clone(),
             variables: request.variables.clone(),
         };

@@ -17,7 +17,7 @@ use crate::chat::request::{
 };
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
-use crate::http::reply::{Dialect, json_reply};
+use crate::http::reply::{Dialect, Known, json_reply};
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
 use crate::models::registry::blocking;
 
@@ -64,7 +64,11 @@ pub async fn messages(
         });
         Ok(response)
     };
-    answered(&app, request, Dialect::Anthropic, &KNOWN, given).await
+    let known = Known {
+        fields: &KNOWN,
+        options: &[],
+    };
+    answered(&app, request, Dialect::Anthropic, known, given).await
 }
 
 /// `POST /v1/messages/count_tokens`: beside the engine, and from pictures' headers alone.
@@ -85,7 +89,11 @@ pub async fn count_tokens(State(app): State<Arc<App>>, request: Request) -> Resp
             &json!({"input_tokens": count.tokens, "monocle": {"image_tokens": count.image_tokens}}),
         ))
     };
-    answered(&app, request, Dialect::Anthropic, &KNOWN, given).await
+    let known = Known {
+        fields: &KNOWN,
+        options: &[],
+    };
+    answered(&app, request, Dialect::Anthropic, known, given).await
 }
 
 fn read(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
@@ -141,10 +149,11 @@ fn read(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
     chat.max_pixels = pixels.filter(|pixels| *pixels > 0);
     if let Some(system) = body.get("system").filter(|value| !value.is_null()) {
         let parts = content(system, "system")?;
-        let parts: Vec<ChatPart> = parts
-            .into_iter()
-            .filter(|part| matches!(part, ChatPart::Text(_)))
-            .collect();
+        if let Some(ChatPart::Picture(picture)) =
+            parts.iter().find(|part| matches!(part, ChatPart::Picture(_)))
+        {
+            return Err(Failure::invalid("expected a text: pictures stand in messages").at(&picture.path));
+        }
         chat.messages.push(ChatMessage {
             role: "system".to_owned(),
             parts,

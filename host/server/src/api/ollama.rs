@@ -16,12 +16,12 @@ use crate::chat::request::{
 };
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
-use crate::http::reply::{Dialect, json_reply};
+use crate::http::reply::{Dialect, Known, json_reply};
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
 use crate::models::keep::KeepAlive;
 
 /// The fields that are read.
-pub const KNOWN: [&str; 14] = [
+pub const KNOWN: [&str; 13] = [
     "model",
     "messages",
     "prompt",
@@ -34,8 +34,21 @@ pub const KNOWN: [&str; 14] = [
     "keep_alive",
     "tools",
     "raw",
-    "template",
     "max_pixels",
+];
+
+/// Those of `options`.
+pub const OPTIONS: [&str; 10] = [
+    "num_predict",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "seed",
+    "stop",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
 ];
 
 /// Which of the two it is.
@@ -65,7 +78,11 @@ pub async fn generate(
 
 async fn answer(app: Arc<App>, key: KeyNumber, request: Request, shape: Shape) -> Response {
     let given = async |body: &Map<String, Value>| given(&app, key, body, shape).await;
-    answered(&app, request, Dialect::Ollama, &KNOWN, given).await
+    let known = Known {
+        fields: &KNOWN,
+        options: &OPTIONS,
+    };
+    answered(&app, request, Dialect::Ollama, known, given).await
 }
 
 async fn given(

@@ -17,7 +17,7 @@ use crate::chat::request::{ChatMessage, ChatRequest};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
-use crate::http::reply::{Dialect, json_reply};
+use crate::http::reply::{Dialect, Known, json_reply};
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
 
 /// Which of the two it is.
@@ -47,7 +47,11 @@ pub async fn completion(
 
 async fn answer(app: Arc<App>, key: KeyNumber, request: Request, shape: Shape) -> Response {
     let given = async |body: &Map<String, Value>| given(&app, key, body, shape).await;
-    answered(&app, request, Dialect::OpenAi, &openai_read::KNOWN, given).await
+    let known = Known {
+        fields: &openai_read::KNOWN,
+        options: &[],
+    };
+    answered(&app, request, Dialect::OpenAi, known, given).await
 }
 
 async fn given(

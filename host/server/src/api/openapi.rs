@@ -43,6 +43,7 @@ mod tests {
         check(&responses::KNOWN, &["ResponsesRequest"]);
         check(&anthropic::KNOWN, &["MessagesRequest"]);
         check(&ollama::KNOWN, &["OllamaChatRequest", "OllamaGenerateRequest"]);
+        check(&ollama::OPTIONS, &["OllamaOptions"]);
     }
 
     /// What refers to a part of the description finds it.

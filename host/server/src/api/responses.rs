@@ -13,11 +13,11 @@ use crate::chat::answer::{Answering, Call, Finish, Piece, Summary, Usage};
 use crate::chat::request::{ChatMessage, ChatRequest, Format};
 use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
-use crate::http::reply::{Dialect, json_reply};
+use crate::http::reply::{Dialect, Known, json_reply};
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
 
 /// The fields that are read.
-pub const KNOWN: [&str; 22] = [
+pub const KNOWN: [&str; 26] = [
     "model",
     "input",
     "instructions",
@@ -27,6 +27,8 @@ pub const KNOWN: [&str; 22] = [
     "top_p",
     "top_k",
     "min_p",
+    "presence_penalty",
+    "frequency_penalty",
     "seed",
     "tools",
     "tool_choice",
@@ -39,6 +41,8 @@ pub const KNOWN: [&str; 22] = [
     "metadata",
     "service_tier",
     "keep_alive",
+    "chat_template_kwargs",
+    "mm_processor_kwargs",
     "user",
 ];
 
@@ -68,7 +72,11 @@ pub async fn responses(
         });
         Ok(response)
     };
-    answered(&app, request, Dialect::OpenAi, &KNOWN, given).await
+    let known = Known {
+        fields: &KNOWN,
+        options: &[],
+    };
+    answered(&app, request, Dialect::OpenAi, known, given).await
 }
 
 fn read(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
@@ -80,16 +88,7 @@ fn read(body: &Map<String, Value>) -> Result<ChatRequest, Failure> {
     }
     // What the two interfaces have in common is read once; tools are written flat here.
     let mut common = body.clone();
-    for name in [
-        "n",
-        "stop",
-        "response_format",
-        "logprobs",
-        "top_logprobs",
-        "prompt",
-    ] {
-        common.remove(name);
-    }
+    common.retain(|name, _| KNOWN.contains(&name.as_str()));
     if let Some(Value::Array(tools)) = common.get_mut("tools") {
         for tool in tools.iter_mut().filter(|tool| tool["type"] == "function") {
             let function = json!({

@@ -138,7 +138,8 @@ impl Summary {
         }
     }
 
-    /// What became of the pictures, what the user should know, and where the time went: an extension that clients may pass over.
+    /// What became of the pictures, what the answer says of places in them, what the user should know, and where the time went: an extension that
+    /// clients may pass over.
     pub fn account(&self) -> Value {
         let images: Vec<Value> = self
             .report
@@ -157,11 +158,15 @@ impl Summary {
                 })
             })
             .collect();
-        json!({
+        let mut account = json!({
             "images": images,
             "notes": self.report.notes,
             "timings": self.report.timings,
-        })
+        });
+        if !self.report.parts.is_empty() {
+            account["parts"] = json!(self.report.parts);
+        }
+        account
     }
 }
 

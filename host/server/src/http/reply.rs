@@ -134,17 +134,33 @@ pub fn fields<T: DeserializeOwned>(object: &Map<String, Value>) -> Result<T, Fai
     })
 }
 
+/// The fields of a body that are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Its own.
+    pub fields: &'a [&'a str],
+    /// Those of its object `options`, where that is read.
+    pub options: &'a [&'a str],
+}
+
 /// Tells in a header which fields of the body nobody read.
-pub fn note_ignored(response: &mut Response, object: &Map<String, Value>, known: &[&str]) {
+pub fn note_ignored(response: &mut Response, object: &Map<String, Value>, known: Known<'_>) {
     let plain =
-        |name: &&String| name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
-    let ignored: Vec<&str> = object
-        .keys()
-        .filter(|key| !known.contains(&key.as_str()))
-        .filter(plain)
-        .map(String::as_str)
-        .take(32)
-        .collect();
+        |name: &String| name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    let unread = |object: &Map<String, Value>, known: &[&str], before: &str| -> Vec<String> {
+        let names = object.keys().filter(|key| !known.contains(&key.as_str()));
+        names
+            .filter(|name| plain(name))
+            .map(|name| format!("{before}{name}"))
+            .collect()
+    };
+    let mut ignored = unread(object, known.fields, "");
+    if let Some(options) = object.get("options").and_then(Value::as_object)
+        && known.fields.contains(&"options")
+    {
+        ignored.extend(unread(options, known.options, "options."));
+    }
+    ignored.truncate(32);
     if let Some(value) = (!ignored.is_empty())
         .then(|| HeaderValue::from_str(&ignored.join(", ")).ok())
         .flatten()

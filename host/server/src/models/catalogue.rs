@@ -1,14 +1,15 @@
 //! The models that may be asked for, by name. What a client sends is only ever compared with these names: it is never a path or an address.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use monocle_manifest::schema::Source;
+use monocle_runtime::model::abilities::Abilities;
 use monocle_runtime::model::locate::{Declaration, Places};
-
-use monocle_runtime::model::stamp::stat;
+use monocle_runtime::model::stamp::{Stamp, stat};
+use monocle_weights::gguf::is_gguf;
 
 /// A model that may be asked for.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Listed {
     pub declaration: Declaration,
     /// Where its files are, if they are here.
     pub folder: Option<PathBuf>,
+    /// Why its manifest, which changed, cannot be used; the one from before is.
+    pub note: Option<String>,
 }
 
 /// See the module.
@@ -32,6 +35,8 @@ pub struct Catalogue {
     /// Models that were named when the server was started.
     named: Vec<Listed>,
     read: Mutex<Option<(Signature, Vec<Listed>)>>,
+    /// What models can do, by name; it holds as long as their files are as they were.
+    abilities: Mutex<HashMap<String, (Stamp, Arc<Abilities>)>>,
 }
 
 type Signature = Vec<(PathBuf, Option<(u64, SystemTime)>)>;
@@ -48,12 +53,53 @@ impl Catalogue {
             places,
             aliases,
             named,
-            read: Mutex::new(None),
+            read: Mutex::default(),
+            abilities: Mutex::default(),
         }
     }
 
-    /// All of them, those that were named first. Manifests are read anew when one changed.
+    /// All of them, those that were named first.
     pub fn list(&self) -> Vec<Listed> {
+        let models = self.declared().into_iter();
+        models.map(|model| self.located(model)).collect()
+    }
+
+    /// What a model can do; nothing where its files are not here, or cannot be read.
+    pub fn abilities(&self, model: &Listed) -> Option<Arc<Abilities>> {
+        let folder = model.folder.as_deref()?;
+        let stamp = self.stamp(model);
+        let known = self.abilities.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = known.get(&model.name).filter(|(known, _)| *known == stamp) {
+            return Some(Arc::clone(known));
+        }
+        drop(known);
+        let found = Abilities::of(&self.places, &model.declaration.manifest, folder).ok()?;
+        let found = Arc::new(found);
+        let mut known = self.abilities.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(model.name.clone(), (stamp, Arc::clone(&found)));
+        Some(found)
+    }
+
+    /// Of the files that decide how a model answers.
+    pub fn stamp(&self, model: &Listed) -> Stamp {
+        let declared_by = Path::new(&model.declaration.declared_by);
+        let folder = model.folder.as_deref();
+        Stamp::of(&self.places, &model.declaration.manifest, declared_by, folder)
+    }
+
+    /// A model's files may have come, or gone, since its manifest was read.
+    fn located(&self, model: Listed) -> Listed {
+        match model.folder.as_deref().is_some_and(Path::exists) {
+            true => model,
+            false => Listed {
+                note: model.note,
+                ..listed(&self.places, model.declaration, model.stem)
+            },
+        }
+    }
+
+    /// All models, their files where they were when manifests were read. Manifests are read anew when one changed.
+    fn declared(&self) -> Vec<Listed> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let signature = self.signature();
         match read.as_ref() {
@@ -64,7 +110,8 @@ impl Catalogue {
                     .flat_map(|(_, models)| models)
                     .map(|listed| (listed.declaration.declared_by.as_str(), listed))
                     .collect();
-                let mut models: Vec<Listed> = self.named.iter().map(|named| self.again(named)).collect();
+                let named = self.named.iter();
+                let mut models: Vec<Listed> = named.map(|named| self.again(named, &last)).collect();
                 for found in self.places.list() {
                     let declared_by = found.path.display().to_string();
                     let stem = found
@@ -79,9 +126,8 @@ impl Catalogue {
                             };
                             listed(&self.places, declaration, stem)
                         }
-                        // The last good one stays.
-                        Err(_) => match last.get(declared_by.as_str()) {
-                            Some(model) => (*model).clone(),
+                        Err(error) => match last.get(declared_by.as_str()) {
+                            Some(model) => as_before(model, &error.to_string()),
                             None => continue,
                         },
                     };
@@ -96,22 +142,24 @@ impl Catalogue {
     }
 
     /// A model that was named, read again if its manifest can be.
-    fn again(&self, named: &Listed) -> Listed {
-        let path = std::path::Path::new(&named.declaration.declared_by);
+    fn again(&self, named: &Listed, last: &HashMap<&str, &Listed>) -> Listed {
+        let declared_by = named.declaration.declared_by.clone();
+        let path = Path::new(&declared_by);
         let manifest = path.extension().is_some_and(|end| end == "toml");
         match manifest.then(|| monocle_manifest::Manifest::load(path)) {
+            None => named.clone(),
             Some(Ok(manifest)) => {
-                let declared_by = named.declaration.declared_by.clone();
-                listed(
-                    &self.places,
-                    Declaration {
-                        manifest,
-                        declared_by,
-                    },
-                    named.stem.clone(),
-                )
+                let stem = named.stem.clone();
+                let declaration = Declaration {
+                    manifest,
+                    declared_by,
+                };
+                listed(&self.places, declaration, stem)
             }
-            _ => named.clone(),
+            Some(Err(error)) => {
+                let last = last.get(declared_by.as_str()).copied();
+                as_before(last.unwrap_or(named), &error.to_string())
+            }
         }
     }
 
@@ -120,10 +168,11 @@ impl Catalogue {
         let asked = asked.strip_suffix(":latest").unwrap_or(asked);
         let alias = self.aliases.iter().find(|(alias, _)| alias == asked);
         let asked = alias.map_or(asked, |(_, name)| name.as_str());
-        let models = self.list();
+        let models = self.declared();
         if asked.is_empty() {
             // The first that was named, or that is here.
-            return models.into_iter().find(|model| model.folder.is_some());
+            let mut models = models.into_iter().map(|model| self.located(model));
+            return models.find(|model| model.folder.is_some());
         }
         let repo = |model: &Listed| match &model.declaration.manifest.source {
             Source::Repo { repo, .. } => repo == asked,
@@ -138,7 +187,7 @@ impl Catalogue {
                     .position(|model| model.stem.as_deref() == Some(asked))
             })
             .or_else(|| models.iter().position(repo))?;
-        models.into_iter().nth(place)
+        models.into_iter().nth(place).map(|model| self.located(model))
     }
 
     /// The other names of a model.
@@ -168,9 +217,19 @@ impl Catalogue {
     }
 }
 
+/// The last good one stays.
+fn as_before(model: &Listed, error: &str) -> Listed {
+    Listed {
+        note: Some(format!(
+            "the model's manifest changed and cannot be used, so it is as before: {error}"
+        )),
+        ..model.clone()
+    }
+}
+
 fn listed(places: &Places, declaration: Declaration, stem: Option<String>) -> Listed {
     let folder = match &declaration.manifest.source {
-        Source::Path(path) => path.join("config.json").is_file().then(|| path.clone()),
+        Source::Path(path) => (path.join("config.json").is_file() || is_gguf(path)).then(|| path.clone()),
         Source::Repo { repo, revision } => match places.hub.locate(repo, revision) {
             Ok(Some(located)) if located.is_complete() => Some(located.folder),
             _ => None,
@@ -181,5 +240,6 @@ fn listed(places: &Places, declaration: Declaration, stem: Option<String>) -> Li
         stem,
         declaration,
         folder,
+        note: None,
     }
 }

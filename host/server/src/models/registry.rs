@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use monocle_runtime::model::stamp::Stamp;
 use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::scheduler::SchedulerOptions;
+use monocle_weights::gguf::{files_of, is_gguf};
 use tokio::sync::Notify;
 
 use super::catalogue::{Catalogue, Listed};
@@ -108,14 +109,7 @@ impl Registry {
         // Files are read: not on a thread that others' answers pass through.
         let found = blocking(move || {
             let listed = this.catalogue.find(&name)?;
-            let declared_by = Path::new(&listed.declaration.declared_by);
-            let manifest = &listed.declaration.manifest;
-            let stamp = Stamp::of(
-                &this.catalogue.places,
-                manifest,
-                declared_by,
-                listed.folder.as_deref(),
-            );
+            let stamp = this.catalogue.stamp(&listed);
             Some((listed, stamp))
         })
         .await?;
@@ -129,11 +123,13 @@ impl Registry {
             })
         }));
         let loading = slot.loading.lock().await;
-        let mut note = None;
+        let mut note = listed.note.clone();
         let known = {
             let state = locked(&slot.state);
             let bad = state.bad.as_ref().filter(|(bad, _)| *bad == stamp);
-            note.clone_from(&bad.map(|(_, why)| why.clone()));
+            if let Some((_, why)) = bad {
+                note = Some(why.clone());
+            }
             let usable = state.stamp == stamp || bad.is_some();
             state.engine.clone().filter(|_| usable)
         };
@@ -217,6 +213,15 @@ impl Registry {
             Failure::new(Kind::Internal, message)
         };
         let model = opened.map_err(|error| cannot(error.to_string()))?;
+        // A template that cannot be used does not take the place of one that can.
+        let before = locked(&slot.state).engine.clone();
+        if let Some(before) = before
+            && before.model.check_template().is_ok()
+        {
+            model
+                .check_template()
+                .map_err(|error| cannot(error.to_string()))?;
+        }
         let bytes = listed.folder.as_deref().map_or(0, weight_files);
         let room = self.making_room.lock().await;
         self.make_room(&listed.name, bytes, slot).await?;
@@ -406,13 +411,20 @@ async fn end_idle(slot: &Arc<Slot>) {
     }
 }
 
-/// Bytes of the weights' files.
-fn weight_files(folder: &Path) -> usize {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let weights = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "safetensors"));
+/// Bytes of the weights' files, wherever a model lies.
+fn weight_files(place: &Path) -> usize {
+    let weights = match is_gguf(place) {
+        true => files_of(place),
+        false => {
+            let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+            let paths = entries.map(|entry| entry.path());
+            paths
+                .filter(|path| path.extension().is_some_and(|end| end == "safetensors"))
+                .collect()
+        }
+    };
     let bytes: u64 = weights
+        .iter()
         .filter_map(|path| std::fs::metadata(path).ok())
         .map(|file| file.len())
         .sum();

@@ -131,7 +131,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
 
 /// SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    compiled::hex(&Sha256::digest(bytes))
+    super::compiled::hex(&Sha256::digest(bytes))
 }
 
 /// Who is told before something large is compiled.

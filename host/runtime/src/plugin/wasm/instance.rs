@@ -14,10 +14,14 @@ use wasmtime::{Store, Trap};
 use super::component::{Plugin, TICK};
 use super::recording::{LogLevel, LogLine, PixelTensor, State};
 use super::version::{Answer, Calls};
+use crate::budget::Budget;
 use crate::plugin::contract::{AnswerPart, ImagePlan, ModelFiles, Plan, PlanRequest};
 use crate::plugin::error::{Fault, PluginError};
 use crate::plugin::limits::Limits;
 use crate::plugin::services::Services;
+
+/// Bytes that a plugin may hand over in one call, its own answers included: constants, texts, plans.
+const HANDED_OVER: usize = 16 << 20;
 
 /// A running plugin.
 pub struct Instance {
@@ -37,6 +41,7 @@ impl Instance {
     ) -> Result<Self, PluginError> {
         let mut store = Store::new(plugin.instance.component().engine(), State::new(services, limits));
         store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(HANDED_OVER);
         let left = store.data_mut().begin_call();
         store.set_epoch_deadline(ticks(left));
         let started = plugin.instance.instantiate(&mut store);
@@ -62,6 +67,16 @@ impl Instance {
         self.store.data_mut().limits.until = until;
     }
 
+    /// The budget of the request that it serves.
+    pub fn budget(&self) -> &Budget {
+        &self.store.data().budget
+    }
+
+    /// It serves a request with this budget from now on.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.store.data_mut().budget = budget;
+    }
+
     /// The plugin behind it.
     pub fn plugin(&self) -> &Plugin {
         &self.plugin
@@ -73,6 +88,11 @@ impl Instance {
         let plan = self.call(FUNCTION, |calls, store| calls.plan(store, request))?;
         plan.check(request.pictures.len())
             .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
+        let kept = self.budget().charge(plan.held_bytes());
+        kept.map_err(|error| {
+            let reason = format!("the plan and the prompt that it makes: {error}");
+            self.error(FUNCTION, Fault::Inconsistent(reason))
+        })?;
         Ok(plan)
     }
 
@@ -297,8 +317,9 @@ impl Instance {
         signature: &str,
         mut record: impl FnMut(&mut Self) -> Result<Program, PluginError>,
     ) -> Result<Program, PluginError> {
-        let first = record(self)?;
-        let second = record(self)?;
+        let both = record(self).and_then(|first| Ok((first, record(self)?)));
+        self.store.data_mut().give_recorded();
+        let (first, second) = both?;
         match first.difference(&second) {
             None => Ok(first),
             Some(difference) => {

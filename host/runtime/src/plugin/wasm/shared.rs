@@ -5,14 +5,17 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::recording::{ImageHandle, PixelTensor, PixelsHandle, State};
+use crate::plugin::contract::Rendering;
 use crate::plugin::error::Fault;
 
 /// Bytes of one text for the tokenizer, which no deadline can stop.
 const LONGEST_TEXT: usize = 8 << 20;
-/// Tokens that one call adds.
-const TOKENS: usize = 1 << 16;
-/// Bytes of such a token.
+/// Bytes of a token that a plugin adds.
 const LONGEST_TOKEN: usize = 256;
+/// Bytes of a conversation for a template, of which there are some copies while it is rendered.
+const LONGEST_CONVERSATION: usize = 8 << 20;
+/// Bytes that each counts as besides.
+const ADDED_TOKEN: usize = 16;
 /// Caches that one model may name.
 const LAYERS: u32 = 4096;
 
@@ -116,12 +119,6 @@ impl State {
                 "`tokenizers.add` was called outside of `processor.configure`".to_owned(),
             ));
         }
-        if tokens.len() > TOKENS {
-            return self.fail(Fault::Misuse(format!(
-                "`tokenizers.add` got {} tokens, more than {TOKENS}",
-                tokens.len()
-            )));
-        }
         if let Some(token) = tokens
             .iter()
             .find(|token| token.is_empty() || token.len() > LONGEST_TOKEN)
@@ -131,10 +128,29 @@ impl State {
                 token.len()
             )));
         }
-        match self.services.add_tokens(tokens, special) {
+        let bytes = tokens.iter().map(|token| token.len() + ADDED_TOKEN).sum();
+        if let Err(error) = self.added_tokens.charge(bytes) {
+            return self.fail(Fault::Misuse(format!("`tokenizers.add`: {error}")));
+        }
+        let added = self.services.add_tokens(tokens, special);
+        self.in_time()?;
+        match added {
             Ok(ids) => Ok(ids),
             Err(reason) => self.fail(Fault::Misuse(reason)),
         }
+    }
+
+    /// The prompt of a conversation.
+    pub fn render(&mut self, rendering: &Rendering) -> Result<std::result::Result<String, String>> {
+        let bytes = rendering.text_bytes();
+        if bytes > LONGEST_CONVERSATION {
+            return self.fail(Fault::Misuse(format!(
+                "a conversation of {bytes} bytes for the template, more than {LONGEST_CONVERSATION}"
+            )));
+        }
+        let rendered = self.services.render(rendering);
+        self.in_time()?;
+        Ok(rendered)
     }
 
     /// Token ids of a text.

@@ -47,6 +47,6 @@ impl prompts::Host for State {
             fallback,
             ..Rendering::default()
         };
-        Ok(self.services.render(&rendering))
+        State::render(self, &rendering)
     }
 }

@@ -220,6 +220,7 @@ impl tensors::HostTensor for State {
     }
 
     fn rope(&mut self, x: Tensor, positions: Tensor, angles: tensors::RopeAngles) -> Result<Tensor> {
+        self.afford(angles.frequencies.len())?;
         let rope = self.intern_rope(Rope {
             frequencies: angles.frequencies,
             axes: angles.axes,
@@ -239,6 +240,7 @@ impl tensors::HostTensor for State {
         v: Tensor,
         attention: tensors::SelfAttention,
     ) -> Result<Tensor> {
+        self.afford(attention.segments.len())?;
         let attention = Attention {
             scale: attention.scale,
             softcap: attention.softcap,
@@ -255,10 +257,12 @@ impl tensors::HostTensor for State {
 
 impl tensors::Host for State {
     fn floats(&mut self, shape: Vec<u32>, values: Vec<f32>) -> Result<Tensor> {
+        self.afford(values.len())?;
         self.record(Op::Floats(Arc::from(values)), &[], Some(&shape))
     }
 
     fn ints(&mut self, shape: Vec<u32>, values: Vec<i32>) -> Result<Tensor> {
+        self.afford(values.len())?;
         self.record(Op::Ints(Arc::from(values)), &[], Some(&shape))
     }
 

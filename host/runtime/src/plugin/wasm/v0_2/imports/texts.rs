@@ -54,7 +54,9 @@ impl prompts::Host for State {
         request: prompts::Request,
         options: prompts::RenderOptions,
     ) -> Result<Result<String, String>> {
-        let rendering = convert::rendering_from_plugin(request, options);
-        Ok(rendering.and_then(|rendering| self.services.render(&rendering)))
+        match convert::rendering_from_plugin(request, options) {
+            Ok(rendering) => State::render(self, &rendering),
+            Err(reason) => Ok(Err(reason)),
+        }
     }
 }

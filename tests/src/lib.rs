@@ -6,6 +6,7 @@ pub mod gguf;
 pub mod hashing;
 pub mod hub;
 pub mod json;
+pub mod made;
 pub mod models_page;
 pub mod native_abi;
 pub mod observed;

@@ -26,7 +26,8 @@ struct Part {
 const PARTS: [Part; 13] = [
     Part {
         name: "fuzz",
-        what: "each fuzz target for two minutes: manifests, headers of safetensors and GGUF files, programs, templates, pictures",
+        what: "each fuzz target for two minutes: manifests and what they ask for, headers of safetensors and GGUF files, programs, \
+               templates, tokenizers, pictures, plans, what plugins answer, what servers answer",
         run: fuzz,
     },
     Part {
@@ -78,6 +79,11 @@ const PARTS: [Part; 13] = [
         name: "page",
         what: "the page of `monocle serve` in Chromium, by playwright-core",
         run: page,
+    },
+    Part {
+        name: "sanitizer",
+        what: "the tests of the engine `cpu`, random programs among them, under AddressSanitizer",
+        run: sanitizer,
     },
     Part {
         name: "servers",
@@ -132,13 +138,28 @@ fn fuzz(target: &Path) -> Result<()> {
         );
     }
     let target = target.canonicalize().context("finding the target folder")?;
+    // Fuzzers look for plugins where tests do: in the folder above their own program's.
+    let folder = target.join("fuzz");
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    for plugins in ["plugins", "test-plugins"] {
+        let link = folder.join(plugins);
+        if !link.exists() {
+            std::os::unix::fs::symlink(target.join(plugins), &link)
+                .with_context(|| format!("making {}", link.display()))?;
+        }
+    }
     for (folder, name) in [
         ("plugin-api/manifest", "manifest"),
         ("host/weights", "header"),
         ("host/weights", "gguf"),
         ("host/cpu", "programs"),
         ("host/text", "template"),
+        ("host/text", "tokenizer"),
         ("host/image", "picture"),
+        ("tests", "plan"),
+        ("tests", "lifted"),
+        ("tests", "manifest"),
+        ("tests", "answers"),
     ] {
         let mut command = Command::new("cargo");
         command.current_dir(folder);
@@ -158,6 +179,29 @@ fn fuzz(target: &Path) -> Result<()> {
         run(&mut command)?;
     }
     Ok(())
+}
+
+fn sanitizer(target: &Path) -> Result<()> {
+    if !works(Command::new("cargo").args(["+nightly", "--version"])) {
+        bail!("sanitizers need a nightly compiler: `rustup toolchain install nightly`");
+    }
+    let about = output(Command::new("rustc").args(["+nightly", "-vV"]))?;
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("`rustc -vV` does not say for which system it is")?;
+    let mut command = Command::new("cargo");
+    // With a target, the flags are for it alone and not for what runs while it is built.
+    command.args([
+        "+nightly",
+        "test",
+        "--release",
+        "-p",
+        "monocle-cpu",
+        "--target",
+        host,
+    ]);
+    command.env("RUSTFLAGS", "-Zsanitizer=address");
+    command.env("CARGO_TARGET_DIR", target.join("sanitizer"));
+    run(&mut command)
 }
 
 fn deny(_: &Path) -> Result<()> {

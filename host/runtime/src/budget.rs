@@ -1,12 +1,20 @@
-//! What the host may keep for one request beside pictures and the engine's own memory, which have limits of their own: text that a plugin
-//! makes of an answer, programs and their constants.
+//! What the host may keep for one request beside pictures and the engine's own memory, which have limits of their own: its plan, its programs
+//! and their constants, text that a plugin makes of an answer.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crate::error::RequestError;
 use crate::memory::MemoryLimit;
 use crate::scheduler::terms::Terms;
 
+/// Bytes that the host keeps for one request: its plan and prompt, its programs with their constants, and the two recordings that a program
+/// is made of while they are compared.
+const REQUEST: usize = 40 << 20;
+/// Bytes more for each picture.
+const PICTURE: usize = 2 << 20;
 /// Bytes of text that a plugin may make of one answer, for each byte that the model said.
 const TEXT_GROWTH: usize = 16;
 /// Bytes of text that it may make of anything.
@@ -28,11 +36,14 @@ impl Bounds {
     }
 }
 
-/// Bytes that are still to be had. All that is kept for a request is charged before it is kept.
+/// Bytes that are still to be had. All that is kept for a request is charged before it is kept. Clones are the same budget.
 #[derive(Debug, Clone)]
-pub struct Budget {
-    all: usize,
-    used: usize,
+pub struct Budget(Arc<Counts>);
+
+#[derive(Debug)]
+struct Counts {
+    all: AtomicUsize,
+    used: AtomicUsize,
 }
 
 /// More was to be kept than the budget has.
@@ -48,7 +59,15 @@ pub struct Exhausted {
 impl Budget {
     /// So many bytes.
     pub fn new(all: usize) -> Self {
-        Self { all, used: 0 }
+        Self(Arc::new(Counts {
+            all: AtomicUsize::new(all),
+            used: AtomicUsize::new(0),
+        }))
+    }
+
+    /// A budget for a request of so many pictures, each of which may need a program of its own.
+    pub fn of_request(pictures: usize) -> Self {
+        Self::new(REQUEST.saturating_add(pictures.saturating_mul(PICTURE)))
     }
 
     /// A budget for what a plugin makes of an answer: it grows with what the model says.
@@ -57,21 +76,36 @@ impl Budget {
     }
 
     /// More is to be had, as the model has said so many bytes more.
-    pub fn grow_with_text(&mut self, said: usize) {
-        self.all = self.all.saturating_add(said.saturating_mul(TEXT_GROWTH));
+    pub fn grow_with_text(&self, said: usize) {
+        let more = said.saturating_mul(TEXT_GROWTH);
+        let _ = self
+            .0
+            .all
+            .fetch_update(Relaxed, Relaxed, |all| Some(all.saturating_add(more)));
     }
 
     /// Takes bytes, before they are kept.
-    pub fn charge(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        let wanted = self.used.saturating_add(bytes);
-        if wanted > self.all {
-            return Err(Exhausted {
-                wanted,
-                all: self.all,
-            });
+    pub fn charge(&self, bytes: usize) -> Result<(), Exhausted> {
+        let all = self.0.all.load(Relaxed);
+        let more = |used: usize| used.checked_add(bytes).filter(|wanted| *wanted <= all);
+        match self.0.used.fetch_update(Relaxed, Relaxed, more) {
+            Ok(_) => Ok(()),
+            Err(used) => Err(Exhausted {
+                wanted: used.saturating_add(bytes),
+                all,
+            }),
         }
-        self.used = wanted;
-        Ok(())
+    }
+
+    /// Gives back what is not kept any longer.
+    pub fn give(&self, bytes: usize) {
+        let less = |used: usize| Some(used.saturating_sub(bytes));
+        let _ = self.0.used.fetch_update(Relaxed, Relaxed, less);
+    }
+
+    /// Refuses what there is no room for, and takes nothing.
+    pub fn afford(&self, bytes: usize) -> Result<(), Exhausted> {
+        self.charge(bytes).map(|()| self.give(bytes))
     }
 }
 
@@ -81,7 +115,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_beyond_it() {
-        let mut budget = Budget::new(10);
+        let budget = Budget::new(10);
         assert_eq!(budget.charge(6), Ok(()));
         assert_eq!(budget.charge(5), Err(Exhausted { wanted: 11, all: 10 }));
         assert!(budget.charge(usize::MAX).is_err());
@@ -89,6 +123,11 @@ mod tests {
         assert_eq!(budget.charge(4), Ok(()));
         assert!(budget.charge(1).is_err());
         budget.grow_with_text(1);
-        assert_eq!(budget.charge(TEXT_GROWTH), Ok(()));
+        assert_eq!(budget.afford(TEXT_GROWTH), Ok(()));
+        // Clones are one budget.
+        assert_eq!(budget.clone().charge(TEXT_GROWTH), Ok(()));
+        assert!(budget.charge(1).is_err());
+        budget.give(1);
+        assert_eq!(budget.charge(1), Ok(()));
     }
 }

@@ -167,15 +167,6 @@ impl Model {
         }
     }
 
-    /// Bytes that the programs of one request may hold together: as much as one may alone, and some for their operations.
-    pub(crate) fn programs_budget(&self) -> usize {
-        self.settings
-            .limits
-            .recording
-            .constant_bytes
-            .saturating_add(64 << 20)
-    }
-
     /// The checkpoint.
     pub fn checkpoint(&self) -> &Checkpoint {
         self.services.checkpoint()

@@ -13,7 +13,7 @@ use crate::slices::Encoder;
 /// longest are recorded anew.
 const KEPT: usize = 64;
 /// Bytes of programs kept of each kind; the last one stays, whatever it has.
-const KEPT_BYTES: usize = 256 << 20;
+const KEPT_BYTES: usize = 64 << 20;
 
 /// What distinguishes recordings of `network.encode`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

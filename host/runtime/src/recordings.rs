@@ -10,6 +10,7 @@ use monocle_tensor::program::Program;
 use monocle_tensor::recorder::BatchShape;
 use monocle_tensor::stored::Weight;
 
+use crate::budget::Budget;
 use crate::model::Model;
 use crate::plugin::contract::ImagePlan;
 use crate::plugin::error::{Fault, PluginError};
@@ -18,11 +19,12 @@ use crate::plugin::state::LogLine;
 use crate::programs::{EncodeSignature, Programs};
 use crate::slices::Encoder;
 
-/// See the module. Clones are the same, but for when the request must end that they serve.
+/// See the module. Clones are the same, but for the request that they serve: when it must end, and what is kept for it.
 #[derive(Clone)]
 pub struct Recordings {
     shared: Arc<Mutex<Recorded>>,
     until: Option<Instant>,
+    budget: Option<Budget>,
 }
 
 struct Recorded {
@@ -33,6 +35,8 @@ struct Recorded {
     programs: Programs,
     /// When the request must end that asks now.
     until: Option<Instant>,
+    /// What is kept for it.
+    budget: Option<Budget>,
     /// Calls of instances that are gone.
     past_calls: u64,
     past_log: Vec<LogLine>,
@@ -47,20 +51,23 @@ impl Recordings {
             weights: None,
             programs: Programs::default(),
             until: None,
+            budget: None,
             past_calls: 0,
             past_log: Vec::new(),
         };
         Self {
             shared: Arc::new(Mutex::new(recorded)),
             until: None,
+            budget: None,
         }
     }
 
-    /// The same for a request that must end then.
-    pub fn until(&self, until: Option<Instant>) -> Self {
+    /// The same for a request that must end then, and for which the host keeps no more than the budget has.
+    pub fn serving(&self, until: Option<Instant>, budget: &Budget) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
             until,
+            budget: Some(budget.clone()),
         }
     }
 
@@ -152,6 +159,7 @@ impl Recordings {
         // What a panic may have left half done is an instance, and that is made anew after any failure.
         let mut recorded = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         recorded.until = self.until;
+        recorded.budget.clone_from(&self.budget);
         recorded
     }
 }
@@ -179,6 +187,7 @@ impl Recorded {
         }
         let instance = self.instance.as_mut().expect("made above");
         instance.until(self.until);
+        instance.set_budget(self.budget.clone().unwrap_or_else(|| Budget::of_request(0)));
         Ok((&mut self.programs, instance))
     }
 

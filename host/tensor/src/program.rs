@@ -76,6 +76,15 @@ pub struct Node {
     pub output: ValueType,
 }
 
+impl Node {
+    /// Bytes of its numbers and lists, and of itself.
+    pub fn held_bytes(&self) -> usize {
+        let lists = size_of_val(&self.inputs[..]).saturating_add(size_of_val(&self.output.shape[..]));
+        let own = lists.saturating_add(size_of::<Self>());
+        self.op.held_bytes().saturating_add(own)
+    }
+}
+
 /// Tells programs apart for as long as the process lives; engines keep what they prepared for a program under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProgramId(u64);
@@ -277,11 +286,8 @@ impl Program {
 
     /// Bytes of constants, angles and lists that it holds, and of its operations.
     pub fn held_bytes(&self) -> usize {
-        let node = |node: &Node| {
-            let lists = size_of_val(&node.inputs[..]) + size_of_val(&node.output.shape[..]);
-            node.op.held_bytes().saturating_add(size_of::<Node>() + lists)
-        };
-        self.nodes.iter().map(node).fold(0, usize::saturating_add)
+        let bytes = self.nodes.iter().map(Node::held_bytes);
+        bytes.fold(0, usize::saturating_add)
     }
 
     /// The first operation in which another recording of the same signature differs.

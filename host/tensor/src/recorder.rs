@@ -49,7 +49,7 @@ impl Default for RecordingLimits {
     fn default() -> Self {
         Self {
             operations: 100_000,
-            constant_bytes: 256 << 20,
+            constant_bytes: 16 << 20,
             elements: 1 << 34,
         }
     }
@@ -80,6 +80,7 @@ pub struct Recorder {
     nodes: Vec<Node>,
     inputs: Vec<ValueType>,
     constant_bytes: usize,
+    held_bytes: usize,
     last_weight: Option<WeightId>,
     /// Names of operations, and numbers of the states that they keep.
     states: HashSet<(&'static str, u32)>,
@@ -110,6 +111,7 @@ impl Recorder {
             nodes,
             inputs,
             constant_bytes: 0,
+            held_bytes: 0,
             last_weight: None,
             states: HashSet::new(),
             of_encoder: false,
@@ -161,6 +163,11 @@ impl Recorder {
         self.nodes.len()
     }
 
+    /// Bytes of the operations that were recorded, with their constants.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Whether nothing is recorded.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
@@ -182,11 +189,13 @@ impl Recorder {
             Ok(None) => Ok(inputs[0]),
             Ok(Some(output)) => {
                 let id = ValueId(self.nodes.len() as u32);
-                self.nodes.push(Node {
+                let node = Node {
                     op,
                     inputs: inputs.to_vec(),
                     output,
-                });
+                };
+                self.held_bytes = self.held_bytes.saturating_add(node.held_bytes());
+                self.nodes.push(node);
                 Ok(id)
             }
             Err(reason) => Err(OperationError {

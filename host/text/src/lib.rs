@@ -8,6 +8,7 @@
 pub mod conversation;
 pub mod filter;
 pub mod flags;
+mod json_values;
 pub mod logprobs;
 pub mod marks;
 pub mod output;
@@ -22,6 +23,7 @@ pub use filter::{
     Delta, MarkersFrom, OutputFilter, OutputRules, ReasoningMarkers, ReasoningState, Removed, RemovedKind,
 };
 pub use flags::{Flag, find_flags};
+pub use json_values::json_values;
 pub use logprobs::{Scored, TokenLogprobs};
 pub use marks::find_markers;
 pub use output::{FinishReason, Generated, OutputStream, ReasoningMarks};

@@ -601,7 +601,52 @@ mod tests {
             "{{% set x %}}{{% for i in range(99999) %}}{}{{% endfor %}}{{% endset %}}",
             "a".repeat(500_000)
         );
-        assert!(matches!(render(&capture), Err(TemplateError::OutOfSteps { .. })));
+        assert!(matches!(render(&capture), Err(TemplateError::OutOfSteps { steps, .. }) if steps < 101));
+    }
+
+    #[test]
+    fn what_is_kept_or_captured_counts_before_it_is_much() {
+        let loops = "{% for i in range(99999) %}";
+        let each = (0..200).map(|index| format!("{{% set v{index} = 'a' * n ~ {index} %}}"));
+        let variables = format!("{{% set n = 900000 %}}{}", each.collect::<String>());
+        let error = render(&variables).unwrap_err();
+        assert!(
+            matches!(error, TemplateError::TooLarge { limit, .. } if limit == 32 << 20),
+            "{error}"
+        );
+        for template in [
+            // Values that are kept in one.
+            format!(
+                "{{% set ns = namespace(l=[]) %}}{loops}{{% set ns.l = ns.l + ['a' * 4000000 ~ i] %}}{{% endfor %}}"
+            ),
+            format!(
+                "{{% set ns = namespace(l=[]) %}}{loops}{{% set ns.l = [ns.l, 'a' * 900000 ~ i] %}}{{% endfor %}}"
+            ),
+            format!(
+                "{{% set ns = namespace(m={{}}) %}}{loops}{{% set ns.m = dict(m=ns.m, x='a' * 900000 ~ i) %}}{{% endfor %}}"
+            ),
+            // One value printed again and again, into another.
+            format!(
+                "{{% set b = 'a' * 4000000 %}}{{% set x %}}{loops}{{{{ b }}}}{{% endfor %}}{{% endset %}}"
+            ),
+            format!(
+                "{{% set b = 'a' * 4000000 %}}{{% macro m() %}}{loops}{{{{ b }}}}{{% endfor %}}{{% endmacro %}}{{{{ m()|length }}}}"
+            ),
+            format!(
+                "{{% set b = 'a' * 4000000 %}}{{% filter upper %}}{loops}{{{{ b }}}}{{% endfor %}}{{% endfilter %}}"
+            ),
+        ] {
+            let error = render(&template).unwrap_err();
+            assert!(
+                matches!(error, TemplateError::TooLarge { limit, .. } if limit <= 48 << 20),
+                "{template}: {error}"
+            );
+        }
+        // What is let go makes room: thirty times as much as there may be at once.
+        let honest = format!(
+            "{{% set ns = namespace(x='') %}}{loops}{{% if i < 1000 %}}{{% set ns.x = 'a' * 1000000 ~ i %}}{{% endif %}}{{% endfor %}}ok"
+        );
+        assert_eq!(render(&honest).unwrap(), "ok");
     }
 
     #[test]

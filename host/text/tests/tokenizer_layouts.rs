@@ -2,6 +2,9 @@
 //!
 //! `MONOCLE_LAYOUTS` may name another folder that `make_layouts.py` wrote; its cases are then checked too.
 
+#[path = "../fuzz/tokenizers.rs"]
+mod made;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -668,6 +671,12 @@ proptest! {
             prop_assert_eq!(tokenizer.decode(&ids, false).unwrap(), expected.clone(), "{}", name);
             prop_assert_eq!(stream(&tokenizer, &ids, false), expected, "{}", name);
         }
+    }
+
+    /// Whatever a `tokenizer.json` asks for is refused, or stays within bounds.
+    #[test]
+    fn any_file_is_refused_or_keeps_its_bounds(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
+        prop_assert_eq!(made::check(&bytes), Ok(()));
     }
 
     /// A damaged file is refused or read, never a panic.

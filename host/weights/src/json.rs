@@ -9,8 +9,10 @@ use crate::error::WeightsError;
 use crate::files;
 use crate::hub::distrust;
 
-/// The largest text file that is read: tokenizers reach some 40 MB.
-const MAX_TEXT_BYTES: u64 = 512 << 20;
+/// The largest text file that is read: the index of a model with a hundred thousand tensors has some 10 MB.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+/// Values in a JSON file, each of which takes some hundred bytes however short it is written: that index has as many as tensors.
+const MAX_VALUES: usize = 1 << 20;
 
 /// Reads a text file; `None` when there is none.
 pub(crate) fn read_text(path: &Path) -> Result<Option<String>, WeightsError> {
@@ -46,15 +48,37 @@ pub(crate) fn read_json(path: &Path) -> Result<Option<Value>, WeightsError> {
     let Some(text) = read_text(path)? else {
         return Ok(None);
     };
-    let value = parse(&text).map_err(|error| {
+    let bad = |reason: String| {
         distrust(path);
         WeightsError::BadText {
             file: path.to_owned(),
             expected: "JSON",
-            reason: error.to_string(),
+            reason,
         }
-    })?;
+    };
+    let values = values(&text);
+    if values > MAX_VALUES {
+        return Err(bad(format!(
+            "it has {values} values, more than the {MAX_VALUES} that a file may have"
+        )));
+    }
+    let value = parse(&text).map_err(|error| bad(error.to_string()))?;
     Ok(Some(value))
+}
+
+/// How many values a JSON text has, seen before it is parsed.
+fn values(json: &str) -> usize {
+    let (mut values, mut in_string, mut escaped) = (0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 /// Parses JSON as Python writes it: with `NaN` (read as null) and infinities (read as the largest numbers).
@@ -106,5 +130,11 @@ mod tests {
         assert!(super::parse("{\"a\": NaN").is_err());
         assert!(super::parse("{\"a\": \"\\").is_err());
         assert!(super::parse("").is_err());
+    }
+
+    #[test]
+    fn values_are_counted_outside_of_texts() {
+        assert_eq!(super::values(r#"{"a": [1, 2], "b,[": "\"{,", "c": {}}"#), 6);
+        assert_eq!(super::values(r#"["\\", 1]"#), 2);
     }
 }

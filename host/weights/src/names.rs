@@ -1,12 +1,16 @@
 //! Names of weights: the manifest's rules for them, and the nearest ones when one is missing.
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use crate::error::{WeightsError, list};
 
 /// The most bytes of a name that a rule makes, and of a rule's replacement: together with the names that there are, no rule can make
 /// more than half a MiB in one step.
 const MAX_NAME_BYTES: usize = 1024;
+/// Bytes of a compiled regular expression; manifests have the same bound.
+const LARGEST_REGEX: usize = 512 << 10;
+/// Bytes that each may use while it searches.
+const REGEX_CACHE: usize = 128 << 10;
 
 /// How names in a checkpoint become the names that a plugin asks for.
 #[derive(Debug, Clone, Default)]
@@ -99,7 +103,11 @@ fn cut_short(name: &str) -> &str {
 }
 
 pub(crate) fn regex(key: &'static str, pattern: &str) -> Result<Regex, WeightsError> {
-    Regex::new(pattern).map_err(|error| {
+    let built = RegexBuilder::new(pattern)
+        .size_limit(LARGEST_REGEX)
+        .dfa_size_limit(REGEX_CACHE)
+        .build();
+    built.map_err(|error| {
         // The regex crate draws the pattern over several lines; the reason is the last.
         let text = error.to_string();
         let reason = text.lines().last().unwrap_or_default().trim();

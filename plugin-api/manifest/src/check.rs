@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Problem;
+
+/// Bytes of a regular expression when it is compiled: those of known manifests take some thousand.
+const LARGEST_REGEX: usize = 512 << 10;
 
 /// A problem and the bytes that it is about.
 pub(crate) type Found = (Range<usize>, Box<Problem>);
@@ -125,6 +128,17 @@ impl<'a> Checker<'a> {
             };
             return Err((span, problem.into()));
         }
+        if let Some(most) = schema["maxItems"].as_u64()
+            && schema["minItems"].is_null()
+            && array.len() as u64 > most
+        {
+            let problem = Problem::OutOfRange {
+                key: path.to_owned(),
+                expected: format!("a list of at most {most}"),
+                found: format!("a list of {}", array.len()),
+            };
+            return Err((span, problem.into()));
+        }
         for (index, value) in array.iter().enumerate() {
             let item = prefix
                 .and_then(|prefix| prefix.get(index))
@@ -209,7 +223,7 @@ fn string(text: &str, schema: &Json, path: &str) -> Result<(), Problem> {
         ));
     }
     match schema["format"].as_str() {
-        Some("regex") => match Regex::new(text) {
+        Some("regex") => match RegexBuilder::new(text).size_limit(LARGEST_REGEX).build() {
             Ok(_) => Ok(()),
             Err(error) => Err(bad_form("a regular expression", last_line(&error.to_string()))),
         },

@@ -221,7 +221,12 @@ fn kind(root: &Json, schema: &Json) -> String {
             None => vec![&schema["items"]],
         };
         let items: Vec<String> = items.iter().map(|item| kind(root, resolve(root, item))).collect();
-        return format!("a list of: {}", items.join(", "));
+        // What has as many as it has at least is a pair.
+        let most = match (&schema["minItems"], schema["maxItems"].as_u64()) {
+            (Json::Null, Some(most)) => format!(" of at most {most}"),
+            _ => String::new(),
+        };
+        return format!("a list{most} of: {}", items.join(", "));
     }
     if schema["format"] == "regex" {
         return "a regular expression".to_owned();

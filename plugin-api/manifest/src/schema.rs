@@ -399,8 +399,10 @@ pub enum ToolShape {
 pub struct WeightRules {
     /// Pairs of a regular expression and its replacement (`$1` stands for the first group), applied one after another
     /// to each name in the checkpoint.
+    #[schemars(length(max = 64))]
     pub rename: Vec<(Pattern, String)>,
     /// Regular expressions; tensors whose name in the checkpoint matches one are left out.
+    #[schemars(length(max = 64))]
     pub ignore: Vec<Pattern>,
 }
 

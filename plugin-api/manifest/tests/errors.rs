@@ -131,6 +131,26 @@ fn values_out_of_range_say_the_range() {
     }
 }
 
+/// Each expression is compiled, and may take long and much.
+#[test]
+fn expressions_are_few_and_small() {
+    let ignore = |count: usize, pattern: &str| {
+        let patterns = vec![format!("{pattern:?}"); count];
+        format!("[weights]\nignore = [{}]\n", patterns.join(", "))
+    };
+    assert_eq!(
+        refusal_of(&ignore(65, "a")),
+        "m.toml:7:10: `weights.ignore` must be a list of at most 64, but is a list of 65"
+    );
+    let large = refusal_of(&ignore(1, "\\w{1000}"));
+    assert!(
+        large.contains("which is not a regular expression: Compiled regex exceeds size limit"),
+        "{large}"
+    );
+    let sound = GOOD.to_owned() + &ignore(64, r"^model\.(\w+)\.layers\.(\d+)\.(\w+)$");
+    assert!(Manifest::from_str(&sound, "m.toml").is_ok());
+}
+
 #[test]
 fn forms_are_checked() {
     assert_eq!(

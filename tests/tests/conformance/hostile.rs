@@ -208,7 +208,7 @@ fn plan() {
             ("huge pixels", &["picture 0: pixels of [4294967295, 4294967295"]),
             (
                 "pixels without end",
-                &["picture 0: 2000000 pixel tensors, more than the 64"],
+                &["picture 0: 300000 pixel tensors, more than the 64"],
             ),
             ("too few positions", &["5 positions on 3 axes for "]),
             ("a mark for some tokens", &["mark `kind` has 1 values for "]),
@@ -459,13 +459,10 @@ fn forward() {
             ),
             (
                 "constants for ever",
-                &["`floats` on", "take more than 268435456 bytes"],
+                &["`floats` on", "take more than 16777216 bytes"],
             ),
             ("wrong constants", &["`floats` on", "2 values do not fill [64]"]),
-            (
-                "angles for ever",
-                &["`rope` on", "take more than 268435456 bytes"],
-            ),
+            ("angles for ever", &["`rope` on", "take more than 16777216 bytes"]),
             ("dimensions for ever", &["`full` on", "1048576 dimensions"]),
             (
                 "a shape that overflows",
@@ -645,6 +642,13 @@ fn lies_that_come_out_later() {
             "its text for this answer grows too large",
         ),
         ("forward: logits that are no numbers", "logit"),
+        (
+            "plan: constants for each size",
+            "that the host keeps for one request",
+        ),
+        ("plan: a prompt for days", "3000000 tokens"),
+        ("plan: variables without end", "values, more than 131072"),
+        ("configure: tokens without end", "`tokenizers.add`: "),
     ];
     for (told, words) in cases {
         match misbehave(told, &good.request) {
@@ -663,6 +667,7 @@ fn what_harms_nobody_is_let_pass() {
         "pixels: a far corner",
         "plan: positions at the end",
         "encode: attention of nothing",
+        "forward: what is not a number",
     ] {
         let answer = misbehave(told, &good.request);
         assert!(answer.is_ok(), "{told}: {answer:?}");

@@ -8,6 +8,7 @@ mod encoder_decoder;
 mod files;
 mod hostile;
 mod latent_experts;
+mod made;
 mod names;
 mod prompt_format;
 mod replay;

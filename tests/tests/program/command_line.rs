@@ -2,7 +2,7 @@
 //!
 //! Expected words are those of the reference implementation (`golden.json` of `tests/oracle/smolvlm` says which version).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use monocle_tests::hub::FakeHub;
@@ -666,6 +666,64 @@ fn plugins_are_listed_and_wrapped() {
     wrap("none.wasm", "x.wasm").fails(1, &["cannot read", "none.wasm"]);
     wrap("module.wasm", "module.wasm").fails(1, &["overwritten", "--output"]);
     assert!(!scratch.file("x.wasm").exists());
+}
+
+/// A module may call itself anything: nothing is written elsewhere, and what worked stays.
+#[test]
+fn a_module_that_lies_replaces_nothing() {
+    let scratch = Scratch::new("lies");
+    let module = project::target().join("wasm32-unknown-unknown/plugin/smolvlm.wasm");
+    let module = std::fs::read(&module).expect("the plugins were built");
+    let lying = |old: &str, new: &str| {
+        assert_eq!(old.len(), new.len());
+        let mut bytes = module.clone();
+        let places: Vec<usize> = bytes
+            .windows(old.len())
+            .enumerate()
+            .filter(|(_, window)| *window == old.as_bytes())
+            .map(|(at, _)| at)
+            .collect();
+        assert!(!places.is_empty(), "{old}");
+        for at in places {
+            bytes[at..at + old.len()].copy_from_slice(new.as_bytes());
+        }
+        bytes
+    };
+    scratch.write("good.wasm", &module);
+    scratch.write(
+        "upwards.wasm",
+        lying(r#""name":"smolvlm""#, r#""name":"../vlmx""#),
+    );
+    scratch.write(
+        "future.wasm",
+        lying(r#""contract":"0.2.0""#, r#""contract":"9.9.0""#),
+    );
+    scratch.write("out/notes.txt", "mine");
+    let wrap = |module: &str, to: &str| {
+        let (module, to) = (scratch.file(module), scratch.file(to));
+        Monocle::new(["plugins", "wrap"]).args([module.as_os_str(), "-o".as_ref(), to.as_os_str()])
+    };
+    wrap("good.wasm", "out").succeeds();
+    let worked = std::fs::read(scratch.file("out/smolvlm.wasm")).unwrap();
+    wrap("upwards.wasm", "out").fails(1, &["the name is `../vlmx`"]);
+    wrap("future.wasm", "out").fails(1, &["9.9.0"]);
+    wrap("good.wasm", "out/notes.txt").fails(1, &["smolvlm.wasm", "--output"]);
+    assert_eq!(std::fs::read(scratch.file("out/smolvlm.wasm")).unwrap(), worked);
+    assert_eq!(
+        std::fs::read_to_string(scratch.file("out/notes.txt")).unwrap(),
+        "mine"
+    );
+    let names = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&scratch.file("out")), ["notes.txt", "smolvlm.wasm"]);
+    assert_eq!(
+        names(scratch.path()),
+        ["future.wasm", "good.wasm", "out", "upwards.wasm"]
+    );
 }
 
 #[test]

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use monocle_tests::made::lifted::{component, stamped};
 use monocle_tests::program::{Monocle, path};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 
 /// More than a harmless request takes: what is refused may have taken so much before it was.
 const MORE: u64 = 64 << 20;
-/// Constants and rotary angles that a recording may have.
-const CONSTANTS: u64 = 256 << 20;
 /// No attack goes on for so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -42,6 +41,11 @@ fn resident(child: &Child) -> Option<u64> {
 
 /// `monocle run MODEL PICTURE`, watched.
 fn watched(model: &Path, picture: &Path) -> Ran {
+    watched_with(model, picture, &project::target().join("test-plugins"))
+}
+
+/// The same with the plugins of another folder.
+fn watched_with(model: &Path, picture: &Path, plugins: &Path) -> Ran {
     let scratch = Scratch::new("watched");
     let error = scratch.file("error");
     let mut command = Command::new(path());
@@ -57,6 +61,7 @@ fn watched(model: &Path, picture: &Path) -> Ran {
         "1",
     ]);
     let mut child = environment(&mut command)
+        .env("MONOCLE_PLUGINS", plugins)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(&error).expect("the folder is ours"))
@@ -122,12 +127,25 @@ fn attacks_take_little_more_than_a_harmless_request() {
         ("pixels: pictures without end", "4096 pictures"),
         ("encode: an estimate that wraps", "the request needs"),
         ("encode: one pixel made many", "the request needs"),
+        ("configure: tokens without end", "`tokenizers.add`"),
+        ("plan: pixels without end", "pixel tensors, more than the 64"),
+        ("plan: context ranges without end", "ranges of context"),
+        ("plan: a prompt for days", "3000000 tokens"),
+        ("plan: variables without end", "values, more than 131072"),
+        (
+            "plan: constants for each size",
+            "that the host keeps for one request",
+        ),
+        ("forward: constants for ever", "constants, angles"),
         ("forward: angles for ever", "constants, angles"),
+        ("forward: dimensions for ever", "1048576 dimensions"),
         ("forward: handles for ever", "handle limit exceeded"),
         ("forward: more than this machine has", "the request needs"),
         ("forward: a shape that overflows", "more than the"),
         ("output: a flood of text", "grows too large"),
     ];
+    let each = (0..200).map(|index| format!("{{% set v{index} = 'a' * n ~ {index} %}}"));
+    let kept = format!("{{% set n = 9000000 %}}{}", each.collect::<String>());
     let templates = [
         (
             "{% set ns = namespace(x='aa') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
@@ -141,6 +159,11 @@ fn attacks_take_little_more_than_a_harmless_request() {
         (
             "{% set a = 'a' * 16000000 %}{% set b = 'a' * 16000000 %}{% for i in range(99999) %}{% if a == b %}{% endif %}{% endfor %}",
             "did not end within",
+        ),
+        (kept.as_str(), "values of more than"),
+        (
+            "{% set b = 'a' * 4000000 %}{% set x %}{% for i in range(999) %}{{ b }}{% endfor %}{% endset %}",
+            "values of more than",
         ),
     ];
     let deeds = deeds.iter().enumerate();
@@ -156,16 +179,23 @@ fn attacks_take_little_more_than_a_harmless_request() {
         manifest(&scratch, "rename", &doubling),
         &"may have 1024 bytes",
     );
+    let patterns = format!(
+        "plugin = \"smolvlm\"\n[weights]\nignore = [{}]",
+        vec![r#""\\w{40}x""#; 3000].join(",")
+    );
+    let patterns = (
+        &"ignore",
+        manifest(&scratch, "ignore", &patterns),
+        &"a list of at most 64",
+    );
     let mut wrong = Vec::new();
-    for (told, model, words) in deeds.chain(templates).chain([doubling]) {
+    for (told, model, words) in deeds.chain(templates).chain([doubling, patterns]) {
         let ran = watched(&model, &picture);
         println!("{:4} MiB  {told}", ran.resident >> 20);
         if ran.code != Some(1) || !ran.error.contains(words) || ran.error.len() > 4096 {
             wrong.push(format!("{told}: {:?}, {}", ran.code, ran.error));
         }
-        // What a recording may have of them, beside everything else.
-        let constants = if told.contains("angles") { CONSTANTS } else { 0 };
-        if ran.resident > usual.resident + MORE + constants {
+        if ran.resident > usual.resident + MORE {
             wrong.push(format!(
                 "{told}: {} MiB, usual are {}",
                 ran.resident >> 20,
@@ -174,6 +204,123 @@ fn attacks_take_little_more_than_a_harmless_request() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Memories, tables and instances are summed, whether they come with the component or before its first call.
+#[test]
+fn components_of_many_parts_take_no_more_than_one() {
+    let scratch = Scratch::new("parts");
+    let harmless = deed(&scratch, 0, "");
+    let picture = project::oracle("smolvlm").join("image.png");
+    drop(watched(&harmless, &picture));
+    let usual = watched(&harmless, &picture).resident;
+    let touched = "(data (i32.const 0) \"x\") (func $go (memory.fill (i32.const 0) (i32.const 7) (i32.const 0x1000000))) (start $go)";
+    let cases = [
+        // Each has 16 MiB and touches them before anything is called.
+        (
+            "memories",
+            format!("(core module $m (memory 256) {touched})"),
+            8,
+            "MiB of memory",
+        ),
+        (
+            "tables",
+            "(core module $m (table 150000 funcref))".to_owned(),
+            8,
+            "cannot be started",
+        ),
+        (
+            "instances",
+            "(core module $m)".to_owned(),
+            3000,
+            "cannot be started",
+        ),
+        (
+            "loop",
+            "(core module $m (func $go (loop (br 0))) (start $go))".to_owned(),
+            1,
+            "still running after 5000 ms",
+        ),
+    ];
+    for (name, module, count, words) in cases {
+        let component = [component(), with_instances(&module, count)].concat();
+        let component = stamped(&component, name);
+        scratch.write(&format!("{name}.wasm"), component);
+        let more = format!(
+            "plugin = \"smolvlm\"\nadapter = {name:?}\n[limits]\nmemory_mib = 32\ncall_timeout_ms = 5000"
+        );
+        let model = manifest(&scratch, name, &more);
+        let ran = watched_with(&model, &picture, scratch.path());
+        println!("{:4} MiB  {name}: {}", ran.resident >> 20, ran.error);
+        assert_eq!(ran.code, Some(1), "{name}: {}", ran.error);
+        assert!(ran.error.contains(words), "{name}: {}", ran.error);
+        assert!(
+            ran.resident <= usual + MORE,
+            "{name}: {} MiB, usual are {}",
+            ran.resident >> 20,
+            usual >> 20
+        );
+    }
+}
+
+/// Sections of a component (component model, Binary.md): a second core module, and so many instances of it.
+fn with_instances(module: &str, count: usize) -> Vec<u8> {
+    let component = wat::parse_str(format!("(component {module})")).expect("the text is well-formed");
+    let number = |mut rest: usize| {
+        let mut bytes = Vec::new();
+        loop {
+            let low = (rest & 0x7f) as u8;
+            rest >>= 7;
+            if rest == 0 {
+                bytes.push(low);
+                return bytes;
+            }
+            bytes.push(low | 0x80);
+        }
+    };
+    // Each: made of a module, of the second, with no arguments.
+    let instances = [number(count), [0, 1, 0].repeat(count)].concat();
+    [&component[8..], &[2], &number(instances.len()), &instances].concat()
+}
+
+/// Files of a folder that are short, and long once they are read.
+#[test]
+fn folders_of_very_many_values_are_refused() {
+    let model = Scratch::checkpoint("smolvlm");
+    let picture = project::oracle("smolvlm").join("image.png");
+    drop(watched(model.path(), &picture));
+    let usual = watched(model.path(), &picture);
+    assert_eq!(usual.code, Some(0), "{}", usual.error);
+    // Sixteen million values, which would take more than a gibibyte.
+    let zeros = format!("{{\"x\": [{}0]}}", "0,".repeat(16 << 20));
+    for name in [
+        "config.json",
+        "tokenizer_config.json",
+        "tokenizer.json",
+        "generation_config.json",
+    ] {
+        let file = model.file(name);
+        let sound = std::fs::read(&file).ok();
+        model.write(name, &zeros);
+        let ran = watched(model.path(), &picture);
+        println!("{:4} MiB  {name}: {}", ran.resident >> 20, ran.error);
+        assert_eq!(ran.code, Some(1), "{name}: {}", ran.error);
+        assert!(
+            ran.error.contains(name) && ran.error.contains("values"),
+            "{name}: {}",
+            ran.error
+        );
+        assert!(
+            ran.resident <= usual.resident + 2 * MORE,
+            "{name}: {} MiB, usual are {}",
+            ran.resident >> 20,
+            usual.resident >> 20
+        );
+        match sound {
+            Some(bytes) => drop(model.write(name, bytes)),
+            None => model.remove(name),
+        }
+    }
 }
 
 #[test]
@@ -189,6 +336,26 @@ fn programs_for_days_end_with_their_request() {
     let started = Instant::now();
     run("2").fails(1, &["may take 2.0 s", "`--timeout`"]);
     // Recording its 20,000 operations twice is most of it.
+    assert!(
+        started.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+/// Work of the host that a plugin asks for grows with what it asks for, and no faster.
+#[test]
+fn very_many_tables_take_no_longer_than_a_call_may() {
+    let scratch = Scratch::new("tables");
+    let model = deed(&scratch, 0, "forward: angles of its own each");
+    let started = Instant::now();
+    let ran = watched(&model, &project::oracle("smolvlm").join("image.png"));
+    // It is served, or its time is over; either is soon.
+    assert!(
+        ran.code == Some(0) || ran.error.contains("still running") || ran.error.contains("more than"),
+        "{}",
+        ran.error
+    );
     assert!(
         started.elapsed() < Duration::from_secs(60),
         "{:?}",

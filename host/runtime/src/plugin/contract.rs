@@ -126,6 +126,25 @@ pub struct Rendering {
     pub fallback: Option<String>,
 }
 
+impl Rendering {
+    /// Bytes of all texts in it, the template's included.
+    pub fn text_bytes(&self) -> usize {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.len(),
+            Part::Image(_) => 0,
+        };
+        let message = |message: &Message| {
+            let content = match &message.content {
+                Content::Text(text) => text.len(),
+                Content::Parts(parts) => parts.iter().map(part).sum(),
+            };
+            content + message.reasoning.as_ref().map_or(0, String::len)
+        };
+        let messages: usize = self.messages.iter().map(message).sum();
+        messages + self.fallback.as_ref().map_or(0, String::len)
+    }
+}
+
 /// A place in a picture, in its pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Place {
@@ -411,6 +430,44 @@ impl Plan {
     /// The ids of all tokens, image tokens at the slots.
     pub fn token_ids(&self) -> Vec<u32> {
         token_ids(&self.pieces)
+    }
+
+    /// Bytes of its lists and texts, and of the prompts that are made of it.
+    pub fn held_bytes(&self) -> usize {
+        let of_prompt = |pieces: &[Piece], positions: &Positions, marks: &[Mark]| {
+            let tokens = |piece: &Piece| match piece {
+                Piece::Tokens(tokens) => tokens.len(),
+                Piece::Features(slot) => slot.tokens as usize,
+            };
+            let positions = match positions {
+                Positions::Sequential => 0,
+                Positions::Explicit { values, .. } => values.len(),
+            };
+            let marked = marks.iter().map(|mark| mark.values.len());
+            let numbers = pieces.iter().map(tokens).chain(marked).chain([positions]);
+            let numbers = numbers.fold(0, usize::saturating_add).saturating_mul(4);
+            // Once in the plan, once in the prompt.
+            let pieces = size_of_val(pieces).saturating_add(numbers);
+            pieces.saturating_mul(2)
+        };
+        let image = |image: &ImagePlan| {
+            let numbers: usize = image.pixels.iter().map(|shape| size_of_val(&shape[..])).sum();
+            let lists = size_of_val(&image.pixels[..]) + size_of_val(&image.layout[..]);
+            numbers + lists + size_of::<ImagePlan>()
+        };
+        let ranges = match &self.feature_use {
+            FeatureUse::Splice => 0,
+            FeatureUse::Context(ranges) => 2 * size_of_val(&ranges[..]),
+        };
+        let decoder = of_prompt(&self.pieces, &self.positions, &self.marks);
+        let encoder = self.encoder.as_ref().map_or(0, |encoder| {
+            of_prompt(&encoder.pieces, &encoder.positions, &encoder.marks)
+        });
+        let tokens = size_of_val(&self.stop_tokens[..]) + size_of_val(&self.keep_tokens[..]);
+        let images: usize = self.images.iter().map(image).sum();
+        [decoder, encoder, ranges, tokens, images, self.text.len()]
+            .into_iter()
+            .fold(0, usize::saturating_add)
     }
 
     /// Checks that the plan agrees with itself and with a request of so many pictures, before anything is computed.

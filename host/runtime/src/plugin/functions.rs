@@ -2,15 +2,18 @@
 
 use monocle_image::{Filter, ImageError, Layout, Normalise, Picture};
 
+use super::contract::Rendering;
 use super::error::Fault;
 use super::state::{PixelTensor, State};
 
 /// Bytes of one text for the tokenizer, which no deadline can stop.
 const LONGEST_TEXT: usize = 8 << 20;
-/// Tokens that one call adds.
-const TOKENS: usize = 1 << 16;
-/// Bytes of such a token.
+/// Bytes of a token that a plugin adds.
 const LONGEST_TOKEN: usize = 256;
+/// Bytes of a conversation for a template, of which there are some copies while it is rendered.
+const LONGEST_CONVERSATION: usize = 8 << 20;
+/// Bytes that each counts as besides.
+const ADDED_TOKEN: usize = 16;
 /// Caches that one model may name.
 const LAYERS: u32 = 4096;
 
@@ -109,12 +112,6 @@ impl State {
                 "`tokenizers.add` was called outside of `processor.configure`".to_owned(),
             ));
         }
-        if tokens.len() > TOKENS {
-            return Err(Fault::Misuse(format!(
-                "`tokenizers.add` got {} tokens, more than {TOKENS}",
-                tokens.len()
-            )));
-        }
         if let Some(token) = tokens
             .iter()
             .find(|token| token.is_empty() || token.len() > LONGEST_TOKEN)
@@ -124,10 +121,29 @@ impl State {
                 token.len()
             )));
         }
-        match self.services.add_tokens(tokens, special) {
+        let bytes = tokens.iter().map(|token| token.len() + ADDED_TOKEN).sum();
+        if let Err(error) = self.added_tokens.charge(bytes) {
+            return Err(Fault::Misuse(format!("`tokenizers.add`: {error}")));
+        }
+        let added = self.services.add_tokens(tokens, special);
+        self.in_time()?;
+        match added {
             Ok(ids) => Ok(ids),
             Err(reason) => Err(Fault::Misuse(reason)),
         }
+    }
+
+    /// The prompt of a conversation.
+    pub fn render(&mut self, rendering: &Rendering) -> Result<Result<String, String>, Fault> {
+        let bytes = rendering.text_bytes();
+        if bytes > LONGEST_CONVERSATION {
+            return Err(Fault::Misuse(format!(
+                "a conversation of {bytes} bytes for the template, more than {LONGEST_CONVERSATION}"
+            )));
+        }
+        let rendered = self.services.render(rendering);
+        self.in_time()?;
+        Ok(rendered)
     }
 
     /// Token ids of a text.

@@ -16,6 +16,7 @@ use super::limits::Limits;
 use super::loaded::Plugin;
 use super::services::Services;
 use super::state::{LogLine, PixelTensor, State};
+use crate::budget::Budget;
 
 /// A running plugin.
 pub struct Instance {
@@ -50,6 +51,16 @@ impl Instance {
         self.state().limits.until = until;
     }
 
+    /// The budget of the request that it serves.
+    pub fn budget(&self) -> &Budget {
+        &self.running.state().budget
+    }
+
+    /// It serves a request with this budget from now on.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.state().budget = budget;
+    }
+
     /// The plugin behind it.
     pub fn plugin(&self) -> &Plugin {
         &self.plugin
@@ -61,6 +72,11 @@ impl Instance {
         let plan = self.call(FUNCTION, |plugin| plugin.plan(request))?;
         plan.check(request.pictures.len())
             .map_err(|reason| self.error(FUNCTION, Fault::Inconsistent(reason)))?;
+        let kept = self.budget().charge(plan.held_bytes());
+        kept.map_err(|error| {
+            let reason = format!("the plan and the prompt that it makes: {error}");
+            self.error(FUNCTION, Fault::Inconsistent(reason))
+        })?;
         Ok(plan)
     }
 
@@ -262,8 +278,9 @@ impl Instance {
         signature: &str,
         mut record: impl FnMut(&mut Self) -> Result<Program, PluginError>,
     ) -> Result<Program, PluginError> {
-        let first = record(self)?;
-        let second = record(self)?;
+        let both = record(self).and_then(|first| Ok((first, record(self)?)));
+        self.state().give_recorded();
+        let (first, second) = both?;
         match first.difference(&second) {
             None => Ok(first),
             Some(difference) => {

@@ -28,7 +28,7 @@ impl Limits {
         pixel_bytes: 4 << 30,
         recording: RecordingLimits {
             operations: 1_000_000,
-            constant_bytes: 1 << 30,
+            constant_bytes: 16 << 20,
             elements: 1 << 36,
         },
     };

@@ -9,9 +9,9 @@ use monocle_image::Picture;
 use monocle_tensor::operation::{Op, Rope, WeightId};
 use monocle_tensor::program::ValueId;
 use monocle_tensor::recorder::Recorder;
-use monocle_tensor::stored::Weight;
+use monocle_tensor::stored::{Matrix, StoredTensor, Weight};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Exhausted};
 use crate::plugin::error::Fault;
 use crate::plugin::limits::Limits;
 use crate::plugin::services::{Role, Services};
@@ -53,14 +53,16 @@ const RECORDINGS: u32 = 1 << (32 - VALUE_BITS);
 const PICTURES: usize = 4096;
 /// Layers of one stack.
 const STACK: usize = 4096;
-/// Bytes of the names of all stacks: those of a hundred layers with a hundred experts each have less than 2 MiB.
-const STACK_NAMES: usize = 32 << 20;
+/// Bytes of all stacks, and of the names in them: those of a hundred layers with a hundred experts each have less than 8 MiB.
+const STACKS: usize = 16 << 20;
 /// Bytes of angles that are kept to be shared.
-const MOST_ROPE_BYTES: usize = 8 << 20;
+const MOST_ROPE_BYTES: usize = 1 << 20;
+/// Bytes of all tokens that are added to a tokenizer, which keeps many times as much to find them: 16,000 of ten letters.
+const ADDED_TOKENS: usize = 512 << 10;
 /// Lines of log kept for one instance.
 const LOG_LINES: usize = 256;
-/// Letters kept of a line.
-const LOG_LETTERS: usize = 4096;
+/// Bytes kept of a line.
+const LOG_BYTES: usize = 4096;
 /// What is wrong with a handle of an earlier recording.
 const DEAD: &str =
     "a tensor of an earlier call was used: handles are valid during the call in which they were made";
@@ -87,10 +89,16 @@ pub struct State {
     pub request_variables: serde_json::Map<String, serde_json::Value>,
     weight_ids: HashMap<(String, Role), WeightId>,
     stack_ids: HashMap<Vec<String>, WeightId>,
-    /// For the names in them.
-    names: Budget,
+    /// For them and the names in them.
+    stacks: Budget,
+    /// For the tokens that it adds.
+    pub added_tokens: Budget,
+    /// Of the request that it serves.
+    pub budget: Budget,
     recorder: Option<Recorder>,
     recording: u32,
+    /// What recordings have taken of the budget and not given back.
+    recorded_bytes: usize,
     /// Angles by the hash of their content.
     ropes: HashMap<u64, Vec<Arc<Rope>>>,
     rope_hasher: RandomState,
@@ -115,9 +123,12 @@ impl State {
             request_variables: serde_json::Map::new(),
             weight_ids: HashMap::new(),
             stack_ids: HashMap::new(),
-            names: Budget::new(STACK_NAMES),
+            stacks: Budget::new(STACKS),
+            added_tokens: Budget::new(ADDED_TOKENS),
+            budget: Budget::of_request(0),
             recorder: None,
             recording: 0,
+            recorded_bytes: 0,
             ropes: HashMap::new(),
             rope_hasher: RandomState::new(),
             rope_bytes: 0,
@@ -158,10 +169,7 @@ impl State {
     /// Keeps a line of the log, the oldest making room.
     pub fn write_log(&mut self, level: LogLevel, text: &str) {
         // A copy of the start: a text that is cut keeps all of its memory.
-        let end = text
-            .char_indices()
-            .nth(LOG_LETTERS)
-            .map_or(text.len(), |(end, _)| end);
+        let end = text.floor_char_boundary(LOG_BYTES);
         if self.log.len() == LOG_LINES {
             self.log.pop_front();
         }
@@ -242,10 +250,39 @@ impl State {
             }
         }
         let shape: Option<Vec<usize>> = shape.map(|shape| shape.iter().map(|&size| size as usize).collect());
-        match self.recorder()?.push(op, &inputs, shape.as_deref()) {
-            Ok(value) => Ok(self.tensor_handle(value)),
+        let recorder = self.recorder()?;
+        let before = recorder.held_bytes();
+        let pushed = recorder.push(op, &inputs, shape.as_deref());
+        let bytes = recorder.held_bytes().saturating_sub(before);
+        match pushed {
+            Ok(value) => {
+                let taken = self.budget.charge(bytes);
+                self.within(taken)?;
+                self.recorded_bytes = self.recorded_bytes.saturating_add(bytes);
+                Ok(self.tensor_handle(value))
+            }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Refuses so many numbers of four bytes, if there is no room for them, before they are copied.
+    pub fn afford(&self, numbers: usize) -> Result<(), Fault> {
+        let afforded = self.budget.afford(numbers.saturating_mul(4));
+        self.within(afforded)
+    }
+
+    fn within(&self, taken: Result<(), Exhausted>) -> Result<(), Fault> {
+        taken.map_err(|error| {
+            let near = self.recorder.as_ref().map_or(0, Recorder::len);
+            Fault::Misuse(format!(
+                "its operations and their constants, {near} in this recording: {error}"
+            ))
+        })
+    }
+
+    /// Gives back what recordings took: those that are kept are charged to who keeps them.
+    pub fn give_recorded(&mut self) {
+        self.budget.give(std::mem::take(&mut self.recorded_bytes));
     }
 
     /// One copy of equal angles, so that engines can compute their sines once.
@@ -308,11 +345,10 @@ impl State {
             return Ok(*id);
         }
         self.in_time()?;
-        let bytes = names.iter().map(|name| name.len() + size_of::<String>()).sum();
-        if let Err(error) = self.names.charge(bytes) {
-            return Err(Fault::Misuse(format!(
-                "the names of its stacked weights: {error}"
-            )));
+        let each = size_of::<String>() + size_of::<(Matrix, Option<StoredTensor>)>();
+        let bytes = names.iter().map(|name| name.len() + each).sum();
+        if let Err(error) = self.stacks.charge(bytes) {
+            return Err(Fault::Misuse(format!("its stacked weights: {error}")));
         }
         match self.services.stack(&names) {
             Ok(weight) => {

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::Request;
 use super::pictures::{self, Opened};
 use super::prompt::Prompt;
-use crate::budget::{Bounds, Budget, Exhausted};
+use crate::budget::{Bounds, Budget};
 use crate::error::RequestError;
 use crate::memory::MemoryEstimate;
 use crate::model::Model;
@@ -120,8 +120,9 @@ impl PreparedRequest {
         chunk: usize,
         bounds: Bounds,
     ) -> Result<Self, RequestError> {
-        let recordings = recordings.until(bounds.terms.deadline());
-        let prepared = Self::within(model, &recordings, request, max_tokens, chunk, bounds);
+        let budget = Budget::of_request(request.pictures.len());
+        let recordings = recordings.serving(bounds.terms.deadline(), &budget);
+        let prepared = Self::within(model, &recordings, request, max_tokens, chunk, bounds, &budget);
         // What was stopped says that it was; that all of it is late is the reason.
         match (prepared, bounds.late()) {
             (Err(_), Some(late)) => Err(late),
@@ -136,6 +137,7 @@ impl PreparedRequest {
         max_tokens: usize,
         chunk: usize,
         bounds: Bounds,
+        budget: &Budget,
     ) -> Result<Self, RequestError> {
         let in_time = || bounds.late().map_or(Ok(()), Err);
         let settings = &model.settings;
@@ -154,6 +156,7 @@ impl PreparedRequest {
 
         let started = Instant::now();
         let (mut processor, services) = model.processor_instance(bounds.terms.deadline())?;
+        processor.set_budget(budget.clone());
         let asked = PlanRequest {
             messages: request.messages.clone(),
             pictures: opened.iter().map(|opened| opened.seen).collect(),
@@ -175,9 +178,21 @@ impl PreparedRequest {
         let started = Instant::now();
         let calls = recordings.calls();
         recordings.weights()?;
+        let mut known = HashSet::new();
+        let mut keep = |function, program: &Program| {
+            if !known.insert(program.id) {
+                return Ok(());
+            }
+            budget.charge(program.held_bytes()).map_err(|error| {
+                let reason = format!("its programs of several sizes hold too much: {error}");
+                recordings.error(function, Fault::Misuse(reason))
+            })
+        };
         let encode = |image| {
             in_time()?;
-            Ok::<_, RequestError>(recordings.encode(image)?)
+            let encoder = recordings.encode(image)?;
+            keep("network.encode", &encoder.program)?;
+            Ok::<_, RequestError>(encoder)
         };
         let encoders = plan.images.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         check_widths(recordings, &encoders)?;
@@ -210,18 +225,9 @@ impl PreparedRequest {
             services,
         };
         // Every signature is recorded here: a mistake shows before the first picture is encoded.
-        let mut budget = Budget::new(model.programs_budget());
-        let mut known = HashSet::new();
         let mut record = |shape: &BatchShape| {
             let program = recordings.forward(shape)?;
-            if known.insert(program.id) {
-                let kept = budget.charge(program.held_bytes());
-                let fault = |error: Exhausted| {
-                    let reason = format!("its programs of several sizes of batch hold too much: {error}");
-                    recordings.error("network.forward", Fault::Misuse(reason))
-                };
-                kept.map_err(fault)?;
-            }
+            keep("network.forward", &program)?;
             Ok::<_, PluginError>(program)
         };
         let mut start = 0;

@@ -42,7 +42,7 @@ pub fn new(fuel: u64) -> Environment<'static> {
 
 /// Prints floats and what holds values as Python does, the rest as the engine does.
 fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
-    guard::made(value)?;
+    guard::printed(value)?;
     match value.kind() {
         ValueKind::Number | ValueKind::Seq | ValueKind::Map => {
             out.write_str(&to_text(value)).map_err(Error::from)

@@ -11,20 +11,27 @@
 
 mod chains;
 mod checks;
+mod living;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 pub use chains::{TooNested, check_nesting};
-pub use checks::with_checks;
+pub use checks::{longest_captured, with_checks};
+
+use living::Living;
 
 /// Bytes that one value may have, printed.
 const LARGEST: usize = 16 << 20;
-/// Bytes that all values of a render may have, those forgotten included.
+/// Bytes that all values of a render may have, those forgotten included: it bounds the time that making them takes.
 const ALL: usize = 2 << 30;
+/// Bytes that values may have at once.
+const AT_ONCE: usize = 32 << 20;
+/// Bytes that a render may print, into its result or into what it sets, calls or filters: these have no other bound before they are whole.
+const PRINTED: usize = 48 << 20;
 /// How deep values may nest: printing them recurses.
 const DEEPEST: usize = 100;
 /// What a value counts as besides its text: its own bytes, what the engine keeps with it, the time to look at it.
@@ -43,6 +50,10 @@ pub const SLICE: &str = "__slice";
 thread_local! {
     /// Bytes made in this thread's render.
     static MADE: Cell<usize> = const { Cell::new(0) };
+    /// Bytes printed in this thread's render.
+    static OUT: Cell<usize> = const { Cell::new(0) };
+    /// What of what was made is still there.
+    static LIVING: RefCell<Living> = RefCell::default();
     /// When this thread's renders must end.
     static ENDS: Cell<Option<Instant>> = const { Cell::new(None) };
 }
@@ -71,6 +82,7 @@ impl Time {
 impl Drop for Time {
     fn drop(&mut self) {
         ENDS.set(None);
+        start();
     }
 }
 
@@ -86,12 +98,31 @@ pub struct TooLarge(pub usize);
 /// Forgets what an earlier render made.
 pub fn start() {
     MADE.set(0);
+    OUT.set(0);
+    LIVING.take();
 }
 
 /// Steps of a render of this template: text between tags is printed without being asked about, so the longer it is, the fewer.
 pub fn fuel(template: &str, most: u64) -> u64 {
     let longest = template.split(['{', '}']).map(str::len).max().unwrap_or(0);
-    (ALL / longest.max(1)).try_into().unwrap_or(most).min(most)
+    let steps = (ALL / longest.max(1)).min(PRINTED / longest_captured(template).max(1));
+    steps.try_into().unwrap_or(most).min(most)
+}
+
+/// Counts what is about to be printed.
+pub fn printed(value: &Value) -> Result<(), Error> {
+    made(value)?;
+    let bytes = match value.as_str() {
+        Some(text) => text.len(),
+        None => size(value)?,
+    };
+    let all = OUT.get().saturating_add(bytes);
+    OUT.set(all);
+    if all > PRINTED {
+        Err(too_large(PRINTED))
+    } else {
+        Ok(())
+    }
 }
 
 /// Adds the check. Templates can call it by its name too; it only looks.
@@ -153,9 +184,16 @@ pub fn made(value: &Value) -> Result<(), Error> {
     ) {
         return Ok(());
     }
-    let all = MADE.get().saturating_add(size(value)?);
+    let own = size(value)?;
+    let all = MADE.get().saturating_add(own);
     MADE.set(all);
-    if all > ALL { Err(too_large(ALL)) } else { Ok(()) }
+    if all > ALL {
+        return Err(too_large(ALL));
+    }
+    match LIVING.with_borrow_mut(|living| living.add(value, own, AT_ONCE)) {
+        true => Ok(()),
+        false => Err(too_large(AT_ONCE)),
+    }
 }
 
 /// Roughly the bytes of a value when it is printed: what occurs twice counts twice.
@@ -204,5 +242,7 @@ mod tests {
     fn long_text_gets_fewer_steps() {
         assert_eq!(fuel("{{ a }} and {{ b }}", 5_000_000), 5_000_000);
         assert_eq!(fuel(&"x".repeat(1 << 20), 5_000_000), 2048);
+        let captured = format!("{{% set x %}}{}{{% endset %}}", "x".repeat(1 << 20));
+        assert_eq!(fuel(&captured, 5_000_000), 48);
     }
 }

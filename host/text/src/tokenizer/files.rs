@@ -7,9 +7,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::error::TokenizerError;
+use crate::json_values::json_values;
 
 /// The largest file that is read. The largest tokenizers known have some 40 MB.
-pub const MAX_BYTES: u64 = 256 << 20;
+pub const MAX_BYTES: u64 = 64 << 20;
+/// Values in a JSON file, each of which takes some hundred bytes however short it is written. Known tokenizers have two million.
+const MAX_VALUES: usize = 4 << 20;
 
 /// How every Git LFS pointer begins (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -72,6 +75,12 @@ pub fn read_json(path: &Path, notes: &mut Vec<String>) -> Result<Option<Value>, 
         }
         Err(error) => return Err(error),
     };
+    if let Some(reason) = too_many_values(&bytes) {
+        return Err(TokenizerError::Excessive {
+            path: path.to_owned(),
+            reason,
+        });
+    }
     match serde_json::from_slice(&bytes) {
         Ok(value) => Ok(Some(value)),
         Err(error) => {
@@ -82,4 +91,10 @@ pub fn read_json(path: &Path, notes: &mut Vec<String>) -> Result<Option<Value>, 
             Ok(None)
         }
     }
+}
+
+/// What is wrong with a JSON text that has more values than any tokenizer, in words. It is looked at before it is parsed.
+pub fn too_many_values(json: &[u8]) -> Option<String> {
+    let values = json_values(json);
+    (values > MAX_VALUES).then(|| format!("it has {values} values, more than {MAX_VALUES}"))
 }

@@ -15,6 +15,8 @@ const MAX_AROUND: usize = 1024;
 const MAX_DECODED: f64 = 64.0;
 /// The longest token; known ones have some hundred bytes.
 const MAX_TOKEN: usize = 1 << 16;
+/// The largest id; known ones are below 300,000. Lists of all tokens are made for answers of a given form.
+const MAX_ID: u64 = 1 << 22;
 /// The longest word that WordPiece looks at, which takes it the square of that; the usual bound is 100.
 const MAX_WORD: u64 = 10_000;
 
@@ -75,6 +77,13 @@ pub fn excess(file: &Value) -> Option<String> {
             longest.filter(|longest| *longest > MAX_TOKEN).map(|longest| {
                 format!("its vocabulary has a token of {longest} bytes, more than {MAX_TOKEN}")
             })
+        })
+        .or_else(|| {
+            let tokens = file["model"]["vocab"].as_object()?.values();
+            let added = file["added_tokens"].as_array().into_iter().flatten();
+            let ids = tokens.chain(added.map(|token| &token["id"]));
+            let largest = ids.filter_map(Value::as_u64).max()?;
+            (largest > MAX_ID).then(|| format!("a token's id is {largest}, more than {MAX_ID}"))
         })
         .or_else(|| {
             let longest = file["model"]["max_input_chars_per_word"].as_u64();
@@ -164,6 +173,13 @@ mod tests {
             json!({"normalizer": {"normalizers": vec![json!({"normalizers": vec![replace("a"); 30]}); 3]}});
         assert!(excess(&deep).unwrap().contains("94 steps"));
         assert!(excess(&json!({"model": {"vocab": {"x".repeat(70_000): 0}}})).is_some());
+        assert_eq!(excess(&json!({"model": {"vocab": {"x": MAX_ID}}})), None);
+        for file in [
+            json!({"model": {"vocab": {"x": MAX_ID + 1}}}),
+            json!({"model": {"vocab": {}}, "added_tokens": [{"id": u32::MAX}]}),
+        ] {
+            assert!(excess(&file).unwrap().contains("a token's id"), "{file}");
+        }
         assert!(excess(&json!({"model": {"max_input_chars_per_word": 1_000_000}})).is_some());
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::added_tokens::{self, Declared};
 use super::classes::{BytePairs, classes, named_class};
 use super::error::TokenizerError;
-use super::files::{read, read_json};
+use super::files::{read, read_json, too_many_values};
 use super::guard::{excess, guarded};
 use super::special::{SpecialTokens, named_tokens};
 use super::{Inner, TokenizerRules};
@@ -305,16 +305,20 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Inner, TokenizerError> {
         path: path.to_owned(),
         reason,
     };
+    let excessive = |reason: String| TokenizerError::Excessive {
+        path: path.to_owned(),
+        reason,
+    };
+    if let Some(reason) = too_many_values(bytes) {
+        return Err(excessive(reason));
+    }
     // Told apart here because the library's own message for either is only a line and a column.
     let value: Value = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
     if !value["model"].is_object() {
         return Err(invalid("it has no `model`".to_owned()));
     }
     if let Some(reason) = excess(&value) {
-        return Err(TokenizerError::Excessive {
-            path: path.to_owned(),
-            reason,
-        });
+        return Err(excessive(reason));
     }
     drop(value);
     guarded(bytes.len(), || serde_json::from_slice::<Inner>(bytes))

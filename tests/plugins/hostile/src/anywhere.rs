@@ -27,7 +27,7 @@ pub fn act(deed: &str) {
             panic!("tired of writing");
         }
         "write long lines" => {
-            let line = "x".repeat(20 << 20);
+            let line = "x".repeat(10 << 20);
             for _ in 0..100 {
                 log::warn(&line);
             }

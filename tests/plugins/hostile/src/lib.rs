@@ -32,6 +32,11 @@ fn told(place: &str) -> bool {
     TOLD.get().split_once(": ").is_some_and(|(told, _)| told == place)
 }
 
+/// Whether this deed is to be done, which takes more than one place.
+fn told_elsewhere(deed: &str) -> bool {
+    TOLD.get().is_some_and(|told| told == deed)
+}
+
 /// The deed to do in a place; the empty one when there is none. Deeds that can be done anywhere are done here.
 fn deed(place: &str) -> &'static str {
     match TOLD.get().split_once(": ") {

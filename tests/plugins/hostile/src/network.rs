@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use monocle_plugin::prelude::*;
 use monocle_plugin::{Interpolation, Pairing, Pooling, Reduction, UnaryOperation, Window};
 
-use crate::{be_told, deed};
+use crate::processor::{BLOCK, SIZES};
+use crate::{be_told, deed, told_elsewhere};
 
 /// What the checkpoint's decoder has.
 const HIDDEN: u32 = 64;
@@ -57,6 +58,9 @@ impl Network for HostileNetwork {
         Ok(match deed {
             "refuse" => return Err(Error::new("I was told to refuse")),
             "nothing" => vec![],
+            _ if told_elsewhere("plan: constants for each size") => {
+                vec![full(&[SIZES * BLOCK, HIDDEN], 0.0)]
+            }
             "too few features" => vec![features.narrow(0, 0, 3)],
             "flat features" => vec![features.reshape(&[4 * HIDDEN])],
             "whole numbers" => vec![features.cast(Kind::Int)],
@@ -162,6 +166,11 @@ impl Network for HostileNetwork {
             "heads that do not divide" => return Ok(heads(7)),
             "heads of another width" => return Ok(heads(HEADS)),
             _ => {}
+        }
+        if told_elsewhere("plan: constants for each size") {
+            let mut values = vec![0.0; 1 << 20];
+            values[0] = batch.tokens() as f32;
+            drop(floats(&[1 << 20], &values));
         }
         let x = misuse(deed, batch, x, recording);
         let rows = batch.tokens();
@@ -343,6 +352,22 @@ fn misuse(deed: &str, batch: &Batch, x: Tensor, recording: u32) -> Tensor {
                 angles.frequencies[0] = number;
                 drop(wide.rope(&positions, &angles));
             }
+        }
+        "angles of its own each" => {
+            // Each is a table of its own for the engine.
+            let one = full(&[rows, 1, 2], 0.0);
+            let positions = batch.positions();
+            for number in 0..45_000 {
+                let mut angles = angles(1, vec![]);
+                angles.frequencies[0] = number as f32;
+                drop(one.rope(&positions, &angles));
+            }
+            x
+        }
+        "what is not a number" => {
+            drop(full(&[1], f32::NAN) + floats(&[1], &[f32::NAN]));
+            drop(&x * f32::NAN);
+            x
         }
         "dimensions for ever" => full(&vec![1; 1 << 20], 0.0),
         "a shape that overflows" => full(&[u32::MAX; 4], 0.0),

@@ -2,7 +2,7 @@
 
 use monocle_plugin::{
     AttentionScheme, ContextRange, EncoderPlan, ExplicitPositions, FeatureUse, Mark, Piece, PositionScheme,
-    Slot, prelude::*,
+    RenderOptions, Slot, prelude::*, prompt,
 };
 
 use crate::{be_told, deed, told};
@@ -13,6 +13,10 @@ const SIDE: u32 = 8;
 const THIN: u32 = 1 << 27;
 /// Features of a picture.
 const FEATURES: u32 = 4;
+/// A prompt has chunks of so many sizes.
+pub const SIZES: u32 = 14;
+/// Features between them, as many as a chunk has tokens.
+pub const BLOCK: u32 = 512;
 
 pub struct HostileProcessor;
 
@@ -23,6 +27,11 @@ impl Processor for HostileProcessor {
         be_told(files)?;
         match deed("configure") {
             "refuse" => Err(Error::new("I was told to refuse")),
+            "tokens without end" => {
+                let tokens = (0..50_000).map(|number| format!("<{number:>250}>"));
+                tokenizer::add(&tokens.collect::<Vec<_>>(), true);
+                Ok(Self)
+            }
             _ => Ok(Self),
         }
     }
@@ -31,8 +40,16 @@ impl Processor for HostileProcessor {
         Ok(())
     }
 
-    fn plan(&self, _request: &Request, sizes: &[()]) -> Result<Plan> {
+    fn plan(&self, request: &Request, sizes: &[()]) -> Result<Plan> {
         let deed = deed("plan");
+        if deed == "variables without end" {
+            let variables = format!("{{\"x\": [{}0]}}", "0,".repeat(4 << 20));
+            let options = RenderOptions {
+                variables,
+                fallback: None,
+            };
+            prompt::render_with(request, &options)?;
+        }
         let slot = |image| Slot {
             medium: image,
             offset: 0,
@@ -98,11 +115,30 @@ impl Processor for HostileProcessor {
                 });
                 plan.media[0].features = u32::MAX;
             }
+            // Each chunk of the prompt has another size: as many programs.
+            "constants for each size" => {
+                plan.attention = AttentionScheme::MediumBlocks;
+                plan.pieces.clear();
+                for size in 1..=SIZES {
+                    plan.pieces.push(Piece::Tokens(vec![1; size as usize]));
+                    plan.pieces.push(Piece::Features(Slot {
+                        tokens: BLOCK,
+                        offset: (size - 1) * BLOCK,
+                        ..slot(0)
+                    }));
+                }
+                plan.pieces.push(Piece::Tokens(vec![1]));
+                plan.media[0].features = SIZES * BLOCK;
+            }
+            "a prompt for days" => {
+                plan.pieces = vec![Piece::Tokens(vec![1; 3_000_000])];
+                plan.media[0].features = 0;
+            }
             "no tokens" => plan.pieces = vec![],
             "no pictures" => plan.media = vec![],
             "a token that is none" => plan.pieces.push(Piece::Tokens(vec![u32::MAX])),
             "huge pixels" => plan.media[0].tensors = vec![vec![u32::MAX; 4]],
-            "pixels without end" => plan.media[0].tensors = vec![vec![]; 2_000_000],
+            "pixels without end" => plan.media[0].tensors = vec![vec![]; 300_000],
             "other pixels" => plan.media[0].tensors = vec![vec![1, SIDE, 2 * SIDE, 3]],
             "too few positions" => plan.positions = explicit(3, vec![0; 5]),
             "positions at the end" => plan.positions = explicit(1, vec![i32::MAX; tokens(&plan)]),
@@ -191,7 +227,7 @@ impl Processor for HostileProcessor {
 
     fn output(&mut self, text: &str, _last: bool) -> String {
         match deed("output") {
-            "a flood of text" => "x".repeat(20 << 20),
+            "a flood of text" => "x".repeat(12 << 20),
             _ => text.to_owned(),
         }
     }

@@ -1,5 +1,6 @@
 //! Between the contract's generated types (version 0.2) and the host's own.
 
+use monocle_text::json_values;
 use serde_json::{Map, Value};
 
 use super::bindings::{prompts, types};
@@ -7,6 +8,9 @@ use crate::plugin::contract::{
     AnswerPart, AttentionScheme, Content, ContextRange, EncoderPlan, FeatureUse, ImagePlan, Mark, Message,
     ModelFiles, Part, Piece, Place, Plan, PlanRequest, Positions, Rendering, Size, Slot, ToolCall,
 };
+
+/// Values of all JSON in one rendering: tools, their calls, variables.
+const VALUES: usize = 1 << 17;
 
 /// A JSON object that a plugin wrote.
 fn object(what: &str, text: &str) -> Result<Map<String, Value>, String> {
@@ -18,6 +22,15 @@ pub fn rendering_from_plugin(
     request: types::Request,
     options: prompts::RenderOptions,
 ) -> Result<Rendering, String> {
+    let calls = request.messages.iter().flat_map(|message| &message.tool_calls);
+    let texts = calls.map(|call| &call.arguments).chain(&request.tools);
+    let texts = texts.chain([&request.variables, &options.variables]);
+    let values: usize = texts.map(|text| json_values(text.as_bytes())).sum();
+    if values > VALUES {
+        return Err(format!(
+            "the JSON of what is to be rendered has {values} values, more than {VALUES}"
+        ));
+    }
     let messages: Result<_, _> = request.messages.into_iter().map(message_from_plugin).collect();
     let tools = request.tools.iter().map(|tool| object("a tool", tool));
     Ok(Rendering {

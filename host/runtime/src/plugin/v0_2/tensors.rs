@@ -218,6 +218,7 @@ impl tensors::HostTensor for HostSide {
     }
 
     fn rope(&mut self, x: Tensor, positions: Tensor, angles: tensors::RopeAngles) -> Result<Tensor> {
+        self.afford(angles.frequencies.len())?;
         let rope = self.intern_rope(Rope {
             frequencies: angles.frequencies,
             axes: angles.axes,
@@ -237,6 +238,7 @@ impl tensors::HostTensor for HostSide {
         v: Tensor,
         attention: tensors::SelfAttention,
     ) -> Result<Tensor> {
+        self.afford(attention.segments.len())?;
         let attention = Attention {
             scale: attention.scale,
             softcap: attention.softcap,
@@ -253,10 +255,12 @@ impl tensors::HostTensor for HostSide {
 
 impl tensors::Host for HostSide {
     fn floats(&mut self, shape: Vec<u32>, values: Vec<f32>) -> Result<Tensor> {
+        self.afford(values.len())?;
         self.record(Op::Floats(Arc::from(values)), &[], Some(&shape))
     }
 
     fn ints(&mut self, shape: Vec<u32>, values: Vec<i32>) -> Result<Tensor> {
+        self.afford(values.len())?;
         self.record(Op::Ints(Arc::from(values)), &[], Some(&shape))
     }
 

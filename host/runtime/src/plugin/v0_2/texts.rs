@@ -53,7 +53,9 @@ impl prompts::Host for HostSide {
         request: prompts::Request,
         options: prompts::RenderOptions,
     ) -> Result<std::result::Result<String, String>> {
-        let rendering = convert::rendering_from_plugin(request, options);
-        Ok(rendering.and_then(|rendering| self.services.render(&rendering)))
+        match convert::rendering_from_plugin(request, options) {
+            Ok(rendering) => Ok(self.render(&rendering)?),
+            Err(reason) => Ok(Err(reason)),
+        }
     }
 }

@@ -19,6 +19,8 @@ use crate::plugin::state::State;
 
 /// How often the clock of call deadlines ticks.
 const TICK: Duration = Duration::from_millis(10);
+/// Bytes that a plugin may hand over in one call, its own answers included: constants, texts, plans.
+const HANDED_OVER: usize = 16 << 20;
 
 /// A component, ready to be instantiated.
 pub struct Component {
@@ -62,6 +64,7 @@ impl Carrier for Component {
         let engine = self.instance.component().engine();
         let mut store = Store::new(engine, HostSide::new(state));
         store.limiter(|side| &mut side.memory);
+        store.set_hostcall_fuel(HANDED_OVER);
         let left = store.data_mut().begin_call();
         store.set_epoch_deadline(ticks(left));
         let started = self.instance.instantiate(&mut store);

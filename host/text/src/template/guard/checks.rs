@@ -37,6 +37,32 @@ pub fn with_checks(template: &str) -> Result<String, Error> {
     Ok(text)
 }
 
+/// The longest text between tags that goes into a value, and not into what is rendered.
+pub fn longest_captured(template: &str) -> usize {
+    let parsed = parse(template, "", SyntaxConfig::default());
+    parsed.map_or(0, |parsed| captured(&parsed, false))
+}
+
+fn captured(statement: &Stmt<'_>, within: bool) -> usize {
+    let all = |statements: &[Stmt<'_>], within| {
+        let each = statements.iter().map(|statement| captured(statement, within));
+        each.max().unwrap_or(0)
+    };
+    match statement {
+        Stmt::EmitRaw(text) if within => text.raw.len(),
+        Stmt::Template(template) => all(&template.children, within),
+        Stmt::ForLoop(each) => all(&each.body, within).max(all(&each.else_body, within)),
+        Stmt::IfCond(condition) => all(&condition.true_body, within).max(all(&condition.false_body, within)),
+        Stmt::WithBlock(with) => all(&with.body, within),
+        Stmt::AutoEscape(escape) => all(&escape.body, within),
+        Stmt::SetBlock(set) => all(&set.body, true),
+        Stmt::FilterBlock(block) => all(&block.body, true),
+        Stmt::Macro(definition) => all(&definition.body, true),
+        Stmt::CallBlock(block) => all(&block.macro_decl.body, true),
+        _ => 0,
+    }
+}
+
 /// What goes into the text.
 struct Insertion {
     at: usize,

@@ -219,6 +219,7 @@ impl tensors::HostTensor for HostSide {
     }
 
     fn rope(&mut self, x: Tensor, positions: Tensor, angles: tensors::RopeAngles) -> Result<Tensor> {
+        self.afford(angles.frequencies.len())?;
         let rope = self.intern_rope(Rope {
             frequencies: angles.frequencies,
             axes: angles.axes,
@@ -241,6 +242,7 @@ impl tensors::HostTensor for HostSide {
         causal: bool,
         segments: Vec<u32>,
     ) -> Result<Tensor> {
+        self.afford(segments.len())?;
         let attention = Attention {
             scale,
             softcap,
@@ -257,10 +259,12 @@ impl tensors::HostTensor for HostSide {
 
 impl tensors::Host for HostSide {
     fn floats(&mut self, shape: Vec<u32>, values: Vec<f32>) -> Result<Tensor> {
+        self.afford(values.len())?;
         self.record(Op::Floats(Arc::from(values)), &[], Some(&shape))
     }
 
     fn ints(&mut self, shape: Vec<u32>, values: Vec<i32>) -> Result<Tensor> {
+        self.afford(values.len())?;
         self.record(Op::Ints(Arc::from(values)), &[], Some(&shape))
     }
 

@@ -48,6 +48,6 @@ impl prompts::Host for HostSide {
             fallback,
             ..Rendering::default()
         };
-        Ok(self.services.render(&rendering))
+        Ok(self.render(&rendering)?)
     }
 }

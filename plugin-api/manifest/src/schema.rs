@@ -402,6 +402,9 @@ pub struct WeightRules {
     pub rename: Vec<(Pattern, String)>,
     /// Regular expressions; tensors whose name in the checkpoint matches one are left out.
     pub ignore: Vec<Pattern>,
+    /// Regular expressions; of tensors whose name in the checkpoint matches one, the last two dimensions change places, in new memory, as soon as they
+    /// are read. For experts that are stored by their inputs.
+    pub turn: Vec<Pattern>,
 }
 
 /// A regular expression, in the syntax of Rust's `regex` crate.

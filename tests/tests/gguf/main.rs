@@ -2,6 +2,7 @@
 
 mod families;
 mod files;
+mod merged_patches;
 mod server;
 
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use monocle_tests::gguf::{Field, vocabulary};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use monocle_tests::variant;
+use monocle_weights::to_f32;
 use serde_json::Value;
 
 use super::families::{FEED, Fields, LANGUAGE, convert, language, of, paired, projector, same, text};
@@ -159,7 +160,7 @@ fn qwen2_5_vl_answers_as_its_safetensors() {
     let mut vision = config["vision_config"].clone();
     vision["image_size"] = 560.into();
     vision["num_attention_heads"] = vision["num_heads"].clone();
-    let names = [&TWO_NAMES, TOWER].concat();
+    let names = [&TWO_NAMES[..], TOWER].concat();
     let mut fields = language("qwen2vl", &config);
     fields.extend(vocabulary(&plain, "qwen2"));
     let pictures = json(&plain, "preprocessor_config.json");
@@ -189,14 +190,21 @@ fn without_place(name: &str) -> String {
     let rest = places.iter().find_map(|place| name.strip_prefix(place));
     let tower = |place| Some(format!("visual.{}", name.strip_prefix(place)?));
     let tower = ["model.visual.", "vision_tower."].into_iter().find_map(tower);
-    rest.map_or(tower.unwrap_or(name.to_owned()), str::to_owned)
+    match rest {
+        Some(rest) => rest.to_owned(),
+        None => tower.unwrap_or_else(|| name.to_owned()),
+    }
 }
 
 /// Qwen3-VL as `Qwen3VLTextModel`, `Qwen3VLMoeTextModel` and `Qwen3VLVisionModel` convert it.
-fn qwen3(family: &str, architecture: &str, deep: &[usize]) {
+fn qwen3(family: &str, plain: &Path, architecture: &str) {
     let scratch = Scratch::new("gguf");
-    let plain = project::oracle(family);
-    let config = json(&plain, "config.json");
+    let config = json(plain, "config.json");
+    let deep = config["vision_config"]["deepstack_visual_indexes"]
+        .as_array()
+        .unwrap()
+        .iter();
+    let deep: Vec<usize> = deep.map(|layer| layer.as_u64().unwrap() as usize).collect();
     let decoder = &config["text_config"];
     let mut vision = config["vision_config"].clone();
     vision["image_size"] = 128.into();
@@ -206,8 +214,8 @@ fn qwen3(family: &str, architecture: &str, deep: &[usize]) {
         of(architecture, "n_deepstack_layers"),
         Field::Number(deep.len() as u32),
     ));
-    fields.extend(vocabulary(&plain, "qwen2"));
-    let pictures = json(&plain, "preprocessor_config.json");
+    fields.extend(vocabulary(plain, "qwen2"));
+    let pictures = json(plain, "preprocessor_config.json");
     let depth = vision["depth"].as_u64().unwrap();
     let mut of_projector = projector(
         "qwen3vl_merger",
@@ -241,9 +249,9 @@ fn qwen3(family: &str, architecture: &str, deep: &[usize]) {
         halves_of_kernel(&name, &shape, &values)
     };
     let names = [TEXT, TOWER].concat();
-    let model = convert(&plain, scratch.path(), &names, change, &fields, &of_projector);
-    with_rules_of_pictures(&scratch, &plain);
-    same(family, &model, &plain);
+    let model = convert(plain, scratch.path(), &names, change, &fields, &of_projector);
+    with_rules_of_pictures(&scratch, plain);
+    same(family, &model, plain);
 }
 
 /// MLX's kernels, `[out, time, height, width, channels]`, as PyTorch has them.
@@ -262,21 +270,31 @@ fn channels_first(shape: &[usize], values: &[f32]) -> (Vec<usize>, Vec<f32>) {
 /// Features from several layers of the tower, numbered by the layers.
 #[test]
 fn qwen3_vl_answers_as_its_safetensors() {
-    qwen3("qwen3_vl", "qwen3vl", &[0, 1]);
+    qwen3("qwen3_vl", &project::oracle("qwen3_vl"), "qwen3vl");
 }
 
-/// Experts in one tensor each for gate, up and down.
+/// Experts in one tensor each for gate, up and down. The conversion knows no layers without experts among them, so that of the tiny model gets those of
+/// another.
 #[test]
 fn qwen3_vl_with_experts_answers_as_its_safetensors() {
-    let config = json(&project::oracle("qwen3_vl_moe"), "config.json");
-    let deep = config["vision_config"]["deepstack_visual_indexes"]
-        .as_array()
-        .unwrap();
-    let deep: Vec<usize> = deep
-        .iter()
-        .map(|layer| layer.as_u64().unwrap() as usize)
-        .collect();
-    qwen3("qwen3_vl_moe", "qwen3vlmoe", &deep);
+    let family = "qwen3_vl_moe";
+    let plain = variant::copy(family, "qwen3_vl_moe-gguf", &["golden.safetensors"]);
+    let mut config = json(&plain, "config.json");
+    config["text_config"]["mlp_only_layers"] = Value::Array(Vec::new());
+    std::fs::write(plain.join("config.json"), config.to_string()).unwrap();
+    let original = variant::checkpoint(&project::oracle(family));
+    let mut tensors: Vec<variant::NewTensor> = Vec::new();
+    for name in original.names().filter(|name| !name.contains("layers.1.mlp.")) {
+        let tensor = original.tensor(name).unwrap();
+        let values = to_f32(&tensor).unwrap();
+        if name.contains("layers.0.mlp.") {
+            let other = name.replace("layers.0.", "layers.1.");
+            tensors.push((other, tensor.shape.clone(), values.clone()));
+        }
+        tensors.push((name.to_owned(), tensor.shape, values));
+    }
+    variant::write_weights(&plain, &tensors);
+    qwen3(family, &plain, "qwen3vlmoe");
 }
 
 /// `Glm4Model.normal_to_neox`: the rows of each head that turn, in halves.

@@ -291,7 +291,7 @@ impl Source {
                 let list = self.values.get(key)?.as_array()?.iter().take(MOST_LAYERS);
                 let literals = list.map(|number| if number.as_u64() == Some(0) { zero } else { other });
                 literals
-                    .map(|literal| serde_json::from_str(literal).ok())
+                    .map(|literal| serde_json::from_str::<Value>(literal).ok())
                     .collect()
             }
             // The last of each so many, counted from 0.

@@ -31,6 +31,8 @@ pub enum Field {
     Flag(bool),
     /// `STRING`
     Text(String),
+    /// `ARRAY` of `BOOL`
+    Flags(Vec<bool>),
     /// `ARRAY` of `STRING`
     Texts(Vec<String>),
     /// `ARRAY` of `INT32`
@@ -135,6 +137,10 @@ fn value(file: &mut Vec<u8>, field: &Field) {
         Field::Text(words) => {
             kind(file, 8);
             text(file, words);
+        }
+        Field::Flags(list) => {
+            array(file, 7, list.len());
+            file.extend(list.iter().map(|flag| u8::from(*flag)));
         }
         Field::Texts(list) => {
             array(file, 8, list.len());

@@ -190,6 +190,30 @@ fn what_sees_and_what_is_named_stays_as_it_is() {
     }
 }
 
+/// mlx-vlm cannot load most of them quantised.
+#[test]
+fn what_chooses_experts_stays_as_it_is() {
+    let (source, scratch) = (project::oracle("kimi_vl"), Scratch::new("convert"));
+    let target = scratch.file("experts");
+    succeeds(&source, &target, &["--group", "32", "--no-loss"]);
+    let (before, after) = (variant::checkpoint(&source), variant::checkpoint(&target));
+    let stored = |checkpoint: &Checkpoint, name: &str| checkpoint.tensor(name).expect("there").kind;
+    let (router, layer) = (".mlp.gate.weight", ".gate_proj.weight");
+    let named = |end: &str| {
+        before
+            .names()
+            .filter(|name| name.ends_with(end))
+            .collect::<Vec<_>>()
+    };
+    assert!(!named(router).is_empty() && !named(layer).is_empty());
+    for name in named(router) {
+        assert_eq!(stored(&after, name), stored(&before, name), "{name}");
+    }
+    for name in named(layer) {
+        assert_eq!(stored(&after, name), StoredType::U32, "{name}");
+    }
+}
+
 #[test]
 fn small_files_hold_the_same_and_are_listed() {
     let (source, scratch) = (project::oracle("smolvlm"), Scratch::new("convert"));

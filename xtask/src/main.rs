@@ -32,6 +32,8 @@ cargo xtask verify [PART..] what is too slow for `test`: fuzzing, long soaks; re
 cargo xtask tools           Python environments and npm packages under the target folder: for scripts that make reference answers, clients,
                             and plugins in JavaScript and Python";
 
+const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
+const TARGET: &str = "wasm32-unknown-unknown";
 /// Folders with plugins.
 const SOURCES: [&str; 2] = ["plugins", "tests/plugins"];
 

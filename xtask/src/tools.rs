@@ -69,7 +69,7 @@ const ZIG: &str = "packaging/zig.txt";
 
 /// Makes or refreshes the environment with zig; gives the folder of its programs.
 pub fn zig(target: &Path) -> Result<PathBuf> {
-    environment(target, "zig", "zig.txt", ZIG)?;
+    environment(target, "zig", "zig.txt", &[ZIG])?;
     let programs = target.join("tools").join("zig").join("bin");
     programs.canonicalize().context("finding zig")
 }

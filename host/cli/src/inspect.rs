@@ -81,6 +81,8 @@ struct Inspection {
     plans: Vec<ImagePlan>,
     weights: WeightsReport,
     memory: MemoryInspection,
+    /// Keys of `config.json` that the plugin does not read.
+    unread_config: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -129,6 +131,7 @@ impl Inspect {
             plans: prepared.plan.images.clone(),
             weights: model.checkpoint().summary().into(),
             memory: MemoryInspection::new(prepared.estimate, scheduler.memory_limit()),
+            unread_config: model.unread_config(),
             notes: model.notes().into_iter().chain(prepared.notes()).collect(),
         };
         match self.json {
@@ -178,6 +181,10 @@ fn text(inspection: &Inspection, max_tokens: usize) -> String {
         );
     }
     let prompt = &inspection.prompt;
+    if !inspection.unread_config.is_empty() {
+        let keys = inspection.unread_config.join(", ");
+        lines.add("config", format!("not read by the plugin: {keys}"));
+    }
     for note in &inspection.notes {
         lines.add("note", note);
     }

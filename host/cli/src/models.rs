@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use clap::Args;
 use monocle_manifest::schema::Source;
-use monocle_runtime::model::cached::bytes_in;
+use monocle_runtime::model::cached::{bytes_in, gguf_models};
 use monocle_runtime::model::locate::{Listed, Places};
+use monocle_weights::gguf::is_gguf;
 use serde::Serialize;
 
 use super::{output, stats};
@@ -87,8 +88,8 @@ fn unnamed(places: &Places, rows: &[Row]) -> (Vec<Row>, u64) {
     let mut total = 0;
     for cached in places.hub.cached() {
         total += cached.bytes();
-        let row = |source: String, state, folder: String, bytes| Row {
-            name: cached.repo.clone(),
+        let row = |name: String, source: String, state, folder: String, bytes| Row {
+            name,
             plugin: None,
             source: Some(source),
             state,
@@ -99,19 +100,35 @@ fn unnamed(places: &Places, rows: &[Row]) -> (Vec<Row>, u64) {
         };
         for snapshot in &cached.snapshots {
             let folder = snapshot.folder.display().to_string();
-            if !named.contains(folder.as_str()) {
+            if named.contains(folder.as_str()) {
+                continue;
+            }
+            let source = format!("{}@{}", cached.repo, snapshot.name());
+            let models = gguf_models(&snapshot.folder);
+            for model in &models {
+                let name = format!("{}:{}", cached.repo, model.tag);
+                let state = if model.is_whole {
+                    State::Present
+                } else {
+                    State::Partial
+                };
+                let file = model.file.display().to_string();
+                more.push(row(name, source.clone(), state, file, bytes_in(&model.file)));
+            }
+            if models.is_empty() {
                 let state = if snapshot.is_complete {
                     State::Present
                 } else {
                     State::Partial
                 };
-                let source = format!("{}@{}", cached.repo, snapshot.name());
-                more.push(row(source, state, folder, bytes_in(&snapshot.folder)));
+                let name = cached.repo.clone();
+                more.push(row(name, source, state, folder, bytes_in(&snapshot.folder)));
             }
         }
         if cached.left_over() > 0 {
             let folder = cached.folder.display().to_string();
             more.push(row(
+                cached.repo.clone(),
                 cached.repo.clone(),
                 State::Leftover,
                 folder,
@@ -190,7 +207,7 @@ fn row(places: &Places, listed: Listed) -> Row {
     };
     let (source, state, folder, error) = match &parsed.source {
         Source::Path(path) => {
-            let here = path.join("config.json").is_file();
+            let here = path.join("config.json").is_file() || is_gguf(path);
             let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             let path = path.display().to_string();
             (

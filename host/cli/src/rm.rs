@@ -6,12 +6,14 @@ use anyhow::Context;
 use clap::Args;
 use monocle_runtime::model::cached::Removed;
 use monocle_runtime::model::locate::Places;
+use monocle_weights::hub::Stays;
 
 use super::{Misuse, output, stats};
 
 #[derive(Debug, Args)]
 pub struct Rm {
-    /// Manifests' names (the revision that the manifest names), or Hugging Face repositories (all their revisions)
+    /// Manifests' names (the revision that the manifest names), Hugging Face repositories (all their revisions), or one of a repository's GGUF
+    /// models (`OWNER/NAME:Q4_K_M`)
     #[arg(required = true, value_name = "MODEL")]
     models: Vec<String>,
 
@@ -71,12 +73,12 @@ fn words(model: &str, removed: &Removed) -> String {
         removal.repo,
         stats::bytes(removal.bytes as usize)
     );
-    for (revision, shared) in &removal.stays {
+    for (what, shared) in &removal.stays {
         let shared = match shared {
             0 => "shares nothing with it".to_owned(),
             shared => format!("shares {} with it, which stay", stats::bytes(*shared as usize)),
         };
-        text.push_str(&format!("  the revision {revision} stays: it {shared}\n"));
+        text.push_str(&format!("  {what} stays: it {shared}\n"));
     }
     if !removed.also.is_empty() {
         let names = removed.also.join("`, `");
@@ -87,9 +89,9 @@ fn words(model: &str, removed: &Removed) -> String {
     text
 }
 
-fn listed(stays: &[(String, u64)]) -> String {
-    let names: Vec<&str> = stays.iter().map(|(name, _)| name.as_str()).collect();
-    format!("the revision {}", names.join(", "))
+fn listed(stays: &[(Stays, u64)]) -> String {
+    let names: Vec<String> = stays.iter().map(|(what, _)| what.to_string()).collect();
+    names.join(", ")
 }
 
 fn ask() -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ pub mod services;
 pub mod settings;
 pub mod stamp;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -92,7 +93,9 @@ impl Model {
             .iter()
             .map(|(pattern, new)| (pattern.0.as_str(), new.as_str()));
         let ignore = manifest.weights.ignore.iter().map(|pattern| pattern.0.as_str());
-        let checkpoint = Checkpoint::open(&folder, &NameRules::new(rename, ignore)?)?;
+        let turn = manifest.weights.turn.iter().map(|pattern| pattern.0.as_str());
+        let names = NameRules::new(rename, ignore)?.with_turned(turn)?;
+        let checkpoint = Checkpoint::open(&folder, &names)?;
         let candidates = candidates(manifest, &folder, options.template)?;
         let tools = tool_format(places, manifest, &candidates, &folder);
         let settings = Settings::new(manifest, folder.config(), folder.generation_config());
@@ -259,6 +262,24 @@ impl Model {
             Some(markers) => tokenizer.encode(&markers.end, false),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Keys of `config.json`, the first few hundred, that stand nowhere in the plugin: it does not read them.
+    pub fn unread_config(&self) -> Vec<String> {
+        const MOST: usize = 512;
+        let config: serde_json::Value = serde_json::from_str(&self.network_files.config).unwrap_or_default();
+        let mut keys = BTreeSet::new();
+        let mut rest = vec![&config];
+        while let Some(value) = rest.pop() {
+            let Some(table) = value.as_object() else {
+                continue;
+            };
+            keys.extend(table.keys().map(String::as_str).take(MOST - keys.len()));
+            rest.extend(table.values());
+        }
+        let plugin = self.network.as_ref().unwrap_or(&self.processor);
+        let unread = plugin.unmentioned(keys);
+        unread.into_iter().map(str::to_owned).collect()
     }
 
     /// What the user should know of the model's files.

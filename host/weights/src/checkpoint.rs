@@ -18,6 +18,7 @@ use crate::packed::{self, AffinePart, Awq, Scaled};
 use crate::quantisation::{Quantisation, Sizes};
 use crate::shards::Shards;
 use crate::summary::Summary;
+use crate::turned::turned;
 
 /// Elements of a quantised weight that is unpacked to be a tensor: 256 MiB.
 const LARGEST_UNPACKED: usize = 1 << 26;
@@ -155,6 +156,9 @@ impl Checkpoint {
                 ignored += 1;
                 continue;
             };
+            if rules.turns(&stored) {
+                tensor = turn(&tensor, &form)?;
+            }
             tensor.name.clone_from(&name);
             if let Some(other) = entries.get(&name) {
                 let first = other.stored.clone();
@@ -497,6 +501,18 @@ impl Checkpoint {
         }
         Ok(Some(bias.clone()))
     }
+}
+
+/// A tensor of numbers with its last two dimensions the other way round.
+fn turn(tensor: &StoredTensor, form: &Form) -> Result<StoredTensor, WeightsError> {
+    let numbers = matches!(form, Form::Plain) && tensor.kind.is_float();
+    let turned = turned(tensor).filter(|_| numbers);
+    turned.ok_or_else(|| WeightsError::Unfit {
+        name: tensor.name.clone(),
+        role: "turned by `weights.turn`",
+        expected: "matrices of F64, F32, F16 or BF16".to_owned(),
+        found: format!("{} of shape {:?}", tensor.kind.name(), tensor.shape),
+    })
 }
 
 /// The tensors of files as they are used, by the names that they have there: what other programs packed is arranged anew.

@@ -14,6 +14,6 @@ mod vocabulary;
 pub use file::GgufFile;
 pub use header::{GgufHeader, GgufTensor, Storage};
 pub use made::Made;
-pub use source::{Chosen, GgufFiles, files_of, is_gguf};
-pub(crate) use source::{choose, model_of, names_in};
+pub use source::{Chosen, GgufFiles, files_of, is_gguf, models_of, names_in};
+pub(crate) use source::{choose, model_of, tagged};
 pub use table::Tables;

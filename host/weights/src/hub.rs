@@ -20,7 +20,7 @@ pub use checked::distrust;
 pub use error::HubError;
 pub use fetch::{Progress, Suits};
 pub use inventory::{Cached, Snapshot};
-pub use remove::Removal;
+pub use remove::{Removal, Stays};
 
 pub(crate) use fetch::is_wanted;
 

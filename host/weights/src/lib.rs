@@ -25,6 +25,7 @@ mod quantise;
 mod safetensors;
 mod shards;
 mod summary;
+mod turned;
 
 pub use checkpoint::Checkpoint;
 pub use compare::{Difference, compare};

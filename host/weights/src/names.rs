@@ -17,6 +17,7 @@ const REGEX_CACHE: usize = 128 << 10;
 pub struct NameRules {
     rename: Vec<(Regex, String)>,
     ignore: Vec<Regex>,
+    turn: Vec<Regex>,
 }
 
 impl NameRules {
@@ -43,7 +44,20 @@ impl NameRules {
             .into_iter()
             .map(|pattern| regex("weights.ignore", pattern))
             .collect::<Result<_, _>>()?;
-        Ok(Self { rename, ignore })
+        let turn = Vec::new();
+        Ok(Self { rename, ignore, turn })
+    }
+
+    /// The same, and the last two dimensions of tensors change places whose names in the checkpoint match one of these.
+    pub fn with_turned<'a>(mut self, turn: impl IntoIterator<Item = &'a str>) -> Result<Self, WeightsError> {
+        let turn = turn.into_iter().map(|pattern| regex("weights.turn", pattern));
+        self.turn = turn.collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Whether the last two dimensions of a tensor change places.
+    pub(crate) fn turns(&self, stored: &str) -> bool {
+        self.turn.iter().any(|pattern| pattern.is_match(stored))
     }
 
     /// The name for `stored`: every rule applied, one after another; `None` when it is to be left out. What a rule makes may have

@@ -5,7 +5,7 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use monocle_weights::hub::{Hub, HubError};
+use monocle_weights::hub::{Hub, HubError, Stays};
 
 /// A cache that ends with the test.
 struct Cache {
@@ -134,7 +134,10 @@ fn one_revision_goes_and_what_others_need_stays() {
     let removal = hub.removal("org/model", Some("main")).unwrap().unwrap();
     assert_eq!(
         (removal.goes.clone(), removal.stays.clone()),
-        (vec!["main, refs/pr/1".to_owned()], vec![("v1".to_owned(), 1030)])
+        (
+            vec!["main, refs/pr/1".to_owned()],
+            vec![(Stays::Revision("v1".to_owned()), 1030)]
+        )
     );
     assert_eq!(removal.bytes, 25);
     hub.remove(&removal).unwrap();
@@ -235,6 +238,54 @@ fn what_another_process_fetches_is_left_alone() {
     assert!(matches!(hub.remove(&removal), Err(HubError::InUse { .. })));
     assert!(hub.locate("org/model", "main").unwrap().unwrap().is_complete());
     drop(held);
+    hub.remove(&removal).unwrap();
+    assert!(!cache.has("models--org--model"));
+}
+
+#[test]
+fn one_of_several_gguf_models_goes() {
+    let cache = Cache::new("gguf");
+    let (four, eight) = ("Thing-Q4_K_M.gguf", "Thing-Q8_0.gguf");
+    let sees = ("mmproj-Thing-f16.gguf", "sees", 7);
+    // Both are in the newer revision, and only one in the older.
+    cache.snapshot("org/model", "v1", OLD, &[(four, "four", 400), sees]);
+    cache.snapshot(
+        "org/model",
+        "main",
+        NEW,
+        &[(four, "four", 400), (eight, "eight", 800), sees],
+    );
+    let hub = cache.hub();
+    assert!(hub.removal_of_gguf("org/model", None, "Q2_K").unwrap().is_none());
+    assert!(hub.removal_of_gguf("org/none", None, "Q8_0").unwrap().is_none());
+
+    // Of one revision alone: the other needs its blob.
+    let removal = hub
+        .removal_of_gguf("org/model", Some("main"), "q4_k_m")
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (removal.bytes, removal.goes.clone()),
+        (0, vec!["q4_k_m of main".to_owned()])
+    );
+    // Of all revisions: the older one is empty then.
+    let removal = hub.removal_of_gguf("org/model", None, "Q4_K_M").unwrap().unwrap();
+    assert_eq!(removal.stays, [(Stays::Models("Q8_0 of main".to_owned()), 7)]);
+    assert_eq!(removal.bytes, 400);
+    hub.remove(&removal).unwrap();
+    for gone in [
+        "blobs/four",
+        "refs/v1",
+        &format!("snapshots/{OLD}"),
+        &format!("snapshots/{NEW}/{four}"),
+    ] {
+        assert!(!cache.has(&format!("models--org--model/{gone}")), "{gone}");
+    }
+    assert!(hub.locate("org/model", "main").unwrap().unwrap().is_complete());
+
+    // The last one takes along what sees.
+    let removal = hub.removal_of_gguf("org/model", None, "Q8_0").unwrap().unwrap();
+    assert_eq!((removal.bytes, removal.stays.len()), (807, 0));
     hub.remove(&removal).unwrap();
     assert!(!cache.has("models--org--model"));
 }

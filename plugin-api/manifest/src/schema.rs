@@ -404,6 +404,10 @@ pub struct WeightRules {
     /// Regular expressions; tensors whose name in the checkpoint matches one are left out.
     #[schemars(length(max = 64))]
     pub ignore: Vec<Pattern>,
+    /// Regular expressions; of tensors whose name in the checkpoint matches one, the last two dimensions change places, in new memory, as soon as they
+    /// are read. For experts that are stored by their inputs.
+    #[schemars(length(max = 64))]
+    pub turn: Vec<Pattern>,
 }
 
 /// A regular expression, in the syntax of Rust's `regex` crate.

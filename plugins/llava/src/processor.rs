@@ -1,5 +1,7 @@
 //! Prompts and pixels.
 
+use std::cell::Cell;
+
 use monocle_plugin::prelude::*;
 
 use crate::config::{Vision, is_mistral};
@@ -23,6 +25,13 @@ const MISTRAL: &str = "{% for message in messages %}{% if message.role == 'user'
     {% for part in message.content if part.type == 'text' %}{{ part.text }}{% endfor %}{% endif %}\
     {% if message.role == 'user' %} [/INST]{% elif message.role == 'assistant' %}</s> {% else %}\n\n{% endif %}{% endfor %}";
 
+/// As above, of LLaVA-OneVision on Qwen.
+const QWEN: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + ' ' }}\
+    {% if message.content is string %}{{ '\n' + message.content }}{% else %}\
+    {% for part in message.content if part.type == 'image' %}<image>{% endfor %}\
+    {% for part in message.content if part.type == 'text' %}{{ '\n' + part.text }}{% endfor %}{% endif %}<|im_end|>{% endfor %}\
+    {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
 /// The rules of `preprocessor_config.json`, and how many features a square of pixels becomes.
 pub struct LlavaProcessor {
     resize: Resize,
@@ -30,8 +39,11 @@ pub struct LlavaProcessor {
     pixels: PixelRules,
     features: u32,
     patches: u32,
-    /// Sizes that pictures are fitted into before they are cut (LLaVA-1.6).
+    /// Sizes that pictures are fitted into before they are cut (LLaVA-1.6 and later).
     sizes: Option<Vec<Size>>,
+    /// Features of at most so many tiles; and of several pictures, none is cut (LLaVA-OneVision).
+    most: Option<u32>,
+    several: Cell<bool>,
     fallback: &'static str,
 }
 
@@ -56,7 +68,7 @@ impl Processor for LlavaProcessor {
     fn configure(files: &ModelFiles) -> Result<Self> {
         let (rules, config) = (files.preprocessor()?, files.config()?);
         let vision = Vision::read(&config)?;
-        let resize = Resize::read(&rules)?;
+        let resize = Resize::read(&rules, vision.is_siglip)?;
         let side = side(&rules, resize)?;
         let trained = vision.config.image_size;
         ensure!(
@@ -69,20 +81,32 @@ impl Processor for LlavaProcessor {
             pixels: PixelRules::read(&rules, Filter::Bicubic, Normalisation::clip())?,
             features: vision.features(),
             patches: vision.config.patches_per_side(),
-            sizes: vision.tiled.then(|| sizes(&rules, &config, side)).transpose()?,
-            fallback: if is_mistral(&config)? { MISTRAL } else { VICUNA },
+            sizes: vision
+                .tiled
+                .then(|| sizes(&rules, &config, &vision, side))
+                .transpose()?,
+            most: vision.most,
+            several: Cell::new(false),
+            fallback: match (vision.is_siglip, is_mistral(&config)?) {
+                (true, _) => QWEN,
+                (false, true) => MISTRAL,
+                (false, false) => VICUNA,
+            },
         })
     }
 
     fn picture(&self, size: Size) -> Result<Cut> {
         Ok(match &self.sizes {
-            Some(sizes) => Cut::Tiles(Anyres::new(size, sizes, self.side, self.patches)),
+            Some(sizes) => Cut::Tiles(Anyres::new(size, sizes, self.side, self.patches, self.most)),
             None => Cut::Middle(self.resize.size(size)?),
         })
     }
 
     fn plan(&self, request: &Request, pictures: &[Cut]) -> Result<Plan> {
+        self.several.set(self.most.is_some() && pictures.len() > 1);
         let media = pictures.iter().map(|cut| match cut {
+            // And a newline.
+            _ if self.several.get() => MediumPlan::whole(Size::square(self.side), self.features + 1),
             Cut::Middle(_) => MediumPlan::whole(Size::square(self.side), self.features),
             Cut::Tiles(anyres) => {
                 let (tiles, features) = (1 + anyres.grid.tiles(), self.features + anyres.features());
@@ -90,15 +114,23 @@ impl Processor for LlavaProcessor {
             }
         });
         let prompt = Prompt::of(IMAGE).in_text(IN_TEXT).fallback(self.fallback);
-        prompt
+        let plan = prompt
             .render(request)?
-            .plan(media.collect(), |_, features| features)
+            .plan(media.collect(), |_, features| features)?;
+        Ok(match self.most {
+            Some(_) => plan.stop_at(&["<|im_end|>"]),
+            None => plan,
+        })
     }
 
     fn pixels(&self, cut: &Cut, image: &Image) -> Result<Vec<Pixels>> {
         let side = self.side;
         let resize = |size: Size| self.pixels.resize(image, size);
         let views = match cut {
+            _ if self.several.get() => {
+                let square = square(image, self.pixels.normalisation.mean);
+                vec![self.pixels.resize(&square, Size::square(side))]
+            }
             Cut::Middle(size) => {
                 let before = |length: u32| (i64::from(length) - i64::from(side)).div_euclid(2) as i32;
                 vec![resize(*size).crop(before(size.width), before(size.height), side, side)]
@@ -123,8 +155,11 @@ impl Processor for LlavaProcessor {
 }
 
 impl Resize {
-    fn read(rules: &Section) -> Result<Self> {
-        let size = rules.section("size")?;
+    fn read(rules: &Section, is_siglip: bool) -> Result<Self> {
+        let mut size = rules.section("size")?;
+        if is_siglip && !rules.has("size") {
+            size = size.with_defaults([("width", 384.into()), ("height", 384.into())]);
+        }
         Ok(
             match (
                 size.find("shortest_edge")?,
@@ -170,10 +205,25 @@ fn side(rules: &Section, resize: Resize) -> Result<u32> {
     Ok(height)
 }
 
-/// `image_grid_pinpoints`, heights first; what neither file gives is as in transformers' `LlavaNextConfig`.
-fn sizes(rules: &Section, config: &Section, tile: u32) -> Result<Vec<Size>> {
+/// A picture in the middle of a square of the mean colour.
+fn square(image: &Image, mean: (f32, f32, f32)) -> Image {
+    let Size { width, height } = image.size();
+    let side = width.max(height);
+    let (left, top) = ((side - width) / 2, (side - height) / 2);
+    let (right, bottom) = (side - width - left, side - height - top);
+    let [red, green, blue] = [mean.0, mean.1, mean.2].map(|mean| (f64::from(mean) * 255.0) as u8);
+    image.pad(left, top, right, bottom, red, green, blue)
+}
+
+/// `image_grid_pinpoints`, heights first; what neither file gives is as in transformers' `LlavaNextConfig` or `LlavaOnevisionConfig`.
+fn sizes(rules: &Section, config: &Section, vision: &Vision, tile: u32) -> Result<Vec<Size>> {
     let key = "image_grid_pinpoints";
-    let default = vec![[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
+    let default = match vision.is_siglip {
+        true => (6..42)
+            .map(|place| [place / 6 * 384, (place % 6 + 1) * 384])
+            .collect(),
+        false => vec![[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
+    };
     let sizes: Vec<[u32; 2]> = rules.clone().or(config).get_or(key, default)?;
     let fits = |side: &u32| *side > 0 && side.is_multiple_of(tile);
     ensure!(
@@ -203,6 +253,10 @@ mod tests {
             generation: None,
             options: "{}".to_owned(),
         })
+    }
+
+    fn size_of(width: u32, height: u32) -> Size {
+        Size { width, height }
     }
 
     fn refusal(config: &str, preprocessor: &str) -> String {
@@ -235,6 +289,16 @@ mod tests {
             (processor.pixels.filter, processor.sizes),
             (Filter::Bicubic, None)
         );
+        let one_vision = configure(r#"{"model_type": "llava_onevision"}"#, "{}").unwrap();
+        let sizes = one_vision.sizes.unwrap();
+        assert_eq!(
+            (one_vision.side, one_vision.patches, one_vision.most),
+            (384, 27, Some(9))
+        );
+        assert_eq!(
+            (sizes.len(), sizes[1], sizes[35]),
+            (36, size_of(768, 384), size_of(2304, 2304))
+        );
         let tiled = configure(r#"{"model_type": "llava_next"}"#, rules).unwrap();
         assert_eq!(
             tiled.sizes.unwrap()[0],
@@ -261,6 +325,9 @@ mod tests {
         let next = r#"{"model_type": "llava_next", "image_grid_pinpoints": [[336, 500]]}"#;
         let error = refusal(next, r#"{"size": {"shortest_edge": 336}}"#);
         assert!(error.contains("multiples of the tile's 336"), "{error}");
+        let other = r#"{"model_type": "llava_onevision", "vision_aspect_ratio": "pad"}"#;
+        let error = refusal(other, "{}");
+        assert!(error.contains("`pad`"), "{error}");
         let error = refusal(r#"{"vision_feature_select_strategy": "class"}"#, "{}");
         assert!(error.contains("`class`"), "{error}");
     }

@@ -1,5 +1,6 @@
-//! How LLaVA-1.6 cuts a picture: it is fitted into the best of some sizes, padded, and cut into squares; features of the padding are
-//! dropped again. As `LlavaNextImageProcessorPil` and `LlavaNextProcessor` of transformers 5.23 compute it (64-bit floats).
+//! How LLaVA-1.6 and LLaVA-OneVision cut a picture: it is fitted into the best of some sizes, padded, and cut into squares; features of the padding are
+//! dropped again, and LLaVA-OneVision stretches the rest to fewer where they are too many. As `LlavaNextImageProcessorPil`, `LlavaNextProcessor` and
+//! `LlavaOnevisionProcessor` of transformers 5.23 compute it (64-bit floats).
 
 use std::ops::Range;
 
@@ -18,16 +19,24 @@ pub struct Anyres {
     pub kept_rows: Range<u32>,
     /// Columns of patches that show the picture.
     pub kept_columns: Range<u32>,
+    /// Rows and columns of features that these become.
+    pub stretched: [u32; 2],
 }
 
 impl Anyres {
     /// For a picture of this size. `sizes` must not be empty and must be multiples of `tile` pixels; a tile has `patches` patches a
-    /// side.
-    pub fn new(size: Size, sizes: &[Size], tile: u32, patches: u32) -> Self {
+    /// side. With `most`, features are as many as of so many tiles, or a little more.
+    pub fn new(size: Size, sizes: &[Size], tile: u32, patches: u32, most: Option<u32>) -> Self {
         let padded = best(size, sizes);
         let grid = Grid::new(padded.width / tile, padded.height / tile);
         let (kept_rows, kept_columns) = kept(size, grid.rows * patches, grid.columns * patches);
+        let left = [kept_rows.len() as u32, kept_columns.len() as u32];
+        let stretched = match most {
+            Some(most) => stretched(left, f64::from(most) * f64::from(patches).powi(2)),
+            None => left,
+        };
         Self {
+            stretched,
             fitted: fit(size, padded),
             padded,
             grid,
@@ -36,18 +45,20 @@ impl Anyres {
         }
     }
 
-    /// Features of the tiles: those of patches that show the picture, and one at the end of each of their rows.
+    /// Features of the tiles: those that show the picture, and one at the end of each of their rows.
     pub fn features(&self) -> u32 {
-        self.kept_rows.len() as u32 * (self.kept_columns.len() as u32 + 1)
+        let [rows, columns] = self.stretched;
+        rows * (columns + 1)
     }
 
-    /// Numbers for the network: rows and columns of tiles, then which rows and columns of patches to keep.
+    /// Numbers for the network: rows and columns of tiles, which rows and columns of patches to keep, and how many these become.
     pub fn layout(&self) -> Vec<u32> {
         let (grid, rows, columns) = (self.grid, &self.kept_rows, &self.kept_columns);
         [
             [grid.rows, grid.columns],
             [rows.start, rows.end],
             [columns.start, columns.end],
+            self.stretched,
         ]
         .concat()
     }
@@ -96,6 +107,16 @@ fn kept(size: Size, rows: u32, columns: u32) -> (Range<u32>, Range<u32>) {
     }
 }
 
+/// So many rows and columns, in proportion, that about `most` remain; as they are where they are not a fifth more.
+fn stretched([rows, columns]: [u32; 2], most: f64) -> [u32; 2] {
+    let ratio = (f64::from(rows) * f64::from(columns) / most).sqrt();
+    match ratio > 1.1 {
+        // None of a row or a column would be a picture of nothing, which the reference cannot stretch to either.
+        true => [rows, columns].map(|side| ((f64::from(side) / ratio).floor() as u32).max(1)),
+        false => [rows, columns],
+    }
+}
+
 /// Python's `round(x, 7)`, which rounds the decimal value as Rust's formatting does.
 fn round_to_7_places(x: f64) -> f64 {
     format!("{x:.7}").parse().expect("a formatted number is a number")
@@ -129,7 +150,7 @@ mod tests {
         let sizes = [[672, 336], [336, 672], [672, 672], [336, 1008], [1008, 336]].map(size);
         for case in cases {
             let place = format!("{:?}", case.size);
-            let anyres = Anyres::new(size(case.size), &sizes, 336, 24);
+            let anyres = Anyres::new(size(case.size), &sizes, 336, 24, None);
             assert_eq!(anyres.padded, size(case.padded), "{place}");
             assert_eq!(anyres.fitted, size(case.fitted), "{place}");
             let kept = [anyres.kept_rows.len() as u32, anyres.kept_columns.len() as u32];
@@ -142,6 +163,32 @@ mod tests {
                 );
             }
             assert_eq!(24 * 24 + anyres.features(), case.features, "{place}");
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct Published {
+        cases: Vec<Stretched>,
+    }
+
+    #[derive(Deserialize)]
+    struct Stretched {
+        size: [u32; 2],
+        padded: [u32; 2],
+        features: u32,
+    }
+
+    #[test]
+    fn too_many_features_are_as_many_as_those_of_transformers() {
+        let text = include_str!("../../../tests/oracle/llava_onevision/sizes.json");
+        let published: Published = serde_json::from_str(text).unwrap();
+        let sides = || (1..=6).map(|tiles| tiles * 384);
+        let sizes = sides().flat_map(|height| sides().map(move |width| Size { width, height }));
+        let sizes: Vec<Size> = sizes.collect();
+        for case in published.cases {
+            let anyres = Anyres::new(size(case.size), &sizes, 384, 27, Some(9));
+            assert_eq!(anyres.padded, size(case.padded), "{:?}", case.size);
+            assert_eq!(27 * 27 + anyres.features(), case.features, "{:?}", case.size);
         }
     }
 }

@@ -50,12 +50,16 @@ fn decoder(place: &Weights, TextConfig { llama, experts }: &TextConfig) -> Resul
     Decoder::with_layers(place, llama, |place, number| {
         let attention = decoders::Attention::load(&place.at("self_attn"), llama, number)?;
         let mlp = place.at("mlp");
-        ensure!(
-            !mlp.has("experts.gate_up_proj"),
-            "the checkpoint stores experts by their inputs (`{}` is [experts, in, out]), which Monocle cannot use as they are stored; a conversion to MLX has \
-             them by their outputs (mlx-community's, or mlx_vlm.convert)",
-            mlp.name("experts.gate_up_proj")
-        );
+        if mlp.has("experts.gate_up_proj") {
+            let [first, last] =
+                ["gate_up_proj", "down_proj"].map(|name| mlp.at("experts").experts(name).shape());
+            ensure!(
+                first[2] == llama.hidden_size && last[1] == llama.hidden_size,
+                "the checkpoint stores experts by their inputs (`{}` is {first:?}, expected [experts, out, in]): a manifest with `weights.turn = \
+                 ['\\.experts\\.(gate_up|down)_proj$']` turns them, as `qwen3-vl-30b-a3b-instruct` does; a conversion to MLX needs no copy in memory",
+                mlp.name("experts.gate_up_proj")
+            );
+        }
         let mlp: Box<dyn Part> = match experts {
             Some(experts) if experts.has(number) => {
                 Box::new(Mixture::load(&mlp, llama.hidden_act, &experts.mixture))

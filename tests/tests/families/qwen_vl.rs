@@ -12,7 +12,9 @@ use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::pictures::{PHOTO, grey};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
+use monocle_tests::variant;
 use monocle_text::{FinishReason, Generated, OutputRules, OutputStream, ReasoningMarkers, Tokenizer};
+use monocle_weights::to_f32;
 
 fn manifest(folder: &Path, more: &str) -> String {
     format!(
@@ -179,14 +181,79 @@ fn a_request_leaves_nothing_behind() {
     }
 }
 
-/// Published checkpoints of Qwen3-VL's experts have them by their inputs, under a name that conversions do not have.
+/// Published checkpoints of Qwen3-VL's experts have them by their inputs, `[experts, in, out]`, gate and up in one. A manifest turns them; without, that
+/// is said.
 #[test]
-fn experts_by_their_inputs_are_refused_with_what_to_use_instead() {
-    let rename = r#"[weights]
-rename = [['switch_mlp\.gate_proj\.weight$', 'experts.gate_up_proj']]"#;
+fn experts_by_their_inputs_are_turned() {
+    let folder = variant::copy("qwen3_vl_moe", "qwen3_vl_moe-published", &["golden.safetensors"]);
+    let original = variant::checkpoint(&project::oracle("qwen3_vl_moe"));
+    let read = |name: &str| {
+        let tensor = original.tensor(name).unwrap();
+        (tensor.shape.clone(), to_f32(&tensor).unwrap())
+    };
+    // [experts, out, in] to [experts, in, out]
+    let turned = |name: &str| {
+        let (shape, values) = read(name);
+        let [experts, out, columns] = shape[..] else {
+            panic!("{name}: {shape:?}")
+        };
+        let place = |expert, column| move |row: usize| (expert * out + row) * columns + column;
+        let rows = (0..experts).flat_map(|expert| (0..columns).map(move |column| (expert, column)));
+        let rows =
+            rows.map(|(expert, column)| (0..out).map(place(expert, column)).map(|at| values[at]).collect());
+        (experts, columns, out, rows.collect::<Vec<Vec<f32>>>())
+    };
+    let mut tensors: Vec<variant::NewTensor> = Vec::new();
+    for name in original.names() {
+        let Some((layer, part)) = name.split_once(".switch_mlp.") else {
+            let (shape, values) = read(name);
+            tensors.push((name.to_owned(), shape, values));
+            continue;
+        };
+        let (experts, inputs, outputs, rows) = turned(name);
+        match part {
+            "down_proj.weight" => {
+                tensors.push((
+                    format!("{layer}.experts.down_proj"),
+                    vec![experts, inputs, outputs],
+                    rows.concat(),
+                ));
+            }
+            "gate_proj.weight" => {
+                let up = turned(&name.replace("gate_proj", "up_proj")).3;
+                let both: Vec<f32> = rows
+                    .into_iter()
+                    .zip(up)
+                    .flat_map(|(gate, up)| [gate, up].concat())
+                    .collect();
+                tensors.push((
+                    format!("{layer}.experts.gate_up_proj"),
+                    vec![experts, inputs, 2 * outputs],
+                    both,
+                ));
+            }
+            _ => {}
+        }
+    }
+    variant::write_weights(&folder, &tensors);
+    let turn = r"[weights]
+turn = ['\.experts\.(gate_up|down)_proj$']";
     let oracle = Oracle::open(&project::oracle("qwen3_vl_moe"));
-    let mut model = project::open_manifest(&manifest(&oracle.folder, rename));
+    let mut model = project::open_manifest(&manifest(&folder, turn));
+    for case in ["image", "text"] {
+        let trace = model
+            .trace(&oracle.request(case), 64, 16)
+            .unwrap_or_else(|error| panic!("{case}: {error}"));
+        let (_, steps) = oracle
+            .floats(&format!("{case}/step_logits"))
+            .expect("a case has logits of each step");
+        close(case, &trace.step_logits.concat(), &steps, LOGITS);
+    }
+    let mut model = project::open_manifest(&manifest(&folder, ""));
     let error = model.trace(&oracle.request("text"), 64, 1).map(|_| ());
     let error = error.expect_err("they cannot be used").to_string();
-    assert!(error.contains("conversion to MLX"), "{error}");
+    assert!(
+        error.contains("`qwen3-vl-30b-a3b-instruct`") && error.contains("conversion to MLX"),
+        "{error}"
+    );
 }

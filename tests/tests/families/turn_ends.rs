@@ -30,6 +30,7 @@ fn the_end_of_a_turn_ends_the_answer() {
         ("deepseek_vl2", "<｜end▁of▁sentence｜>"),
         ("kimi_vl", "<|im_end|>"),
         ("paddleocr_vl", "</s>"),
+        ("llava_onevision", "<|im_end|>"),
     ] {
         let oracle = Oracle::open(&project::oracle(folder));
         let mut model = project::open_folder(&oracle.folder);

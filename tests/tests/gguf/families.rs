@@ -15,11 +15,11 @@ use monocle_tests::variant;
 use monocle_weights::to_f32;
 use serde_json::Value;
 
-type Names = &'static [(&'static str, &'static str)];
-type Fields = Vec<(&'static str, Field)>;
+pub(super) type Names = &'static [(&'static str, &'static str)];
+pub(super) type Fields = Vec<(&'static str, Field)>;
 
 /// What a language model of llama's kind is called in checkpoints of transformers' LLaVA.
-const LANGUAGE: Names = &[
+pub(super) const LANGUAGE: Names = &[
     (r"language_model\.lm_head\.weight", "output.weight"),
     (
         r"language_model\.model\.embed_tokens\.weight",
@@ -44,13 +44,13 @@ const LANGUAGE: Names = &[
     ),
 ];
 /// The norm before the feed-forward part, which another family calls otherwise.
-const FEED: (&str, &str) = (
+pub(super) const FEED: (&str, &str) = (
     r"language_model\.model\.layers\.(\d+)\.post_attention_layernorm\.weight",
     "blk.$1.ffn_norm.weight",
 );
 
 /// A family's conversion into a folder: tensors of the checkpoint, each changed and named anew, and key-values. Gives the language model's file.
-fn convert(
+pub(super) fn convert(
     source: &Path,
     to: &Path,
     names: &[(&str, &str)],
@@ -84,66 +84,56 @@ fn convert(
     model
 }
 
-fn text(words: &str) -> Field {
+pub(super) fn text(words: &str) -> Field {
     Field::Text(words.to_owned())
 }
 
-/// The key-values of `LlamaModel` and its like, under the name of an architecture.
-fn language(names: [&'static str; 9], config: &Value) -> Fields {
-    let keys = [
-        "num_hidden_layers",
-        "max_position_embeddings",
-        "hidden_size",
-        "intermediate_size",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "head_dim",
+/// The key-values of `TextModel`, under the name of an architecture.
+pub(super) fn language(architecture: &str, config: &Value) -> Fields {
+    let numbers = [
+        ("block_count", "num_hidden_layers"),
+        ("context_length", "max_position_embeddings"),
+        ("embedding_length", "hidden_size"),
+        ("feed_forward_length", "intermediate_size"),
+        ("attention.head_count", "num_attention_heads"),
+        ("attention.head_count_kv", "num_key_value_heads"),
+        ("attention.key_length", "head_dim"),
+        ("expert_count", "num_experts"),
+        ("expert_used_count", "num_experts_per_tok"),
+        ("expert_feed_forward_length", "moe_intermediate_size"),
     ];
-    let mut fields: Fields = names
-        .into_iter()
-        .zip(keys.map(|key| number(&config[key])))
-        .collect();
-    fields.push((names[7], float(&config["rope_theta"])));
-    fields.push((names[8], float(&config["rms_norm_eps"])));
+    let mut fields: Fields = vec![("general.architecture", text(architecture))];
+    for (key, name) in numbers {
+        if config[name].is_u64() {
+            fields.push((of(architecture, key), number(&config[name])));
+        }
+    }
+    for (key, name) in [
+        ("rope.freq_base", "rope_theta"),
+        ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
+    ] {
+        if config[name].is_number() {
+            fields.push((of(architecture, key), float(&config[name])));
+        }
+    }
+    if let Some(sections) = config["rope_scaling"]["mrope_section"].as_array() {
+        let sections = sections.iter().map(|section| section.as_i64().unwrap() as i32);
+        let sections = sections.chain([0]).collect();
+        fields.push((
+            of(architecture, "rope.dimension_sections"),
+            Field::Numbers(sections),
+        ));
+    }
     fields
 }
 
-const LLAMA: [&str; 9] = [
-    "llama.block_count",
-    "llama.context_length",
-    "llama.embedding_length",
-    "llama.feed_forward_length",
-    "llama.attention.head_count",
-    "llama.attention.head_count_kv",
-    "llama.attention.key_length",
-    "llama.rope.freq_base",
-    "llama.attention.layer_norm_rms_epsilon",
-];
-const QWEN2: [&str; 9] = [
-    "qwen2.block_count",
-    "qwen2.context_length",
-    "qwen2.embedding_length",
-    "qwen2.feed_forward_length",
-    "qwen2.attention.head_count",
-    "qwen2.attention.head_count_kv",
-    "qwen2.attention.key_length",
-    "qwen2.rope.freq_base",
-    "qwen2.attention.layer_norm_rms_epsilon",
-];
-const GEMMA3: [&str; 9] = [
-    "gemma3.block_count",
-    "gemma3.context_length",
-    "gemma3.embedding_length",
-    "gemma3.feed_forward_length",
-    "gemma3.attention.head_count",
-    "gemma3.attention.head_count_kv",
-    "gemma3.attention.key_length",
-    "gemma3.rope.freq_base",
-    "gemma3.attention.layer_norm_rms_epsilon",
-];
+/// A key of an architecture.
+pub(super) fn of(architecture: &str, key: &str) -> &'static str {
+    format!("{architecture}.{key}").leak()
+}
 
 /// The key-values of `MmprojModel`.
-fn projector(kind: &str, vision: &Value, layers: u64, pictures: &Value, width: &Value) -> Fields {
+pub(super) fn projector(kind: &str, vision: &Value, layers: u64, pictures: &Value, width: &Value) -> Fields {
     let side = |key: &str| match &vision[key] {
         Value::Array(sides) => number(&sides[0]),
         side => number(side),
@@ -172,7 +162,7 @@ fn projector(kind: &str, vision: &Value, layers: u64, pictures: &Value, width: &
 }
 
 /// Both answer alike: prompts, pixels, and the logits after every token.
-fn same(family: &str, model: &Path, plain: &Path) {
+pub(super) fn same(family: &str, model: &Path, plain: &Path) {
     let oracle = Oracle::open(&project::oracle(family));
     for case in oracle.cases() {
         let [found, expected] = [model, plain].map(|path| {
@@ -277,9 +267,8 @@ fn gemma3_answers_as_its_safetensors() {
         ],
     ]
     .concat();
-    let mut fields = language(GEMMA3, decoder);
+    let mut fields = language("gemma3", decoder);
     fields.extend([
-        ("general.architecture", text("gemma3")),
         (
             "gemma3.rope.freq_base_swa",
             float(&decoder["rope_local_base_freq"]),
@@ -376,8 +365,7 @@ fn llava_answers_as_its_safetensors() {
         ],
     ]
     .concat();
-    let mut fields = language(LLAMA, decoder);
-    fields.push(("general.architecture", text("llama")));
+    let mut fields = language("llama", decoder);
     fields.extend(pieces(&plain, decoder["vocab_size"].as_u64().unwrap() as usize));
     let mut of_projector = projector(
         "mlp",
@@ -406,7 +394,7 @@ fn llava_answers_as_its_safetensors() {
 }
 
 /// `LlamaModel.permute` of the layers of a part of the model.
-fn paired(name: &str, part: &str, shape: &[usize], values: Vec<f32>, config: &Value) -> Vec<f32> {
+pub(super) fn paired(name: &str, part: &str, shape: &[usize], values: Vec<f32>, config: &Value) -> Vec<f32> {
     let heads = |key: &str| config[key].as_u64().unwrap() as usize;
     match name.rsplit('.').nth(1) {
         Some("q_proj") if name.starts_with(part) => in_pairs(&values, shape[0], heads("num_attention_heads")),
@@ -459,8 +447,7 @@ fn pixtral_answers_as_its_safetensors() {
         ],
     ]
     .concat();
-    let mut fields = language(LLAMA, decoder);
-    fields.push(("general.architecture", text("llama")));
+    let mut fields = language("llama", decoder);
     fields.extend(vocabulary(&plain, "pixtral"));
     fields.push(("tokenizer.ggml.add_bos_token", Field::Flag(true)));
     let mut of_projector = projector(
@@ -539,8 +526,7 @@ fn internvl_answers_as_its_safetensors() {
         ],
     ]
     .concat();
-    let mut fields = language(QWEN2, decoder);
-    fields.push(("general.architecture", text("qwen2")));
+    let mut fields = language("qwen2", decoder);
     fields.extend(vocabulary(&plain, "qwen2"));
     let mut of_projector = projector(
         "internvl",

@@ -2,6 +2,7 @@
 
 mod families;
 mod files;
+mod merged_patches;
 mod server;
 
 use monocle_tensor::scheme::Scheme;

@@ -1,4 +1,4 @@
-//! LLaVA-1.5 and LLaVA-1.6 against transformers.
+//! LLaVA-1.5, LLaVA-1.6 and LLaVA-OneVision against transformers.
 
 use monocle_tests::parity::Parity;
 
@@ -10,4 +10,9 @@ fn llava() {
 #[test]
 fn llava_next() {
     Parity::new("llava_next").check();
+}
+
+#[test]
+fn llava_onevision() {
+    Parity::new("llava_onevision").check();
 }

@@ -111,6 +111,44 @@ fn a_model_is_pulled_counted_and_removed() {
 }
 
 #[test]
+fn one_of_several_gguf_models_is_pulled_counted_and_removed() {
+    let model = Scratch::new("gguf-repository");
+    for (name, bytes) in [
+        ("Thing-Q4_K_M.gguf", 400),
+        ("Thing-Q8_0.gguf", 800),
+        ("mmproj-Thing-f16.gguf", 7),
+    ] {
+        model.write(name, vec![b'x'; bytes]);
+    }
+    let place = Place::new("gguf", &model);
+    for tag in ["Q4_K_M", "Q8_0"] {
+        place.monocle(&["pull", &format!("org/model:{tag}")]).succeeds();
+    }
+    let rows = || {
+        let rows = place.rows(&["models", "--sizes", "--json"]);
+        let told = |row: &Value| (row["name"].as_str().unwrap().to_owned(), row["bytes"].as_u64());
+        rows.iter().map(told).collect::<Vec<_>>()
+    };
+    let eight = ("org/model:Q8_0".to_owned(), Some(807));
+    assert_eq!(
+        rows(),
+        [("org/model:Q4_K_M".to_owned(), Some(407)), eight.clone()]
+    );
+    let told = place.monocle(&["rm", "org/model:Q4_K_M"]).run();
+    assert!(
+        told.stderr.contains("400 B") && told.stderr.contains("Q8_0 of main stays"),
+        "{told:?}"
+    );
+    place.monocle(&["rm", "org/model:Q4_K_M", "--yes"]).succeeds();
+    assert_eq!(rows(), [eight]);
+    place
+        .monocle(&["rm", "org/model:Q4_K_M", "--yes"])
+        .fails(1, &["`org/model:Q4_K_M` is not in the cache"]);
+    place.monocle(&["rm", "org/model:Q8_0", "--yes"]).succeeds();
+    assert_eq!(rows(), []);
+}
+
+#[test]
 fn a_manifests_model_is_its_revision() {
     let model = Scratch::checkpoint("smolvlm");
     let place = Place::new("declared", &model);

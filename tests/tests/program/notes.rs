@@ -41,6 +41,32 @@ fn a_misspelt_option_is_noted_or_refused() {
     );
 }
 
+/// deepseek-vl2: `unexpected keyword argument`.
+#[test]
+fn keys_of_a_config_that_no_plugin_reads_are_listed() {
+    let folder = Scratch::checkpoint("qwen2_vl");
+    folder.edit("config.json", |text| {
+        let mut file: Value = serde_json::from_str(&text).expect("it is JSON");
+        file["wqzxv"] = json!(1);
+        file["vision_config"]["vxzqw"] = json!({"zzwqx": 2});
+        file.to_string()
+    });
+    let model = folder.path().display().to_string();
+    let report = Monocle::new(["inspect", &model, "-p", "x", "--json"]).json();
+    let unread = report["unread_config"].as_array().expect("a list");
+    for key in ["wqzxv", "vxzqw", "zzwqx"] {
+        assert!(unread.iter().any(|found| found == key), "{unread:?}");
+    }
+    for read in ["num_hidden_layers", "mrope_section", "depth", "num_heads"] {
+        assert!(unread.iter().all(|found| found != read), "{unread:?}");
+    }
+    let text = Monocle::new(["inspect", &model, "-p", "x"]).succeeds().stdout;
+    assert!(
+        text.contains("not read by the plugin: ") && text.contains("vxzqw"),
+        "{text}"
+    );
+}
+
 #[test]
 fn forbidden_tokens_that_there_are_not_are_noted() {
     let folder = Scratch::checkpoint("qwen2_vl");

@@ -20,7 +20,6 @@ pub fn place(error: &anyhow::Error) -> Place {
             | ModelError::Manifest(_)
             | ModelError::NoFolder { .. } => Place::Manifest,
             ModelError::NotInTheCache { .. }
-            | ModelError::RemovesAll { .. }
             | ModelError::NoModelType { .. }
             | ModelError::Hub(_)
             | ModelError::Weights(_) => Place::Weights,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use monocle_manifest::schema::Source;
-use monocle_weights::gguf::{files_of, is_gguf};
+use monocle_weights::gguf::{files_of, is_gguf, models_of, names_in};
 use monocle_weights::hub::{Progress, Removal};
 
 use super::address::Address;
@@ -68,7 +68,7 @@ impl Places {
     }
 
     /// What removing a model from the cache would come to; nothing where the cache does not have it. A manifest's model is the revision that
-    /// the manifest names; a repository is all its revisions.
+    /// the manifest names; a repository is all its revisions, or one of its GGUF models.
     pub fn removal(&self, asked: &str) -> Result<Option<Removed>, ModelError> {
         let own = |folder: PathBuf| ModelError::NotInTheCache {
             asked: asked.to_owned(),
@@ -76,12 +76,19 @@ impl Places {
         };
         let (repo, revision) = match self.meant(asked)? {
             Meant::Folder(folder) => return Err(own(folder)),
-            Meant::Repository { tag: Some(_), .. } => {
-                return Err(ModelError::RemovesAll {
-                    asked: asked.to_owned(),
-                });
+            Meant::Repository {
+                repo,
+                revision,
+                tag: Some(tag),
+            } => {
+                let removal = self.hub.removal_of_gguf(&repo, revision.as_deref(), &tag)?;
+                return Ok(removal.map(|removal| self.with_manifests(asked, removal)));
             }
-            Meant::Repository { repo, revision, .. } => (repo, revision),
+            Meant::Repository {
+                repo,
+                revision,
+                tag: None,
+            } => (repo, revision),
             Meant::Declared(declaration) => match declaration.manifest.source {
                 Source::Path(path) => return Err(own(path)),
                 Source::Repo { repo, revision } => {
@@ -93,25 +100,28 @@ impl Places {
                 }
             },
         };
-        let Some(removal) = self.hub.removal(&repo, revision.as_deref())? else {
-            return Ok(None);
-        };
+        let removal = self.hub.removal(&repo, revision.as_deref())?;
+        Ok(removal.map(|removal| self.with_manifests(asked, removal)))
+    }
+
+    /// The manifests whose models go with what is removed.
+    fn with_manifests(&self, asked: &str, removal: Removal) -> Removed {
         let goes = |manifest: &monocle_manifest::Manifest| match &manifest.source {
             Source::Repo {
                 repo: other,
                 revision,
             } => {
                 let found = self.hub.locate(other, revision).ok().flatten();
-                *other == repo && found.is_some_and(|found| removal.takes(&found.folder))
+                *other == removal.repo && found.is_some_and(|found| removal.takes(&found.folder))
             }
             Source::Path(_) => false,
         };
         let manifests = self.list().into_iter().filter_map(|listed| listed.manifest.ok());
         let also = manifests.filter(goes).map(|manifest| manifest.name);
-        Ok(Some(Removed {
+        Removed {
             also: also.filter(|name| name != asked).collect(),
             removal,
-        }))
+        }
     }
 
     /// Bytes of a repository in the cache.
@@ -120,6 +130,32 @@ impl Places {
         let found = cached.iter().find(|cached| cached.repo == repo);
         found.map_or(0, |cached| cached.bytes())
     }
+}
+
+/// One of the GGUF models in a folder.
+#[derive(Debug, Clone)]
+pub struct GgufModel {
+    /// What tells it from the others: `Q4_K_M`.
+    pub tag: String,
+    /// Its language model's first file.
+    pub file: PathBuf,
+    /// Whether all of its files are there, and what sees.
+    pub is_whole: bool,
+}
+
+/// The GGUF models in a folder that is none of safetensors.
+pub fn gguf_models(folder: &Path) -> Vec<GgufModel> {
+    if !is_gguf(folder) {
+        return Vec::new();
+    }
+    let models = models_of(&names_in(folder)).into_iter();
+    let model = |(tag, files): (String, Vec<String>)| {
+        let file = folder.join(files.first()?);
+        // A file that is missing, or what sees, makes no model of it.
+        let is_whole = files_of(&file).len() > files.len();
+        Some(GgufModel { tag, file, is_whole })
+    };
+    models.filter_map(model).collect()
 }
 
 fn own(folder: PathBuf) -> Pulled {

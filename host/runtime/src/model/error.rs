@@ -37,14 +37,6 @@ pub enum ModelError {
         /// Where it should be.
         folder: PathBuf,
     },
-    /// A part of a repository.
-    #[error(
-        "`{asked}` is one of a repository's models, and the cache removes whole repositories; name the repository alone to remove all of them"
-    )]
-    RemovesAll {
-        /// What the user typed.
-        asked: String,
-    },
     /// A model whose files are the user's own.
     #[error("`{asked}` is the folder `{}`, not a model in the cache; remove it as you would any folder", .folder.display())]
     NotInTheCache {

@@ -15,6 +15,8 @@ pub const SEEING: &str = r"(^|\.)(vision|visual|image|multi_modal|multimodal|mm_
 const EMBEDDINGS: &str = r"(^|\.)(embed_tokens|tok_embeddings|word_embeddings|wte|shared)\.weight$";
 /// What turns the last state to logits, where it is not the table of tokens.
 const HEADS: &str = r"(^|\.)(lm_head|embed_out|output)\.weight$";
+/// What chooses experts: small, and a plain array in most of mlx-vlm's models, which cannot be loaded quantised.
+const ROUTERS: &str = r"(^|\.)(gate|router)\.weight$";
 /// The last matrix of a layer's feed-forward part.
 const DOWN: &str = r"\.(down_proj|feed_forward\.w2)(\.|$)";
 /// What makes the values of attention.
@@ -37,6 +39,7 @@ pub(super) struct Choices<'a> {
     keep: Vec<Regex>,
     embeddings: Regex,
     heads: Regex,
+    routers: Regex,
     down: Regex,
     values: Regex,
     layer: Regex,
@@ -55,6 +58,7 @@ impl<'a> Choices<'a> {
             keep: keep.collect::<Result<_, _>>()?,
             embeddings: regex("embeddings", EMBEDDINGS)?,
             heads: regex("head", HEADS)?,
+            routers: regex("keep", ROUTERS)?,
             down: regex("mixed", DOWN)?,
             values: regex("mixed", VALUES)?,
             layer: regex("mixed", LAYER)?,
@@ -88,6 +92,7 @@ impl<'a> Choices<'a> {
         if !float
             || !is_matrix
             || !name.ends_with(".weight")
+            || self.routers.is_match(name)
             || self.keep.iter().any(|keep| keep.is_match(name))
         {
             return None;

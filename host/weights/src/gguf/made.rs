@@ -9,11 +9,14 @@ use serde_json::{Map, Value, json};
 
 use super::header::Storage;
 use super::source::{GgufFiles, first_path};
-use super::table::{Table, Tables, TensorRule, whole};
+use super::table::{Table, Tables, TensorRule, Turned, whole};
 use super::vocabulary;
 use crate::dequantise::dequantise_rows;
 use crate::error::{WeightsError, cut, list};
 use crate::names::regex;
+
+/// The most layers that a list of layers is made for.
+const MOST_LAYERS: usize = 4096;
 
 /// See the module.
 #[derive(Debug)]
@@ -53,6 +56,10 @@ struct Change {
 enum How {
     /// Rows of heads that lie in pairs go back into halves.
     Unpair { heads: usize },
+    /// The first `turned` rows of each head, which lie in halves, go back into pairs.
+    Pair { heads: usize, turned: usize },
+    /// Channels go behind the pixels.
+    ChannelsLast,
     /// A number is added, in 32 bits.
     Add(f32),
     /// Others' rows follow.
@@ -72,18 +79,29 @@ impl Change {
         let bytes = self.stored.bytes.as_slice();
         match &self.how {
             How::Unpair { heads } => {
-                let rows = self.stored.shape[0];
-                let (row, half) = (bytes.len() / rows.max(1), rows / heads / 2);
-                let mut out = Vec::with_capacity(bytes.len());
-                for head in 0..*heads {
-                    for side in 0..2 {
-                        for pair in 0..half {
-                            let from = (head * half + pair) * 2 + side;
-                            out.extend_from_slice(&bytes[from * row..(from + 1) * row]);
-                        }
-                    }
-                }
-                out
+                let half = self.stored.shape[0] / heads / 2;
+                self.rows(*heads, |row| row % half * 2 + row / half)
+            }
+            How::Pair { heads, turned } => {
+                let half = turned / 2;
+                self.rows(*heads, |row| match row < *turned {
+                    true => row % 2 * half + row / 2,
+                    false => row,
+                })
+            }
+            How::ChannelsLast => {
+                let (channels, size) = (self.stored.shape[1], self.stored.kind.size());
+                let pixels: usize = self.stored.shape[2..].iter().product();
+                let kernels = bytes.chunks(channels * pixels * size);
+                kernels
+                    .flat_map(|kernel| {
+                        let places = (0..pixels).flat_map(move |pixel| {
+                            (0..channels).map(move |channel| (channel * pixels + pixel) * size)
+                        });
+                        places.flat_map(move |at| &kernel[at..at + size])
+                    })
+                    .copied()
+                    .collect()
             }
             How::Add(number) => {
                 let values = match self.scheme {
@@ -113,6 +131,19 @@ impl Change {
                 std::iter::once(bytes).chain(parts).flatten().copied().collect()
             }
         }
+    }
+}
+
+impl Change {
+    /// The rows of each head in another order: `from` says which one comes next.
+    fn rows(&self, heads: usize, from: impl Fn(usize) -> usize) -> Vec<u8> {
+        let (bytes, rows) = (self.stored.bytes.as_slice(), self.stored.shape[0]);
+        let (row, of_head) = (bytes.len() / rows.max(1), rows / heads);
+        let order = (0..rows).map(|row| row / of_head * of_head + from(row % of_head));
+        order
+            .flat_map(|from| &bytes[from * row..(from + 1) * row])
+            .copied()
+            .collect()
     }
 }
 
@@ -235,8 +266,8 @@ impl Source {
         }
     }
 
-    /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `three KEY`, `rows TENSOR`, `lacks TENSOR`, `id TOKEN`,
-    /// `when KEY VALUE LITERAL`, `grid SIDE PATCH BY OTHERWISE`.
+    /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `largest KEY`, `three KEY`, `flagged KEY`, `each KEY LITERAL LITERAL`,
+    /// `every KEY COUNT`, `less KEY KEY`, `ratio KEY KEY`, `rows TENSOR`, `holds TENSOR`, `holds TENSOR LITERAL`, `lacks TENSOR`, `id TOKEN`, `has KEY LITERAL`, `when KEY VALUE LITERAL`, `grid SIDE PATCH BY OTHERWISE`.
     fn get(&self, key: &str) -> Option<Value> {
         match key.split_once(' ') {
             Some(("=", literal)) => serde_json::from_str(literal).ok(),
@@ -245,6 +276,35 @@ impl Source {
             Some(("three", key)) => {
                 let list = self.values.get(key)?.as_array()?;
                 Some(list.iter().take(3).cloned().collect())
+            }
+            Some(("largest", key)) => {
+                let list = self.values.get(key)?.as_array()?;
+                list.iter().filter_map(Value::as_u64).max().map(Value::from)
+            }
+            // The places of what is true.
+            Some(("flagged", key)) => Some(self.flagged(key)?.collect::<Vec<_>>().into()),
+            // For each number, one literal where it is 0, and another where not.
+            Some(("each", rest)) => {
+                let [key, zero, other] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                    return None;
+                };
+                let list = self.values.get(key)?.as_array()?.iter().take(MOST_LAYERS);
+                let literals = list.map(|number| if number.as_u64() == Some(0) { zero } else { other });
+                literals
+                    .map(|literal| serde_json::from_str::<Value>(literal).ok())
+                    .collect()
+            }
+            // The last of each so many, counted from 0.
+            Some(("every", rest)) => {
+                let [every, count] = self.two(rest)?;
+                let (every, count) = (every.as_u64()?, count.as_u64()?.min(MOST_LAYERS as u64));
+                let last = |layer: &u64| every > 0 && (layer + 1).is_multiple_of(every);
+                Some((0..count).filter(last).collect())
+            }
+            Some(("has", rest)) => {
+                let (key, literal) = rest.split_once(' ')?;
+                let there = self.values.contains_key(key);
+                there.then(|| serde_json::from_str(literal).ok())?
             }
             Some(("when", rest)) => {
                 let [key, value, literal] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else {
@@ -263,6 +323,21 @@ impl Source {
                 let along = number(side)?.checked_div(number(patch)?)?.checked_div(by)?;
                 along.checked_mul(along).map(Value::from)
             }
+            Some(("less", rest)) => {
+                let [one, other] = self.two(rest)?;
+                Some(one.as_u64()?.checked_sub(other.as_u64()?)?.into())
+            }
+            Some(("ratio", rest)) => {
+                let [one, other] = self.two(rest)?;
+                Some((one.as_f64()? / other.as_f64()?).into())
+            }
+            Some(("holds", rest)) => match rest.split_once(' ') {
+                None => Some(self.tensors.contains_key(rest).into()),
+                Some((name, literal)) => {
+                    let there = self.tensors.contains_key(name);
+                    there.then(|| serde_json::from_str(literal).ok())?
+                }
+            },
             Some(("lacks", name)) => Some((!self.tensors.contains_key(name)).into()),
             Some(("id", token)) => {
                 let tokens = self.values.get("tokenizer.ggml.tokens")?.as_array()?;
@@ -271,6 +346,24 @@ impl Source {
             }
             _ => self.values.get(key).cloned(),
         }
+    }
+
+    /// The values of two keys.
+    fn two(&self, keys: &str) -> Option<[&Value; 2]> {
+        let (one, other) = keys.split_once(' ')?;
+        Some([self.values.get(one)?, self.values.get(other)?])
+    }
+
+    /// The places in an array that are true.
+    fn flagged(&self, key: &str) -> Option<impl Iterator<Item = usize>> {
+        let flags = self
+            .values
+            .get(key)?
+            .as_array()?
+            .iter()
+            .take(MOST_LAYERS)
+            .enumerate();
+        Some(flags.filter_map(|(place, flag)| (flag.as_bool() == Some(true)).then_some(place)))
     }
 
     fn tensors(
@@ -304,7 +397,17 @@ impl Source {
             let parts: Vec<String> = rule.join.iter().chain(with).map(expand).collect();
             let tensor = self.changed(stored, *scheme, rule, &parts).map_err(bad)?;
             joined.extend(parts);
-            made.push((expand(&rule.to), tensor));
+            let mut to = rule.to.clone();
+            if let Some(key) = &rule.place_in {
+                let layer = captures.get(1).and_then(|layer| layer.as_str().parse().ok());
+                let place = self
+                    .flagged(key)
+                    .and_then(|mut places| places.position(|place| Some(place) == layer));
+                let place = place
+                    .ok_or_else(|| bad(format!("`{name}` is there, but `{key}` does not have its layer")))?;
+                to = to.replace("$1", &place.to_string());
+            }
+            made.push((expand(&to), tensor));
         }
         unknown.retain(|name| !joined.contains(name));
         if !unknown.is_empty() {
@@ -330,22 +433,41 @@ impl Source {
             tensor: stored.clone(),
             scheme,
         };
+        let number = |key: &str| self.values.get(key).and_then(Value::as_u64).unwrap_or(0) as usize;
+        let rows = stored.shape.first().copied().unwrap_or(0);
         let how = if let Some(key) = &rule.paired_rows_of {
-            let heads = self.values.get(key).and_then(Value::as_u64).unwrap_or(0) as usize;
-            let rows = stored.shape.first().copied().unwrap_or(0);
+            let heads = number(key);
             if heads == 0 || !rows.is_multiple_of(heads * 2) {
                 return Err(format!(
                     "`{name}` has {rows} rows for {heads} heads (`{key}`), which are pairs of rows"
                 ));
             }
             How::Unpair { heads }
+        } else if let Some(Turned { heads: of, rows: by }) = &rule.halved_rows_of {
+            let (heads, turned) = (number(of), number(by));
+            if heads == 0 || !rows.is_multiple_of(heads) || turned > rows / heads || !turned.is_multiple_of(2)
+            {
+                return Err(format!(
+                    "`{name}` has {rows} rows for {heads} heads (`{of}`), of each of which {turned} turn (`{by}`)"
+                ));
+            }
+            How::Pair { heads, turned }
+        } else if rule.channels_last {
+            if stored.shape.len() != 4 || scheme.is_some() {
+                return Err(format!(
+                    "`{name}` of shape {:?} is no kernel of pixels",
+                    stored.shape
+                ));
+            }
+            made.tensor.shape = vec![rows, stored.shape[1..].iter().product()];
+            How::ChannelsLast
         } else if let Some(number) = rule.add {
             if let (Some(scheme), Some(last)) = (made.scheme.take(), made.tensor.shape.last_mut()) {
                 *last = *last / scheme.bytes() * scheme.elements();
             }
             made.tensor.kind = StoredType::F32;
             How::Add(number)
-        } else if !parts.is_empty() {
+        } else if rule.stack.is_some() || !parts.is_empty() {
             let mut others = Vec::new();
             for part in parts {
                 let (other, form) = self

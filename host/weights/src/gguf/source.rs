@@ -38,7 +38,8 @@ pub fn is_gguf(path: &Path) -> bool {
         && !names.iter().any(|name| name.ends_with(".safetensors"))
 }
 
-pub(crate) fn names_in(folder: &Path) -> Vec<String> {
+/// The names of what is in a folder, in order.
+pub fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
@@ -83,18 +84,15 @@ impl GgufFiles {
 
 /// Chooses a model of a folder or a repository by its files' names: the one whose name has `tag`, or the only one.
 pub fn choose(names: &[String], tag: Option<&str>) -> Result<Chosen, String> {
-    let mut models: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
-    for name in names
-        .iter()
-        .filter(|name| name.ends_with(ENDING) && !is_projector(name))
-    {
-        let stem = shard(name).map_or(name.strip_suffix(ENDING).unwrap_or(name), |shard| shard.stem);
-        models.entry(stem).or_default().push(name);
-    }
-    let tags: Vec<String> = models
-        .keys()
-        .map(|stem| tag_of(stem, &models).to_owned())
-        .collect();
+    let models = stems(names);
+    let tags = || {
+        list(
+            &models
+                .keys()
+                .map(|stem| tag_of(stem, &models).to_owned())
+                .collect::<Vec<_>>(),
+        )
+    };
     let fits: Vec<&&str> = match tag {
         None => models.keys().collect(),
         Some(tag) => models.keys().filter(|stem| has_tag(stem, tag)).collect(),
@@ -105,17 +103,44 @@ pub fn choose(names: &[String], tag: Option<&str>) -> Result<Chosen, String> {
         ([], Some(tag)) => {
             return Err(format!(
                 "no GGUF file has `{tag}` in its name; there are {}",
-                list(&tags)
+                tags()
             ));
         }
-        _ => {
-            return Err(format!(
-                "there are several models: {}; name one of them",
-                list(&tags)
-            ));
-        }
+        _ => return Err(format!("there are several models: {}; name one of them", tags())),
     };
     model_of(names, models[stem][0])
+}
+
+/// The language models among files' names: the tag that tells each from the others, and its files that are there.
+pub fn models_of(names: &[String]) -> Vec<(String, Vec<String>)> {
+    let models = stems(names);
+    let tag = |stem: &str| tag_of(stem, &models).to_owned();
+    let files = |files: &[&String]| files.iter().map(|name| (*name).clone()).collect();
+    models
+        .iter()
+        .map(|(stem, names)| (tag(stem), files(names)))
+        .collect()
+}
+
+/// The files of the language model with this tag, those of them that are there; none where no model has it, or several have.
+pub(crate) fn tagged(names: &[String], tag: &str) -> Vec<String> {
+    let models = stems(names);
+    let mut fits = models.iter().filter(|(stem, _)| has_tag(stem, tag));
+    match (fits.next(), fits.next()) {
+        (Some((_, files)), None) => files.iter().map(|name| (*name).clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Files of language models, by their names without a shard's number.
+fn stems(names: &[String]) -> BTreeMap<&str, Vec<&String>> {
+    let mut models: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    let of_language = |name: &&String| name.ends_with(ENDING) && !is_projector(name);
+    for name in names.iter().filter(of_language) {
+        let stem = shard(name).map_or(name.strip_suffix(ENDING).unwrap_or(name), |shard| shard.stem);
+        models.entry(stem).or_default().push(name);
+    }
+    models
 }
 
 /// The GGUF files that a path stands for, without opening any; none where it is not clear.
@@ -252,5 +277,9 @@ mod tests {
         assert!(choose(&all[2..3], None).unwrap_err().contains("00002-of-00002"));
         assert_eq!(choose(&all[..1], None).unwrap().projector, None);
         assert!(model_of(&all, "mmproj-Model-f16.gguf").is_err());
+        let models = models_of(&all);
+        let tags: Vec<&str> = models.iter().map(|(tag, _)| tag.as_str()).collect();
+        assert_eq!(tags, ["Q4_K_M", "Q8_0", "f16"]);
+        assert_eq!(models[2].1, all[2..4]);
     }
 }

@@ -54,8 +54,15 @@ pub(super) struct TensorRule {
     pub from: String,
     /// The new name, with `$1`.
     pub to: String,
+    /// The key-value with an array of flags, one a layer: `$1` is a layer's number, and becomes its place among those with the flag.
+    pub place_in: Option<String>,
     /// The key-value with the number of heads: each head's rows lie in pairs, of the first half and the second.
     pub paired_rows_of: Option<String>,
+    /// Each head's rows, as many as turn with the position, lie in halves, of which rows lie in pairs otherwise.
+    pub halved_rows_of: Option<Turned>,
+    /// A kernel `[out, channels, height, width]` is a matrix of rows of pixels, the channels of one after another.
+    #[serde(default)]
+    pub channels_last: bool,
     /// Added to each number.
     pub add: Option<f32>,
     /// Tensors whose rows follow.
@@ -63,6 +70,16 @@ pub(super) struct TensorRule {
     pub join: Vec<String>,
     /// Tensors that lie beside it along a new dimension.
     pub stack: Option<Stack>,
+}
+
+/// Heads of which a part turns with the position.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Turned {
+    /// The key-value with the number of heads.
+    pub heads: String,
+    /// The key-value with the number of rows of each head that turn.
+    pub rows: String,
 }
 
 /// Tensors that were cut apart along a dimension.

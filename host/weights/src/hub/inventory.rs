@@ -31,8 +31,8 @@ pub struct Snapshot {
     pub folder: PathBuf,
     /// Whether everything is here that a model needs.
     pub is_complete: bool,
-    /// Which blobs its files are.
-    pub(crate) blobs: BTreeSet<String>,
+    /// Which blob each of its files is.
+    pub(crate) links: BTreeMap<PathBuf, String>,
     /// Bytes of its files that are no links to blobs.
     own: u64,
 }
@@ -84,7 +84,7 @@ impl Cached {
                         .map(|(name, _)| name.clone())
                         .collect(),
                     is_complete: missing_files(&path).is_empty(),
-                    blobs: BTreeSet::new(),
+                    links: BTreeMap::new(),
                     own: 0,
                     folder: path.clone(),
                     commit,
@@ -113,7 +113,7 @@ impl Cached {
         let used = |blob: &String| {
             self.snapshots
                 .iter()
-                .any(|snapshot| snapshot.blobs.contains(blob))
+                .any(|snapshot| snapshot.links.values().any(|link| link == blob))
         };
         let unused = self.blobs.iter().filter(|(blob, _)| !used(blob));
         unused.map(|(_, bytes)| bytes).sum()
@@ -121,7 +121,8 @@ impl Cached {
 
     /// Bytes of a revision's files.
     pub fn bytes_of(&self, snapshot: &Snapshot) -> u64 {
-        self.bytes_of_blobs(snapshot.blobs.iter())
+        let blobs: BTreeSet<&String> = snapshot.links.values().collect();
+        self.bytes_of_blobs(blobs.into_iter())
             .saturating_add(snapshot.own)
     }
 
@@ -155,7 +156,8 @@ impl Snapshot {
                     let blob = std::fs::canonicalize(&path).ok();
                     let blob = blob.filter(|blob| blob.parent() == Some(home));
                     let name = blob.and_then(|blob| blob.file_name()?.to_str().map(str::to_owned));
-                    self.blobs.extend(name.filter(|name| blobs.contains_key(name)));
+                    let name = name.filter(|name| blobs.contains_key(name));
+                    self.links.extend(name.map(|name| (path, name)));
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
+use crate::gguf::{models_of, names_in, tagged};
 use crate::hub::inventory::{Cached, Snapshot, references};
 use crate::hub::names::is_commit;
 use crate::hub::{Hub, HubError};
@@ -16,16 +17,36 @@ pub struct Removal {
     pub repo: String,
     /// Its folder in the cache.
     pub folder: PathBuf,
-    /// The revisions that go, as people call them.
+    /// The revisions that go, as people call them, or the GGUF models of revisions.
     pub goes: Vec<String>,
-    /// The revisions that stay, and how many bytes of each are shared with what goes: these stay too.
-    pub stays: Vec<(String, u64)>,
+    /// What stays, and how many bytes of each are shared with what goes: these stay too.
+    pub stays: Vec<(Stays, u64)>,
     /// Bytes that become free.
     pub bytes: u64,
     /// The commits that go; with all of them, the repository's folder.
     commits: BTreeSet<String>,
+    /// Files that go of snapshots that stay.
+    files: BTreeSet<PathBuf>,
     /// Blobs that only what goes needs.
     blobs: BTreeSet<String>,
+}
+
+/// What stays of a repository, as people call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stays {
+    /// A revision.
+    Revision(String),
+    /// GGUF models of a revision.
+    Models(String),
+}
+
+impl std::fmt::Display for Stays {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Revision(name) => write!(formatter, "the revision {name}"),
+            Self::Models(names) => formatter.write_str(names),
+        }
+    }
 }
 
 impl Removal {
@@ -47,42 +68,49 @@ impl Hub {
         let Some(cached) = Cached::read(repo, &folder) else {
             return Ok(None);
         };
-        let is_meant = |snapshot: &&Snapshot| match revision {
-            None => true,
-            Some(revision) if is_commit(revision) => snapshot.commit == revision,
-            Some(revision) => snapshot.revisions.iter().any(|name| name == revision),
-        };
+        let is_meant = |snapshot: &&Snapshot| revision.is_none_or(|revision| snapshot.is(revision));
         let (going, staying): (Vec<&Snapshot>, Vec<&Snapshot>) = cached.snapshots.iter().partition(is_meant);
         if going.is_empty() && revision.is_some() {
             return Ok(None);
         }
-        let blobs_of = |snapshots: &[&Snapshot]| -> BTreeSet<String> {
-            snapshots
-                .iter()
-                .flat_map(|snapshot| snapshot.blobs.iter().cloned())
-                .collect()
+        let goes = going.iter().map(|snapshot| snapshot.name()).collect();
+        Ok(Some(cached.removal(&going, &staying, BTreeSet::new(), goes)))
+    }
+
+    /// What removing one of a repository's GGUF models would come to, of all revisions or of one; nothing where the cache does not have it. What
+    /// sees stays as long as there is another language model.
+    pub fn removal_of_gguf(
+        &self,
+        repo: &str,
+        revision: Option<&str>,
+        tag: &str,
+    ) -> std::result::Result<Option<Removal>, HubError> {
+        let folder = self.repo_folder(repo, revision.unwrap_or("main"))?;
+        let Some(cached) = Cached::read(repo, &folder) else {
+            return Ok(None);
         };
-        let (used, needed) = (blobs_of(&going), blobs_of(&staying));
-        let blobs: BTreeSet<String> = match staying.is_empty() {
-            true => cached.blobs.keys().cloned().collect(),
-            false => used.difference(&needed).cloned().collect(),
-        };
-        let own: u64 = going.iter().map(|snapshot| snapshot.own_bytes()).sum();
-        Ok(Some(Removal {
-            repo: repo.to_owned(),
-            goes: going.iter().map(|snapshot| snapshot.name()).collect(),
-            stays: staying
-                .iter()
-                .map(|snapshot| {
-                    let shared = snapshot.blobs.intersection(&used);
-                    (snapshot.name(), cached.bytes_of_blobs(shared))
-                })
-                .collect(),
-            bytes: cached.bytes_of_blobs(blobs.iter()).saturating_add(own),
-            commits: going.iter().map(|snapshot| snapshot.commit.clone()).collect(),
-            blobs,
-            folder,
-        }))
+        let (mut going, mut staying) = (Vec::new(), Vec::new());
+        let (mut files, mut goes) = (BTreeSet::new(), Vec::new());
+        for snapshot in &cached.snapshots {
+            let names = names_in(&snapshot.folder);
+            let is_meant = revision.is_none_or(|revision| snapshot.is(revision));
+            let tagged = if is_meant { tagged(&names, tag) } else { Vec::new() };
+            if tagged.is_empty() {
+                staying.push(snapshot);
+                continue;
+            }
+            goes.push(format!("{tag} of {}", snapshot.name()));
+            if models_of(&names).len() == 1 {
+                going.push(snapshot);
+            } else {
+                staying.push(snapshot);
+                files.extend(tagged.iter().map(|name| snapshot.folder.join(name)));
+            }
+        }
+        if goes.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(cached.removal(&going, &staying, files, goes)))
     }
 
     /// Removes it. A repository that another process fetches at the moment is left alone.
@@ -134,6 +162,90 @@ impl Hub {
     }
 }
 
+impl Snapshot {
+    /// Whether it is this branch, tag or commit.
+    fn is(&self, revision: &str) -> bool {
+        match is_commit(revision) {
+            true => self.commit == revision,
+            false => self.revisions.iter().any(|name| name == revision),
+        }
+    }
+
+    /// Its GGUF models without those of some files.
+    fn models_but(&self, files: &BTreeSet<PathBuf>) -> String {
+        let models = models_of(&names_in(&self.folder));
+        let stays = |names: &[String]| names.iter().any(|name| !files.contains(&self.folder.join(name)));
+        let tags: Vec<String> = models
+            .into_iter()
+            .filter(|(_, names)| stays(names))
+            .map(|(tag, _)| tag)
+            .collect();
+        format!("{} of {}", tags.join(", "), self.name())
+    }
+}
+
+impl Cached {
+    /// What is to be removed where these snapshots go, and those stay but for `files`.
+    fn removal(
+        &self,
+        going: &[&Snapshot],
+        staying: &[&Snapshot],
+        files: BTreeSet<PathBuf>,
+        goes: Vec<String>,
+    ) -> Removal {
+        let goes_of = |snapshot: &&Snapshot| {
+            let links = snapshot.links.iter();
+            let gone = links.filter(|(path, _)| files.contains(*path));
+            gone.map(|(_, blob)| blob.clone()).collect::<Vec<_>>()
+        };
+        let stays_of = |snapshot: &Snapshot| -> BTreeSet<String> {
+            let links = snapshot.links.iter();
+            let kept = links.filter(|(path, _)| !files.contains(*path));
+            kept.map(|(_, blob)| blob.clone()).collect()
+        };
+        let mut used: BTreeSet<String> = going
+            .iter()
+            .flat_map(|snapshot| snapshot.links.values().cloned())
+            .collect();
+        used.extend(staying.iter().flat_map(goes_of));
+        let needed: BTreeSet<String> = staying.iter().flat_map(|snapshot| stays_of(snapshot)).collect();
+        let blobs: BTreeSet<String> = match staying.is_empty() {
+            true => self.blobs.keys().cloned().collect(),
+            false => used.difference(&needed).cloned().collect(),
+        };
+        let own: u64 = going.iter().map(|snapshot| snapshot.own_bytes()).sum();
+        // A file that is no link to a blob takes its own bytes.
+        let copies = files
+            .iter()
+            .filter_map(|path| std::fs::symlink_metadata(path).ok());
+        let copies: u64 = copies
+            .filter(std::fs::Metadata::is_file)
+            .map(|found| found.len())
+            .sum();
+        let stays = staying.iter().map(|snapshot| {
+            let kept = stays_of(snapshot);
+            let what = match files.iter().any(|path| path.starts_with(&snapshot.folder)) {
+                false => Stays::Revision(snapshot.name()),
+                true => Stays::Models(snapshot.models_but(&files)),
+            };
+            (what, self.bytes_of_blobs(kept.intersection(&used)))
+        });
+        Removal {
+            repo: self.repo.clone(),
+            goes,
+            stays: stays.collect(),
+            bytes: self
+                .bytes_of_blobs(blobs.iter())
+                .saturating_add(own)
+                .saturating_add(copies),
+            commits: going.iter().map(|snapshot| snapshot.commit.clone()).collect(),
+            blobs,
+            files,
+            folder: self.folder.clone(),
+        }
+    }
+}
+
 /// Takes all locks of a repository; nothing where another process has one.
 fn hold(locks: &Path) -> Result<Option<Vec<File>>> {
     let mut held = Vec::new();
@@ -170,6 +282,11 @@ fn remove_some(home: &Path, removal: &Removal) -> Result<()> {
         .filter(|(_, commit)| removal.commits.contains(*commit))
     {
         gone(std::fs::remove_file(home.join("refs").join(name)))?;
+    }
+    for file in &removal.files {
+        // As it is called below the folder that was looked at.
+        let below = file.strip_prefix(&removal.folder).map_err(Error::other)?;
+        gone(std::fs::remove_file(home.join(below)))?;
     }
     for commit in &removal.commits {
         gone(std::fs::remove_dir_all(home.join("snapshots").join(commit)))?;

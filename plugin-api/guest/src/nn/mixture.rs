@@ -126,8 +126,7 @@ pub struct Mixture {
     router: Linear,
     /// Added to scores when experts are chosen, not when they are weighed (arXiv:2408.15664).
     correction: Option<Parameter>,
-    gate: Experts,
-    up: Experts,
+    first: First,
     down: Experts,
     /// What every row goes through.
     shared: Option<Mlp>,
@@ -135,9 +134,20 @@ pub struct Mixture {
     config: MixtureConfig,
 }
 
+/// The first layers of experts.
+enum First {
+    Apart {
+        gate: Experts,
+        up: Experts,
+    },
+    /// The gate's outputs, then the others.
+    Joint(Experts),
+}
+
 impl Mixture {
     /// At this place: the router `gate`, `experts.0` and so on with `gate_proj`, `up_proj` and `down_proj` each, and `shared_experts` where it
-    /// exists (DeepSeek). Experts stored one by one are stacked; conversions to MLX have them stacked as `switch_mlp`.
+    /// exists (DeepSeek). Experts stored one by one are stacked; conversions to MLX have them stacked as `switch_mlp`; and newer checkpoints have them
+    /// as `experts.gate_up_proj` and `experts.down_proj`.
     pub fn load(place: &Weights, activation: Activation, config: &MixtureConfig) -> Self {
         let experts = place.pick(&["experts", "switch_mlp"]);
         let stacked = |name: &str| match experts.has(&format!("{name}.weight")) {
@@ -149,9 +159,17 @@ impl Mixture {
         Self {
             router: place.linear("gate"),
             correction: place.has(correction).then(|| place.parameter(correction)),
-            gate: stacked("gate_proj"),
-            up: stacked("up_proj"),
-            down: stacked("down_proj"),
+            first: match experts.has("gate_up_proj") {
+                true => First::Joint(experts.experts("gate_up_proj")),
+                false => First::Apart {
+                    gate: stacked("gate_proj"),
+                    up: stacked("up_proj"),
+                },
+            },
+            down: match experts.has("gate_up_proj") {
+                true => experts.experts("down_proj"),
+                false => stacked("down_proj"),
+            },
             shared: shared
                 .has("down_proj.weight")
                 .then(|| Mlp::load(&shared, activation)),
@@ -182,7 +200,17 @@ impl Mixture {
             weights = &weights / (weights.sum(&[1]).unsqueeze(-1) + 1e-20);
         }
         let weights = (weights * self.config.routed_scaling_factor).unsqueeze(-1);
-        let inner = self.activation.forward(&self.gate.forward(x, &chosen)) * self.up.forward(x, &chosen);
+        // [tokens, k, inner] each
+        let (gate, up) = match &self.first {
+            First::Apart { gate, up } => (gate.forward(x, &chosen), up.forward(x, &chosen)),
+            First::Joint(layers) => {
+                let both = layers.forward(x, &chosen);
+                let inner = both.dimension(-1) / 2;
+                let [gate, up] = both.split([inner; 2], 2);
+                (gate, up)
+            }
+        };
+        let inner = self.activation.forward(&gate) * up;
         let routed = (self.down.forward(&inner, &chosen) * weights).sum(&[1]);
         match &self.shared {
             Some(shared) => routed + shared.forward(x),

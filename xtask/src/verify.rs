@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests and what they ask for, headers of safetensors and GGUF files, programs, \

@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use monocle_component::{NewStamp, componentize, stamp};
 use monocle_image::Picture;
 use monocle_runtime::plugin::contract::{ImagePlan, ModelFiles, PlanRequest, Rendering, Size};
+use monocle_runtime::plugin::instance::Instance;
 use monocle_runtime::plugin::limits::Limits;
+use monocle_runtime::plugin::loaded::Plugin;
 use monocle_runtime::plugin::services::{Role, Services};
-use monocle_runtime::plugin::wasm::component::Plugin;
-use monocle_runtime::plugin::wasm::instance::Instance;
+use monocle_runtime::plugin::trust::Trust;
 use monocle_tensor::stored::Weight;
 use wit_component::{StringEncoding, embed_component_metadata};
 
@@ -87,7 +88,8 @@ fn plugin() -> &'static Arc<Plugin> {
     static PLUGIN: OnceLock<Arc<Plugin>> = OnceLock::new();
     PLUGIN.get_or_init(|| {
         let folder = Scratch::new("lifted");
-        let plugin = Plugin::load(&folder.write("lifted.wasm", stamped(&component(), "lifted")));
+        let file = folder.write("lifted.wasm", stamped(&component(), "lifted"));
+        let plugin = Plugin::load(&file, &Trust::nothing());
         Arc::new(plugin.unwrap_or_else(|error| panic!("{error}")))
     })
 }

@@ -52,11 +52,18 @@ impl Plugin {
     /// Whether a word stands anywhere in the file: what a plugin looks for by name stands there. A file that cannot be read any more is not
     /// accused of anything.
     pub fn mentions(&self, word: &str) -> bool {
-        let found = |bytes: Vec<u8>| {
-            bytes
-                .windows(word.len().max(1))
-                .any(|part| part == word.as_bytes())
+        self.unmentioned([word]).is_empty()
+    }
+
+    /// Those of some words that stand nowhere in the file.
+    pub fn unmentioned<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+        let Ok(bytes) = read(&self.path) else {
+            return Vec::new();
         };
-        word.is_empty() || read(&self.path).map_or(true, found)
+        let stands = |word: &&str| {
+            let mut parts = bytes.windows(word.len().max(1));
+            word.is_empty() || parts.any(|part| part == word.as_bytes())
+        };
+        words.into_iter().filter(|word| !stands(word)).collect()
     }
 }

@@ -3,7 +3,7 @@
 use super::bindings::{log, prompts, tokenizers, types};
 use super::convert;
 use super::host_side::{HostSide, Result};
-use crate::plugin::state::LogLevel;
+use crate::plugin::state::{LogLevel, State};
 
 impl types::Host for HostSide {}
 
@@ -54,7 +54,7 @@ impl prompts::Host for HostSide {
         options: prompts::RenderOptions,
     ) -> Result<std::result::Result<String, String>> {
         match convert::rendering_from_plugin(request, options) {
-            Ok(rendering) => Ok(self.render(&rendering)?),
+            Ok(rendering) => Ok(State::render(self, &rendering)?),
             Err(reason) => Ok(Err(reason)),
         }
     }

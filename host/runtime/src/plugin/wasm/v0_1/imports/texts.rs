@@ -3,7 +3,7 @@
 use wasmtime::Result;
 
 use crate::plugin::contract::Rendering;
-use crate::plugin::state::LogLevel;
+use crate::plugin::state::{LogLevel, State};
 use crate::plugin::wasm::host_side::HostSide;
 use crate::plugin::wasm::v0_1::bindings::monocle::plugin::{log, prompts, tokenizers, types};
 use crate::plugin::wasm::v0_1::convert;
@@ -48,6 +48,6 @@ impl prompts::Host for HostSide {
             fallback,
             ..Rendering::default()
         };
-        Ok(self.render(&rendering)?)
+        Ok(State::render(self, &rendering)?)
     }
 }

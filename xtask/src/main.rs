@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use process::{cargo, run, write_if_changed};
 
 const HELP: &str = "\
-cargo xtask build           build the program and the plugins
+cargo xtask build           build the program and the plugins, as components and as native libraries
 cargo xtask build-plugins   build the plugins only, into target/plugins, and those of the tests into target/test-plugins
 cargo xtask demo [ARGS]     build, then describe a picture (yours, or the project's) with the model that ships with the project
 cargo xtask test            build, then run all tests and checks
@@ -50,7 +50,7 @@ fn main() -> Result<()> {
         "test" => match rest {
             [] => test(),
             [flag, engine] if flag == "--engine" && engine == "mlx" => {
-                build_plugins()?;
+                build()?;
                 mlx::test(&target_folder())
             }
             [flag, engine] if flag == "--engine" && engine == "cpu" => test(),
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
         "check-macos" => macos::check(&target_folder()),
         "dist" => dist::dist(&target_folder(), rest),
         "verify" => {
-            build_plugins()?;
+            build()?;
             verify::verify(&target_folder(), rest)
         }
         "tools" => tools::prepare(&target_folder()),

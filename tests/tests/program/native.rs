@@ -228,7 +228,8 @@ fn an_author_builds_a_library() {
         "{}",
         built.stderr
     );
-    let at_home = |arguments: &[&str]| home.monocle(arguments).within(&folder);
+    // The model beside it is the component that comes with the program.
+    let at_home = |arguments: &[&str]| home.monocle(arguments).within(&folder).env("MONOCLE_PLUGINS", "");
     at_home(&["plugins", "test", "--plans-only"]).fails(1, &["that you have not trusted"]);
     at_home(&["plugins", "trust", &format!("plugins/mine{DLL_SUFFIX}")]).succeeds();
     let tested = at_home(&["plugins", "test", "--json"]).json();

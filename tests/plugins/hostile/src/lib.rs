@@ -34,7 +34,7 @@ fn told(place: &str) -> bool {
 
 /// Whether this deed is to be done, which takes more than one place.
 fn told_elsewhere(deed: &str) -> bool {
-    TOLD.get().is_some_and(|told| told == deed)
+    TOLD.get() == deed
 }
 
 /// The deed to do in a place; the empty one when there is none. Deeds that can be done anywhere are done here.

@@ -499,11 +499,6 @@ mod tests {
     }
 
     #[test]
-    fn the_projects_manifests_are_found_from_a_build_outside_it() {
-        assert!(Path::new(OF_THE_PROJECT).join("shapes.toml").is_file());
-    }
-
-    #[test]
     fn near_names_are_offered() {
         assert!(similar("shapes", "shape"));
         assert!(similar("something-500m", "somthing-500m"));

@@ -63,7 +63,7 @@ fn line(text: &mut String, what: &str, said: &str) {
     writeln!(text, "{what:9}  {said}").expect("a string can be written to");
 }
 
-/// `smolvlm 0.1.0, contract 0.2.0`
+/// `NAME 0.1.0, contract 0.2.0`
 fn plugin(found: &Found) -> String {
     match &found.stamp {
         Ok(stamp) => {

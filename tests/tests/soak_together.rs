@@ -1,7 +1,7 @@
 //! Hundreds of requests through one scheduler, many at a time, or as many as `MONOCLE_SOAK_REQUESTS` says: memory is level at the end. The process's
 //! memory is looked at, so nothing else runs in it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use monocle_runtime::request::{GenerateOptions, Request};
 use monocle_runtime::scheduler::{Event, Scheduler, SchedulerOptions, SessionId};
@@ -14,13 +14,13 @@ const PERIOD: usize = 50;
 /// Requests that wait or run at a time.
 const TOGETHER: usize = 12;
 
-/// Requests, whole rounds of them.
+/// Requests, whole rounds of them: so many that what recurs every few rounds shows in the first half and at the end.
 fn rounds() -> usize {
     let asked = std::env::var("MONOCLE_SOAK_REQUESTS");
-    let asked = asked.map_or(300, |text| {
+    let asked = asked.map_or(600, |text| {
         text.parse::<usize>().expect("MONOCLE_SOAK_REQUESTS is a number")
     });
-    usize::max(asked / PERIOD, 6)
+    usize::max(asked / PERIOD, 12)
 }
 
 /// A picture of a size that recurs, or none, or two; words of a length that recurs.
@@ -64,6 +64,8 @@ fn many_requests_together_leave_memory_level() {
     // After each round: what is alive besides what is kept for requests to come, all of the engine's, the process's.
     let (mut alive, mut held, mut resident) = (Vec::new(), Vec::new(), Vec::new());
     let mut ended = 0;
+    // Each step takes a millisecond, so that the same rows go together however busy the machine is.
+    let mut now = Instant::now();
     for _ in 0..rounds {
         let (mut next, mut outstanding, mut process) = (0, 0, None);
         while next < PERIOD || outstanding > 0 {
@@ -75,7 +77,8 @@ fn many_requests_together_leave_memory_level() {
                 next += 1;
                 outstanding += 1;
             }
-            for (_, event) in scheduler.step() {
+            now += Duration::from_millis(1);
+            for (_, event) in scheduler.step_at(now) {
                 match event {
                     Event::Text(_) | Event::Logprobs(_) => {}
                     Event::Done(report) => {

@@ -286,7 +286,7 @@ fn a_home_that_a_newer_version_used_is_left_as_it_is() {
         plugins.contains("not usable: built for contract 0.9.0, this host serves 0.1.0 and 0.2.0"),
         "{plugins}"
     );
-    let (code, _, noted) = machine.run(&["inspect", "newer"]);
+    let (code, _, noted) = machine.run(&["inspect", "newer", "-p", "What?"]);
     assert!(code == 1 && noted.contains("newer.toml"), "{noted}");
     let (code, _, noted) = machine.run(&["plugins", "install", "any.monocle"]);
     assert_ne!(code, 0, "{noted}");

@@ -25,11 +25,11 @@ pub use checks::{longest_captured, with_checks};
 use living::Living;
 
 /// Bytes that one value may have, printed.
-const LARGEST: usize = 16 << 20;
+const LARGEST: usize = 12 << 20;
 /// Bytes that all values of a render may have, those forgotten included: it bounds the time that making them takes.
 const ALL: usize = 2 << 30;
 /// Bytes that values may have at once.
-const AT_ONCE: usize = 32 << 20;
+const AT_ONCE: usize = 24 << 20;
 /// Bytes that a render may print, into its result or into what it sets, calls or filters: these have no other bound before they are whole.
 const PRINTED: usize = 48 << 20;
 /// How deep values may nest: printing them recurses.

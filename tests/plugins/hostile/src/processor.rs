@@ -43,7 +43,7 @@ impl Processor for HostileProcessor {
     fn plan(&self, request: &Request, sizes: &[()]) -> Result<Plan> {
         let deed = deed("plan");
         if deed == "variables without end" {
-            let variables = format!("{{\"x\": [{}0]}}", "0,".repeat(4 << 20));
+            let variables = format!("{{\"x\": [{}0]}}", "0,".repeat(1 << 20));
             let options = RenderOptions {
                 variables,
                 fallback: None,

@@ -382,18 +382,14 @@ mod tests {
             length: 2,
         };
         // SAFETY: the bytes are there.
-        assert_eq!(
-            unsafe { String::lift(&text) },
-            Err(Malformed("a text is not UTF-8"))
-        );
+        let lifted = unsafe { String::lift(&text) };
+        assert_eq!(lifted, Err(Malformed("a text is not UTF-8")));
         let nowhere = List::<u32> {
             data: std::ptr::null(),
             count: 3,
         };
         // SAFETY: a null pointer is looked at, not followed.
-        assert_eq!(
-            unsafe { Vec::<u32>::lift(&nowhere) },
-            Err(Malformed("a list is nowhere"))
-        );
+        let lifted = unsafe { Vec::<u32>::lift(&nowhere) };
+        assert_eq!(lifted, Err(Malformed("a list is nowhere")));
     }
 }

@@ -25,7 +25,7 @@ pub use checks::{longest_captured, with_checks};
 use living::Living;
 
 /// Bytes that one value may have, printed.
-const LARGEST: usize = 12 << 20;
+const LARGEST: usize = 6 << 20;
 /// Bytes that all values of a render may have, those forgotten included: it bounds the time that making them takes.
 const ALL: usize = 2 << 30;
 /// Bytes that values may have at once.

@@ -49,11 +49,12 @@ fn in_full() -> String {
     for folder in &places.manifests {
         line(&mut text, "manifests", &folder.display().to_string());
     }
+    let plugins = places.plugins.list();
     for folder in places.plugins.folders() {
         line(&mut text, "plugins", &folder.display().to_string());
-        let inside = |found: &Found| found.path.parent() == Some(folder);
-        for found in places.plugins.list().into_iter().filter(inside) {
-            line(&mut text, "", &plugin(&found));
+        let inside = |found: &&Found| found.path.parent() == Some(folder);
+        for found in plugins.iter().filter(inside) {
+            line(&mut text, "", &plugin(found));
         }
     }
     text

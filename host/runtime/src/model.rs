@@ -358,8 +358,9 @@ fn plugins(places: &Places, manifest: &Manifest) -> Result<(Arc<Plugin>, Option<
 /// it knows, but what it looks for by name, it has the name of.
 fn unread_options(manifest: &Manifest, processor: &Plugin, network: Option<&Arc<Plugin>>) -> Vec<String> {
     let of = |table: &'static str, choice: &PluginChoice, plugin: &Plugin| -> Vec<String> {
-        let unread = choice.options.keys().filter(|key| !plugin.mentions(key));
+        let unread = plugin.unmentioned(choice.options.keys().map(String::as_str));
         unread
+            .into_iter()
             .map(|key| {
                 format!(
                     "the plugin `{}` does not know the option `{key}`, which the manifest's `{table}.options` gives it",

@@ -49,14 +49,14 @@ impl Plugin {
         })
     }
 
-    /// Whether a word stands anywhere in the file: what a plugin looks for by name stands there. A file that cannot be read any more is not
-    /// accused of anything.
-    pub fn mentions(&self, word: &str) -> bool {
-        self.unmentioned([word]).is_empty()
-    }
-
-    /// Those of some words that stand nowhere in the file.
+    /// Those of some words that stand nowhere in the file: what a plugin looks for by name stands there. A file that cannot be read any more is
+    /// not accused of anything.
     pub fn unmentioned<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+        let mut words = words.into_iter().peekable();
+        // Most often there are none to look for, and nothing is read.
+        if words.peek().is_none() {
+            return Vec::new();
+        }
         let Ok(bytes) = read(&self.path) else {
             return Vec::new();
         };
@@ -64,6 +64,6 @@ impl Plugin {
             let mut parts = bytes.windows(word.len().max(1));
             word.is_empty() || parts.any(|part| part == word.as_bytes())
         };
-        words.into_iter().filter(|word| !stands(word)).collect()
+        words.filter(|word| !stands(word)).collect()
     }
 }

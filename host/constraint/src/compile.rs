@@ -1,7 +1,6 @@
 //! Compiling a constraint within limits of time and work.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use llguidance::Matcher as Inner;
@@ -13,12 +12,15 @@ use crate::vocabulary::Vocabulary;
 
 /// How long one may take to compile.
 const LONGEST: Duration = Duration::from_millis(900);
+/// How long one may wait until it is its turn.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// How many may be compiled at once, those given up but not yet over counted in.
 const MOST_AT_ONCE: usize = 8;
 /// Schemas and grammars are walked by recursion.
 const STACK: usize = 64 << 20;
 
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ONE_IS_OVER: Condvar = Condvar::new();
 
 /// A compiled constraint; any number of answers may be held to it.
 #[derive(Clone)]
@@ -31,21 +33,28 @@ pub struct Grammar {
 struct Running;
 
 impl Running {
+    /// Waits for its turn: others are quick, or are given up.
     fn begin() -> Result<Self, ConstraintError> {
-        match RUNNING.fetch_add(1, Ordering::AcqRel) {
-            running if running >= MOST_AT_ONCE => {
-                drop(Self);
-                Err(ConstraintError::Busy { running })
-            }
-            _ => Ok(Self),
+        let (mut running, _) = ONE_IS_OVER
+            .wait_timeout_while(running(), LONGEST_WAIT, |running| *running >= MOST_AT_ONCE)
+            .unwrap_or_else(PoisonError::into_inner);
+        if *running >= MOST_AT_ONCE {
+            return Err(ConstraintError::Busy { running: *running });
         }
+        *running += 1;
+        Ok(Self)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        RUNNING.fetch_sub(1, Ordering::AcqRel);
+        *running() -= 1;
+        ONE_IS_OVER.notify_one();
     }
+}
+
+fn running() -> MutexGuard<'static, usize> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Grammar {

@@ -1,7 +1,6 @@
-//! Answers that a matcher lets through are what was asked for, whatever is drawn; and what cannot be looked at is refused in time.
+//! Answers that a matcher lets through are what was asked for, whatever is drawn.
 
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
 
 use monocle_constraint::{Constraint, ConstraintError, Grammar, Vocabulary};
 use proptest::prelude::*;
@@ -114,15 +113,6 @@ proptest! {
             prop_assert!(jsonschema::is_valid(&value, &answer), "{} is not {}", text, value);
         }
     }
-
-    #[test]
-    fn any_input_is_refused_or_taken_within_the_limit(text in ".{0,60}") {
-        let began = Instant::now();
-        let _ = grammar(&Constraint::Regex(text.clone()));
-        let _ = grammar(&Constraint::Lark(text.clone()));
-        let _ = grammar(&Constraint::Choice(vec![text]));
-        prop_assert!(began.elapsed() < Duration::from_secs(3));
-    }
 }
 
 #[test]
@@ -199,45 +189,18 @@ fn what_cannot_be_promised_is_refused_or_said() {
     ));
 }
 
-/// The limit is a second; the machine may be busy.
+/// Sixteen clients at once, twice as many as are compiled at once.
 #[test]
-fn hostile_constraints_end_within_a_second() {
-    let mut deep = json!({ "type": "null" });
-    for _ in 0..500 {
-        deep = json!({ "type": "array", "items": deep });
-    }
-    let options: Vec<Value> = (0..3000)
-        .map(|index| json!({ "type": "string", "pattern": format!("^(a|b)*{index}(c|d)*$") }))
-        .collect();
-    let hostile = [
-        schema(deep),
-        schema(json!({ "anyOf": options })),
-        schema(json!({ "type": "array", "minItems": 1_000_000_000, "maxItems": 2_000_000_000u64 })),
-        schema(json!({ "type": "string", "minLength": 100_000_000, "maxLength": 1_000_000_000 })),
-        schema(json!({ "$ref": "#" })),
-        schema(
-            json!({ "allOf": [{ "$ref": "#/$defs/a" }], "$defs": { "a": { "allOf": [{ "$ref": "#/$defs/a" }] } } }),
-        ),
-        Constraint::Regex("(".repeat(100_000)),
-        Constraint::Regex("((a{1,1000}){1,1000}){1,1000}".into()),
-        Constraint::Regex("(a|b)*a(a|b){400}".into()),
-        Constraint::Lark(format!("start: {}", "a ".repeat(100_000))),
-        Constraint::Lark("start: start start | start".into()),
-        Constraint::Choice(vec!["a".into(); 100_000]),
-        Constraint::JsonSchema {
-            schema: Value::String("x".repeat(1 << 20)),
-            strict: true,
-        },
-    ];
-    for constraint in &hostile {
-        let began = Instant::now();
-        let found = grammar(constraint);
-        let took = began.elapsed();
-        assert!(
-            took < Duration::from_millis(1500),
-            "{}: {took:?}: {:?}",
-            constraint.kind(),
-            found.map(drop)
-        );
-    }
+fn many_at_once_wait_for_their_turn() {
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let compile = |index: usize| {
+            let options: Vec<Value> = (0..200)
+                .map(|option| json!(format!("{index} of {option}")))
+                .collect();
+            scope.spawn(move || grammar(&schema(json!({ "enum": options }))).map(drop))
+        };
+        let threads: Vec<_> = (0..16).map(compile).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(found.iter().all(Result::is_ok), "{found:?}");
 }

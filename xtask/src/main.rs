@@ -242,3 +242,37 @@ fn root() -> &'static Path {
 fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Crates and their features, as cargo resolves them for these kinds of dependencies.
+    fn resolved(kinds: &str) -> BTreeSet<String> {
+        let mut command = process::cargo_command();
+        command.current_dir(root());
+        command.args(["tree", "--workspace", "--locked", "--offline", "--edges", kinds]);
+        command.args(["--prefix", "none", "--no-dedupe", "--format", "{p} {f}"]);
+        let text = process::output(&mut command).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Else `cargo test` compiles them again, and all that depends on them: minutes.
+    #[test]
+    fn tests_ask_for_the_features_that_the_build_has() {
+        let built = resolved("normal,build");
+        let name = |line: &str| line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
+        let names: BTreeSet<String> = built.iter().map(|line| name(line)).collect();
+        let tested = resolved("normal,build,dev");
+        let other: Vec<&String> = tested
+            .difference(&built)
+            .filter(|line| names.contains(&name(line)))
+            .collect();
+        assert!(
+            other.is_empty(),
+            "a development dependency turns features on; let `tests/Cargo.toml` depend on it: {other:#?}"
+        );
+    }
+}

@@ -195,9 +195,11 @@ impl Home {
                 .as_ref()
                 .is_some_and(|before| before.files.contains_key(file))
         };
-        for file in files.keys() {
+        for (file, bytes) in &files {
             let place = self.must_place(&about.name, file)?;
-            if !owned(file) && place.exists() {
+            // The very same is what an install left that was cut off.
+            let other = || Ok(hash_of(&place)?.is_some_and(|found| found != sha256(bytes)));
+            if !owned(file) && other()? {
                 return Err(PackageError::Refused(format!(
                     "`{}` is there already, and is not of `{}`: it is left as it is",
                     place.display(),
@@ -508,6 +510,18 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(words.contains("comes with Monocle"), "{words}");
+    }
+
+    #[test]
+    fn an_install_that_was_cut_off_can_be_done_again() {
+        let folder = Folder::new("cut-off");
+        let home = folder.home();
+        write(&folder.file(PLUGIN), &component("a", "1.0.0")).unwrap();
+        assert_eq!(
+            install(&home, &fetched("a", "1.0.0", others())).unwrap(),
+            Done::Installed
+        );
+        assert_eq!(home.verify().unwrap(), []);
     }
 
     #[test]

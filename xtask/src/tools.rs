@@ -26,7 +26,7 @@ const JS: &str = "plugin-api/templates/js/package.json";
 
 /// Makes or refreshes the Python environments and what drives a browser, and says where a browser is.
 pub fn prepare(target: &Path) -> Result<()> {
-    environment(target, "venv", "requirements.txt", &[REQUIREMENTS])?;
+    references(target)?;
     clients(target)?;
     page(target)?;
     languages(target)?;
@@ -35,6 +35,14 @@ pub fn prepare(target: &Path) -> Result<()> {
         None => println!("browser: none; on Debian: apt-get install chromium"),
     }
     Ok(())
+}
+
+/// Makes or refreshes the environment of the scripts that make reference answers; gives its Python.
+pub fn references(target: &Path) -> Result<PathBuf> {
+    environment(target, "venv", "requirements.txt", &[REQUIREMENTS])?;
+    let python = target.join("tools").join("venv").join("bin").join("python");
+    // Not its target: that is the system's.
+    std::path::absolute(python).context("finding Python")
 }
 
 /// Makes or refreshes the environment with the client libraries alone.

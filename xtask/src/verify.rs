@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 15] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests and what they ask for, headers of safetensors and GGUF files, programs, \
@@ -69,6 +69,11 @@ const PARTS: [Part; 14] = [
         name: "dist-arm",
         what: "the archive for 64-bit ARM Linux, asked the demo's question under qemu",
         run: dist_arm,
+    },
+    Part {
+        name: "full-size",
+        what: "models as large as people run, their weights left out, inspected with a photo of 43 megapixels",
+        run: full_size,
     },
     Part {
         name: "heif",
@@ -285,6 +290,26 @@ fn dist(target: &Path) -> Result<()> {
 
 fn dist_arm(target: &Path) -> Result<()> {
     crate::dist::verify_arm(target)
+}
+
+fn full_size(target: &Path) -> Result<()> {
+    let python = crate::tools::references(target)?;
+    let folder = target.join("full-size");
+    fs::create_dir_all(&folder).with_context(|| format!("creating `{}`", folder.display()))?;
+    run(Command::new(python)
+        .arg("tests/oracle/make_full_size.py")
+        .arg(&folder))?;
+    let mut command = cargo_command();
+    command.args([
+        "test",
+        "--release",
+        "--workspace",
+        "--test",
+        "program",
+        "full_size",
+    ]);
+    let folder = folder.canonicalize().context("finding the models")?;
+    run(command.env("MONOCLE_FULL_SIZE", folder))
 }
 
 fn heif(_: &Path) -> Result<()> {

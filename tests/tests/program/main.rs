@@ -9,6 +9,7 @@ mod chat;
 mod command_line;
 #[cfg(target_os = "linux")]
 mod faults;
+mod full_size;
 mod generation;
 // Memory and processes are looked at as Linux shows them.
 #[cfg(target_os = "linux")]

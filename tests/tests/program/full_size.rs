@@ -1,0 +1,75 @@
+//! Models as large as people run, whose weights are holes: what a request may take of the host is enough for them.
+//!
+//! `cargo xtask verify full-size` makes the models (`tests/oracle/make_full_size.py`) and names their folder; without it nothing is tried.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use monocle_tests::program::Monocle;
+use monocle_tests::scratch::Scratch;
+use serde_json::Value;
+
+/// A model, and the tokens of a picture of 5477x7819, by the rules of its processor:
+const TOKENS: [(&str, u64); 9] = [
+    // 1536x2048 in 3x4 tiles of 512 and one of the whole, 64 tokens each.
+    ("smolvlm", 13 * 64),
+    // 1092x1456 in 3x4 tiles of 364 and one of the whole; (364 / 14 / 2)² tokens each.
+    ("idefics3", 13 * 169),
+    // At most 12,845,056 pixels: √(5477 · 7819 / 12845056) = 1.8259; 107 by 152 squares of 28.
+    ("qwen2_vl", 107 * 152),
+    ("qwen2_5_vl", 107 * 152),
+    // At most 16,777,216 pixels: 1.5977; 107 by 152 squares of 32.
+    ("qwen3_vl", 107 * 152),
+    ("gemma3", 256),
+    // The longer side 1540: 1079x1540, 39 by 55 squares of 28.
+    ("mistral3", 39 * 55),
+    // 0.70 is nearest to 2:3: six tiles and one of the whole, 256 tokens each.
+    ("internvl", 7 * 256),
+    // Beside the prompt, where one token stands for the picture.
+    ("mllama", 1),
+];
+
+#[test]
+fn a_large_photo_fits_into_the_budget_of_a_large_model() {
+    let Some(models) = std::env::var_os("MONOCLE_FULL_SIZE").map(PathBuf::from) else {
+        eprintln!("nothing is tried: `cargo xtask verify full-size` makes the models");
+        return;
+    };
+    let scratch = Scratch::new("full-size");
+    let photos = [(5477, 7819), (1024, 768), (60, 4000)].map(|size| black(&scratch, size));
+    for (name, tokens) in TOKENS {
+        let inspected = photos
+            .each_ref()
+            .map(|photo| inspect(&models.join(name), &[photo]));
+        let found = &inspected[0]["prompt"]["image_tokens"];
+        assert_eq!(found.as_u64(), Some(tokens), "{name}");
+    }
+    // Twenty at once, where the context holds them.
+    for name in ["idefics3", "mistral3"] {
+        let many = inspect(&models.join(name), &[&photos[0]; 20]);
+        let tokens = TOKENS.iter().find(|(of, _)| *of == name).expect("it is there").1;
+        assert_eq!(
+            many["prompt"]["image_tokens"].as_u64(),
+            Some(20 * tokens),
+            "{name}"
+        );
+    }
+}
+
+fn inspect(model: &Path, pictures: &[&PathBuf]) -> Value {
+    Monocle::new([Path::new("inspect"), model])
+        .args(pictures)
+        .args(["-p", "What is this?", "--json", "--memory-limit", "1000GiB"])
+        .json()
+}
+
+/// A black picture; its pixels are a hole in the file, too.
+fn black(scratch: &Scratch, (width, height): (u64, u64)) -> PathBuf {
+    let path = scratch.file(&format!("{width}x{height}.ppm"));
+    let mut file = std::fs::File::create(&path).expect("a file can be made");
+    let header = format!("P6\n{width} {height}\n255\n");
+    file.write_all(header.as_bytes()).expect("it can be written");
+    file.set_len(header.len() as u64 + width * height * 3)
+        .expect("it can be made longer");
+    path
+}

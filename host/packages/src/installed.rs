@@ -198,8 +198,8 @@ impl Home {
         for (file, bytes) in &files {
             let place = self.must_place(&about.name, file)?;
             // The very same is what an install left that was cut off.
-            let other = || Ok(hash_of(&place)?.is_some_and(|found| found != sha256(bytes)));
-            if !owned(file) && other()? {
+            let is_other = hash_of(&place)?.is_some_and(|found| found != sha256(bytes));
+            if !owned(file) && is_other {
                 return Err(PackageError::Refused(format!(
                     "`{}` is there already, and is not of `{}`: it is left as it is",
                     place.display(),

@@ -11,9 +11,18 @@ pub fn cargo(arguments: &[&str]) -> Result<()> {
     run(cargo_command().args(arguments))
 }
 
-/// The cargo that runs this.
+/// The cargo that runs this, as somebody would start it: some crates are built again where cargo's variables for `xtask` are set, or are not.
 pub fn cargo_command() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let is_of_xtask = ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start));
+        if is_of_xtask {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// Runs a program; it must succeed.

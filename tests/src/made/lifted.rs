@@ -115,8 +115,7 @@ pub fn component() -> Vec<u8> {
     let world = resolve
         .select_world(&[package], Some("adapter"))
         .expect("it has this world");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-        .expect("a section is added");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a section is added");
     componentize(&module).expect("it fits the contract")
 }
 

@@ -37,10 +37,13 @@ enum Kind {
 
 /// What our own holds.
 #[derive(Default)]
-struct Held {
-    blobs: BTreeMap<String, Vec<u8>>,
+pub struct Held {
+    /// By their digests.
+    pub blobs: BTreeMap<String, Vec<u8>>,
     /// By `NAME/manifests/TAG`.
-    manifests: BTreeMap<String, Vec<u8>>,
+    pub manifests: BTreeMap<String, Vec<u8>>,
+    /// Where blobs are said to be.
+    pub elsewhere: Option<String>,
     uploads: usize,
     /// What `Authorization` must be, where it must be something.
     wanted: Option<String>,
@@ -138,6 +141,14 @@ impl Registry {
                 let tag = format!("held/docker/registry/v2/repositories/{name}/_manifests/tags/{tag}");
                 std::fs::remove_dir_all(folder.file(&tag)).expect("it was there");
             }
+        }
+    }
+
+    /// Changes what our own holds, as a registry that lies does.
+    pub fn change(&self, change: impl FnOnce(&mut Held)) {
+        match &self.kind {
+            Kind::Own { held, .. } => change(&mut held.lock().expect("nobody panics with it")),
+            Kind::Docker { .. } => panic!("only our own lies"),
         }
     }
 
@@ -275,6 +286,9 @@ impl Held {
             },
             ("GET" | "HEAD", false) => {
                 let wanted = place.rsplit('/').next().unwrap_or_default();
+                if let Some(elsewhere) = &self.elsewhere {
+                    return (307, format!("Location: {elsewhere}\r\n"), Vec::new());
+                }
                 match self.blobs.get(wanted) {
                     Some(blob) => (200, String::new(), blob.clone()),
                     None => none(404),

@@ -247,6 +247,75 @@ fn through(registry: &Registry) {
 }
 
 #[test]
+fn a_registry_that_lies_is_refused() {
+    let (made, user) = (Scratch::new("packages-lies"), Person::new("lies"));
+    let registry = Registry::own();
+    let to = format!("oci://{}/people/thing", registry.address);
+    let publish = |name: &str, version: &str| {
+        let file = package(&made, name, version, "MIT");
+        user.says(&["plugins", "push", text(&file), &format!("{to}:latest")], &[]);
+    };
+    let refused = |words: &[&str]| user.monocle(&["plugins", "install", &to]).fails(1, words);
+    publish("thing", "1.0.0");
+
+    registry.change(|held| held.elsewhere = Some("http://registry.example/blob".to_owned()));
+    refused(&["a redirect must stay on https"]);
+    registry.change(|held| held.elsewhere = None);
+
+    let place = "people/thing/manifests/latest";
+    let honest = registry.manifest("people/thing", "latest");
+    let mut huge = honest.clone();
+    huge["layers"][0]["size"] = (1_u64 << 40).into();
+    registry.change(|held| {
+        held.manifests
+            .insert(place.to_owned(), huge.to_string().into_bytes());
+    });
+    refused(&["it has 1099511627776 bytes, more than"]);
+
+    // What is asked for by its digest is what has it.
+    let pinned = format!("sha256:{}", "0".repeat(64));
+    registry.change(|held| {
+        let honest = honest.to_string().into_bytes();
+        held.manifests
+            .insert(format!("people/thing/manifests/{pinned}"), honest.clone());
+        held.manifests.insert(place.to_owned(), honest);
+    });
+    let by_digest = format!("{to}@{pinned}");
+    user.monocle(&["plugins", "install", &by_digest]).fails(
+        1,
+        &["what came has the digest sha256:", &format!("expected {pinned}")],
+    );
+
+    // As long as before, and another byte.
+    registry.change(|held| {
+        for blob in held.blobs.values_mut() {
+            *blob.last_mut().expect("no blob is empty") ^= 1;
+        }
+    });
+    refused(&["what came has the digest sha256:"]);
+    assert!(!user.file(".local/share/monocle/plugins/thing.wasm").exists());
+
+    // An older version, and another plugin, in place of what was installed.
+    registry.change(|held| held.blobs.clear());
+    publish("thing", "1.1.0");
+    user.says(&["plugins", "install", &to], &["thing 1.1.0 installed"]);
+    publish("thing", "1.0.0");
+    let update = || user.monocle(&["plugins", "update", "thing"]).run();
+    let outcome = update();
+    assert!(
+        outcome.code == 1 && outcome.stderr.contains("has 1.0.0 now, older than 1.1.0"),
+        "{outcome:?}"
+    );
+    publish("other", "1.2.0");
+    let outcome = update();
+    assert!(
+        outcome.code == 1 && outcome.stderr.contains("has a plugin `other` now"),
+        "{outcome:?}"
+    );
+    user.says(&["plugins", "verify"], &["thing 1.1.0  as it was installed"]);
+}
+
+#[test]
 fn registries_that_ask_are_told() {
     let made = Scratch::new("packages-asked");
     let person = Person::new("asked");

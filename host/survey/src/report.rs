@@ -267,8 +267,7 @@ pub(crate) fn read_lines<Line: DeserializeOwned>(path: &Path) -> Result<Vec<Line
     Ok(lines(path, &text)?.into_iter().map(|(_, line)| line).collect())
 }
 
-/// The lines of a `results.jsonl` that are wanted still: what they say, and their text as it stands. Numbers that are read and written again
-/// may have another last digit.
+/// The lines of a `results.jsonl` that are wanted still: what they say, and their text as it stands.
 pub fn read_wanted<Line: DeserializeOwned>(
     path: &Path,
     is_wanted: impl Fn(&Line) -> bool,

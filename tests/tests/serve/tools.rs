@@ -160,6 +160,9 @@ fn an_answer_has_several_calls_only_where_they_are_wanted() {
         body["logit_bias"] = json!({ (end.to_string()): -100 });
         let answer = server.post("/v1/chat/completions", &body).json();
         assert_eq!(names(&answer).len() > 1, both, "{wanted}: {answer}");
+        // It ends behind the one: nothing is computed that nobody reads.
+        let tokens = answer["usage"]["completion_tokens"].as_u64().expect("a number");
+        assert_eq!(tokens > 150, both, "{wanted}: {answer}");
         let mut body = chat(json!("auto"));
         body["parallel_tool_calls"] = wanted.clone();
         body["max_tokens"] = 400.into();

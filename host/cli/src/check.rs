@@ -139,11 +139,9 @@ impl Check {
             .map_err(anyhow::Error::msg)?;
         let models = models(&self.models)?;
         let tasks = self.tasks(&models, &hash)?;
-        let (results, mut rows) = report_folder::open(&self.out, self.resume, report::read_rows)?;
         let wanted: HashSet<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
-        rows.retain(|row| wanted.contains(row.key.as_str()));
-        // Written anew: without a line that a crash cut off, and without what is not asked any more.
-        write_rows(&results, &rows)?;
+        let is_wanted = |row: &Row| wanted.contains(row.key.as_str());
+        let (results, mut rows) = report_folder::open(&self.out, self.resume, is_wanted)?;
         let stop = report_folder::stop_flag()?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&results)?;
         let mut table = Table::new(tasks.iter().map(|task| task.model.as_str()), tasks.len(), &rows);
@@ -576,17 +574,6 @@ fn matches(pattern: &str, name: &str) -> bool {
         can = next;
     }
     can[name.len()]
-}
-
-fn write_rows(path: &Path, rows: &[Row]) -> anyhow::Result<()> {
-    let lines = rows
-        .iter()
-        .map(serde_json::to_string)
-        .collect::<Result<Vec<_>, _>>()
-        .context("cannot write JSON")?;
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    monocle_survey::files::write(path, text.as_bytes())
-        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 /// A command, as a shell takes it.

@@ -20,7 +20,7 @@ use monocle_survey::failure::{Failure, Place};
 use monocle_survey::process::{self, End};
 use monocle_survey::report::About;
 use monocle_survey::score::{self, Scored, Share};
-use monocle_survey::{files, vqa};
+use monocle_survey::vqa;
 
 use super::check::models;
 use super::sampling::seconds;
@@ -118,13 +118,12 @@ impl Eval {
                 name,
             })
             .collect();
-        let (results, mut answers) = report_folder::open(&self.out, self.resume, score::read)?;
         let keys: HashSet<String> = models
             .iter()
             .flat_map(|model| questions.iter().map(|question| self.key(model, question)))
             .collect();
-        answers.retain(|answer| keys.contains(&answer.key));
-        write_all(&results, &answers)?;
+        let is_wanted = |answer: &Scored| keys.contains(&answer.key);
+        let (results, mut answers) = report_folder::open(&self.out, self.resume, is_wanted)?;
         let stop = report_folder::stop_flag()?;
         let mut file = std::fs::OpenOptions::new().append(true).open(&results)?;
         let mut failures: Vec<(String, Failure)> = Vec::new();
@@ -399,17 +398,4 @@ fn scored(answer: one::Answer, question: &Question, model: &str, key: String) ->
         is_shared: answer.is_shared,
         failure: answer.failure,
     }
-}
-
-fn write_all(path: &Path, answers: &[Scored]) -> anyhow::Result<()> {
-    let lines = answers
-        .iter()
-        .map(serde_json::to_string)
-        .collect::<Result<Vec<_>, _>>();
-    let text: String = lines
-        .context("cannot write JSON")?
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect();
-    files::write(path, text.as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))
 }

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use monocle_survey::files;
+use monocle_survey::{files, report};
+use serde::de::DeserializeOwned;
 
 use super::{Misuse, output};
 
-/// Where results stand, and those of an earlier run that this one goes on with. The folder is made.
-pub fn open<T>(
+/// Where results stand, and those of an earlier run that this one goes on with. The folder and the file are made; an earlier one loses the
+/// line that a crash cut off, and what is not asked any more.
+pub fn open<T: DeserializeOwned>(
     folder: &Path,
     resume: bool,
-    read: impl FnOnce(&Path) -> Result<Vec<T>, String>,
+    is_wanted: impl Fn(&T) -> bool,
 ) -> anyhow::Result<(PathBuf, Vec<T>)> {
     let results = folder.join("results.jsonl");
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-    let earlier = match (resume, results.exists()) {
-        (true, true) => read(&results).map_err(anyhow::Error::msg)?,
+    let (earlier, text) = match (resume, results.exists()) {
+        (true, true) => report::read_wanted(&results, is_wanted).map_err(anyhow::Error::msg)?,
         (false, true) => {
             return Err(Misuse(format!(
                 "`{}` is there already\n\nhint: `--resume` goes on with it, `--out` names another folder",
@@ -27,8 +29,10 @@ pub fn open<T>(
             ))
             .into());
         }
-        (_, false) => Vec::new(),
+        (_, false) => (Vec::new(), String::new()),
     };
+    files::write(&results, text.as_bytes())
+        .with_context(|| format!("cannot write `{}`", results.display()))?;
     Ok((results, earlier))
 }
 

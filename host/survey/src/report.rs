@@ -263,10 +263,33 @@ pub fn read_rows(path: &Path) -> Result<Vec<Row>, String> {
 
 /// Lines of JSON; a last one that was cut off by a crash is left out.
 pub(crate) fn read_lines<Line: DeserializeOwned>(path: &Path) -> Result<Vec<Line>, String> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => return Err(format!("cannot read `{}`: {error}", path.display())),
-    };
+    let text = read_text(path)?;
+    Ok(lines(path, &text)?.into_iter().map(|(_, line)| line).collect())
+}
+
+/// The lines of a `results.jsonl` that are wanted still: what they say, and their text as it stands.
+pub fn read_wanted<Line: DeserializeOwned>(
+    path: &Path,
+    is_wanted: impl Fn(&Line) -> bool,
+) -> Result<(Vec<Line>, String), String> {
+    let text = read_text(path)?;
+    let mut kept = String::new();
+    let mut wanted = Vec::new();
+    for (line, said) in lines(path, &text)? {
+        if is_wanted(&said) {
+            kept += line.trim_end();
+            kept.push('\n');
+            wanted.push(said);
+        }
+    }
+    Ok((wanted, kept))
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))
+}
+
+fn lines<'a, Line: DeserializeOwned>(path: &Path, text: &'a str) -> Result<Vec<(&'a str, Line)>, String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let mut rows = Vec::new();
     for (index, line) in lines
@@ -275,7 +298,7 @@ pub(crate) fn read_lines<Line: DeserializeOwned>(path: &Path) -> Result<Vec<Line
         .filter(|(_, line)| !line.trim().is_empty())
     {
         match serde_json::from_str(line) {
-            Ok(row) => rows.push(row),
+            Ok(row) => rows.push((*line, row)),
             Err(_) if index + 1 == lines.len() && !line.ends_with('\n') => {}
             Err(error) => return Err(format!("`{}`, line {}: {error}", path.display(), index + 1)),
         }

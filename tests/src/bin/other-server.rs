@@ -109,7 +109,7 @@ fn pieces(stream: &mut TcpStream, asked: &Value, fault: &str) -> std::io::Result
         .last()
         .and_then(|part| part["text"].as_str())
         .unwrap_or_default();
-    let text = match last.contains("title") {
+    let text = match last.to_lowercase().contains("title") {
         true => "Title: Two red circles\nDescription: Two red circles lie beside a long blue bar on white paper, and a small green \
                  triangle stands between them.\nKeywords: circle, red, bar, blue, triangle, green, paper, white, shapes, drawing"
             .to_owned(),

@@ -6,7 +6,7 @@ use monocle_survey::xmp::{DC, Packet};
 use monocle_tests::pictures::drawn;
 use monocle_tests::program::Monocle;
 use monocle_tests::scratch::Scratch;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::folders::{PROMPT, answers, catalogue, files, photos, read, undo};
 
@@ -59,6 +59,20 @@ fn a_renamed_photo_is_not_done_again_and_a_changed_one_is() {
     let (title, keywords) = read(&at("trip 0/0003.ppm.xmp"));
     assert_eq!(title, ["One shape"; 2]);
     assert_eq!(keywords, ["red", "circle"]);
+}
+
+/// Copies are one photo to a model, however many come at once.
+#[test]
+fn equal_photos_are_asked_about_once() {
+    let folder = Scratch::new("catalogue-copies");
+    for copy in 0..6 {
+        folder.write(&format!("{copy}.ppm"), disc(96));
+    }
+    let run = catalogue(folder.path(), &["--at-once", "6"]).succeeds();
+    assert!(run.stderr.contains("run 1: 1 photos asked about"), "{run:?}");
+    assert_eq!(files(folder.path(), ".xmp").len(), 6);
+    let count = answers(folder.path());
+    assert_eq!(count.into_values().collect::<Vec<_>>(), [1]);
 }
 
 #[test]
@@ -291,13 +305,10 @@ fn an_answer_that_is_held_to_json_has_its_parts_whatever_the_model_knows() {
     for line in &held {
         let marks = line["marks"].as_array().expect("a list");
         // A loop is a loop in JSON, too; nothing of it is used.
-        if marks.is_empty() {
-            assert!(
-                line["title"]["en"].is_string()
-                    && line["keywords"].as_array().is_some_and(|list| !list.is_empty()),
-                "{line}"
-            );
-        }
+        let is_used = line["title"]["en"].is_string()
+            && line["keywords"].as_array().is_some_and(|list| !list.is_empty());
+        let is_left_out = line["title"] == json!({}) && line["keywords"] == json!([]);
+        assert!(if marks.is_empty() { is_used } else { is_left_out }, "{line}");
     }
 }
 

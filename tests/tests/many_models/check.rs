@@ -100,6 +100,8 @@ fn each_fault_costs_its_row_and_no_other() {
         assert!(text.contains("shapes"), "{name}");
     }
 
+    let results = || std::fs::read_to_string(out.join("results.jsonl")).expect("there are results");
+    let written = results();
     let again = check(
         &out,
         &models.join(","),
@@ -107,6 +109,7 @@ fn each_fault_costs_its_row_and_no_other() {
     );
     assert_eq!(again.status.code(), Some(1));
     assert_eq!(rows(&out), first, "nothing is done twice");
+    assert_eq!(results(), written, "and no digit is another");
     let refused = check(&out, "shapes", &[]);
     assert_eq!(
         refused.status.code(),

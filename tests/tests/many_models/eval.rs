@@ -164,7 +164,8 @@ fn second_turns_are_made_of_the_questions_themselves() {
     .run();
     assert_eq!(run.code, 1, "{run:?}");
     assert!(
-        run.stderr.contains("1 of 2 models failed, and 1 of 10 questions"),
+        run.stderr.contains("1 of 2 models failed, and 1 of 10 questions")
+            && run.stderr.contains("/no/such/model.toml: failed (manifest)"),
         "{run:?}"
     );
     let found = answers(&out);

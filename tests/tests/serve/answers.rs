@@ -347,6 +347,24 @@ fn a_prompt_may_be_given_as_it_stands_and_pictures_may_be_small() {
     let small = server.post("/v1/chat/completions", &body).json();
     let steps = small["monocle"]["images"][0]["steps"].to_string();
     assert!(steps.contains("more than 900 pixels"), "{small}");
+    // OpenAI's `low` is 512 by 512, wherever the word stands; 640 by 480 is more, and 320 by 320 is not.
+    let steps = |name: &str, detail: Value| {
+        let mut body = about(name);
+        body["messages"][0]["content"][0]["image_url"]["detail"] = detail;
+        let answer = server.post("/v1/chat/completions", &body).json();
+        answer["monocle"]["images"][0]["steps"].to_string()
+    };
+    let made_small = "more than 262144 pixels";
+    assert!(steps("wide", json!("low")).contains(made_small));
+    for detail in [json!("high"), json!("auto"), Value::Null] {
+        assert!(!steps("wide", detail.clone()).contains("pixels"), "{detail}");
+    }
+    assert!(!steps("shapes", json!("low")).contains("pixels"));
+    let input = json!({"type": "input_image", "image_url": data("wide"), "detail": "low"});
+    let body = json!({"model": "shapes", "input": [{"role": "user", "content": [input]}]});
+    let answer = server.post("/v1/responses", &body).json();
+    let steps = answer["monocle"]["images"][0]["steps"].to_string();
+    assert!(steps.contains(made_small), "{answer}");
     let url = json!({"url": data("shapes"), "detail": "nonsense"});
     let body = json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": url}]}]});
     assert_eq!(server.post("/v1/chat/completions", &body).status, 400);

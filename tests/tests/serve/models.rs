@@ -230,6 +230,34 @@ fn lists_tell_which_models_call_tools_and_reason() {
         (can("both"), can("shapes")),
         (json!(["vision", "tool_use"]), json!(["vision"]))
     );
+    // What is known of a model is forgotten when its manifest changes, and when its files do.
+    std::thread::sleep(Duration::from_millis(20));
+    named("both", "");
+    assert_eq!(show("both")["capabilities"], show("shapes")["capabilities"]);
+    assert_eq!(show("both")["template"], show("shapes")["template"]);
     // Nothing of this loads a model.
     assert_eq!(server.metric("monocle_models_loaded"), 0.0);
+}
+
+/// The same, where the model's own files change under a manifest that stays.
+#[test]
+fn lists_tell_what_a_models_files_say_now() {
+    let scratch = Scratch::new("serve-files-change");
+    std::fs::create_dir(scratch.file("model")).expect("it can be made");
+    copy(&project::root().join("models/shapes"), &scratch.file("model"));
+    let text = format!(
+        "schema = 1\nname = \"changing\"\nplugin = {{ name = \"smolvlm\", version = \"0.1\" }}\n[source]\npath = {:?}\n",
+        scratch.file("model")
+    );
+    let file = scratch.write("changing.toml", text).display().to_string();
+    let server = Server::start(&[&file]);
+    let can = || {
+        let body = json!({"model": "changing"});
+        server.post("/api/show", &body).json()["capabilities"].clone()
+    };
+    assert_eq!(can(), json!(["completion", "vision"]));
+    std::thread::sleep(Duration::from_millis(20));
+    let template = "Tools: <tool_call> {{ tools }} arguments </tool_call>";
+    scratch.write("model/chat_template.jinja", template);
+    assert_eq!(can(), json!(["completion", "vision", "tools"]));
 }

@@ -1,9 +1,11 @@
 //! How tokens are chosen, as clients ask for it, and what is told of the choice.
 
+use monocle_tests::program::Monocle;
+use monocle_tests::project;
 use monocle_tests::server::Server;
 use serde_json::{Value, json};
 
-use super::{about, alone};
+use super::{QUESTION, about, alone};
 
 fn content(chunk: &Value) -> &str {
     chunk["choices"][0]["message"]["content"]
@@ -138,6 +140,59 @@ fn biases_and_penalties_change_the_choice() {
         refused.status == 400 && refused.body.contains("presence_penalty"),
         "{refused:?}"
     );
+}
+
+/// Each limit of the choice is read on each route that has it: what cannot be is refused, and what can be has its effect.
+#[test]
+fn each_limit_of_the_choice_is_read() {
+    let server = Server::start(&[]);
+    let refused = |route: &str, body: &Value, name: &str| {
+        let answer = server.post(route, body);
+        assert!(
+            answer.status == 400 && answer.body.contains(name),
+            "{route} {name}: {answer:?}"
+        );
+    };
+    for (field, bad, name) in [
+        ("min_p", 1.5, "min_p"),
+        ("top_p", 1.5, "top_p"),
+        ("repetition_penalty", 0.0, "repetition_penalty"),
+        ("repeat_penalty", 0.0, "repetition_penalty"),
+        ("frequency_penalty", 2.5, "frequency_penalty"),
+    ] {
+        let mut body = about("wide");
+        body[field] = bad.into();
+        refused("/v1/chat/completions", &body, name);
+        let body = json!({"model": "shapes", "prompt": "Describe", (field): bad});
+        refused("/v1/completions", &body, name);
+        // OpenAI's responses and Ollama have the same by other names, or not at all.
+        if field != "frequency_penalty" && field != "repetition_penalty" {
+            let body =
+                json!({"model": "shapes", "prompt": "Describe", "stream": false, "options": {(field): bad}});
+            refused("/api/generate", &body, name);
+        }
+    }
+    let body = json!({"model": "shapes", "input": "Describe", "min_p": 1.5});
+    refused("/v1/responses", &body, "min_p");
+
+    // However hot: what is less likely than the likeliest is left out.
+    let mut body = about("shapes");
+    body["temperature"] = 1.9.into();
+    body["min_p"] = 1.into();
+    for seed in 0..3 {
+        body["seed"] = seed.into();
+        let answer = server.post("/v1/chat/completions", &body).json();
+        assert_eq!(content(&answer), alone("shapes"), "{seed}");
+    }
+    let mut body = about("shapes");
+    body["repetition_penalty"] = 5.into();
+    let run = Monocle::new(["run", "--plain", "shapes", "-p", QUESTION])
+        .args(["--repetition-penalty", "5"])
+        .args([project::root().join("models/shapes/pictures/shapes.png")]);
+    let penalised = run.succeeds().stdout.trim().to_owned();
+    assert_ne!(penalised, alone("shapes"));
+    let answer = server.post("/v1/chat/completions", &body).json();
+    assert_eq!(content(&answer).trim(), penalised);
 }
 
 #[test]

@@ -130,14 +130,111 @@ fn a_call_that_must_come_comes_whole_and_streamed() {
         );
         holds(&serde_json::from_str(function["arguments"].as_str().expect("a text")).expect("JSON"));
     }
-    // Several, until there is no more room.
-    let mut body = chat(json!("required"));
-    body["parallel_tool_calls"] = true.into();
-    let answer = server.post("/v1/chat/completions", &body).json();
-    assert!(
-        answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"].is_string(),
-        "{answer}"
+}
+
+fn names(answer: &Value) -> Vec<String> {
+    let calls = answer["choices"][0]["message"]["tool_calls"].as_array();
+    let calls = calls.unwrap_or_else(|| panic!("{answer}")).iter();
+    calls
+        .map(|call| call["function"]["name"].as_str().expect("a name").to_owned())
+        .collect()
+}
+
+/// Who wants one call gets one: of an answer that must be calls, and of one whose words happen to be two.
+#[test]
+fn an_answer_has_several_calls_only_where_they_are_wanted() {
+    let server = Server::start(&[manifest()]);
+    let end = json!({"model": "caller", "content": "<end_of_utterance>"});
+    let end = server.post("/tokenize", &end).json()["tokens"][0].clone();
+    let call = |name: &str| {
+        format!(
+            "<tool_call>\n{{\"name\": \"{name}\", \"arguments\": {{\"place\": \"Wien\", \"days\": 1}}}}\n</tool_call>"
+        )
+    };
+    let said = [call("weather"), call("now")].join("\n");
+    for (wanted, both) in [(Value::Null, true), (true.into(), true), (false.into(), false)] {
+        // An answer that would rather not end: it goes on where it may.
+        let mut body = chat(json!("required"));
+        body["parallel_tool_calls"] = wanted.clone();
+        body["max_tokens"] = 400.into();
+        body["logit_bias"] = json!({ (end.to_string()): -100 });
+        let answer = server.post("/v1/chat/completions", &body).json();
+        assert_eq!(names(&answer).len() > 1, both, "{wanted}: {answer}");
+        // It ends behind the one: nothing is computed that nobody reads.
+        let tokens = answer["usage"]["completion_tokens"].as_u64().expect("a number");
+        assert_eq!(tokens > 150, both, "{wanted}: {answer}");
+        let mut body = chat(json!("auto"));
+        body["parallel_tool_calls"] = wanted.clone();
+        body["max_tokens"] = 400.into();
+        body["guided_choice"] = json!([said]);
+        let answer = server.post("/v1/chat/completions", &body).json();
+        let expected: &[&str] = if both { &["weather", "now"] } else { &["weather"] };
+        assert_eq!(names(&answer), expected, "{wanted}: {answer}");
+    }
+}
+
+/// Templates that show users' pictures and none in tools' results have these in a turn of the user's behind them.
+#[test]
+fn pictures_of_results_stand_behind_them_where_the_template_shows_none_there() {
+    let folder = project::target().join("serve-tools");
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let text = std::fs::read_to_string(manifest()).expect("it is there");
+    let text = text.replace("name = \"caller\"", "name = \"blind\"").replace(
+        "{% else %}<image>{% endif %}",
+        "{% elif message['role'] != 'tool' %}<image>{% endif %}",
     );
+    let path = folder.join("blind.toml");
+    std::fs::write(&path, text).expect("a file can be written");
+    let server = Server::start(&[&path.display().to_string()]);
+    let [first, picture] =
+        ["tall", "wide"].map(|name| json!({"type": "image_url", "image_url": {"url": super::data(name)}}));
+    let words = |words: &str| json!({"type": "text", "text": words});
+    let asked = |results: [Value; 2], behind: &[Value]| {
+        let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "weather", "arguments": "{}"}});
+        let mut messages = vec![
+            json!({"role": "user", "content": [first, words("How is the weather?")]}),
+            json!({"role": "assistant", "content": "", "tool_calls": [call("a"), call("b")]}),
+            json!({"role": "tool", "tool_call_id": "a", "content": results[0]}),
+            json!({"role": "tool", "tool_call_id": "b", "content": results[1]}),
+        ];
+        messages.extend_from_slice(behind);
+        messages.push(json!({"role": "user", "content": super::QUESTION}));
+        let body = json!({"model": "blind", "messages": messages, "max_tokens": 20});
+        let answer = server.post("/v1/chat/completions", &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let answer = answer.json();
+        let said = answer["choices"][0]["message"]["content"].clone();
+        (
+            said,
+            answer["usage"]["prompt_tokens"].clone(),
+            answer["monocle"]["images"].as_array().map(Vec::len),
+        )
+    };
+    let within = asked(
+        [json!([words("A look outside:"), picture]), json!([words("rain")])],
+        &[],
+    );
+    let behind = json!({"role": "user", "content": [picture]});
+    let apart = asked([json!("A look outside:"), json!("rain")], &[behind]);
+    assert_eq!(within, apart);
+    assert_eq!(within.2, Some(2));
+    // They are counted, too.
+    let [first, image] = ["tall", "wide"].map(|name| {
+        let data = monocle_tests::server::base64(&super::picture(name));
+        json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}})
+    });
+    let counted = |result: Value| {
+        let body = json!({"model": "blind", "messages": [
+            {"role": "user", "content": [first, {"type": "text", "text": "How is the weather?"}]},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "weather", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": result}]},
+        ]});
+        let answer = server.post("/v1/messages/count_tokens", &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["input_tokens"].as_u64().expect("a number")
+    };
+    // (A picture has 16 tokens, as the model's card says.)
+    assert!(counted(json!([image])) > counted(json!("")) + 16);
 }
 
 #[test]

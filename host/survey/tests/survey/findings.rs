@@ -303,6 +303,101 @@ fn excessive_markdown() {
     );
 }
 
+/// Thresholds of `docs/findings.md`: what just reaches one is found, and what misses it by one is not.
+#[test]
+fn thresholds_are_those_of_the_page() {
+    let list = |items: &[&str]| items.join(", ");
+    let own = ["elm", "oak", "ash", "fir", "yew", "bay", "fig", "box", "pine"];
+    let repeated = |times: usize| {
+        let new = &own[..15 - 1 - times];
+        list(&[&vec!["sea"; times + 1], new].concat())
+    };
+    let stems = |times: usize| {
+        let items = &["wall", "gate", "door", "yard", "roof", "arch", "view", "path"][..times];
+        let items: Vec<String> = items.iter().map(|item| format!("abbey {item}")).collect();
+        items.join(", ")
+    };
+    let phrase = "a red boat on the water and ";
+    let line = |line: &str| format!("{line}\n").repeat(3);
+    let bold = |times: usize| "**a** ".repeat(times);
+    let foreign = |letters: usize| {
+        format!(
+            "A sign on an old wooden house: {}",
+            &"東京都新宿区"[..3 * letters]
+        )
+    };
+    let late = |words: usize| format!("{} The user wants a title.", "stone ".repeat(words).trim());
+    for (rule, reaches, misses) in [
+        (
+            Rule::PromptEcho,
+            // Twelve words of the instructions, and eleven.
+            "Describe this picture for a catalogue in exactly three parts: a title!".to_owned(),
+            "Describe this picture for a catalogue in exactly three parts: a red one!".to_owned(),
+        ),
+        (Rule::RepeatedToken, "granite ".repeat(6), "granite ".repeat(5)),
+        // Six times and 24 characters, or 23.
+        (Rule::RepeatedToken, "wall ".repeat(6), "sea ".repeat(7)),
+        (
+            Rule::RepeatedPhrase,
+            phrase.repeat(4),
+            phrase.repeat(3) + "then it sinks",
+        ),
+        // Four times and 63 characters, or 51.
+        (
+            Rule::RepeatedPhrase,
+            "stone wall, ".repeat(6),
+            "old sea, ".repeat(6),
+        ),
+        // 6 of 15 items are 40 %.
+        (Rule::RepeatedPhrase, repeated(6), repeated(5)),
+        (Rule::RepeatedPhrase, stems(8), stems(7)),
+        (
+            Rule::RepeatedLine,
+            line("A gull is there."),
+            line("A gull is here."),
+        ),
+        (
+            Rule::ContextIgnored,
+            // Fifteen words, and fourteen.
+            "A ruined building of stone with pointed arches rises from a green hill at noon.".to_owned(),
+            "A ruined building of stone with pointed arches rises from a green hill today.".to_owned(),
+        ),
+        (
+            Rule::Refusal,
+            "Well. I cannot identify the flag.".to_owned(),
+            "Well. It is old. I cannot identify the flag.".to_owned(),
+        ),
+        (Rule::ExcessiveMarkdown, bold(15), bold(14)),
+        (
+            Rule::ExcessiveMarkdown,
+            "| a | b |\n".repeat(3),
+            "| a | b |\n".repeat(2),
+        ),
+        (Rule::LanguageMixing, foreign(6), foreign(5)),
+        // Within 400 characters, or after 402.
+        (Rule::ReasoningLeaked, late(60), late(67)),
+    ] {
+        told_apart(rule, &[&reaches], &[&misses]);
+    }
+    // Three names of the context, or two.
+    let ignored = |context: &str| {
+        let asked = Asked {
+            context: context.to_owned(),
+            ..asked(false)
+        };
+        let said = Said {
+            text: "A ruined building of stone with pointed arches rises from a green hill at noon."
+                .to_owned(),
+            is_cut: false,
+        };
+        find(&asked, &said)
+            .iter()
+            .any(|finding| finding.rule == Rule::ContextIgnored)
+    };
+    assert!(ignored("Taken at Whitby near Robin Hood in 2019."));
+    assert!(!ignored("Taken at Whitby in 2019."));
+}
+
 #[test]
 fn parts_and_keywords() {
     let entry =
@@ -317,6 +412,7 @@ fn parts_and_keywords() {
         &entry("a1, b1, c1, d1, e1, f1, g1")
     ));
     assert!(!has(Rule::KeywordCount, true, &entry("a1, b1, c1")));
+    assert!(!has(Rule::KeywordCount, true, &entry("a1, b1, c1, d1, e1, f1")));
     assert!(has(Rule::KeywordDuplicates, true, &entry("ruin, sea, Ruin")));
     assert!(!has(Rule::KeywordDuplicates, true, &entry("ruin, ruins, sea")));
 }

@@ -50,4 +50,68 @@ fn nothing_is_worth_nothing() {
 #[test]
 fn what_the_context_said_earns_less() {
     assert!(graded(GOOD, GOOD).points <= 75, "{:?}", graded(GOOD, GOOD));
+    // Twenty words of meaning. Ten of them in the context: all 20 points. Fifteen: 75 %, of which 25 of 50 are left: 10 points.
+    let words: Vec<&str> = "granite tower gulls circle weathered ramparts stormy breakers crash jagged rocks beneath leaden clouds fortress coast ocean \
+                            castle tempest cliff"
+        .split(' ')
+        .collect();
+    let text = format!(
+        "Title: {}\nDescription: {}.\nKeywords: {}",
+        words[..2].join(" "),
+        words[2..14].join(" "),
+        words[14..].join(", ")
+    );
+    let known = |count: usize| words[..count].iter().rev().copied().collect::<Vec<_>>().join(" ");
+    assert_eq!(graded(&text, &known(10)).points, 100);
+    assert_eq!(graded(&text, &known(15)).points, 100 - 10);
+}
+
+#[test]
+fn each_part_is_counted() {
+    let title = "Red rowing boat on a calm lake";
+    for (words, points) in [
+        ("Boat".to_owned(), 100 - 7),
+        ("Red boat".to_owned(), 100),
+        ("red ".repeat(3) + &"boat and jetty ".repeat(4), 100),
+        ("red ".repeat(4) + &"boat and jetty ".repeat(4), 100 - 7),
+    ] {
+        let grade = graded(&GOOD.replace(title, words.trim()), "");
+        assert_eq!(grade.points, points, "{words}: {:?}", grade.parts);
+    }
+    // Six words of meaning of twelve: 25 * 6 / 12 = 12.
+    let lines: Vec<&str> = GOOD.lines().collect();
+    let short = format!(
+        "{}\nDescription: Rowing boat, moored; a jetty, morning mist.\n{}",
+        lines[0], lines[2]
+    );
+    let grade = graded(&short, "");
+    assert_eq!(grade.points, 100 - 13, "{:?}", grade.parts);
+    // Twelve keywords where ten are the most: 10 * 2 / 10 = 2 points, and a finding.
+    let many = GOOD.to_owned() + ", reeds, dawn, oars, hull, shore, calm";
+    let grade = graded(&many, "");
+    assert_eq!(grade.points, 100 - 2 - 5, "{:?}", grade.parts);
+    // One of seven that was there before counts as six, and is a finding.
+    let twice = graded(&(GOOD.to_owned() + ", Boat"), "");
+    assert_eq!(twice.points, 100 - 5, "{:?}", twice.parts);
+}
+
+#[test]
+fn letters_are_those_of_the_sums() {
+    let lines: Vec<&str> = GOOD.lines().collect();
+    for (text, letter, points) in [
+        // Without keywords: 25 less, and a finding. 70 is the least of B.
+        (lines[..2].join("\n"), 'B', 70),
+        // Without a title, and one keyword of five: 15, 20 and two findings less.
+        (format!("{}\nKeywords: boat", lines[1]), 'C', 55),
+        // A title alone: 25, 25 and a finding less.
+        (lines[0].to_owned(), 'D', 45),
+    ] {
+        let grade = graded(&text, "");
+        assert_eq!(
+            (grade.letter, grade.points),
+            (letter, points),
+            "{:?}",
+            grade.parts
+        );
+    }
 }

@@ -1,8 +1,9 @@
 //! Journals: what a crash leaves, and what a run that was taken back leaves.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use monocle_survey::journal::{Answered, FOLDER, Journal, JournalError, Line, Run, Seen, Writing};
+use monocle_survey::journal::{Answered, FOLDER, Failed, Journal, JournalError, Line, Run, Seen, Writing};
 use monocle_survey::sidecar::{Added, Naming};
 
 struct Folder(PathBuf);
@@ -23,6 +24,20 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Opens a folder's journal that nobody has open. A process that another test is starting holds what was open here for a moment, locks among
+/// it.
+fn opened(folder: &Folder) -> Journal {
+    let started = Instant::now();
+    loop {
+        match Journal::open(&folder.0) {
+            Err(JournalError::InUse { .. }) if started.elapsed() < Duration::from_secs(10) => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.expect("it can be opened"),
+        }
     }
 }
 
@@ -69,7 +84,7 @@ fn writing(run: u64, hash: &str) -> Line {
 #[test]
 fn a_line_that_was_cut_off_is_lost_and_no_other() {
     let folder = Folder::new("cut");
-    let mut journal = Journal::open(&folder.0).expect("it can be made");
+    let mut journal = opened(&folder);
     for line in [run(1), answered(1, "a"), answered(1, "b")] {
         journal.add(line).expect("there is room");
     }
@@ -82,7 +97,7 @@ fn a_line_that_was_cut_off_is_lost_and_no_other() {
         + 1;
     for length in last..whole.len() {
         std::fs::write(folder.file(), &whole[..length]).expect("there is room");
-        let mut journal = Journal::open(&folder.0).expect("it can be read");
+        let mut journal = opened(&folder);
         assert!(journal.known.answer("a", "k").is_some());
         assert!(journal.known.answer("b", "k").is_none(), "cut at {length}");
         journal.add(answered(1, "c")).expect("there is room");
@@ -92,7 +107,7 @@ fn a_line_that_was_cut_off_is_lost_and_no_other() {
     }
     // In the middle it is no crash's work.
     std::fs::write(folder.file(), [&whole[..10], b"\n", &whole[..]].concat()).expect("there is room");
-    match Journal::open(&folder.0) {
+    match Journal::look(&folder.0) {
         Err(JournalError::Unreadable { line: 1, .. }) => {}
         other => panic!("{other:?}"),
     }
@@ -101,19 +116,19 @@ fn a_line_that_was_cut_off_is_lost_and_no_other() {
 #[test]
 fn two_cannot_write_it_at_once() {
     let folder = Folder::new("two");
-    let first = Journal::open(&folder.0).expect("it can be made");
+    let first = opened(&folder);
     assert!(matches!(
         Journal::open(&folder.0),
         Err(JournalError::InUse { .. })
     ));
     drop(first);
-    assert!(Journal::open(&folder.0).is_ok());
+    opened(&folder);
 }
 
 #[test]
 fn a_run_taken_back_leaves_those_before_it() {
     let folder = Folder::new("undo");
-    let mut journal = Journal::open(&folder.0).expect("it can be made");
+    let mut journal = opened(&folder);
     for line in [
         run(1),
         answered(1, "a"),
@@ -141,7 +156,7 @@ fn a_run_taken_back_leaves_those_before_it() {
 #[test]
 fn a_hash_holds_as_long_as_the_file_is_as_it_was() {
     let folder = Folder::new("seen");
-    let mut journal = Journal::open(&folder.0).expect("it can be made");
+    let mut journal = opened(&folder);
     let seen = Seen {
         path: "a.jpg".to_owned(),
         size: 10,
@@ -153,4 +168,23 @@ fn a_hash_holds_as_long_as_the_file_is_as_it_was() {
     assert_eq!(journal.known.hash_of("a.jpg", 11, 99), None);
     assert_eq!(journal.known.hash_of("a.jpg", 10, 98), None);
     assert_eq!(journal.known.hash_of("b.jpg", 10, 99), None);
+}
+
+#[test]
+fn an_answer_ends_what_failed_before() {
+    let folder = Folder::new("failed");
+    let mut journal = opened(&folder);
+    let failed = |path: &str| {
+        Line::Failed(Failed {
+            run: 1,
+            path: path.to_owned(),
+            reason: "it cannot be read".to_owned(),
+        })
+    };
+    for line in [run(1), failed("a.jpg"), failed("b.jpg"), answered(1, "a")] {
+        journal.add(line).expect("there is room");
+    }
+    drop(journal);
+    let known = Journal::look(&folder.0).expect("it can be read");
+    assert!(known.failure("a.jpg").is_none() && known.failure("b.jpg").is_some());
 }

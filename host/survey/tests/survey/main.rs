@@ -4,6 +4,7 @@ mod failure;
 mod findings;
 mod grade;
 mod journal;
+mod metadata;
 mod pages;
 mod photos;
 #[cfg(unix)]

@@ -2,7 +2,9 @@
 
 use monocle_survey::compare::compare;
 use monocle_survey::failure::{Failure, Place};
-use monocle_survey::report::{About, csv, markdown, page, read_rows};
+use monocle_survey::findings::{Finding, Rule};
+use monocle_survey::grade::Grade;
+use monocle_survey::report::{About, csv, markdown, page, read_rows, read_wanted};
 use monocle_survey::row::{Answer, Figures, Row};
 
 fn rows() -> Vec<Row> {
@@ -116,6 +118,79 @@ fn changes_are_told_and_noise_is_not() {
         compare(&old, &new[..1]).last().unwrap(),
         "two: not there any more"
     );
+}
+
+#[test]
+fn each_kind_of_change_is_told() {
+    let (mut old, mut new) = (rows(), rows());
+    // 20 to 15 is a quarter less; from 1 s to 1.5 s is half as much again.
+    new[0].figures.decode_tokens_per_s = Some(15.0);
+    (old[0].figures.first_token_s, new[0].figures.first_token_s) = (Some(1.0), Some(1.5));
+    let finding = |rule: Rule| Finding {
+        rule,
+        detail: "some".to_owned(),
+    };
+    old[0].findings = vec![finding(Rule::Verbose), finding(Rule::Cut)];
+    new[0].findings = vec![finding(Rule::Cut), finding(Rule::Refusal)];
+    let grade = |letter: char, points: u32| Grade {
+        letter,
+        points,
+        parts: Vec::new(),
+    };
+    (old[0].grade, new[0].grade) = (Some(grade('B', 72)), Some(grade('C', 60)));
+    let text = |text: &str| {
+        Some(Answer {
+            text: text.to_owned(),
+            ..Answer::default()
+        })
+    };
+    (old[0].answer, new[0].answer) = (text("A red disc"), text("A red kite"));
+    new[1].failure = Some(Failure::new(Place::Memory, "it does not fit"));
+    new.push(Row {
+        model: "three".to_owned(),
+        ..Row::default()
+    });
+    assert_eq!(
+        compare(&old, &new),
+        [
+            "one: decode tokens/s 20.00 → 15.00 (-25 %)",
+            "one: first token s 1.00 → 1.50 (+50 %)",
+            "one: grade B 72 → C 60",
+            "one: new finding refusal: some",
+            "one: no longer verbose",
+            "one: the answer is another from character 7 on",
+            "two: fails otherwise: it does not fit",
+            "three: new",
+        ]
+    );
+    let now = compare(
+        &new[..1],
+        &[Row {
+            failure: new[1].failure.clone(),
+            ..new[0].clone()
+        }],
+    );
+    assert_eq!(now[0], "one: fails now (memory): it does not fit");
+}
+
+#[test]
+fn lines_that_are_kept_stay_as_they_stand() {
+    let path = std::env::temp_dir().join(format!("monocle-kept-{}.jsonl", std::process::id()));
+    let mut rows = rows();
+    (rows[0].key, rows[1].key) = ("a".to_owned(), "b".to_owned());
+    // A number whose last digit a quick reader gets wrong.
+    rows[0].figures.total_s = Some(3842.4956329854085);
+    let lines = [0, 1].map(|row| serde_json::to_string(&rows[row]).unwrap());
+    std::fs::write(&path, format!("{}\n{}\n{}", lines[0], lines[1], &lines[0][..20])).unwrap();
+    let (kept, text) = read_wanted(&path, |row: &Row| row.key != "b").unwrap();
+    assert_eq!((kept.len(), kept[0].key.as_str()), (1, "a"));
+    assert_eq!(kept[0].figures, rows[0].figures);
+    assert_eq!(text, format!("{}\n", lines[0]));
+    // One that only lacks its end is whole.
+    std::fs::write(&path, &lines[1]).unwrap();
+    let (_, text) = read_wanted(&path, |_: &Row| true).unwrap();
+    assert_eq!(text, format!("{}\n", lines[1]));
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use monocle_survey::dataset::{self, DatasetError, Kind, Question};
+use monocle_survey::failure::{Failure, Place};
 use monocle_survey::interval::wilson;
 use monocle_survey::score::{self, Scored, Share};
 use monocle_survey::vqa::{accuracy, is_exact, normalised};
@@ -276,12 +277,77 @@ fn shares_and_changes_are_counted() {
             "<m>: 1 answers are better, 0 are worse"
         ]
     );
+    // One better, two worse; and one that nobody asked before is neither.
+    let (old, new) = (
+        [
+            answer("1", 0.6),
+            answer("2", 1.0),
+            answer("3", 1.0),
+            answer("4", 0.0),
+        ],
+        [
+            answer("1", 1.0),
+            answer("2", 0.0),
+            answer("3", 0.6),
+            answer("4", 0.0),
+            answer("5", 1.0),
+        ],
+    );
+    assert_eq!(
+        score::compare(&old, &new)[1],
+        "<m>: 1 answers are better, 2 are worse"
+    );
     let about = monocle_survey::report::About::default();
     let page = score::page(&about, &old);
     assert!(page.contains("&lt;m&gt;") && !page.contains("<m>"));
     assert!(
         score::csv(&old).contains("'=1+1"),
         "a spreadsheet must not compute it"
+    );
+}
+
+#[test]
+fn figures_are_those_of_their_kinds_and_turns() {
+    let answer = |kind: &str, is_second_turn: bool, accuracy: f64| Scored {
+        model: "m".to_owned(),
+        kind: kind.to_owned(),
+        is_second_turn,
+        accuracy,
+        is_exact: accuracy == 1.0,
+        seconds: Some(accuracy + 1.0),
+        ..Scored::default()
+    };
+    let all = [
+        answer("number", false, 1.0),
+        answer("other", false, 0.0),
+        answer("other", true, 1.0),
+        answer("other", true, 1.0),
+        Scored {
+            failure: Some(Failure::new(Place::Picture, "none is there")),
+            seconds: None,
+            ..answer("yes/no", false, 0.0)
+        },
+    ];
+    let figures = score::figures(&all.iter().collect::<Vec<_>>());
+    let figures: Vec<(&str, &str)> = figures
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.split(" (").next().unwrap_or_default()))
+        .collect();
+    // (2 + 1 + 2 + 2) / 4 seconds.
+    assert_eq!(
+        figures,
+        [
+            ("questions", "5"),
+            ("VQA accuracy", "60.0 %"),
+            ("exact", "60.0 %"),
+            ("yes/no", "0.0 %"),
+            ("number", "100.0 %"),
+            ("other", "66.7 %"),
+            ("first turn", "33.3 %"),
+            ("second turn", "100.0 %"),
+            ("seconds for each", "1.75"),
+            ("failed", "1"),
+        ]
     );
 }
 

@@ -478,17 +478,51 @@ fn pixtral_answers_as_its_safetensors() {
     same(family, &model, &plain);
 }
 
-/// Joint projections that the conversion cuts, and scales of layers under other names.
 #[test]
 fn internvl_answers_as_its_safetensors() {
+    internvl(&project::oracle("internvl_chat"), "qwen2");
+}
+
+/// InternVL3.5 has Qwen3's language model: norms of queries and keys in place of biases.
+#[test]
+fn internvl3_5_answers_as_its_safetensors() {
+    let plain = variant::copy("internvl_chat", "internvl3_5-gguf", &["golden.safetensors"]);
+    let mut config = json(&plain, "config.json");
+    config["llm_config"]["model_type"] = "qwen3".into();
+    config["llm_config"]["attention_bias"] = false.into();
+    std::fs::write(plain.join("config.json"), config.to_string()).unwrap();
+    let checkpoint = variant::checkpoint(&project::oracle("internvl_chat"));
+    let mut tensors = Vec::new();
+    for name in checkpoint.names() {
+        let tensor = checkpoint.tensor(name).unwrap();
+        let values = to_f32(&tensor).unwrap();
+        let bias = name.contains("self_attn") && name.ends_with("_proj.bias");
+        if !bias {
+            tensors.push((name.to_owned(), tensor.shape.clone(), values));
+        } else if !name.contains("v_proj") {
+            // Weights of norms are about one, and differ between queries and keys.
+            let head = config["llm_config"]["head_dim"].as_u64().unwrap() as usize;
+            let weight: Vec<f32> = values[..head].iter().map(|bias| 1.0 + bias).collect();
+            tensors.push((name.replace("_proj.bias", "_norm.weight"), vec![head], weight));
+        }
+    }
+    variant::write_weights(&plain, &tensors);
+    internvl(&plain, "qwen3");
+}
+
+/// Joint projections that the conversion cuts, and scales of layers under other names.
+fn internvl(plain: &Path, architecture: &str) {
     let (family, scratch) = ("internvl_chat", Scratch::new("gguf"));
-    let plain = project::oracle(family);
-    let config = json(&plain, "config.json");
+    let config = json(plain, "config.json");
     let (decoder, vision) = (&config["llm_config"], &config["vision_config"]);
     let names = [
         LANGUAGE,
         &[
             FEED,
+            (
+                r"language_model\.model\.layers\.(\d+)\.self_attn\.([qk])_norm\.weight",
+                "blk.$1.attn_$2_norm.weight",
+            ),
             (r"mlp1\.(\d)\.(\w+)", "mm.model.mlp.$1.$2"),
             (r"vision_model\.embeddings\.class_embedding", "v.class_embd"),
             (
@@ -526,13 +560,13 @@ fn internvl_answers_as_its_safetensors() {
         ],
     ]
     .concat();
-    let mut fields = language("qwen2", decoder);
-    fields.extend(vocabulary(&plain, "qwen2"));
+    let mut fields = language(architecture, decoder);
+    fields.extend(vocabulary(plain, "qwen2"));
     let mut of_projector = projector(
         "internvl",
         vision,
         2,
-        &json(&plain, "preprocessor_config.json"),
+        &json(plain, "preprocessor_config.json"),
         &decoder["hidden_size"],
     );
     of_projector.extend([
@@ -561,6 +595,6 @@ fn internvl_answers_as_its_safetensors() {
             .map(|(part, values)| (name.replace("qkv", part), rows.clone(), values.to_vec()))
             .collect()
     };
-    let model = convert(&plain, scratch.path(), &names, change, &fields, &of_projector);
-    same(family, &model, &plain);
+    let model = convert(plain, scratch.path(), &names, change, &fields, &of_projector);
+    same(family, &model, plain);
 }

@@ -23,6 +23,8 @@ use super::output;
 use super::pictures;
 use super::progress::DownloadBar;
 
+/// What is asked about pictures.
+const USUAL_QUESTION: &str = "Describe this image.";
 /// The most bytes of a prompt on standard input.
 const LONGEST_PROMPT: u64 = 16 << 20;
 
@@ -158,16 +160,20 @@ pub enum KeyValues {
 }
 
 impl RequestArguments {
-    /// The model, opened, and the request; `quiet` shows no progress. What the user can get wrong is checked first, before
-    /// anything is fetched or loaded.
+    /// As [`RequestArguments::open_stamped`], with the usual question where nothing is asked.
     pub fn open(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request)> {
-        let (scheduler, request, _) = self.open_stamped(quiet)?;
+        let prompt = self.question()?.unwrap_or_else(|| USUAL_QUESTION.to_owned());
+        let (scheduler, request, _) = self.open_asked(&prompt, quiet)?;
         Ok((scheduler, request))
     }
 
-    /// As [`RequestArguments::open`], with the state of the model's files and the pictures from before they were read.
+    /// The model, opened, and the request, with the state of the model's files and the pictures from before they were read; `quiet` shows no
+    /// progress. What the user can get wrong is checked first, before anything is fetched or loaded.
     pub fn open_stamped(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request, Stamp)> {
-        let prompt = self.prompt()?;
+        self.open_asked(&self.prompt()?, quiet)
+    }
+
+    fn open_asked(&self, prompt: &str, quiet: bool) -> anyhow::Result<(Scheduler, Request, Stamp)> {
         let seen = Stamp::default().with(self.about.images.iter().cloned());
         let pictures = self.about.pictures(quiet)?;
         let needs = self.isolate.then(|| Needs {
@@ -176,7 +182,7 @@ impl RequestArguments {
         });
         let (scheduler, stamp) = self.options.open_stamped(&self.about.model, 0, quiet, needs)?;
         let system = self.options.system(scheduler.model());
-        let request = Request::single(system, pictures, &prompt);
+        let request = Request::single(system, pictures, prompt);
         Ok((scheduler, request, stamp.and(seen)))
     }
 
@@ -205,6 +211,11 @@ impl RequestArguments {
     }
 
     fn prompt(&self) -> anyhow::Result<String> {
+        self.question()?.ok_or_else(nothing_asked)
+    }
+
+    /// What is asked, if something is.
+    fn question(&self) -> anyhow::Result<Option<String>> {
         let images = &self.about.images;
         match self.prompt.as_deref() {
             Some("-") if images.iter().any(|path| pictures::is_standard_input(path)) => Err(Misuse(
@@ -212,10 +223,10 @@ impl RequestArguments {
             )
             .into()),
             Some("-") => read_prompt(),
-            Some(prompt) => Ok(prompt.to_owned()),
-            None if !images.is_empty() => Ok("Describe this image.".to_owned()),
+            Some(prompt) => Ok(Some(prompt.to_owned())),
+            None if !images.is_empty() => Ok(Some(USUAL_QUESTION.to_owned())),
             None if !std::io::stdin().is_terminal() => read_prompt(),
-            None => Err(nothing_asked()),
+            None => Ok(None),
         }
     }
 }
@@ -424,8 +435,8 @@ fn template_variable(argument: &str) -> Result<(String, serde_json::Value), Stri
     Ok((name.to_owned(), value))
 }
 
-/// A prompt from standard input, without white space around it.
-fn read_prompt() -> anyhow::Result<String> {
+/// A prompt from standard input, without white space around it, if there is one.
+fn read_prompt() -> anyhow::Result<Option<String>> {
     let mut text = String::new();
     std::io::stdin()
         .lock()
@@ -438,10 +449,7 @@ fn read_prompt() -> anyhow::Result<String> {
         LONGEST_PROMPT >> 20
     );
     let text = text.trim();
-    match text.is_empty() {
-        true => Err(nothing_asked()),
-        false => Ok(text.to_owned()),
-    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
 fn nothing_asked() -> anyhow::Error {

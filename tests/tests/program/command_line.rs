@@ -477,6 +477,12 @@ fn misuse_ends_with_2() {
     }
     Monocle::new(["run", &folder]).fails(2, &["nothing to answer", "\n\nhint: "]);
     Monocle::new(["run", &folder, "-p", "-"]).fails(2, &["nothing to answer"]);
+    // A model alone can be looked at.
+    let asked = |more: &[&str]| Monocle::new(["inspect", &folder, "--json"]).args(more).json();
+    assert_eq!(
+        asked(&[])["prompt"],
+        asked(&["-p", "Describe this image."])["prompt"]
+    );
 }
 
 #[test]

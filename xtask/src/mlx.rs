@@ -1,7 +1,7 @@
 //! Tests of the engine `mlx`: on macOS like all others, elsewhere on the MLX library of a Python wheel.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
@@ -17,29 +17,31 @@ const OVERLAY: &str = "host/mlx/linux";
 const PACKAGES: &str = "cmake clang libclang-dev libfmt-dev python3-pip";
 
 /// The tests that run on this engine: its own, those of every family, of the loop, of batches and of memory, and those of both engines side by side.
-const TESTS: [&str; 8] = [
-    "mlx",
-    "parity",
-    "families",
-    "engines",
-    "ahead",
-    "memory",
-    "scheduler",
-    "soak",
+/// Two halves that take about as long.
+const TESTS: [&[&str]; 2] = [
+    &["parity", "families", "engines", "ahead", "memory"],
+    &["scheduler", "soak", "mlx"],
 ];
+/// Tests of these that no engine has a part in.
+const WITHOUT_ENGINE: [&str; 2] = ["picture_sizes", "hashed"];
 
 /// Runs them.
 pub fn test(target: &Path) -> Result<()> {
-    let mut command = cargo_command();
-    command.args(["test", "--release", "--workspace"]);
-    prepare(&mut command, target)?;
-    for test in TESTS {
-        command.args(["--test", test]);
+    let mut command = tests(target, TESTS.concat().as_slice())?;
+    run(command.arg("--no-run"))?;
+    // Each half uses one core, most of the time.
+    let halves = TESTS.map(|names| run_half(target, names));
+    let mut failed = Vec::new();
+    for half in halves {
+        let (names, mut half) = half?;
+        let status = half.wait().with_context(|| format!("waiting for {names}"))?;
+        if !status.success() {
+            failed.push(format!("{names} ({status})"));
+        }
     }
-    command.env("MONOCLE_TEST_ENGINE", "mlx");
-    // MLX's counters of memory are those of the process.
-    command.env("RUST_TEST_THREADS", "1");
-    run(&mut command)?;
+    if !failed.is_empty() {
+        bail!("tests of the engine `mlx` failed: {}", failed.join(" and "));
+    }
     let mut command = cargo_command();
     command.args(["clippy", "--release", "--all-targets"]);
     for package in ["monocle", "monocle-mlx", "monocle-runtime", "monocle-tests"] {
@@ -49,15 +51,37 @@ pub fn test(target: &Path) -> Result<()> {
     run(command.args(["--", "-D", "warnings"]))
 }
 
+/// Starts some of them.
+fn run_half(target: &Path, names: &[&str]) -> Result<(String, Child)> {
+    let mut command = tests(target, names)?;
+    command.arg("--");
+    for skipped in WITHOUT_ENGINE {
+        command.args(["--skip", skipped]);
+    }
+    let half = command.spawn();
+    Ok((
+        names.join(", "),
+        half.with_context(|| format!("running {command:?}"))?,
+    ))
+}
+
 /// Runs one further test on this engine.
 pub fn test_one(target: &Path, name: &str) -> Result<()> {
+    run(&mut tests(target, &[name])?)
+}
+
+/// `cargo test` of some tests.
+fn tests(target: &Path, names: &[&str]) -> Result<Command> {
     let mut command = cargo_command();
     command.args(["test", "--release", "--workspace"]);
     prepare(&mut command, target)?;
-    command.args(["--test", name]);
+    for name in names {
+        command.args(["--test", name]);
+    }
     command.env("MONOCLE_TEST_ENGINE", "mlx");
+    // MLX's counters of memory are those of the process.
     command.env("RUST_TEST_THREADS", "1");
-    run(&mut command)
+    Ok(command)
 }
 
 /// Builds the program with this engine, and runs it.

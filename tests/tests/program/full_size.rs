@@ -25,8 +25,8 @@ const TOKENS: [(&str, u64); 9] = [
     ("mistral3", 39 * 55),
     // 0.70 is nearest to 2:3: six tiles and one of the whole, 256 tokens each.
     ("internvl", 7 * 256),
-    // Beside the prompt, where one token stands for the picture.
-    ("mllama", 1),
+    // It is context beside the prompt.
+    ("mllama", 0),
 ];
 
 #[test]

@@ -27,7 +27,7 @@ const WITHOUT_ENGINE: [&str; 2] = ["picture_sizes", "hashed"];
 
 /// Runs them.
 pub fn test(target: &Path) -> Result<()> {
-    let mut command = tests(target, TESTS.concat().as_slice())?;
+    let mut command = tests(target, &TESTS.concat())?;
     run(command.arg("--no-run"))?;
     // Each half uses one core, most of the time.
     let halves = TESTS.map(|names| run_half(target, names));

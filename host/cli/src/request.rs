@@ -24,7 +24,7 @@ use super::pictures;
 use super::progress::DownloadBar;
 
 /// What is asked about pictures.
-const USUAL_QUESTION: &str = "Describe this image.";
+pub const USUAL_QUESTION: &str = "Describe this image.";
 /// The most bytes of a prompt on standard input.
 const LONGEST_PROMPT: u64 = 16 << 20;
 

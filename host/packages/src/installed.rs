@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::package::is_name;
 use crate::signature::Key;
-use crate::source::Fetched;
+use crate::source::{Fetched, read_file};
 use crate::{PackageError, sha256};
 
 /// Where a user's plugins and manifests are.
@@ -198,8 +198,8 @@ impl Home {
         for (file, bytes) in &files {
             let place = self.must_place(&about.name, file)?;
             // The very same is what an install left that was cut off.
-            let is_other = hash_of(&place)?.is_some_and(|found| found != sha256(bytes));
-            if !owned(file) && is_other {
+            let is_same = || read_file(&place, bytes.len() as u64).is_ok_and(|found| found == **bytes);
+            if !owned(file) && place.exists() && !is_same() {
                 return Err(PackageError::Refused(format!(
                     "`{}` is there already, and is not of `{}`: it is left as it is",
                     place.display(),

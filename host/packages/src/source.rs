@@ -128,7 +128,8 @@ fn with_ending(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, PackageError> {
+/// A file of at most so many bytes.
+pub(crate) fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, PackageError> {
     let failed = |source| PackageError::io("read", path, source);
     // Looked at before it is opened: a named pipe would wait for a writer.
     let found = std::fs::metadata(path).map_err(failed)?;

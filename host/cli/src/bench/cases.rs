@@ -7,6 +7,7 @@ use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::{GenerateOptions, Request};
 use monocle_runtime::scheduler::Scheduler;
 
+use crate::request::USUAL_QUESTION;
 use crate::{Misuse, stats};
 
 /// The largest side of a picture that is drawn.
@@ -81,7 +82,7 @@ impl Case {
             cases.push(Self::of_words(system, words, 1));
         }
         for size in sizes {
-            let request = Request::single(system, vec![drawn(*size)], "Describe this image.");
+            let request = Request::single(system, vec![drawn(*size)], USUAL_QUESTION);
             checked(scheduler, &request, options)?;
             cases.push(Self {
                 requests: vec![request],

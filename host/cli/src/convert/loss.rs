@@ -12,7 +12,7 @@ use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
 use monocle_runtime::trace::{Answer, argmax};
 
-use crate::request::EngineArguments;
+use crate::request::{EngineArguments, USUAL_QUESTION};
 
 /// The text that is built in: prose, numbers, a list and code.
 const TEXT: &str = include_str!("loss.txt");
@@ -76,7 +76,7 @@ pub fn measure(
     let requests: Vec<Request> = cases
         .pictures
         .iter()
-        .map(|picture| Request::single(None, vec![picture.clone()], "Describe this image."))
+        .map(|picture| Request::single(None, vec![picture.clone()], USUAL_QUESTION))
         .collect();
     let words = Request::single(None, Vec::new(), &cases.text);
     let mut original = open(places, declaration, engine)?;

@@ -2,6 +2,7 @@
 
 mod batches;
 mod caches;
+mod choices;
 mod containment;
 mod hashed;
 mod schedules;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::{GenerateOptions, Request};
 use monocle_runtime::scheduler::terms::{Class, Terms};
 use monocle_runtime::scheduler::{Scheduler, SchedulerOptions, SessionId};
@@ -15,15 +16,28 @@ use super::{Ends, run};
 /// Tokens of a long answer: more than what caches are counted for when it begins.
 const LONG: usize = 600;
 
-/// A scheduler with room for the caches of so many tokens of text, beside what a prompt of these words computes.
+/// A scheduler with room for the caches of so many tokens of text, beside what the largest of its requests computes.
 struct Scene {
     scheduler: Scheduler,
     log: Rc<RefCell<Log>>,
     ends: Ends,
 }
 
+/// What a request needs, in tokens.
+struct Sizes {
+    prompt: usize,
+    /// As many bytes as so many tokens' caches.
+    pictures: usize,
+}
+
 impl Scene {
+    /// Room for the caches of so many tokens beside what a prompt of these words computes.
     fn new(tokens: usize, prompt: &str) -> Self {
+        Self::with_room(&text(prompt), |_| tokens)
+    }
+
+    /// As [`Scene::new`]; how many tokens, a function says of the sizes of this request.
+    fn with_room(request: &Request, tokens: impl FnOnce(Sizes) -> usize) -> Self {
         let open = |memory_limit| {
             let engine = HashingEngine::default();
             let log = engine.log();
@@ -36,12 +50,14 @@ impl Scene {
             (project::open_folder_with(&folder, Box::new(engine), options), log)
         };
         let (mut roomy, _) = open(None);
+        let prompt = roomy.prepare(request, 1, 512).unwrap().prompt.len();
         // What a token's caches take, and what is there in any case.
-        let mut estimate = |tokens| roomy.prepare(&text(prompt), tokens, 512).unwrap().estimate;
+        let mut estimate = |tokens| roomy.prepare(request, tokens, 512).unwrap().estimate;
         let [few, many] = [1, 1001].map(&mut estimate);
         let token = (many.cache_bytes - few.cache_bytes) / 1000;
-        let fixed = few.weights_bytes + few.program_bytes;
-        let (scheduler, log) = open(Some(fixed + tokens * token));
+        let fixed = few.weights_bytes + few.program_bytes + few.slices_bytes;
+        let pictures = (few.picture_bytes + few.feature_bytes).div_ceil(token);
+        let (scheduler, log) = open(Some(fixed + tokens(Sizes { prompt, pictures }) * token));
         Self {
             scheduler,
             log,
@@ -50,12 +66,16 @@ impl Scene {
     }
 
     fn ask(&mut self, words: &str, tokens: usize, class: Class) -> SessionId {
+        self.ask_for(&text(words), tokens, class)
+    }
+
+    fn ask_for(&mut self, request: &Request, tokens: usize, class: Class) -> SessionId {
         let options = GenerateOptions {
             max_tokens: tokens,
             ignore_end: true,
             ..GenerateOptions::default()
         };
-        let prepared = self.scheduler.prepare(&text(words), tokens, 512).unwrap();
+        let prepared = self.scheduler.prepare(request, tokens, 512).unwrap();
         let terms = Terms {
             class,
             ..Terms::from(Instant::now())
@@ -139,6 +159,102 @@ fn bulk_work_gives_up_before_others() {
     assert_eq!(scene.prompts("one").len(), 1);
     assert_eq!(scene.prompts("two").len(), 2, "it began twice");
     assert_eq!(scene.prompts("three").len(), 1);
+}
+
+/// One that gave its caches up is as old as it was: when it has begun again, a newer one gives up before it.
+#[test]
+fn one_that_begins_again_is_as_old_as_before() {
+    use Class::{Bulk, Interactive};
+    // Three may begin, two may have 512 tokens of an answer each, and two whole answers do not fit.
+    let mut scene = Scene::with_room(&text("three"), |sizes| 2 * sizes.prompt + 1100);
+    for (words, tokens, class) in [
+        ("one", 300, Interactive),
+        ("two", LONG, Bulk),
+        ("three", LONG, Interactive),
+    ] {
+        scene.ask(words, tokens, class);
+        scene.step();
+    }
+    run(&mut scene.scheduler, &mut scene.ends);
+    assert_eq!(scene.ends.done.len(), 3);
+    assert_eq!(scene.prompts("one").len(), 1);
+    assert_eq!(scene.prompts("two").len(), 2, "it gave up once");
+    assert_eq!(scene.prompts("three").len(), 2, "then it was the newest");
+}
+
+/// A large picture, and words about it.
+fn photo(words: &str) -> Request {
+    let picture = PictureInput::Bytes {
+        name: "photo.ppm".to_owned(),
+        bytes: [b"P6 400 300 255\n".to_vec(), vec![77; 400 * 300 * 3]].concat(),
+    };
+    Request::single(None, vec![picture], words)
+}
+
+/// Two requests with pictures, where there is room for the pictures of one.
+#[test]
+fn pictures_of_those_that_run_are_counted() {
+    let mut scene = Scene::with_room(&photo("one"), |sizes| {
+        2 * (sizes.prompt + 2) + sizes.pictures + sizes.pictures / 2
+    });
+    let first = scene.ask_for(&photo("one"), 2, Class::Interactive);
+    let second = scene.ask_for(&photo("two"), 2, Class::Interactive);
+    while !scene.ends.is_over(first) {
+        scene.step();
+        let [waiting, running] = scene.scheduler.counts();
+        assert!(running <= 1, "there is room for one's pictures");
+        assert!(waiting <= 1);
+    }
+    run(&mut scene.scheduler, &mut scene.ends);
+    assert!(scene.ends.done.contains_key(&second));
+}
+
+/// One that gave its caches up keeps its pictures: another does not begin in their room.
+#[test]
+fn pictures_of_those_that_gave_up_are_counted() {
+    use Class::{Bulk, Interactive};
+    let photo = photo("two");
+    let mut prompt = 0;
+    let mut scene = Scene::with_room(&photo, |sizes| {
+        assert!(sizes.pictures > 400, "{} tokens", sizes.pictures);
+        prompt = sizes.prompt;
+        // Two may begin, and both may not have 512 tokens of an answer each.
+        2 * sizes.prompt + sizes.pictures + 620
+    });
+    // Prompts of about the same length.
+    let [first, third] = ["one", "three"].map(|word| format!("{word} {}", words(prompt)));
+    let one = scene.ask(&first, LONG, Interactive);
+    let two = scene.ask_for(&photo, LONG, Bulk);
+    scene.step();
+    assert_eq!(scene.scheduler.counts(), [0, 2], "both begin");
+    while scene.scheduler.counts() == [0, 2] {
+        scene.step();
+    }
+    assert_eq!(scene.ends.count(), 0, "one of them gave up");
+    // Beside an answer and these pictures there is no room for another of so many tokens; without the pictures there was.
+    let three = scene.ask(&third, LONG, Interactive);
+    while !scene.ends.is_over(one) {
+        scene.step();
+        assert!(scene.ends.is_over(one) || scene.prompts(&third).is_empty());
+    }
+    run(&mut scene.scheduler, &mut scene.ends);
+    assert!([two, three].iter().all(|id| scene.ends.done.contains_key(id)));
+}
+
+/// Two prompts fit side by side, but not what their rows compute together: each has a pass of its own.
+#[test]
+fn rows_that_need_too_much_together_are_computed_apart() {
+    let [one, two] = ["one", "two"].map(|word| format!("{word} {}", words(200)));
+    let mut scene = Scene::with_room(&text(&one), |sizes| 2 * (sizes.prompt + 8));
+    let ids = [&one, &two].map(|words| scene.ask(words, 4, Class::Interactive));
+    scene.step();
+    assert_eq!(scene.scheduler.counts(), [0, 2], "both begin");
+    run(&mut scene.scheduler, &mut scene.ends);
+    assert!(ids.iter().all(|id| scene.ends.done.contains_key(id)));
+    for pass in &scene.log.borrow().passes {
+        let prompts = pass.iter().filter(|(_, _, rows)| *rows > 16);
+        assert!(prompts.count() <= 1, "{pass:?}");
+    }
 }
 
 /// One that needs much waits for room, and a small one that came later does not go before it.

@@ -479,3 +479,60 @@ fn fits(a: &Kind, b: &Kind) -> bool {
     let contexts = a.brings_context.is_none() && b.brings_context.is_none();
     a.axes == b.axes && a.marks == b.marks && a.has_context == b.has_context && contexts && features
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text of one axis, without marks or a context.
+    fn text() -> Kind {
+        Kind {
+            axes: 1,
+            marks: Arc::from(Vec::new()),
+            has_context: false,
+            brings_context: None,
+            features: None,
+        }
+    }
+
+    #[test]
+    fn rows_of_other_kinds_go_in_passes_of_their_own() {
+        let marked = |name: &str| Kind {
+            marks: Arc::from(vec![name.to_owned()]),
+            ..text()
+        };
+        let featured = |widths: &[usize]| Kind {
+            features: Some(widths.to_vec()),
+            ..text()
+        };
+        let brings = |session| Kind {
+            has_context: true,
+            brings_context: Some(SessionId(session)),
+            ..text()
+        };
+        let reads = || Kind {
+            has_context: true,
+            ..text()
+        };
+        let three_axes = || Kind { axes: 3, ..text() };
+        for (a, b, together) in [
+            (text(), text(), true),
+            (three_axes(), three_axes(), true),
+            (three_axes(), text(), false),
+            (marked("long"), marked("long"), true),
+            (marked("long"), marked("short"), false),
+            (marked("long"), text(), false),
+            // Text goes beside pictures, and pictures beside those that are as wide.
+            (featured(&[8]), text(), true),
+            (featured(&[8]), featured(&[8]), true),
+            (featured(&[8]), featured(&[8, 8]), false),
+            (reads(), reads(), true),
+            (reads(), text(), false),
+            (brings(1), brings(2), false),
+            (brings(1), reads(), false),
+        ] {
+            assert_eq!(fits(&a, &b), together);
+            assert_eq!(fits(&b, &a), together);
+        }
+    }
+}

@@ -165,6 +165,12 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_prompt_goes_on_where_answers_take_all_rows() {
+        let rows = schedule_of(&[(3, 4), (0, 10), (5, 6), (0, 10)], 2);
+        assert_eq!(rows, [(0, 3..4), (1, 0..1), (2, 5..6)]);
+    }
+
+    #[test]
     fn what_must_stay_together_may_exceed_the_budget_once() {
         let together = |_: usize, _: usize| 900;
         let candidate = || Candidate {

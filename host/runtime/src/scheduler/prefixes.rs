@@ -3,6 +3,8 @@
 //! A prefix is recognised by all that its state was computed from: ids, positions, marks, what each token saw, and at a picture's tokens the picture's
 //! content and the feature's number. Two pictures with the same placeholder ids are never taken for each other.
 
+use std::sync::Arc;
+
 use monocle_tensor::backend::{SequenceId, Visible};
 
 use super::features::ContentKey;
@@ -13,6 +15,7 @@ use crate::request::prompt::Prompt;
 pub struct TokenKey {
     id: u32,
     positions: Vec<i32>,
+    mark_names: Arc<[String]>,
     marks: Vec<i32>,
     visible: Visible,
     /// The picture's content, and which of its features.
@@ -31,6 +34,7 @@ pub fn token_keys(prompt: &Prompt, tokens: &[u32], pictures: &[Option<ContentKey
             positions: (0..prompt.axes())
                 .map(|axis| prompt.position(index, axis))
                 .collect(),
+            mark_names: Arc::clone(prompt.mark_names()),
             marks: prompt.marks(index).collect(),
             visible: prompt.visible(index),
             feature,
@@ -158,15 +162,15 @@ impl PrefixCache {
 mod tests {
     use super::*;
     use crate::plugin::contract::{
-        AttentionScheme, FeatureUse, ImagePlan, Piece, Plan, Positions, Size, Slot,
+        AttentionScheme, FeatureUse, ImagePlan, Mark, Piece, Plan, Positions, Size, Slot,
     };
 
     /// Tokens 0..3 text, 3..8 picture 0, 8..10 text.
     fn prompt(attention: AttentionScheme) -> Prompt {
-        prompt_at(attention, Positions::Sequential)
+        prompt_at(attention, Positions::Sequential, Vec::new())
     }
 
-    fn prompt_at(attention: AttentionScheme, positions: Positions) -> Prompt {
+    fn prompt_at(attention: AttentionScheme, positions: Positions, marks: Vec<Mark>) -> Prompt {
         let image = ImagePlan {
             used: Size { width: 4, height: 4 },
             tiles: 1,
@@ -190,7 +194,7 @@ mod tests {
             images: vec![image],
             encoder: None,
             positions,
-            marks: Vec::new(),
+            marks,
             attention,
             feature_use: FeatureUse::Splice,
             stop_tokens: Vec::new(),
@@ -224,8 +228,26 @@ mod tests {
             values: vec![0, 1, 2, 3, 4, 5, 5, 5, 6, 7],
             next: 8,
         };
-        let moved = prompt_at(AttentionScheme::Causal, moved);
+        let moved = prompt_at(AttentionScheme::Causal, moved, Vec::new());
         assert_eq!(common(&causal, &mine, &keys(&moved, 1)), 6);
+    }
+
+    /// The same ids and pictures, but other marks, or marks of another name.
+    #[test]
+    fn what_is_marked_counts() {
+        let marked = |name: &str, fifth: i32| {
+            let mark = Mark {
+                name: name.to_owned(),
+                values: vec![0, 0, 0, 0, fifth, 0, 0, 0, 0, 0],
+                generated: 0,
+            };
+            prompt_at(AttentionScheme::Causal, Positions::Sequential, vec![mark])
+        };
+        let first = marked("long", 0);
+        let mine = keys(&first, 1);
+        assert_eq!(common(&first, &mine, &keys(&marked("long", 0), 1)), 9);
+        assert_eq!(common(&first, &mine, &keys(&marked("long", 1), 1)), 4);
+        assert_eq!(common(&first, &mine, &keys(&marked("short", 0), 1)), 0);
     }
 
     #[test]

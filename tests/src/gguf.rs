@@ -2,9 +2,12 @@
 
 pub mod idefics3;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use monocle_tensor::scheme::Scheme;
 use regex::Regex;
 use serde_json::Value;
@@ -302,6 +305,84 @@ pub fn vocabulary(folder: &Path, pre: &str) -> Vec<(&'static str, Field)> {
     ];
     fields.extend(special);
     fields
+}
+
+/// The key-values of a file of ranks, as tiktoken reads them: `DeepseekV2Model.set_vocab`. Tokens without bytes stand in `tokenizer_config.json`.
+pub fn ranks(folder: &Path, pre: &str, size: usize) -> Vec<(&'static str, Field)> {
+    let read =
+        |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let file = read("tiktoken.model");
+    let lines = file
+        .lines()
+        .map(|line| line.split_once(' ').expect("a token and its rank"));
+    let ranks: HashMap<Vec<u8>, usize> = lines
+        .map(|(token, rank)| {
+            (
+                STANDARD.decode(token).expect("base 64"),
+                rank.parse().expect("a rank"),
+            )
+        })
+        .collect();
+    let mut by_rank: Vec<(&Vec<u8>, &usize)> = ranks.iter().collect();
+    by_rank.sort_by_key(|(_, rank)| **rank);
+    let mut tokens: Vec<String> = (0..size).map(|id| format!("[PAD{id}]")).collect();
+    let mut kinds = vec![5; size];
+    let mut merges = Vec::new();
+    for (token, &rank) in by_rank {
+        tokens[rank] = as_characters(token);
+        kinds[rank] = 1;
+        // What was put together before it, of ever larger parts, the lowest rank first.
+        let mut parts: Vec<Vec<u8>> = token.iter().map(|byte| vec![*byte]).collect();
+        loop {
+            let joined = parts.windows(2).map(|pair| pair.concat());
+            let known = joined
+                .enumerate()
+                .filter_map(|(place, both)| Some((*ranks.get(&both)?, place)));
+            match known.min() {
+                Some((lowest, place)) if lowest < rank => {
+                    let right = parts.remove(place + 1);
+                    parts[place].extend(right);
+                }
+                _ => break,
+            }
+        }
+        if let [left, right] = &parts[..] {
+            merges.push(format!("{} {}", as_characters(left), as_characters(right)));
+        }
+    }
+    let config: Value = serde_json::from_str(&read("tokenizer_config.json")).expect("JSON");
+    let special = config["added_tokens_decoder"]
+        .as_object()
+        .expect("tokens without bytes");
+    for (id, token) in special {
+        let id: usize = id.parse().expect("an id");
+        tokens[id] = token["content"].as_str().expect("a token").to_owned();
+        kinds[id] = 3;
+    }
+    vec![
+        ("tokenizer.ggml.model", Field::Text("gpt2".to_owned())),
+        ("tokenizer.ggml.pre", Field::Text(pre.to_owned())),
+        ("tokenizer.ggml.tokens", Field::Texts(tokens)),
+        ("tokenizer.ggml.token_type", Field::Numbers(kinds)),
+        ("tokenizer.ggml.merges", Field::Texts(merges)),
+        (
+            "tokenizer.chat_template",
+            Field::Text(read("chat_template.jinja")),
+        ),
+    ]
+}
+
+/// Bytes as GPT-2's vocabulary writes them: printable ones as themselves, the others in order from 256 on.
+fn as_characters(bytes: &[u8]) -> String {
+    let is_printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    let character = |byte: &u8| match is_printable(byte) {
+        true => char::from(*byte),
+        false => {
+            let before = (0..*byte).filter(|other| !is_printable(other)).count() as u32;
+            char::from_u32(256 + before).expect("a character")
+        }
+    };
+    bytes.iter().map(character).collect()
 }
 
 /// The key-values of a SentencePiece model: `TextModel._set_vocab_sentencepiece`. Its pieces are those of a `tokenizer.json` that was made of one,

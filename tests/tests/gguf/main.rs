@@ -2,6 +2,7 @@
 
 mod families;
 mod files;
+mod latent;
 mod merged_patches;
 mod server;
 

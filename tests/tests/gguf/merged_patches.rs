@@ -16,7 +16,7 @@ use super::{TWO_NAMES, float, json, number};
 type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 
 /// What is called so in checkpoints of transformers, without the place where a language model or a vision tower begins.
-const TEXT: &[(&str, &str)] = &[
+pub(super) const TEXT: &[(&str, &str)] = &[
     (r"lm_head\.weight", "output.weight"),
     (r"embed_tokens\.weight", "token_embd.weight"),
     (r"norm\.weight", "output_norm.weight"),
@@ -140,7 +140,7 @@ fn thirds(name: &str, shape: &[usize], values: &[f32]) -> Tensors {
 }
 
 /// How many pixels a picture may have is in no key-value.
-fn with_rules_of_pictures(scratch: &Scratch, plain: &Path) {
+pub(super) fn with_rules_of_pictures(scratch: &Scratch, plain: &Path) {
     for name in ["preprocessor_config.json", "processor_config.json"] {
         if let Ok(rules) = std::fs::read(plain.join(name)) {
             scratch.write(name, rules);
@@ -314,10 +314,9 @@ fn in_halves_of_turned(values: &[f32], rows: usize, head: usize, turned: usize) 
 }
 
 /// GLM as `Glm4Model`, `GlmOCRModel` and `Glm4VVisionModel` convert it: rows that turn in halves, gate and up in one.
-fn glm(family: &str, pre: &str, head: usize, turned: usize, more: Fields) {
+fn glm(family: &str, plain: &Path, kind: &Glm, more: Fields) {
     let scratch = Scratch::new("gguf");
-    let plain = project::oracle(family);
-    let config = json(&plain, "config.json");
+    let config = json(plain, "config.json");
     let mut decoder = config["text_config"].clone();
     if let Some(rope) = decoder["rope_parameters"].as_object().cloned() {
         decoder["rope_theta"] = rope["rope_theta"].clone();
@@ -325,12 +324,15 @@ fn glm(family: &str, pre: &str, head: usize, turned: usize, more: Fields) {
     }
     let mut vision = config["vision_config"].clone();
     vision["num_attention_heads"] = vision["num_heads"].clone();
-    let mut fields = language("glm4", &decoder);
-    fields.push(("glm4.rope.dimension_count", Field::Number(turned as u32)));
+    let mut fields = language(kind.architecture, &decoder);
+    fields.push((
+        of(kind.architecture, "rope.dimension_count"),
+        Field::Number(kind.turned as u32),
+    ));
     fields.retain(|(key, _)| !more.iter().any(|(other, _)| other == key));
     fields.extend(more);
-    fields.extend(vocabulary(&plain, pre));
-    let pictures = json(&plain, "preprocessor_config.json");
+    fields.extend(vocabulary(plain, kind.pre));
+    let pictures = json(plain, "preprocessor_config.json");
     let mut of_projector = projector("glm4v", &vision, 2, &pictures, &decoder["hidden_size"]);
     of_projector.extend([
         ("clip.use_silu", Field::Flag(true)),
@@ -338,8 +340,8 @@ fn glm(family: &str, pre: &str, head: usize, turned: usize, more: Fields) {
     ]);
     let change = |name: &str, shape: &[usize], values: Vec<f32>| {
         let name = without_place(name);
-        let values = match name.contains("q_proj") || name.contains("k_proj") {
-            true => in_halves_of_turned(&values, shape[0], head, turned),
+        let values = match kind.in_halves && (name.contains("q_proj") || name.contains("k_proj")) {
+            true => in_halves_of_turned(&values, shape[0], 16, kind.turned),
             false => values,
         };
         match name.as_str() {
@@ -347,15 +349,34 @@ fn glm(family: &str, pre: &str, head: usize, turned: usize, more: Fields) {
             _ => vec![(name, shape.to_vec(), values)],
         }
     };
-    let names = [TEXT, TOWER].concat();
-    let model = convert(&plain, scratch.path(), &names, change, &fields, &of_projector);
-    with_rules_of_pictures(&scratch, &plain);
-    same(family, &model, &plain);
+    let names = [kind.names, TEXT, TOWER].concat();
+    let model = convert(plain, scratch.path(), &names, change, &fields, &of_projector);
+    with_rules_of_pictures(&scratch, plain);
+    same(family, &model, plain);
+}
+
+/// What is special about the conversion of one of them.
+struct Glm {
+    architecture: &'static str,
+    pre: &'static str,
+    /// Numbers of each head that turn.
+    turned: usize,
+    /// Whether these come in halves, and not in pairs as in the checkpoint.
+    in_halves: bool,
+    /// Names that go before the others.
+    names: &'static [(&'static str, &'static str)],
 }
 
 #[test]
 fn glm4v_answers_as_its_safetensors() {
-    glm("glm4v", "chatglm-bpe", 16, 8, Vec::new());
+    let kind = Glm {
+        architecture: "glm4",
+        pre: "chatglm-bpe",
+        turned: 8,
+        in_halves: true,
+        names: &[],
+    };
+    glm("glm4v", &project::oracle("glm4v"), &kind, Vec::new());
 }
 
 /// Norms in the tower's attention say that it is GLM-OCR, and a key-value that its last layer guesses ahead.
@@ -365,7 +386,80 @@ fn glm_ocr_answers_as_its_safetensors() {
         ("glm4.block_count", Field::Number(3)),
         ("glm4.nextn_predict_layers", Field::Number(1)),
     ];
-    glm("glm_ocr", "glm4", 16, 16, more);
+    let kind = Glm {
+        architecture: "glm4",
+        pre: "glm4",
+        turned: 16,
+        in_halves: true,
+        names: &[],
+    };
+    glm("glm_ocr", &project::oracle("glm_ocr"), &kind, more);
+}
+
+/// `Glm4MoeModel`: experts in one tensor each for gate, up and down, beside one that all tokens take; the decoder has two norms a layer.
+#[test]
+fn glm4v_with_experts_answers_as_its_safetensors() {
+    let family = "glm4v_moe";
+    let plain = variant::copy(family, "glm4v_moe-gguf", &["golden.safetensors"]);
+    stack_experts(&project::oracle(family), &plain, 4);
+    let kind = Glm {
+        architecture: "glm4moe",
+        pre: "glm4",
+        turned: 8,
+        in_halves: false,
+        names: &[
+            (
+                r"layers\.(\d+)\.post_attention_layernorm\.weight",
+                "blk.$1.post_attention_norm.weight",
+            ),
+            (
+                r"layers\.(\d+)\.mlp\.shared_experts\.(gate|up|down)_proj\.weight",
+                "blk.$1.ffn_$2_shexp.weight",
+            ),
+            (
+                r"layers\.(\d+)\.mlp\.gate\.e_score_correction_bias",
+                "blk.$1.exp_probs_b.bias",
+            ),
+        ],
+    };
+    let more = vec![
+        ("glm4moe.expert_count", Field::Number(4)),
+        ("glm4moe.expert_group_count", Field::Number(1)),
+        ("glm4moe.expert_group_used_count", Field::Number(1)),
+        ("glm4moe.expert_shared_count", Field::Number(1)),
+        ("glm4moe.leading_dense_block_count", Field::Number(1)),
+        ("glm4moe.expert_gating_func", Field::Number(2)),
+        ("glm4moe.expert_weights_scale", Field::Float(1.5)),
+        ("glm4moe.expert_weights_norm", Field::Flag(true)),
+        ("glm4moe.nextn_predict_layers", Field::Number(0)),
+    ];
+    glm(family, &plain, &kind, more);
+}
+
+/// The weights of one folder in another, experts that are stored one by one as one tensor.
+pub(super) fn stack_experts(from: &Path, to: &Path, count: usize) {
+    let checkpoint = variant::checkpoint(from);
+    let mut tensors: Vec<variant::NewTensor> = Vec::new();
+    for name in checkpoint.names() {
+        let read = |name: &str| {
+            let tensor = checkpoint.tensor(name).unwrap();
+            let values = to_f32(&tensor).unwrap();
+            (tensor.shape, values)
+        };
+        let (shape, values) = read(name);
+        match name.contains(".experts.") {
+            true if name.contains(".experts.0.") => {
+                let others = (1..count)
+                    .flat_map(|expert| read(&name.replace(".experts.0.", &format!(".experts.{expert}."))).1);
+                let values = values.into_iter().chain(others).collect();
+                let shape = [&[count], &shape[..]].concat();
+                tensors.push((name.replace(".experts.0.", ".switch_mlp."), shape, values));
+            }
+            true => {}
+            false => tensors.push((name.to_owned(), shape, values)),
+        }
+    }
+    variant::write_weights(to, &tensors);
 }
 
 const PIXTRAL: &[(&str, &str)] = &[

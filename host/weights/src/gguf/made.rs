@@ -66,11 +66,36 @@ enum How {
     Join(Vec<StoredTensor>),
     /// Others lie beside it, so many bytes of each at a time.
     Stack(Vec<StoredTensor>, usize),
+    /// Each matrix is turned, and the rows of another's follow, in 32 bits.
+    TurnHeads(StoredTensor, Option<Scheme>),
 }
 
 impl AsRef<[u8]> for Change {
     fn as_ref(&self) -> &[u8] {
         self.done.get_or_init(|| self.apply())
+    }
+}
+
+/// Sizes of a stack of matrices, in elements; 0 for other tensors.
+fn sizes(stored: &StoredTensor, scheme: Option<Scheme>) -> [usize; 3] {
+    let &[count, rows, last] = &stored.shape[..] else {
+        return [0; 3];
+    };
+    match scheme {
+        Some(scheme) => [count, rows, last / scheme.bytes() * scheme.elements()],
+        None => [count, rows, last],
+    }
+}
+
+/// A tensor's elements, in order.
+fn numbers(stored: &StoredTensor, scheme: Option<Scheme>) -> Vec<f32> {
+    match scheme {
+        Some(scheme) => {
+            let blocks = stored.clone();
+            let rows = stored.shape.iter().rev().skip(1).product();
+            dequantise_rows(&Matrix::Blocks { blocks, scheme }, 0..rows).unwrap_or_default()
+        }
+        None => stored.floats().map(Iterator::collect).unwrap_or_default(),
     }
 }
 
@@ -104,18 +129,26 @@ impl Change {
                     .collect()
             }
             How::Add(number) => {
-                let values = match self.scheme {
-                    Some(scheme) => {
-                        let blocks = self.stored.clone();
-                        let matrix = Matrix::Blocks { blocks, scheme };
-                        let rows = self.stored.shape.iter().rev().skip(1).product();
-                        dequantise_rows(&matrix, 0..rows).unwrap_or_default()
-                    }
-                    None => self.stored.floats().map(Iterator::collect).unwrap_or_default(),
-                };
+                let values = numbers(&self.stored, self.scheme);
                 values
                     .iter()
                     .flat_map(|value| (value + number).to_le_bytes())
+                    .collect()
+            }
+            How::TurnHeads(other, scheme) => {
+                let ([heads, columns, rows], values) = (
+                    sizes(&self.stored, self.scheme),
+                    numbers(&self.stored, self.scheme),
+                );
+                let ([_, more, _], others) = (sizes(other, *scheme), numbers(other, *scheme));
+                let head = |head: usize| {
+                    let matrix = &values[head * columns * rows..][..columns * rows];
+                    let turned = (0..rows).flat_map(move |row| matrix.iter().skip(row).step_by(rows));
+                    turned.chain(&others[head * more * columns..][..more * columns])
+                };
+                (0..heads)
+                    .flat_map(head)
+                    .flat_map(|value| value.to_le_bytes())
                     .collect()
             }
             How::Stack(others, piece) => {
@@ -394,7 +427,8 @@ impl Source {
                 new
             };
             let with = rule.stack.iter().flat_map(|stack| &stack.with);
-            let parts: Vec<String> = rule.join.iter().chain(with).map(expand).collect();
+            let with = rule.join.iter().chain(with).chain(&rule.turned_heads_with);
+            let parts: Vec<String> = with.map(expand).collect();
             let tensor = self.changed(stored, *scheme, rule, &parts).map_err(bad)?;
             joined.extend(parts);
             let mut to = rule.to.clone();
@@ -467,6 +501,33 @@ impl Source {
             }
             made.tensor.kind = StoredType::F32;
             How::Add(number)
+        } else if let (true, [part]) = (rule.turned_heads_with.is_some(), parts) {
+            let (other, form) = self
+                .tensors
+                .get(part)
+                .ok_or_else(|| format!("`{name}` is there, but `{part}` is not"))?;
+            let ([heads, columns, rows], [as_many, more, as_wide]) =
+                (sizes(stored, scheme), sizes(other, *form));
+            if heads == 0 || (heads, columns) != (as_many, as_wide) {
+                return Err(format!(
+                    "`{name}` of shape {:?} and `{part}` of shape {:?} are no heads that belong together",
+                    stored.shape, other.shape
+                ));
+            }
+            made.scheme = None;
+            made.tensor.kind = StoredType::F32;
+            made.tensor.shape = vec![heads * (rows + more), columns];
+            How::TurnHeads(other.clone(), *form)
+        } else if rule.square {
+            let side = rows.isqrt();
+            if side * side != rows || stored.shape.len() != 2 {
+                return Err(format!(
+                    "`{name}` of shape {:?} is no square of rows",
+                    stored.shape
+                ));
+            }
+            made.tensor.shape.splice(..1, [side, side]);
+            return Ok(made);
         } else if rule.stack.is_some() || !parts.is_empty() {
             let mut others = Vec::new();
             for part in parts {

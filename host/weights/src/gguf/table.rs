@@ -70,6 +70,12 @@ pub(super) struct TensorRule {
     pub join: Vec<String>,
     /// Tensors that lie beside it along a new dimension.
     pub stack: Option<Stack>,
+    /// Each matrix, one a head, is turned, and the rows of this tensor's matrix of the same head follow: `[heads, columns, rows]` and
+    /// `[heads, more, columns]` are `[heads · (rows + more), columns]`.
+    pub turned_heads_with: Option<String>,
+    /// Rows are those of a square, `[side · side, columns]` is `[side, side, columns]`.
+    #[serde(default)]
+    pub square: bool,
 }
 
 /// Heads of which a part turns with the position.

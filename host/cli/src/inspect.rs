@@ -132,7 +132,7 @@ impl Inspect {
             weights: model.checkpoint().summary().into(),
             memory: MemoryInspection::new(prepared.estimate, scheduler.memory_limit()),
             unread_config: model.unread_config(),
-            notes: model.notes().into_iter().chain(prepared.notes()).collect(),
+            notes: [model.notes(), prepared.notes(), scheduler.weight_notes()].concat(),
         };
         match self.json {
             true => output::print_json(&inspection),

@@ -21,7 +21,7 @@ use super::compile::{self, Function};
 use super::device::{self, Habits};
 use super::error::{Error, Result};
 use super::estimate;
-use super::load::{Loaded, Loader, loaded_bytes};
+use super::load::{self, Loaded, Loader, loaded_bytes};
 use super::precision::{self, float};
 use super::prepared_program::PreparedProgram;
 use super::rotary;
@@ -155,6 +155,10 @@ impl Backend for MlxBackend {
     fn announce(&mut self, weights: &[Weight]) {
         self.float = float(self.precision, weights);
         self.prepared.clear();
+    }
+
+    fn weight_notes(&self, weights: &[Weight]) -> Vec<String> {
+        load::notes(weights, self.float)
     }
 
     fn load(

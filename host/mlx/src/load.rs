@@ -1,11 +1,12 @@
 //! Weights as MLX arrays: quantised matrices as they are stored, everything else in the engine's precision.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::c_void;
 
 use mlx_rs::ops::stack;
 use mlx_rs::{Array, Dtype, transforms};
 use monocle_tensor::backend::BackendError;
+use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Matrix, StoredTensor, StoredType, Weight};
 
 use super::array::{dimensions, floats};
@@ -146,12 +147,12 @@ impl Loader {
         Ok(loaded)
     }
 
-    /// Scales of 16 bits are exact in 32 bits, but not as bfloat16.
     fn affine_of_blocks(&self, matrix: &Matrix) -> Option<Matrix> {
-        match self.float {
-            Dtype::Bfloat16 => None,
-            _ => matrix.blocks_as_affine(),
-        }
+        let Matrix::Blocks { scheme, .. } = matrix else {
+            return None;
+        };
+        affine_bits(*scheme, self.float)?;
+        matrix.blocks_as_affine()
     }
 
     /// A matrix of blocks as numbers of the engine's precision.
@@ -294,6 +295,37 @@ impl Loader {
     }
 }
 
+/// What becomes of forms of storage that MLX does not compute with.
+pub fn notes(weights: &[Weight], float: Dtype) -> Vec<String> {
+    let foreign = weights
+        .iter()
+        .flat_map(Weight::matrices)
+        .filter_map(|matrix| match matrix {
+            Matrix::Blocks { scheme, .. } => Some((scheme.name(), affine_bits(*scheme, float))),
+            Matrix::Scaled { float, .. } => Some((float.name(), None)),
+            Matrix::Dense(_) | Matrix::Affine { .. } => None,
+        });
+    let foreign: BTreeSet<_> = foreign.collect();
+    let note = |(form, bits): (&str, Option<u32>)| match bits {
+        Some(bits) => {
+            format!(
+                "weights in {form}: MLX has no kernel for it; they become its own {bits} bits, which loses nothing"
+            )
+        }
+        None => format!(
+            "weights in {form}: MLX has no kernel for it; they become {}, {} bytes a number",
+            precision::name(float),
+            precision::bytes(float)
+        ),
+    };
+    foreign.into_iter().map(note).collect()
+}
+
+/// Bits of MLX's own form that blocks become without loss: scales of 16 bits are exact in 32 bits, but not as bfloat16.
+fn affine_bits(scheme: Scheme, float: Dtype) -> Option<u32> {
+    scheme.affine_bits().filter(|_| float != Dtype::Bfloat16)
+}
+
 /// Bytes that the weights will take, each stored tensor once, floats in this type.
 pub fn loaded_bytes(weights: &[Weight], float: Dtype) -> usize {
     let float_bytes = precision::bytes(float);
@@ -308,8 +340,7 @@ pub fn loaded_bytes(weights: &[Weight], float: Dtype) -> usize {
         .flat_map(|matrix| match matrix {
             Matrix::Blocks { blocks, scheme } => {
                 let elements: usize = matrix.shape().iter().product();
-                let affine = scheme.affine_bits().filter(|_| float != Dtype::Bfloat16);
-                let bytes = match affine {
+                let bytes = match affine_bits(*scheme, float) {
                     // Scale and bias for each 32.
                     Some(bits) => elements / 8 * bits as usize + elements / 32 * 2 * float_bytes,
                     None => elements * float_bytes,

@@ -65,6 +65,12 @@ impl Loaded {
         Ok(weights)
     }
 
+    /// What people should know of how the engine holds the weights that were asked for.
+    pub fn notes(&self) -> Vec<String> {
+        let weights = self.weights.as_ref();
+        weights.map_or_else(Vec::new, |weights| self.backend.weight_notes(weights))
+    }
+
     /// Bytes of the weights, as stored; 0 before the plugin asked for them.
     pub fn weight_bytes(&self) -> usize {
         self.weights.as_ref().map_or(0, |weights| stored_bytes(weights))

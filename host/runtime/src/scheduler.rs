@@ -195,6 +195,11 @@ impl Scheduler {
         [self.waiting.len(), self.running.len()]
     }
 
+    /// What people should know of how the engine holds the weights that the plugin asked for.
+    pub fn weight_notes(&self) -> Vec<String> {
+        self.loaded.notes()
+    }
+
     /// Bytes of the weights that the plugin asked for, as stored; 0 before it asked.
     pub fn weight_bytes(&self) -> usize {
         self.loaded.weight_bytes()
@@ -578,6 +583,7 @@ impl Scheduler {
             Ok((delta, logprobs, mut report)) => {
                 let network = &self.model.network_plugin().stamp.name;
                 report.add_log(network, self.recordings.take_log());
+                report.notes.extend(self.loaded.notes());
                 self.say(id, delta, logprobs);
                 self.events.push((id, Event::Done(Box::new(report))));
             }

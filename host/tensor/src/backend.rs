@@ -319,6 +319,11 @@ pub trait Backend {
     /// Nothing is allocated yet.
     fn announce(&mut self, _weights: &[Weight]) {}
 
+    /// What people should know of how it holds these weights, which were announced: forms of storage for which it has no kernel.
+    fn weight_notes(&self, _weights: &[Weight]) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Takes the model's weights. A program's [`crate::operation::WeightId`] is an index into this list. `progress` is
     /// told the bytes done so far and in all.
     fn load(

@@ -6,6 +6,7 @@ use monocle_mlx::{MlxBackend, Precision};
 use monocle_tensor::backend::{Backend, BackendError, SequenceId, Tensor};
 use monocle_tensor::operation::{Attention, Binary, CachedAttention, Op, Unary, WeightId};
 use monocle_tensor::program::{Program, ValueType};
+use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
 use crate::batches::{batch, recorded, step};
@@ -42,6 +43,52 @@ fn attend(
         .run(program, &[x], Some(&step(sequence, past, rows)))
         .unwrap()
         .remove(0)
+}
+
+/// One matrix of blocks becomes what MLX has kernels for, where that is exact; small floats and uneven levels do not.
+#[test]
+fn forms_without_a_kernel_are_told() {
+    let blocks = |scheme: Scheme| {
+        let blocks = StoredTensor {
+            name: "weight".to_owned(),
+            kind: StoredType::U8,
+            shape: vec![2, 256 / scheme.elements() * scheme.bytes()],
+            bytes: Bytes::new(vec![0; 2 * 256 / scheme.elements() * scheme.bytes()]),
+        };
+        let matrix = Matrix::Blocks { blocks, scheme };
+        Weight::Linear { matrix, bias: None }
+    };
+    let weights = [Scheme::Q4_K, Scheme::Q8_0, Scheme::Q4_K].map(blocks);
+    for (precision, expected) in [
+        (
+            Precision::F16,
+            [
+                "weights in Q4_K: MLX has no kernel for it; they become f16, 2 bytes a number",
+                "weights in Q8_0: MLX has no kernel for it; they become its own 8 bits, which loses nothing",
+            ],
+        ),
+        (
+            Precision::Bf16,
+            [
+                "weights in Q4_K: MLX has no kernel for it; they become bf16, 2 bytes a number",
+                "weights in Q8_0: MLX has no kernel for it; they become bf16, 2 bytes a number",
+            ],
+        ),
+    ] {
+        let mut engine = MlxBackend::new(precision);
+        engine.announce(&weights);
+        assert_eq!(engine.weight_notes(&weights), expected);
+    }
+    let plain = Weight::Tensor(StoredTensor {
+        name: "norm".to_owned(),
+        kind: StoredType::F32,
+        shape: vec![1],
+        bytes: Bytes::new(vec![0; 4]),
+    });
+    assert_eq!(
+        MlxBackend::new(Precision::F16).weight_notes(&[plain]),
+        [] as [&str; 0]
+    );
 }
 
 #[test]

@@ -42,8 +42,10 @@ pub struct Held {
     pub blobs: BTreeMap<String, Vec<u8>>,
     /// By `NAME/manifests/TAG`.
     pub manifests: BTreeMap<String, Vec<u8>>,
-    /// Where blobs are said to be.
+    /// Where blobs are said to be, and where they are to be put.
     pub elsewhere: Option<String>,
+    /// What `Authorization` was, of each request.
+    pub seen: Vec<Option<String>>,
     uploads: usize,
     /// What `Authorization` must be, where it must be something.
     wanted: Option<String>,
@@ -240,6 +242,7 @@ impl Held {
         body: Vec<u8>,
     ) -> (u16, String, Vec<u8>) {
         let none = |status| (status, String::new(), Vec::new());
+        self.seen.push(authorization.clone());
         if let (Some(known), Some(query)) = (&self.known, path.strip_prefix("/token?")) {
             // What is asked for is said by the registry itself, and comes back.
             let asked = query == "service=here&scope=repository%3Athing%3Apull%2Cpush";
@@ -265,8 +268,9 @@ impl Held {
         match (method, place.contains("/manifests/")) {
             ("POST", false) if place.ends_with("/blobs/uploads/") => {
                 self.uploads += 1;
-                let location = format!("Location: {path}{}\r\n", self.uploads);
-                (202, location, Vec::new())
+                let here = format!("{path}{}", self.uploads);
+                let place = self.elsewhere.as_ref().unwrap_or(&here);
+                (202, format!("Location: {place}\r\n"), Vec::new())
             }
             ("PUT", false) => {
                 let found = digest(&body);

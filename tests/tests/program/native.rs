@@ -154,6 +154,43 @@ fn what_was_trusted_is_what_is_loaded() {
     home.run(&[]).fails(1, &["can be used by others than its owner"]);
 }
 
+/// Fewer than eight digits of a hash may be those of a library that was not meant.
+#[test]
+fn a_library_is_named_by_eight_digits_of_its_hash() {
+    let home = Home::new("native-hash");
+    let name = home.library();
+    home.monocle(&["plugins", "trust", name.to_str().expect("a plain path")])
+        .succeeds();
+    let entries = std::fs::read_dir(home.trusted()).expect("it is there");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    let hash = paths
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .find(|stem| stem.len() == 64)
+        .expect("files are named by the hash");
+    home.monocle(&["plugins", "untrust", &hash[..7]])
+        .fails(1, &["no trusted library is called"]);
+    home.monocle(&["plugins", "untrust", &hash[..8]]).succeeds();
+    home.run(&[]).fails(1, &["that you have not trusted"]);
+}
+
+/// A library for a contract that this program does not know is refused before anybody trusts it.
+#[test]
+fn a_library_of_another_contract_is_not_trusted() {
+    let home = Home::new("native-contract");
+    let library = std::fs::read(home.library()).expect("it is there");
+    let mark: &[u8] = b"\"contract\":\"0.2.0\"";
+    let at = library
+        .windows(mark.len())
+        .position(|part| part == mark)
+        .expect("its stamp says so");
+    let other: &[u8] = b"\"contract\":\"9.9.0\"";
+    let changed = [&library[..at], other, &library[at + mark.len()..]].concat();
+    let path = home.0.write(&format!("other/smolvlm{DLL_SUFFIX}"), changed);
+    home.monocle(&["plugins", "trust", path.to_str().expect("a plain path")])
+        .fails(1, &["9.9.0"]);
+    assert!(!home.trusted().exists(), "nothing was trusted");
+}
+
 /// Behind the wall a library is held as everything else.
 #[test]
 fn a_library_runs_behind_the_wall() {

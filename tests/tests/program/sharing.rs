@@ -337,6 +337,31 @@ fn registries_that_ask_are_told() {
     }
 }
 
+/// A registry that says that its blobs are elsewhere, and are to be put there: no password goes there.
+#[test]
+fn a_password_goes_to_its_registry_alone() {
+    let made = Scratch::new("packages-elsewhere");
+    let person = Person::new("elsewhere");
+    let file = package(&made, "thing", "1.0.0", "MIT");
+    // Base64 (RFC 4648) of `me:secret`.
+    let (registry, other) = (Registry::wanting("Basic bWU6c2VjcmV0"), Registry::own());
+    let place = format!("http://{}/v2/thing/blobs/uploads/1", other.address);
+    registry.change(|held| held.elsewhere = Some(place));
+    let to = format!("oci://{}/thing", registry.address);
+    let as_me = |arguments: &[&str]| {
+        let command = person.monocle(arguments);
+        let command = command.env("MONOCLE_REGISTRY_USER", "me");
+        command.env("MONOCLE_REGISTRY_PASSWORD", "secret")
+    };
+    as_me(&["plugins", "push", text(&file), &to]).succeeds();
+    // There is nothing at the place that blobs are said to be.
+    as_me(&["plugins", "install", &to]).fails(1, &[&other.address]);
+    let mut seen = Vec::new();
+    other.change(|held| seen = held.seen.clone());
+    assert!(seen.len() > 2, "blobs were put and asked for there: {seen:?}");
+    assert!(seen.iter().all(Option::is_none), "{seen:?}");
+}
+
 #[test]
 fn what_is_installed_is_kept_as_it_was() {
     let (made, user) = (Scratch::new("packages-kept"), Person::new("kept"));

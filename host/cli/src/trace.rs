@@ -31,11 +31,12 @@ pub struct Trace {
     request: RequestArguments,
 
     /// Write ids, pixels, features and logits into this safetensors file
-    #[arg(short, long, group = "what")]
+    // What is isolated writes no files, and reads none but the model's.
+    #[arg(short, long, group = "what", conflicts_with = "isolate")]
     output: Option<PathBuf>,
 
     /// Compare with such a file, Monocle's own or a reference implementation's
-    #[arg(long, group = "what")]
+    #[arg(long, group = "what", conflicts_with = "isolate")]
     golden: Option<PathBuf>,
 
     /// Sizes of prefill steps, like `4096,1,7`: each is traced, and all must agree [default: `--prefill-chunk`]

@@ -45,7 +45,7 @@ pub struct Manifest {
     /// How the checkpoint's names are mapped to the names that the plugin asks for.
     #[serde(default)]
     pub weights: WeightRules,
-    /// What the plugin may use. Monocle's own limits hold too: the smaller of the two applies.
+    /// What the plugin may use, in place of Monocle's defaults; no more than its fixed maximum.
     #[serde(default)]
     pub limits: Limits,
 }

@@ -250,3 +250,33 @@ fn a_server_is_named_by_a_manifest_of_its_own() {
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
+
+/// What a template's file says is shown to the model and to whoever asks it.
+#[test]
+#[cfg(unix)]
+fn a_template_from_elsewhere_is_refused() {
+    let base = std::env::temp_dir().join(format!("monocle-manifest-elsewhere-{}", std::process::id()));
+    let folder = base.join("manifests");
+    std::fs::create_dir_all(base.join("model")).unwrap();
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(base.join("secret.jinja"), "secret").unwrap();
+    std::fs::write(folder.join("own.jinja"), "own").unwrap();
+    std::os::unix::fs::symlink(base.join("secret.jinja"), folder.join("link.jinja")).unwrap();
+    std::os::unix::fs::symlink("own.jinja", folder.join("beside.jinja")).unwrap();
+    let load = |template: &str| {
+        let text = format!(
+            "schema = 1\nname = \"m\"\nplugin = \"p\"\nsource = {{ path = \"../model\" }}\nprompt = {{ template = {template:?} }}\n"
+        );
+        std::fs::write(folder.join("m.toml"), text).unwrap();
+        Manifest::load(&folder.join("m.toml"))
+    };
+    let absolute = base.join("secret.jinja").display().to_string();
+    let refused =
+        ["link.jinja", "../secret.jinja", &absolute].map(|template| load(template).unwrap_err().to_string());
+    let taken = ["own.jinja", "beside.jinja"].map(|template| load(template).is_ok());
+    std::fs::remove_dir_all(&base).unwrap();
+    for error in refused {
+        assert!(error.contains("leads out of the manifest's folder"), "{error}");
+    }
+    assert_eq!(taken, [true, true]);
+}

@@ -36,7 +36,6 @@ pub const KNOWN: [&str; 15] = [
     "tool_choice",
     "thinking",
     "metadata",
-    "service_tier",
     "mm_processor_kwargs",
 ];
 

@@ -22,7 +22,7 @@ use crate::http::stream::{Gone, SILENCE, Writer, stream};
 use crate::models::registry::blocking;
 
 /// The fields that are read.
-pub const KNOWN: [&str; 15] = [
+pub const KNOWN: [&str; 14] = [
     "model",
     "messages",
     "system",

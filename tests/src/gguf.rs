@@ -265,8 +265,11 @@ pub fn vocabulary(folder: &Path, pre: &str) -> Vec<(&'static str, Field)> {
         .chain(vocabulary.values().filter_map(Value::as_u64))
         .max()
         .expect("tokens") as usize;
-    // As where the embeddings have more rows than there are tokens.
-    let size = size + 3;
+    // The embeddings may have more rows than there are tokens: the list is filled up, and llama.cpp wants it so.
+    let model = json("config.json");
+    let places = [&model["text_config"], &model["llm_config"], &model];
+    let rows = places.iter().find_map(|place| place["vocab_size"].as_u64());
+    let size = rows.map_or(size, |rows| size.max(rows as usize));
     let mut tokens: Vec<String> = (0..size).map(|id| format!("[PAD{id}]")).collect();
     let mut kinds = vec![5; size];
     for (token, id) in vocabulary {

@@ -67,6 +67,8 @@ fn clients_that_try_everything_never_make_it_fail() {
     }
     let server = Server::start(&["--preload", "shapes"]);
     let mut command = Command::new(program);
+    // It leaves a folder of its own where it runs.
+    command.current_dir(project::target());
     command
         .arg("run")
         .arg(format!("http://{}/openapi.json", server.address));

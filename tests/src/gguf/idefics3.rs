@@ -132,7 +132,9 @@ pub fn convert(
         ),
         ("llama.rope.dimension_count", number(&text["head_dim"])),
     ];
-    fields.extend(vocabulary(source, "smollm"));
+    let mut known = vocabulary(source, "smollm");
+    add_empty_line(&mut known);
+    fields.extend(known);
     let model = to.join("Tiny-Q8_0.gguf");
     write(&model, &fields, &language);
     let fields = [
@@ -171,4 +173,27 @@ pub fn convert(
     ];
     write(&to.join("mmproj-Tiny-f32.gguf"), &fields, &projector);
     (model, plain)
+}
+
+/// The models' own vocabularies have a token for an empty line, which llama.cpp puts before a picture. The tiny ones have not, so one that is not used
+/// becomes it; nothing is joined to it.
+fn add_empty_line(known: &mut [(&'static str, Field)]) {
+    let line = "\u{10A}\u{10A}";
+    let mut place = None;
+    for (key, field) in known {
+        match (*key, field) {
+            ("tokenizer.ggml.tokens", Field::Texts(tokens)) if !tokens.iter().any(|token| token == line) => {
+                place = tokens.iter().position(|token| token.starts_with("[PAD"));
+                if let Some(place) = place {
+                    line.clone_into(&mut tokens[place]);
+                }
+            }
+            ("tokenizer.ggml.token_type", Field::Numbers(kinds)) => {
+                if let Some(place) = place {
+                    kinds[place] = 1;
+                }
+            }
+            _ => {}
+        }
+    }
 }

@@ -107,7 +107,8 @@ impl Endpoint {
     /// The interface at an address such as `http://127.0.0.1:8080/v1`; `key` proves who asks.
     pub fn new(base: &str, key: Option<String>) -> Self {
         Self {
-            client: Client::default(),
+            // As llama-server does after an answer in pieces: its next request would meet a connection that is being closed.
+            client: Client::without_reuse(),
             base: base.trim_end_matches('/').to_owned(),
             key,
         }

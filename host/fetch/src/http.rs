@@ -11,8 +11,9 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use ureq::config::Config;
+use ureq::config::{Config, ConfigBuilder};
 use ureq::http::{HeaderMap, Uri};
+use ureq::typestate::AgentScope;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, AsSendBody, Proxy, Timeout};
@@ -220,6 +221,10 @@ impl Default for Client {
 }
 
 fn config(proxy: Option<Proxy>) -> Config {
+    builder(proxy).build()
+}
+
+fn builder(proxy: Option<Proxy>) -> ConfigBuilder<AgentScope> {
     let roots = ureq::tls::TlsConfig::builder()
         .root_certs(ureq::tls::RootCerts::PlatformVerifier)
         .build();
@@ -232,7 +237,6 @@ fn config(proxy: Option<Proxy>) -> Config {
         .http_status_as_error(false)
         // Each redirect is looked at here first.
         .max_redirects(0)
-        .build()
 }
 
 /// Lets only public addresses through. ureq connects to what this returns and looks up nothing else.
@@ -267,6 +271,15 @@ impl Client {
     /// Asks public addresses only, itself: behind a proxy nobody here knows which address is asked.
     pub fn of_public_addresses() -> Self {
         Self::looking_up(OnlyPublic(DefaultResolver::default()))
+    }
+
+    /// Asks on a new connection each time, for servers that close used ones without a word.
+    pub fn without_reuse() -> Self {
+        let config = |proxy| builder(proxy).max_idle_connections(0).build();
+        Self {
+            direct: config(None).new_agent(),
+            proxied: Proxy::try_from_env().map(|proxy| config(Some(proxy)).new_agent()),
+        }
     }
 
     /// Asks any address, itself.

@@ -44,6 +44,39 @@ fn asked(said: &[u8], key: Option<&str>) -> (Result<Reply, EndpointError>, Strin
     (reply, sent.recv().unwrap())
 }
 
+/// A server that answers one request a connection, and does not say so: who asks again on the same one is hung up on. llama.cpp's does so after
+/// answers in pieces.
+#[test]
+fn a_server_that_hangs_up_after_each_answer_is_asked_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(3).flatten() {
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream);
+                let mut line = String::new();
+                while line != "\r\n" {
+                    line.clear();
+                    reader.read_line(&mut line).unwrap();
+                }
+                let listed = "{\"data\":[{\"id\":\"m\"}]}";
+                let length = listed.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{listed}"
+                );
+                reader.get_mut().write_all(answer.as_bytes()).unwrap();
+                // Open until something more comes.
+                let _ = reader.read_line(&mut line);
+            });
+        }
+    });
+    let endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}/v1"), None);
+    for _ in 0..3 {
+        let names = endpoint.models(Duration::from_secs(5)).unwrap();
+        assert_eq!(names, ["m"]);
+    }
+}
+
 fn streamed(events: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n{events}")
         .into_bytes()

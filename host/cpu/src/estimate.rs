@@ -68,10 +68,13 @@ fn walk(program: &Program) -> Values {
             values.keep(times([tokens, 2, rope.frequencies.len()]));
         }
         let placement = node.op.facts().placement(&program.operands(node), &node.output);
+        // Rows that are put into themselves are read to the end.
+        let is_read =
+            matches!(node.op, Op::PutRows) && node.inputs.iter().skip(1).any(|id| *id == node.inputs[0]);
         match placement {
             Placement::Given => {}
             Placement::Shared => values.share(index, node.inputs[0]),
-            Placement::InPlace if dies(0) && values.is_alone(node.inputs[0]) => {
+            Placement::InPlace if dies(0) && !is_read && values.is_alone(node.inputs[0]) => {
                 values.share(index, node.inputs[0]);
             }
             Placement::InPlace | Placement::New => values.allocate(index, node.output.len()),

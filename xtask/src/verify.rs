@@ -122,7 +122,12 @@ pub fn verify(target: &Path, names: &[String]) -> Result<()> {
         let seconds = started.elapsed().as_secs();
         let outcome = match &result {
             Ok(()) => format!("passed in {seconds} s"),
-            Err(error) => format!("FAILED after {seconds} s: {}", first_line(&format!("{error:#}"))),
+            Err(error) => {
+                // The page is everybody's: it names no folder of this machine.
+                let here = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+                let error = format!("{error:#}").replace(&here.display().to_string(), "target");
+                format!("FAILED after {seconds} s: {}", first_line(&error))
+            }
         };
         println!("verify {}: {outcome}", part.name);
         note(part.name, &outcome)?;

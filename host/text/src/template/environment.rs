@@ -88,11 +88,12 @@ pub fn prepare(template: &str) -> String {
     while let Some(start) = rest.find("{%") {
         let (before, tag) = rest.split_at(start);
         text.push_str(before);
-        let Some(end) = tag.find("%}") else {
+        // `{%}` has no end: its percent sign is of the beginning.
+        let Some(end) = tag[2..].find("%}") else {
             rest = tag;
             break;
         };
-        let (tag, after) = tag.split_at(end);
+        let (tag, after) = tag.split_at(end + 2);
         let name = tag[2..].trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
         match name {
             "generation" => text.push_str(&tag.replacen("generation", "with", 1)),
@@ -114,5 +115,12 @@ mod tests {
             prepare("a{%- generation -%}b{% endgeneration %}{% if generation %}%}{%"),
             "a{%- with -%}b{% endwith %}{% if generation %}%}{%"
         );
+    }
+
+    #[test]
+    fn a_tag_does_not_end_with_what_begins_it() {
+        assert_eq!(prepare("5{%}{}{{"), "5{%}{}{{");
+        assert_eq!(prepare("{%}a{% generation %}"), "{%}a{% generation %}");
+        assert_eq!(prepare("{%%}{% generation %}"), "{%%}{% with %}");
     }
 }

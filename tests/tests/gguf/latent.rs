@@ -24,14 +24,6 @@ const NAMES: &[(&str, &str)] = &[
         r"layers\.(\d+)\.self_attn\.([kv])_b_proj\.weight",
         "blk.$1.attn_$2_b.weight",
     ),
-    (
-        r"layers\.(\d+)\.mlp\.shared_experts\.(gate|up|down)_proj\.weight",
-        "blk.$1.ffn_$2_shexp.weight",
-    ),
-    (
-        r"layers\.(\d+)\.mlp\.gate\.e_score_correction_bias",
-        "blk.$1.exp_probs_b.bias",
-    ),
     (r"patch_embed\.proj\.(\w+)", "v.patch_embd.$1"),
     (r"patch_embed\.pos_emb\.weight", "v.position_embd.weight"),
     (r"encoder\.blocks\.(\d+)\.norm0\.(\w+)", "v.blk.$1.ln1.$2"),

@@ -50,6 +50,14 @@ pub(super) const TEXT: &[(&str, &str)] = &[
         "blk.$1.ffn_$2_exps.weight",
     ),
     (
+        r"layers\.(\d+)\.mlp\.shared_experts\.(gate|up|down)_proj\.weight",
+        "blk.$1.ffn_$2_shexp.weight",
+    ),
+    (
+        r"layers\.(\d+)\.mlp\.gate\.e_score_correction_bias",
+        "blk.$1.exp_probs_b.bias",
+    ),
+    (
         r"layers\.(\d+)\.mlp\.gate_up_proj\.weight",
         "blk.$1.ffn_up.weight",
     ),
@@ -407,20 +415,10 @@ fn glm4v_with_experts_answers_as_its_safetensors() {
         pre: "glm4",
         turned: 8,
         in_halves: false,
-        names: &[
-            (
-                r"layers\.(\d+)\.post_attention_layernorm\.weight",
-                "blk.$1.post_attention_norm.weight",
-            ),
-            (
-                r"layers\.(\d+)\.mlp\.shared_experts\.(gate|up|down)_proj\.weight",
-                "blk.$1.ffn_$2_shexp.weight",
-            ),
-            (
-                r"layers\.(\d+)\.mlp\.gate\.e_score_correction_bias",
-                "blk.$1.exp_probs_b.bias",
-            ),
-        ],
+        names: &[(
+            r"layers\.(\d+)\.post_attention_layernorm\.weight",
+            "blk.$1.post_attention_norm.weight",
+        )],
     };
     let more = vec![
         ("glm4moe.expert_count", Field::Number(4)),

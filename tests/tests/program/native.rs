@@ -24,6 +24,15 @@ impl Home {
         self.0.file(&format!("plugins/smolvlm{DLL_SUFFIX}"))
     }
 
+    /// Another library, which has these bytes in place of those.
+    fn changed(&self, those: &[u8], these: &[u8]) -> PathBuf {
+        let library = std::fs::read(self.library()).expect("it is there");
+        let at = library.windows(those.len()).position(|part| part == those);
+        let at = at.expect("it has such bytes");
+        let changed = [&library[..at], these, &library[at + those.len()..]].concat();
+        self.0.write(&format!("other/smolvlm{DLL_SUFFIX}"), changed)
+    }
+
     fn trusted(&self) -> PathBuf {
         self.0.file(".local/share/monocle/trusted")
     }
@@ -177,15 +186,7 @@ fn a_library_is_named_by_eight_digits_of_its_hash() {
 #[test]
 fn a_library_of_another_contract_is_not_trusted() {
     let home = Home::new("native-contract");
-    let library = std::fs::read(home.library()).expect("it is there");
-    let mark: &[u8] = b"\"contract\":\"0.2.0\"";
-    let at = library
-        .windows(mark.len())
-        .position(|part| part == mark)
-        .expect("its stamp says so");
-    let other: &[u8] = b"\"contract\":\"9.9.0\"";
-    let changed = [&library[..at], other, &library[at + mark.len()..]].concat();
-    let path = home.0.write(&format!("other/smolvlm{DLL_SUFFIX}"), changed);
+    let path = home.changed(b"\"contract\":\"0.2.0\"", b"\"contract\":\"9.9.0\"");
     home.monocle(&["plugins", "trust", path.to_str().expect("a plain path")])
         .fails(1, &["9.9.0"]);
     assert!(!home.trusted().exists(), "nothing was trusted");
@@ -216,14 +217,7 @@ fn only_libraries_are_trusted() {
     let component = component.to_str().expect("a plain path");
     home.monocle(&["plugins", "trust", component])
         .fails(1, &["it runs in the sandbox, and needs no trust"]);
-    let library = std::fs::read(home.library()).expect("it is there");
-    let mark: &[u8] = b"monocle:plugin:stamp:";
-    let at = library
-        .windows(mark.len())
-        .position(|part| part == mark)
-        .expect("it has a stamp");
-    let without = [&library[..at], b"MONOCLE", &library[at + 7..]].concat();
-    let path = home.0.write(&format!("other/smolvlm{DLL_SUFFIX}"), without);
+    let path = home.changed(b"monocle:plugin:stamp:", b"MONOCLE:plugin:stamp:");
     home.monocle(&["plugins", "trust", path.to_str().expect("a plain path")])
         .fails(1, &["no plugin of Monocle: it has no stamp"]);
     let inspected = home.monocle(&["plugins", "inspect", "smolvlm", "--json"]).json();

@@ -1,22 +1,18 @@
 //! Who chooses tokens: the device, a step ahead of the host, where nothing but the logits has a say; else the host.
 
-use monocle_runtime::request::{GenerateOptions, Request};
+use monocle_runtime::request::GenerateOptions;
 use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
 use monocle_tests::hashing::HashingEngine;
 use monocle_tests::project;
 use monocle_text::SamplingOptions;
 
-use super::{Ends, run, submit};
+use super::{Ends, run, submit, text};
 
 fn open(ahead: bool) -> Scheduler {
     let mut engine = HashingEngine::default();
     engine.ahead = ahead;
     let folder = project::oracle("smolvlm");
     project::open_folder_with(&folder, Box::new(engine), SchedulerOptions::default())
-}
-
-fn text(words: &str) -> Request {
-    Request::single(None, Vec::new(), words)
 }
 
 /// Whatever the model says, so many tokens.

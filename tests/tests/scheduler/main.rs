@@ -50,6 +50,11 @@ fn alone(scheduler: &mut Scheduler, request: &Request, options: &GenerateOptions
         .token_ids
 }
 
+/// Words alone.
+fn text(words: &str) -> Request {
+    Request::single(None, Vec::new(), words)
+}
+
 fn submit(scheduler: &mut Scheduler, request: &Request, options: &GenerateOptions) -> SessionId {
     let prepared = scheduler
         .prepare(request, options.max_tokens, options.prefill_chunk)

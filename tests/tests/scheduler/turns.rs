@@ -11,7 +11,7 @@ use monocle_runtime::scheduler::{Scheduler, SchedulerOptions, SessionId};
 use monocle_tests::hashing::{HashingEngine, Log, mix};
 use monocle_tests::project;
 
-use super::{Ends, run};
+use super::{Ends, run, text};
 
 /// Tokens of a long answer: more than what caches are counted for when it begins.
 const LONG: usize = 600;
@@ -115,10 +115,6 @@ fn words(tokens: usize) -> String {
         }
         words += &"a ".repeat(missing.div_ceil(4));
     }
-}
-
-fn text(words: &str) -> Request {
-    Request::single(None, Vec::new(), words)
 }
 
 /// Three begin, and not all can grow. The newest gives up its caches, and begins again before one that came later and never began.

@@ -213,10 +213,7 @@ pub struct Client {
 
 impl Default for Client {
     fn default() -> Self {
-        Self {
-            direct: config(None).new_agent(),
-            proxied: Proxy::try_from_env().map(|proxy| config(Some(proxy)).new_agent()),
-        }
+        Self::through_proxies(config)
     }
 }
 
@@ -275,16 +272,20 @@ impl Client {
 
     /// Asks on a new connection each time, for servers that close used ones without a word.
     pub fn without_reuse() -> Self {
-        let config = |proxy| builder(proxy).max_idle_connections(0).build();
-        Self {
-            direct: config(None).new_agent(),
-            proxied: Proxy::try_from_env().map(|proxy| config(Some(proxy)).new_agent()),
-        }
+        Self::through_proxies(|proxy| builder(proxy).max_idle_connections(0).build())
     }
 
     /// Asks any address, itself.
     pub fn without_proxy() -> Self {
         Self::looking_up(DefaultResolver::default())
+    }
+
+    /// Asks any address, through the proxy that the environment names.
+    fn through_proxies(config: impl Fn(Option<Proxy>) -> Config) -> Self {
+        Self {
+            direct: config(None).new_agent(),
+            proxied: Proxy::try_from_env().map(|proxy| config(Some(proxy)).new_agent()),
+        }
     }
 
     fn looking_up(resolver: impl Resolver) -> Self {

@@ -422,7 +422,10 @@ fn largest(bytes: &[u8], engine: &mut dyn Backend) -> Result<f32, String> {
         return Ok(f32::INFINITY);
     };
     let sizes = numbers.iter().flatten().map(|number| number.abs());
-    Ok(sizes.fold(0.0, |most, size| if size > most || size.is_nan() { size } else { most }))
+    Ok(sizes.fold(
+        0.0,
+        |most, size| if size > most || size.is_nan() { size } else { most },
+    ))
 }
 
 /// Makes a program of these bytes and runs it on each engine; what does not hold is said.

@@ -5,9 +5,12 @@ mod bare;
 mod build;
 mod dependencies;
 mod licences;
+mod mac;
+mod macho;
 mod origin;
 mod sbom;
 mod serve;
+mod stubs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,15 +19,21 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use archive::Tree;
+use bare::System;
 use build::Built;
 use licences::Other;
 
 use crate::process::{run, works};
+use crate::wheel;
 
 /// The number of the release; the program and the plugins have the same.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What archives are made for where nothing is said.
-const TRIPLES: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
+const TRIPLES: [&str; 3] = [
+    "x86_64-unknown-linux-gnu",
+    "aarch64-unknown-linux-gnu",
+    mac::TRIPLE,
+];
 
 /// Makes what the arguments ask for.
 pub fn dist(target: &Path, arguments: &[String]) -> Result<()> {
@@ -58,7 +67,11 @@ pub fn dist(target: &Path, arguments: &[String]) -> Result<()> {
     }
     let mut released = Vec::new();
     for triple in triples {
-        let (name, hash) = linux(target, &place, &target.join("dist/build"), triple)?;
+        let building = target.join("dist/build");
+        let (name, hash) = match triple == mac::TRIPLE {
+            true => macos(target, &place, &building)?,
+            false => linux(target, &place, &building, triple)?,
+        };
         println!(
             "{}: sha256 {hash}",
             place.join(format!("{name}.tar.xz")).display()
@@ -85,7 +98,7 @@ fn here(target: &Path, place: &Path) -> Result<()> {
     let (path, hash) = archive::write(&tree, &name, &place)?;
     println!("{}: sha256 {hash}", path.display());
     write_installers(&place, "", &[(&triple, hash)])?;
-    try_out(&place, &name, &program)
+    try_out(&place, &name, System::Here(&program))
 }
 
 /// The archive for this machine's kind, built twice in different folders, then tried.
@@ -108,15 +121,16 @@ pub fn verify(target: &Path) -> Result<()> {
     println!("{name}: two builds are equal, sha256 {first}");
     write_installers(&place, "", &[(triple, first)])?;
     let program = target.join("dist/build").join(triple).join("release/monocle");
-    try_out(&place, &name, &program)
+    try_out(&place, &name, System::Here(&program))
 }
 
-/// The archive for ARM, tried as far as qemu is a machine.
+/// The archive for ARM, asked and installed as far as qemu is a machine.
 pub fn verify_arm(target: &Path) -> Result<()> {
     let triple = TRIPLES[1];
     let place = made(&target.join("dist/verify-arm"))?;
-    let (name, _) = linux(target, &place, &target.join("dist/build"), triple)?;
-    bare::answers_under_qemu(&place.join(format!("{name}.tar.xz")), &name, &place)
+    let (name, hash) = linux(target, &place, &target.join("dist/build"), triple)?;
+    write_installers(&place, "", &[(triple, hash)])?;
+    try_out(&place, &name, System::Arm)
 }
 
 /// A folder, made if it is not there; without `..` and links.
@@ -147,10 +161,52 @@ fn linux(target: &Path, place: &Path, building: &Path, triple: &str) -> Result<(
     Ok((name, hash))
 }
 
-/// An archive of this machine's kind in a bare system: asked, and installed.
-fn try_out(place: &Path, name: &str, program: &Path) -> Result<()> {
-    bare::answers(&place.join(format!("{name}.tar.xz")), name, program, place)?;
-    bare::installs(place, VERSION, name, program, place)
+/// The archive for Macs, with MLX's library beside the program.
+fn macos(target: &Path, place: &Path, building: &Path) -> Result<(String, String)> {
+    let built = mac::build(target, building)?;
+    let others = [
+        Other {
+            name: "MLX (libmlx.dylib, mlx.metallib)".to_owned(),
+            files: vec![wheel::licence(&built.mlx)?],
+        },
+        Other {
+            name: "metal-cpp, in MLX".to_owned(),
+            files: vec![built.mlx.join("include/metal_cpp/LICENSE.txt")],
+        },
+        Other {
+            name: "zig's runtime and libc++".to_owned(),
+            files: vec![
+                built.zig.join("LICENSE"),
+                built.zig.join("lib/libcxx/LICENSE.TXT"),
+            ],
+        },
+    ];
+    let speaker = speaker(target, &built.program)?;
+    let mut tree = tree(&built.program, &built.plugins, &speaker, mac::TRIPLE, &others)?;
+    built.folders.check(&tree)?;
+    for (name, path) in mac::libraries(&built) {
+        let bytes = fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
+        tree.add(format!("lib/{name}"), bytes);
+    }
+    let pages = mac::check(&built).context("the program for macOS would not start")?;
+    println!("the program for macOS: {pages} signed pages, and each library has what it takes");
+    let name = format!("monocle-{VERSION}-{}", mac::TRIPLE);
+    let (_, hash) = archive::write(&tree, &name, place)?;
+    Ok((name, hash))
+}
+
+/// The archive for Macs, looked at as far as that can be done without one.
+pub fn verify_macos(target: &Path) -> Result<()> {
+    let place = made(&target.join("dist/verify-macos"))?;
+    let (name, hash) = macos(target, &place, &target.join("dist/build"))?;
+    println!("{name}: sha256 {hash}");
+    Ok(())
+}
+
+/// An archive in a bare system: asked, and installed.
+fn try_out(place: &Path, name: &str, system: System<'_>) -> Result<()> {
+    bare::answers(&place.join(format!("{name}.tar.xz")), name, system, place)?;
+    bare::installs(place, VERSION, name, system, place)
 }
 
 /// A program that runs on this machine and knows the same commands: the built one, or this machine's own.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::mirror;
 use crate::mlx::has_libclang;
-use crate::process::{cargo_command, run, works, write_if_changed};
+use crate::process::{cargo_command, make_executable, run, works, write_if_changed};
 
 const TRIPLE: &str = "aarch64-apple-darwin";
 /// What is laid over mlx-sys: bindings from its headers, and nothing built.
@@ -62,19 +62,4 @@ pub fn check(target: &Path) -> Result<()> {
     command.env("CARGO_TARGET_DIR", &target);
     command.current_dir(workspace);
     run(command.args(["--", "-D", "warnings"]))
-}
-
-#[cfg(unix)]
-fn make_executable(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("making `{}` executable", path.display()))
-}
-
-#[cfg(not(unix))]
-fn make_executable(path: &Path) -> Result<()> {
-    bail!(
-        "`{}` must be executable, which is not done on this system",
-        path.display()
-    )
 }

@@ -7,6 +7,7 @@ mod mlx;
 mod process;
 mod tools;
 mod verify;
+mod wheel;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ cargo xtask dist [TRIPLE..] [--from ADDRESS]   archives for machines without Rus
 cargo xtask dist --here     one of the program as it is built here, tried in a bare system
 cargo xtask verify [PART..] what is too slow for `test`: fuzzing, long soaks; results are noted in docs/verification.md
 cargo xtask tools           Python environments and npm packages under the target folder: for scripts that make reference answers, clients,
-                            and plugins in JavaScript and Python";
+                            and plugins in JavaScript and Python
+MONOCLE_MLX=wheel cargo xtask ..   on macOS: MLX is taken from its Python wheel and not built, so Xcode is not needed";
 
 const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -43,6 +45,7 @@ fn main() -> Result<()> {
         .split_first()
         .map_or(("", [].as_slice()), |(task, rest)| (task.as_str(), rest));
     env::set_current_dir(root())?;
+    mlx::choose(&target_folder())?;
     match task {
         "build" => build(),
         "build-plugins" => build_plugins(),
@@ -126,7 +129,10 @@ fn build_plugins_into(target: &Path, sources: &[&str], flags: Option<&str>) -> R
     ensure_target()?;
     let mut command = process::cargo_command();
     command.args(["build", "--target", TARGET, "--profile", "plugin"]);
-    command.env("CARGO_TARGET_DIR", target);
+    command.env(
+        "CARGO_TARGET_DIR",
+        std::path::absolute(target).context("finding the target folder")?,
+    );
     command.envs(flags.map(|flags| ("CARGO_ENCODED_RUSTFLAGS", flags)));
     let mut names = Vec::new();
     for source in sources {

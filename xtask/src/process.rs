@@ -1,10 +1,31 @@
 //! Running other programs, and writing files and links that they look at.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
+
+/// Where cargo works, if not in the project's folder.
+static WORKSPACE: OnceLock<Workspace> = OnceLock::new();
+
+/// Another workspace on the same sources.
+pub struct Workspace {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What its builds are told.
+    pub variables: Vec<(&'static str, OsString)>,
+}
+
+/// From now on, cargo works there.
+pub fn work_in(workspace: Workspace) -> Result<()> {
+    match WORKSPACE.set(workspace) {
+        Ok(()) => Ok(()),
+        Err(_) => bail!("cargo works in another workspace already"),
+    }
+}
 
 /// Runs cargo; it must succeed.
 pub fn cargo(arguments: &[&str]) -> Result<()> {
@@ -21,6 +42,10 @@ pub fn cargo_command() -> Command {
         if is_of_xtask {
             command.env_remove(&name);
         }
+    }
+    if let Some(workspace) = WORKSPACE.get() {
+        command.current_dir(&workspace.folder);
+        command.envs(workspace.variables.iter().cloned());
     }
     command
 }
@@ -84,5 +109,22 @@ pub fn link(_: &Path, to: &Path) -> Result<()> {
     bail!(
         "`{}` must be a link, which is not done on this system",
         to.display()
+    )
+}
+
+/// Lets everybody start a file as a program.
+#[cfg(unix)]
+pub fn make_executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("making `{}` executable", path.display()))
+}
+
+/// Lets everybody start a file as a program.
+#[cfg(not(unix))]
+pub fn make_executable(path: &Path) -> Result<()> {
+    bail!(
+        "`{}` must be executable, which is not done on this system",
+        path.display()
     )
 }

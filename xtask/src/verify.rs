@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 16] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests and what they ask for, headers of safetensors and GGUF files, programs, \
@@ -69,6 +69,11 @@ const PARTS: [Part; 15] = [
         name: "dist-arm",
         what: "the archive for 64-bit ARM Linux, asked the demo's question under qemu",
         run: dist_arm,
+    },
+    Part {
+        name: "dist-macos",
+        what: "the archive for Macs: what its program asks for is there, and each page has the hash that is signed",
+        run: dist_macos,
     },
     Part {
         name: "full-size",
@@ -295,6 +300,10 @@ fn dist(target: &Path) -> Result<()> {
 
 fn dist_arm(target: &Path) -> Result<()> {
     crate::dist::verify_arm(target)
+}
+
+fn dist_macos(target: &Path) -> Result<()> {
+    crate::dist::verify_macos(target)
 }
 
 fn full_size(target: &Path) -> Result<()> {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::serve::Server;
-use crate::process::{output, run, works};
+use crate::process::{make_executable, output, run, works};
 
 /// The user in it.
 const NOBODY: &str = "65534:65534";
@@ -36,22 +36,39 @@ const APPLETS: [&str; 17] = [
     "chmod",
 ];
 
+/// What a bare system is for.
+#[derive(Clone, Copy)]
+pub enum System<'a> {
+    /// This machine's own kind, with the libraries that a program of it asks for.
+    Here(&'a Path),
+    /// 64-bit ARM, whose programs an emulator runs.
+    Arm,
+}
+
 /// A folder that programs see as the whole system.
 struct Machine {
     root: PathBuf,
+    is_emulated: bool,
 }
 
 impl Machine {
-    /// An empty one, with libraries: their files on this machine, and where they lie there.
-    fn new(root: PathBuf, libraries: &[(PathBuf, PathBuf)]) -> Result<Self> {
+    /// An empty one, with libraries.
+    fn new(root: PathBuf, system: System<'_>) -> Result<Self> {
         if root.exists() {
             fs::remove_dir_all(&root).with_context(|| format!("clearing `{}`", root.display()))?;
         }
-        let machine = Self { root };
+        let libraries = match system {
+            System::Here(program) => libraries(program)?,
+            System::Arm => arm_libraries()?,
+        };
+        let machine = Self {
+            root,
+            is_emulated: matches!(system, System::Arm),
+        };
         for folder in ["opt", "usr/local/bin", "bin", "dev", "home"] {
             fs::create_dir_all(machine.root.join(folder)).context("making a bare system")?;
         }
-        for (library, place) in libraries {
+        for (library, place) in &libraries {
             machine.bring(library, place)?;
         }
         machine.bring(Path::new(PICTURE), Path::new("picture.png"))?;
@@ -70,19 +87,18 @@ impl Machine {
 
     /// Runs a command in it, as somebody who owns nothing.
     fn output(&self, words: &[&str], variables: &[(&str, &str)]) -> Result<Output> {
-        let command = match is_root()? {
-            true => {
-                let mut command = Command::new("chroot");
-                command.args(["--userspec", NOBODY]);
-                command
-            }
+        let mut command;
+        if self.is_emulated {
+            command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--mount", "sh", "-c", EMULATED, "sh"]);
+        } else if is_root()? {
+            command = Command::new("chroot");
+            command.args(["--userspec", NOBODY]);
+        } else {
             // Where the system lets everybody have a name space of their own.
-            false => {
-                let mut command = Command::new("unshare");
-                command.args(["--user", "--map-root-user", "chroot"]);
-                command
-            }
-        };
+            command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "chroot"]);
+        }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let tool = which(command.get_program(), &path).context("finding chroot or unshare")?;
         let mut inside = Command::new(tool);
@@ -124,8 +140,18 @@ impl Machine {
 const ARM_LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
 const QEMU: &str = "/usr/bin/qemu-aarch64-static";
 
-/// Unpacks an archive for ARM and asks the program in it, under qemu.
-pub fn answers_under_qemu(archive: &Path, name: &str, place: &Path) -> Result<()> {
+/// Has the kernel start programs for ARM with qemu, in a name space that ends with the command, and runs the command there. (Linux 6.7 or
+/// newer. The first bytes are those of an ELF file of 64 bits for this processor, with any ABI, a program of either kind; F: the
+/// emulator is opened now, and need not lie in the bare system.)
+const EMULATED: &str = r#"set -e
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+printf '%s' ":arm:M::$magic:$mask:/usr/bin/qemu-aarch64-static:F" > /proc/sys/fs/binfmt_misc/register
+exec chroot "$@""#;
+
+/// ARM's C library, and where it lies in a system.
+fn arm_libraries() -> Result<Vec<(PathBuf, PathBuf)>> {
     if !Path::new(QEMU).is_file() || !Path::new(ARM_LIBRARIES).is_dir() {
         bail!(
             "programs for ARM are tried with qemu; on Debian: apt-get install qemu-user-static libc6-arm64-cross"
@@ -139,29 +165,14 @@ pub fn answers_under_qemu(archive: &Path, name: &str, place: &Path) -> Result<()
         "libpthread.so.0",
         "librt.so.1",
     ];
-    let libraries = names.map(|name| (Path::new(ARM_LIBRARIES).join(name), Path::new("/lib").join(name)));
-    let machine = Machine::new(place.join("bare"), &libraries)?;
-    machine.bring(Path::new(QEMU), Path::new("qemu"))?;
-    let mut unpack = Command::new("tar");
-    run(unpack
-        .arg("-xJf")
-        .arg(archive)
-        .arg("-C")
-        .arg(machine.root.join("opt")))?;
-    let program = format!("/opt/{name}/bin/monocle");
-    print!(
-        "{}",
-        machine.says(&["/qemu", &program, "--version", "--verbose"], &[])?
-    );
-    machine.must_answer(&["/qemu", &program], &[])?;
-    println!("{name}: it runs in a bare system under qemu");
-    Ok(())
+    let paths = names.map(|name| (Path::new(ARM_LIBRARIES).join(name), Path::new("/lib").join(name)));
+    Ok(paths.to_vec())
 }
 
 /// Unpacks an archive and asks the program in it, started in every way: by its name through a link on the PATH, by its whole path, and by one that
 /// begins where one stands.
-pub fn answers(archive: &Path, name: &str, program: &Path, place: &Path) -> Result<()> {
-    let machine = Machine::new(place.join("bare"), &libraries(program)?)?;
+pub fn answers(archive: &Path, name: &str, system: System<'_>, place: &Path) -> Result<()> {
+    let machine = Machine::new(place.join("bare"), system)?;
     let mut unpack = Command::new("tar");
     run(unpack
         .arg("-xJf")
@@ -184,15 +195,23 @@ pub fn answers(archive: &Path, name: &str, program: &Path, place: &Path) -> Resu
 
 /// Runs the script that installs an archive, fetched from a server on this machine: as it should be, again, and with an archive that was changed on
 /// its way.
-pub fn installs(served: &Path, version: &str, name: &str, program: &Path, place: &Path) -> Result<()> {
+pub fn installs(served: &Path, version: &str, name: &str, system: System<'_>, place: &Path) -> Result<()> {
     let busybox = Path::new("/bin/busybox");
     if !works(Command::new(busybox).arg("true")) {
         bail!("scripts are tried with busybox; on Debian: apt-get install busybox-static");
     }
-    let machine = Machine::new(place.join("bare-install"), &libraries(program)?)?;
+    let machine = Machine::new(place.join("bare-install"), system)?;
     machine.bring(busybox, busybox)?;
     for applet in APPLETS {
         crate::process::link(Path::new("busybox"), &machine.root.join("bin").join(applet))?;
+    }
+    if machine.is_emulated {
+        // busybox is not emulated, and would name this machine's processor.
+        let uname = machine.root.join("bin/uname");
+        fs::remove_file(&uname).context("removing a link")?;
+        let script = "#!/bin/sh\ncase \"$1\" in -m) echo aarch64 ;; *) echo Linux ;; esac\n";
+        fs::write(&uname, script).context("writing `uname`")?;
+        make_executable(&uname)?;
     }
     fs::write(machine.root.join("dev/null"), "").context("making /dev/null")?;
     fs::create_dir_all(machine.root.join("home/user")).context("making a home")?;

@@ -154,8 +154,10 @@ fn write_linker(folder: &Path) -> Result<PathBuf> {
         .join("lib/rustlib")
         .join(super::host()?)
         .join("bin/rust-lld");
+    // Some crates are linked as libraries on the way, which export what others ask for; the program exports nothing.
     let script = format!(
-        "#!/bin/sh\nexec '{}' \"$@\" -rpath {BESIDE} -S -x -dead_strip_dylibs -no_exported_symbols\n",
+        "#!/bin/sh\ncase \" $* \" in\n    *' -dylib '*) ;;\n    *) set -- \"$@\" -rpath {BESIDE} -no_exported_symbols ;;\nesac\n\
+         exec '{}' \"$@\" -S -x -dead_strip_dylibs --error-limit=0\n",
         linker.display()
     );
     let path = folder.join("link");

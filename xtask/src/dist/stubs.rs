@@ -89,11 +89,23 @@ pub fn names(stub: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// zig's stub of libSystem is for the system's own programs (`arm64e`): all of it is there for others, too.
+/// zig's stub of libSystem is for the system's own programs (`arm64e`): all of it is there for others, too. A newer kind of these is left out,
+/// which linkers do not know yet.
 fn for_programs(system: &str) -> String {
-    system
-        .replace("arm64e-", "arm64-")
-        .replace("arm64e.x1-", "arm64x1-")
+    let mut text = system.to_owned();
+    while let Some(at) = text.find("arm64e.x1-") {
+        let end = text[at..]
+            .find([',', ']'])
+            .map_or(text.len(), |length| at + length);
+        // With the comma before it, or where it is the first, the one after it.
+        let before = text[..at].rfind([',', '[']).unwrap_or(at);
+        let (start, end) = match text[before..].starts_with(',') {
+            true => (before, end),
+            false => (at, end + usize::from(text[end..].starts_with(','))),
+        };
+        text.replace_range(start..end, " ");
+    }
+    text.replace("arm64e-", "arm64-")
 }
 
 #[cfg(test)]
@@ -111,6 +123,15 @@ mod tests {
         assert!(read("    _lost\n").unwrap_err().to_string().contains("`_lost`"));
         assert!(place("/opt/a.dylib").is_err());
         let stub = stub("/usr/lib/libc++.1.dylib", &libraries["/usr/lib/libc++.1.dylib"]);
+        let system = "targets: [ x86_64-macos, arm64e-macos, \n   arm64e.x1-macos, arm64e.x1-maccatalyst ]\n[ arm64e.x1-macos, arm64e-macos ]";
+        let found: Vec<String> = for_programs(system)
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(
+            found.join(" "),
+            "targets: [ x86_64-macos, arm64-macos ] [ arm64-macos ]"
+        );
         let named: Vec<String> = names(&stub).into_iter().collect();
         assert_eq!(named, ["__ZdlPv", "__Znwm"]);
     }

@@ -178,7 +178,7 @@ pub enum WeightsError {
     /// Weights in a form that the engines do not compute with.
     #[error(
         "the model is quantised with {} ({}), which cannot be run; take the original in bf16, f16 or f32 instead, or a conversion of it \
-         to MLX's affine quantisation (2 to 8 bits; `mlx_vlm.convert -q` makes one)",
+         to MLX's affine quantisation (2 to 8 bits; `monocle convert` makes one of the original)",
         cut(method),
         cut(told_by)
     )]
@@ -187,6 +187,24 @@ pub enum WeightsError {
         method: String,
         /// What says so.
         told_by: String,
+    },
+    /// A weight that another program packed in a way that is read, but whose tensors do not fit together.
+    #[error(
+        "{} holds {method}, and does not fit what unpacks it: expected {}, found {}; the file is incomplete or damaged: download it again; \
+         if it is the same then, it is packed in a way that is not read: take the original in bf16, f16 or f32",
+        cut(packed),
+        cut(expected),
+        cut(found)
+    )]
+    Packed {
+        /// The tensor: its name, shape and type.
+        packed: String,
+        /// What its elements are.
+        method: &'static str,
+        /// What should be beside it.
+        expected: String,
+        /// What is.
+        found: String,
     },
     /// A weight that cannot serve as what it was asked for.
     #[error(

@@ -8,6 +8,7 @@ mod checkpoint;
 mod compare;
 mod container;
 mod convert;
+mod damaged;
 mod dequantise;
 mod error;
 mod files;

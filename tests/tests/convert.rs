@@ -546,6 +546,12 @@ fn what_cannot_be_converted_is_said() {
             "{outcome:?}"
         );
     }
+    let outcome = verify(&source, &source.join("model.safetensors"));
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.contains("is a file; name the folder that it lies in"),
+        "{outcome:?}"
+    );
     // A loss that cannot be measured does not spoil the conversion.
     let target = scratch.file("large");
     let outcome = succeeds(&source, &target, &["--group", "32", "--memory-limit", "100kB"]);

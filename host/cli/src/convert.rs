@@ -128,7 +128,18 @@ impl Convert {
         };
         let source = places.open(&path)?;
         match (&self.verify, &self.output) {
-            (Some(other), _) => verify(&source, &places.open(other)?),
+            (Some(other), _) => {
+                let is_gguf = other
+                    .extension()
+                    .is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+                if other.is_file() && !is_gguf {
+                    anyhow::bail!(
+                        "`{}` is a file; name the folder that it lies in, with its `config.json`",
+                        other.display()
+                    );
+                }
+                verify(&source, &places.open(other)?)
+            }
             (None, Some(target)) => {
                 let measure = || {
                     let (cases, declaration) = cases.zip(declaration)?;
@@ -227,7 +238,7 @@ fn verify(source: &ModelFolder, other: &ModelFolder) -> anyhow::Result<()> {
             (Some(relative), _) => different.push((relative, difference.name.clone())),
             (None, problem) => problems.push((difference.name.clone(), problem.clone().unwrap_or_default())),
         },
-    )?;
+    );
     different.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut text = format!("{} equal\n", stats::count(equal, "tensor"));
     for (relative, name) in &different {

@@ -346,7 +346,8 @@ fn a_killed_conversion_is_gone_on_with() {
     let other = convert(scratch.path(), &cut, &["--bits", "5", "--no-loss"]);
     assert_eq!(other.code, 1);
     assert!(
-        other.stderr.contains("is not empty; name a new folder"),
+        other.stderr.contains("is the beginning of another conversion")
+            && other.stderr.contains("--bits 6 --group 64 --file-size 1`"),
         "{}",
         other.stderr
     );
@@ -414,7 +415,18 @@ fn memory_is_bounded_whatever_a_tensor_has() {
 
 #[test]
 fn the_loss_is_measured_and_stands_in_the_card() {
-    let (source, scratch) = (project::oracle("smolvlm"), Scratch::new("convert"));
+    let (original, scratch) = (Scratch::checkpoint("smolvlm"), Scratch::new("convert"));
+    // One weight more, which no plugin asks for.
+    let checkpoint = variant::checkpoint(&project::oracle("smolvlm"));
+    let mut tensors: Vec<NewTensor> = Vec::new();
+    for name in checkpoint.names() {
+        let tensor = checkpoint.tensor(name).expect("it is there");
+        let values = tensor.floats().expect("floats").collect();
+        tensors.push((name.to_owned(), tensor.shape.clone(), values));
+    }
+    tensors.push(("unused.weight".to_owned(), vec![2, 64], vec![0.5; 128]));
+    variant::write_weights(original.path(), &tensors);
+    let source = original.path().to_owned();
     let numbers = |name: &str, more: &[&str]| -> Vec<Vec<f64>> {
         let target = scratch.file(name);
         let outcome = succeeds(&source, &target, &[&["--group", "32"], more].concat());
@@ -436,7 +448,7 @@ fn the_loss_is_measured_and_stands_in_the_card() {
         rows
     };
     let (same, eight, two) = (
-        numbers("same", &["--keep", "."]),
+        numbers("same", &["--keep", "^(model|lm_head)"]),
         numbers("eight", &["--bits", "8"]),
         numbers("two", &["--bits", "2"]),
     );
@@ -507,16 +519,30 @@ fn what_cannot_be_converted_is_said() {
     let (source, target) = (project::oracle("smolvlm"), scratch.file("new"));
     for (more, code, expected) in [
         (&["--bits", "7"][..], 2, "expected 2, 3, 4, 5, 6 or 8"),
-        (&["--mixed", "7"], 2, "expected 2, 3, 4, 5, 6 or 8"),
+        (&["--bits", "x"], 2, "expected 2, 3, 4, 5, 6 or 8"),
+        (&["--mixed", "7"], 2, "expected 3, 4, 5, 6, 8, or mlx-vlm's name"),
+        (&["--mixed", "mixed_3"], 2, "like `mixed_3_6`"),
+        (&["--mixed", "3"], 2, "more bits than the others"),
+        (
+            &["--bits", "4", "--mixed", "mixed_3_6"],
+            2,
+            "leave one of them out",
+        ),
         (&["--head", "none"], 2, "expected 2, 3, 4, 5, 6, 8 or `keep`"),
         (&["--group", "16"], 2, "expected 32, 64 or 128"),
         (&["--keep", "("], 1, "is not a regular expression"),
+        (
+            &["--group", "128"],
+            1,
+            "no matrix has rows of whole groups of 128, rows have 48, 64, 96, 192: take groups of 32 (`--group 32`)",
+        ),
         (&["--picture", "no-such.png"], 1, "no-such.png"),
         (&["--text", "no-such.txt"], 1, "no-such.txt"),
     ] {
         let outcome = convert(&source, &target, more);
         assert_eq!(outcome.code, code, "{outcome:?}");
         assert!(outcome.stderr.contains(expected), "{expected}: {outcome:?}");
+        assert!(!target.exists(), "{more:?}");
     }
     // What is quantised is not quantised again.
     let target = scratch.file("once");
@@ -549,7 +575,9 @@ fn what_cannot_be_converted_is_said() {
     let outcome = verify(&source, &source.join("model.safetensors"));
     assert_eq!(outcome.code, 1);
     assert!(
-        outcome.stderr.contains("is a file; name the folder that it lies in"),
+        outcome
+            .stderr
+            .contains("is a file; name the folder that it lies in"),
         "{outcome:?}"
     );
     // A loss that cannot be measured does not spoil the conversion.

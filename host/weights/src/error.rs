@@ -231,6 +231,34 @@ pub enum WeightsError {
         /// What was expected and found.
         problem: String,
     },
+    /// A number that no scale holds.
+    #[error(
+        "weight `{}` has {value} in row {row}, column {column}, and cannot be quantised; download the model again, or leave this weight as \
+         it is (`--keep`)",
+        cut(name)
+    )]
+    NotFinite {
+        /// The weight.
+        name: String,
+        /// An infinity, or what is no number.
+        value: f32,
+        /// Its row, counted from 0, through all matrices of a stack.
+        row: usize,
+        /// Its column, counted from 0.
+        column: usize,
+    },
+    /// The folder of a conversion that did not end.
+    #[error(
+        "`{}` is no whole model: it is the beginning of a conversion {}; the same command goes on with it",
+        folder.display(),
+        cut(begun)
+    )]
+    Unfinished {
+        /// The folder.
+        folder: PathBuf,
+        /// Of what, and how.
+        begun: String,
+    },
     /// The folder is not a model's.
     #[error("`{}` is not a model folder: it has no `config.json`", folder.display())]
     NoConfig {
@@ -254,6 +282,32 @@ pub enum WeightsError {
         path: PathBuf,
         /// What it is stored as.
         how: &'static str,
+    },
+    /// Options that change nothing.
+    #[error("nothing of `{}` would be quantised: {}", path.display(), cut(problem))]
+    NothingQuantised {
+        /// The model.
+        path: PathBuf,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// A mixture where nobody knows which weights matter.
+    #[error(
+        "which weights get more bits in a mixture is told by `down_proj` and `feed_forward.w2` in the language model's layers, and this model \
+         has no weight of such a name; leave out `--mixed`, and give more bits with `--embeddings` and `--head`"
+    )]
+    NoMixture,
+    /// A folder that holds the beginning of another conversion.
+    #[error(
+        "`{}` is the beginning of another conversion, {}, or its source has changed since; name a new folder, or go on with that one",
+        folder.display(),
+        cut(begun)
+    )]
+    OtherConversion {
+        /// The folder.
+        folder: PathBuf,
+        /// Of what, and how.
+        begun: String,
     },
     /// A folder that would be overwritten.
     #[error("`{}` exists and is not empty; name a new folder", folder.display())]

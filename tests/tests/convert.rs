@@ -513,6 +513,37 @@ fn the_loss_is_measured_and_stands_in_the_card() {
     assert_eq!(found[1][0], 32.0);
 }
 
+/// Models that answer about a picture only are measured on those.
+#[test]
+fn a_part_that_cannot_be_measured_does_not_spoil_the_other() {
+    for family in ["moondream2", "florence2", "paligemma2"] {
+        let scratch = Scratch::new("convert");
+        let target = scratch.file("copy");
+        let outcome = succeeds(
+            &project::oracle(family),
+            &target,
+            &["--group", "32", "--bits", "8"],
+        );
+        let why = "not measured: the original, on the text: ";
+        assert!(outcome.stdout.contains(&format!("text: {why}")), "{outcome:?}");
+        assert!(outcome.stdout.contains("pictures: divergence"), "{outcome:?}");
+        assert!(
+            !outcome.stderr.contains("the loss was not measured"),
+            "{outcome:?}"
+        );
+        let card = std::fs::read_to_string(target.join("README.md")).expect("there is a card");
+        assert!(
+            card.contains("Not measured on text: the original, on the text: "),
+            "{card}"
+        );
+        // Two pictures, 32 tokens each.
+        assert!(
+            card.contains("| pictures | 64 |") && !card.contains("| text |"),
+            "{card}"
+        );
+    }
+}
+
 #[test]
 fn what_cannot_be_converted_is_said() {
     let scratch = Scratch::new("convert");
@@ -544,6 +575,10 @@ fn what_cannot_be_converted_is_said() {
         assert!(outcome.stderr.contains(expected), "{expected}: {outcome:?}");
         assert!(!target.exists(), "{more:?}");
     }
+    let empty = scratch.write("empty.txt", " \n").display().to_string();
+    let outcome = convert(&source, &target, &["--text", &empty]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("there are no words in it"), "{outcome:?}");
     // What is quantised is not quantised again.
     let target = scratch.file("once");
     succeeds(&source, &target, &["--group", "32", "--no-loss"]);
@@ -589,6 +624,11 @@ fn what_cannot_be_converted_is_said() {
     );
     let card = std::fs::read_to_string(target.join("README.md")).expect("there is a card");
     assert!(card.contains("Not measured: the original, on the text"), "{card}");
+    // Advice on a request's flags means nothing there.
+    assert!(
+        !card.contains("hint:") && !card.contains("--max-tokens"),
+        "{card}"
+    );
 }
 
 /// As `quantise_folder` says it: a folder that is done can be opened and answers.

@@ -346,7 +346,8 @@ fn a_killed_conversion_is_gone_on_with() {
     let other = convert(scratch.path(), &cut, &["--bits", "5", "--no-loss"]);
     assert_eq!(other.code, 1);
     assert!(
-        other.stderr.contains("is not empty; name a new folder"),
+        other.stderr.contains("is the beginning of another conversion")
+            && other.stderr.contains("--bits 6 --group 64 --file-size 1`"),
         "{}",
         other.stderr
     );
@@ -414,7 +415,18 @@ fn memory_is_bounded_whatever_a_tensor_has() {
 
 #[test]
 fn the_loss_is_measured_and_stands_in_the_card() {
-    let (source, scratch) = (project::oracle("smolvlm"), Scratch::new("convert"));
+    let (original, scratch) = (Scratch::checkpoint("smolvlm"), Scratch::new("convert"));
+    // One weight more, which no plugin asks for.
+    let checkpoint = variant::checkpoint(&project::oracle("smolvlm"));
+    let mut tensors: Vec<NewTensor> = Vec::new();
+    for name in checkpoint.names() {
+        let tensor = checkpoint.tensor(name).expect("it is there");
+        let values = tensor.floats().expect("floats").collect();
+        tensors.push((name.to_owned(), tensor.shape.clone(), values));
+    }
+    tensors.push(("unused.weight".to_owned(), vec![2, 64], vec![0.5; 128]));
+    variant::write_weights(original.path(), &tensors);
+    let source = original.path().to_owned();
     let numbers = |name: &str, more: &[&str]| -> Vec<Vec<f64>> {
         let target = scratch.file(name);
         let outcome = succeeds(&source, &target, &[&["--group", "32"], more].concat());
@@ -436,7 +448,7 @@ fn the_loss_is_measured_and_stands_in_the_card() {
         rows
     };
     let (same, eight, two) = (
-        numbers("same", &["--keep", "."]),
+        numbers("same", &["--keep", "^(model|lm_head)"]),
         numbers("eight", &["--bits", "8"]),
         numbers("two", &["--bits", "2"]),
     );
@@ -501,23 +513,72 @@ fn the_loss_is_measured_and_stands_in_the_card() {
     assert_eq!(found[1][0], 32.0);
 }
 
+/// Models that answer about a picture only are measured on those.
+#[test]
+fn a_part_that_cannot_be_measured_does_not_spoil_the_other() {
+    for family in ["moondream2", "florence2", "paligemma2"] {
+        let scratch = Scratch::new("convert");
+        let target = scratch.file("copy");
+        let outcome = succeeds(
+            &project::oracle(family),
+            &target,
+            &["--group", "32", "--bits", "8"],
+        );
+        let why = "not measured: the original, on the text: ";
+        assert!(outcome.stdout.contains(&format!("text: {why}")), "{outcome:?}");
+        assert!(outcome.stdout.contains("pictures: divergence"), "{outcome:?}");
+        assert!(
+            !outcome.stderr.contains("the loss was not measured"),
+            "{outcome:?}"
+        );
+        let card = std::fs::read_to_string(target.join("README.md")).expect("there is a card");
+        assert!(
+            card.contains("Not measured on text: the original, on the text: "),
+            "{card}"
+        );
+        // Two pictures, 32 tokens each.
+        assert!(
+            card.contains("| pictures | 64 |") && !card.contains("| text |"),
+            "{card}"
+        );
+    }
+}
+
 #[test]
 fn what_cannot_be_converted_is_said() {
     let scratch = Scratch::new("convert");
     let (source, target) = (project::oracle("smolvlm"), scratch.file("new"));
     for (more, code, expected) in [
         (&["--bits", "7"][..], 2, "expected 2, 3, 4, 5, 6 or 8"),
-        (&["--mixed", "7"], 2, "expected 2, 3, 4, 5, 6 or 8"),
+        (&["--bits", "x"], 2, "expected 2, 3, 4, 5, 6 or 8"),
+        (&["--mixed", "7"], 2, "expected 3, 4, 5, 6, 8, or mlx-vlm's name"),
+        (&["--mixed", "mixed_3"], 2, "like `mixed_3_6`"),
+        (&["--mixed", "3"], 2, "more bits than the others"),
+        (
+            &["--bits", "4", "--mixed", "mixed_3_6"],
+            2,
+            "leave one of them out",
+        ),
         (&["--head", "none"], 2, "expected 2, 3, 4, 5, 6, 8 or `keep`"),
         (&["--group", "16"], 2, "expected 32, 64 or 128"),
         (&["--keep", "("], 1, "is not a regular expression"),
+        (
+            &["--group", "128"],
+            1,
+            "no matrix has rows of whole groups of 128, rows have 48, 64, 96, 192: take groups of 32 (`--group 32`)",
+        ),
         (&["--picture", "no-such.png"], 1, "no-such.png"),
         (&["--text", "no-such.txt"], 1, "no-such.txt"),
     ] {
         let outcome = convert(&source, &target, more);
         assert_eq!(outcome.code, code, "{outcome:?}");
         assert!(outcome.stderr.contains(expected), "{expected}: {outcome:?}");
+        assert!(!target.exists(), "{more:?}");
     }
+    let empty = scratch.write("empty.txt", " \n").display().to_string();
+    let outcome = convert(&source, &target, &["--text", &empty]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("there are no words in it"), "{outcome:?}");
     // What is quantised is not quantised again.
     let target = scratch.file("once");
     succeeds(&source, &target, &["--group", "32", "--no-loss"]);
@@ -546,6 +607,14 @@ fn what_cannot_be_converted_is_said() {
             "{outcome:?}"
         );
     }
+    let outcome = verify(&source, &source.join("model.safetensors"));
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome
+            .stderr
+            .contains("is a file; name the folder that it lies in"),
+        "{outcome:?}"
+    );
     // A loss that cannot be measured does not spoil the conversion.
     let target = scratch.file("large");
     let outcome = succeeds(&source, &target, &["--group", "32", "--memory-limit", "100kB"]);
@@ -555,6 +624,11 @@ fn what_cannot_be_converted_is_said() {
     );
     let card = std::fs::read_to_string(target.join("README.md")).expect("there is a card");
     assert!(card.contains("Not measured: the original, on the text"), "{card}");
+    // Advice on a request's flags means nothing there.
+    assert!(
+        !card.contains("hint:") && !card.contains("--max-tokens"),
+        "{card}"
+    );
 }
 
 /// As `quantise_folder` says it: a folder that is done can be opened and answers.

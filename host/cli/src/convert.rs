@@ -2,16 +2,17 @@
 
 mod card;
 mod loss;
+mod mixture;
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
+use mixture::Mixture;
 use monocle_runtime::model::locate::Places;
 use monocle_weights::{
-    BITS, Checkpoint, GROUP_SIZES, ModelFolder, NameRules, Part, QuantiseOptions, SEEING, compare,
+    BITS, Checkpoint, Converted, GROUP_SIZES, ModelFolder, NameRules, Part, QuantiseOptions, SEEING, compare,
     finish_conversion, quantise_folder_with,
 };
 
@@ -23,17 +24,19 @@ pub struct Convert {
     /// A manifest's name or path, a folder, or a Hugging Face repository, with unquantised weights in safetensors
     model: String,
 
-    /// Bits of a weight: 2, 3, 4, 5, 6 or 8
-    #[arg(long, default_value_t = 4)]
-    bits: u32,
+    /// Bits of a weight: 2, 3, 4, 5, 6 or 8 [default: 4, or what `--mixed` names]
+    #[arg(long, value_parser = mixture::bits)]
+    bits: Option<u32>,
 
     /// How many neighbours share a scale: 32, 64 or 128
     #[arg(long, default_value_t = 64, value_name = "SIZE")]
     group: usize,
 
-    /// Bits of the weights that matter most: embeddings, head, and in some of the layers values and the last matrix of the feed-forward part
-    #[arg(long, value_name = "BITS")]
-    mixed: Option<u32>,
+    /// Bits of the weights that matter most: embeddings, head, and in some of the layers values and the last matrix of the feed-forward part;
+    /// or the name of a mixture as mlx-vlm has them, which says the other bits too: mixed_2_6, mixed_3_4, mixed_3_5, mixed_3_6, mixed_3_8,
+    /// mixed_4_6 or mixed_4_8
+    #[arg(long, value_name = "BITS", value_parser = mixture::mixture)]
+    mixed: Option<Mixture>,
 
     /// Bits of the embeddings, or `keep` to leave them as they are
     #[arg(long, value_name = "BITS", value_parser = part)]
@@ -92,11 +95,7 @@ fn part(text: &str) -> Result<Part, String> {
 
 impl Convert {
     pub fn run(self) -> anyhow::Result<()> {
-        for (flag, bits) in [("bits", Some(self.bits)), ("mixed", self.mixed)] {
-            if let Some(bits) = bits.filter(|bits| !BITS.contains(bits)) {
-                return Err(Misuse(format!("--{flag} {bits}: expected 2, 3, 4, 5, 6 or 8")).into());
-            }
-        }
+        let bits = mixture::together(self.bits, self.mixed).map_err(Misuse)?;
         if !GROUP_SIZES.contains(&self.group) {
             return Err(Misuse(format!("--group {}: expected 32, 64 or 128", self.group)).into());
         }
@@ -128,13 +127,24 @@ impl Convert {
         };
         let source = places.open(&path)?;
         match (&self.verify, &self.output) {
-            (Some(other), _) => verify(&source, &places.open(other)?),
+            (Some(other), _) => {
+                let is_gguf = other
+                    .extension()
+                    .is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+                if other.is_file() && !is_gguf {
+                    anyhow::bail!(
+                        "`{}` is a file; name the folder that it lies in, with its `config.json`",
+                        other.display()
+                    );
+                }
+                verify(&source, &places.open(other)?)
+            }
             (None, Some(target)) => {
                 let measure = || {
                     let (cases, declaration) = cases.zip(declaration)?;
                     Some(loss::measure(&places, &declaration, target, &cases, self.engine))
                 };
-                self.convert(&name, &source, target, measure)
+                self.convert(&name, &source, target, self.options(bits), measure)
             }
             (None, None) => Err(Misuse("name a folder to write with -o".to_owned()).into()),
         }
@@ -145,11 +155,14 @@ impl Convert {
         name: &str,
         source: &ModelFolder,
         target: &Path,
+        options: QuantiseOptions,
         measure: impl FnOnce() -> Option<anyhow::Result<loss::Loss>>,
     ) -> anyhow::Result<()> {
         let quiet = !std::io::stderr().is_terminal();
-        let options = self.options();
-        let layers = quantise(source, target, &options, quiet)?;
+        let Converted { layers, notes } = quantise(source, target, &options, quiet)?;
+        for note in notes {
+            output::note(&format!("note: {note}"));
+        }
         let lost = measure();
         let card = card::text(name, &options, &layers, lost.as_ref());
         let path = target.join("README.md");
@@ -177,9 +190,9 @@ impl Convert {
         output::print("\n")
     }
 
-    fn options(&self) -> QuantiseOptions {
-        let mut options = QuantiseOptions::new(self.bits, self.group);
-        options.mixed = self.mixed;
+    fn options(&self, bits: u32) -> QuantiseOptions {
+        let mut options = QuantiseOptions::new(bits, self.group);
+        options.mixed = self.mixed.map(|mixture| mixture.more);
         options.embeddings = self.embeddings;
         options.head = self.head;
         options.file_bytes = self.file_size as u64;
@@ -191,15 +204,15 @@ impl Convert {
     }
 }
 
-/// Writes the copy; gives its quantised layers with their bits.
+/// Writes the copy.
 fn quantise(
     source: &ModelFolder,
     target: &Path,
     options: &QuantiseOptions,
     quiet: bool,
-) -> anyhow::Result<BTreeMap<String, u32>> {
+) -> anyhow::Result<Converted> {
     let mut bar: Option<ProgressBar> = None;
-    let layers = quantise_folder_with(source, target, options, &mut |state| {
+    let converted = quantise_folder_with(source, target, options, &mut |state| {
         if !quiet {
             let bar = bar.get_or_insert_with(|| progress::bytes_bar("converting"));
             bar.set_length(state.total);
@@ -210,7 +223,7 @@ fn quantise(
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    Ok(layers)
+    Ok(converted)
 }
 
 /// Prints the tensors that differ, the most different last.
@@ -227,7 +240,7 @@ fn verify(source: &ModelFolder, other: &ModelFolder) -> anyhow::Result<()> {
             (Some(relative), _) => different.push((relative, difference.name.clone())),
             (None, problem) => problems.push((difference.name.clone(), problem.clone().unwrap_or_default())),
         },
-    )?;
+    );
     different.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut text = format!("{} equal\n", stats::count(equal, "tensor"));
     for (relative, name) in &different {

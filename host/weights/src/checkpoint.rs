@@ -396,10 +396,10 @@ impl Checkpoint {
             return Ok(entry);
         }
         let layer = name.strip_suffix(".weight").unwrap_or(name);
-        let get = |name: &str| self.entries.get(name).map(|entry| &entry.tensor);
+        let get = |name: &str| self.as_packed(name);
         let foreign = foreign::of_layer(layer, &get).or_else(|| foreign::of_any_layer(self.names(), &get));
-        if let Some((method, told_by)) = foreign {
-            return Err(WeightsError::ForeignQuantisation { method, told_by });
+        if let Some(error) = foreign {
+            return Err(error);
         }
         let (name, total) = (name.to_owned(), self.entries.len());
         Err(match self.promised.get(&name) {
@@ -418,14 +418,17 @@ impl Checkpoint {
         })
     }
 
+    /// A tensor that nothing was made of.
+    fn as_packed(&self, name: &str) -> Option<&StoredTensor> {
+        let entry = self.entries.get(name)?;
+        matches!(entry.form, Form::Plain).then_some(&entry.tensor)
+    }
+
     /// The matrix of a layer; where it is none, because another program quantised it, that is said.
     fn matrix(&self, name: &str, role: &'static str, rank: usize) -> Result<Matrix, WeightsError> {
         self.stored_matrix(name, role, rank).map_err(|error| {
-            let get = |name: &str| self.entries.get(name).map(|entry| &entry.tensor);
-            match foreign::of_layer(name, &get) {
-                Some((method, told_by)) => WeightsError::ForeignQuantisation { method, told_by },
-                None => error,
-            }
+            let get = |name: &str| self.as_packed(name);
+            foreign::of_layer(name, &get).unwrap_or(error)
         })
     }
 

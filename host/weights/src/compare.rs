@@ -1,6 +1,6 @@
 //! What two checkpoints differ in, number by number.
 
-use monocle_tensor::stored::{Matrix, Weight};
+use monocle_tensor::stored::{Matrix, StoredType, Weight};
 
 use crate::checkpoint::Checkpoint;
 use crate::dequantise::{dequantise_rows, to_f32};
@@ -22,47 +22,16 @@ pub struct Difference {
 }
 
 /// Compares all tensors, one at a time; quantised ones by the numbers that they mean.
-pub fn compare(
-    first: &Checkpoint,
-    second: &Checkpoint,
-    each: &mut dyn FnMut(&Difference),
-) -> Result<(), WeightsError> {
+pub fn compare(first: &Checkpoint, second: &Checkpoint, each: &mut dyn FnMut(&Difference)) {
     for name in names(first) {
-        let different = |problem: String| Difference {
-            name: name.to_owned(),
-            relative: None,
-            problem: Some(problem),
-        };
-        if !second.has(name) {
-            each(&different("only the first has it".to_owned()));
-            continue;
-        }
-        let (one, other) = (Numbers::of(first, name)?, Numbers::of(second, name)?);
-        if one.shape() != other.shape() {
-            let shapes = format!(
-                "shape {:?} in the first, {:?} in the second",
-                one.shape(),
-                other.shape()
-            );
-            each(&different(shapes));
-            continue;
-        }
-        let (mut of_differences, mut of_numbers) = (0.0_f64, 0.0_f64);
-        for rows in one.pieces() {
-            let (a, b) = (one.rows(rows.clone())?, other.rows(rows)?);
-            for (a, b) in a.iter().zip(&b) {
-                of_differences += (f64::from(*a) - f64::from(*b)).powi(2);
-                of_numbers += f64::from(*a).powi(2);
-            }
-        }
-        let relative = match of_differences == 0.0 {
-            true => 0.0,
-            false => (of_differences / of_numbers).sqrt(),
+        let found = match second.has(name) {
+            true => relative(first, second, name),
+            false => Err("only the first has it".to_owned()),
         };
         each(&Difference {
             name: name.to_owned(),
-            relative: Some(relative),
-            problem: None,
+            relative: found.as_ref().ok().copied(),
+            problem: found.err(),
         });
     }
     for name in names(second).filter(|name| !first.has(name)) {
@@ -72,7 +41,46 @@ pub fn compare(
             problem: Some("only the second has it".to_owned()),
         });
     }
-    Ok(())
+}
+
+/// How far a tensor of both differs, or what cannot be compared.
+fn relative(first: &Checkpoint, second: &Checkpoint, name: &str) -> Result<f64, String> {
+    let numbers = |checkpoint| Numbers::of(checkpoint, name).map_err(|error| error.to_string());
+    if same_integers(first, second, name) {
+        return Ok(0.0);
+    }
+    let (one, other) = (numbers(first)?, numbers(second)?);
+    if one.shape() != other.shape() {
+        return Err(format!(
+            "shape {:?} in the first, {:?} in the second",
+            one.shape(),
+            other.shape()
+        ));
+    }
+    let (mut of_differences, mut of_numbers) = (0.0_f64, 0.0_f64);
+    for rows in one.pieces() {
+        let pair = one.rows(rows.clone()).and_then(|a| Ok((a, other.rows(rows)?)));
+        let (a, b) = pair.map_err(|error| error.to_string())?;
+        for (a, b) in a.iter().zip(&b) {
+            of_differences += (f64::from(*a) - f64::from(*b)).powi(2);
+            of_numbers += f64::from(*a).powi(2);
+        }
+    }
+    Ok(match of_differences == 0.0 {
+        true => 0.0,
+        false => (of_differences / of_numbers).sqrt(),
+    })
+}
+
+/// Whether both have the same integers there, such as the numbers of positions: they are no weights, and have no other form.
+fn same_integers(first: &Checkpoint, second: &Checkpoint, name: &str) -> bool {
+    use StoredType::{Bool, I8, I16, I32, I64, U16, U64};
+    let (Ok(one), Ok(other)) = (first.tensor(name), second.tensor(name)) else {
+        return false;
+    };
+    matches!(one.kind, Bool | I8 | I16 | I32 | I64 | U16 | U64)
+        && (one.kind, &one.shape) == (other.kind, &other.shape)
+        && one.bytes.as_slice() == other.bytes.as_slice()
 }
 
 /// The tensors, but for scales and biases of quantised layers.
@@ -84,7 +92,8 @@ fn names(checkpoint: &Checkpoint) -> impl Iterator<Item = &str> {
 }
 
 fn is_quantised(checkpoint: &Checkpoint, layer: &str) -> bool {
-    checkpoint.has(&format!("{layer}.scales")) && checkpoint.has(&format!("{layer}.weight"))
+    let has_weight = checkpoint.has(&format!("{layer}.weight")) || checkpoint.has(layer);
+    has_weight && checkpoint.has(&format!("{layer}.scales"))
 }
 
 /// A tensor's numbers.
@@ -93,13 +102,14 @@ struct Numbers(Matrix);
 impl Numbers {
     fn of(checkpoint: &Checkpoint, name: &str) -> Result<Self, WeightsError> {
         let tensor = checkpoint.tensor(name)?;
-        let layer = name
-            .strip_suffix(".weight")
-            .filter(|layer| is_quantised(checkpoint, layer));
-        let weight = match (layer, tensor.shape.len()) {
-            (Some(layer), 2) => checkpoint.embedding(layer)?,
-            (Some(layer), 3) => checkpoint.experts(layer)?,
-            _ => return Ok(Self(Matrix::Dense(tensor))),
+        if tensor.kind.is_float() {
+            return Ok(Self(Matrix::Dense(tensor)));
+        }
+        // The same bytes mean other numbers with other scales or in other blocks, so the checkpoint says what they mean.
+        let layer = name.strip_suffix(".weight").unwrap_or(name);
+        let weight = match tensor.shape.len() {
+            3 => checkpoint.experts(layer)?,
+            _ => checkpoint.embedding(layer)?,
         };
         match weight {
             Weight::Embedding(matrix) | Weight::Experts { matrix, .. } => Ok(Self(matrix)),

@@ -1,11 +1,12 @@
 //! Writes a quantised copy of a model's folder, laid out as MLX's conversions are.
 
 mod choice;
+mod mark;
+mod modules;
 mod write;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use monocle_tensor::stored::StoredTensor;
 use serde_json::{Map, Value, json};
@@ -14,11 +15,12 @@ use crate::error::WeightsError;
 use crate::folder::ModelFolder;
 use crate::foreign::{own, refuse_foreign};
 use crate::hub::is_wanted;
-use crate::json::read_json;
 use crate::packed;
 use crate::shards::{INDEX, SINGLE, Shards};
-use choice::Choices;
+use choice::{Choices, POSITIONS};
 pub use choice::{Part, SEEING};
+pub use mark::finish_conversion;
+pub(crate) use mark::unfinished;
 
 /// How a folder is quantised.
 #[derive(Debug, Clone)]
@@ -50,11 +52,42 @@ impl QuantiseOptions {
             mixed: None,
             embeddings: None,
             head: None,
-            keep: vec!["position_embed".to_owned()],
+            keep: vec![POSITIONS.to_owned()],
             // As `mlx_vlm.convert` has it.
             file_bytes: 5 << 30,
         }
     }
+
+    /// The same as flags of `monocle convert`.
+    fn flags(&self) -> String {
+        let mut text = format!("--bits {} --group {}", self.bits, self.group_size);
+        if let Some(bits) = self.mixed {
+            text += &format!(" --mixed {bits}");
+        }
+        for (flag, part) in [("embeddings", self.embeddings), ("head", self.head)] {
+            match part {
+                None => {}
+                Some(Part::Keep) => text += &format!(" --{flag} keep"),
+                Some(Part::Bits(bits)) => text += &format!(" --{flag} {bits}"),
+            }
+        }
+        for pattern in self.keep.iter().filter(|pattern| *pattern != POSITIONS) {
+            match pattern.as_str() {
+                SEEING => text += " --keep-vision",
+                other => text += &format!(" --keep '{other}'"),
+            }
+        }
+        format!("{text} --file-size {}", self.file_bytes)
+    }
+}
+
+/// What a conversion wrote.
+#[derive(Debug, Clone)]
+pub struct Converted {
+    /// The quantised layers, each with its bits.
+    pub layers: BTreeMap<String, u32>,
+    /// What was odd about the options, but did no harm.
+    pub notes: Vec<String>,
 }
 
 /// How far a conversion is.
@@ -75,9 +108,9 @@ pub fn quantise_folder(
     target: &Path,
     options: &QuantiseOptions,
 ) -> Result<BTreeMap<String, u32>, WeightsError> {
-    let layers = quantise_folder_with(source, target, options, &mut |_| {})?;
+    let converted = quantise_folder_with(source, target, options, &mut |_| {})?;
     finish_conversion(target)?;
-    Ok(layers)
+    Ok(converted.layers)
 }
 
 /// As [`quantise_folder`], telling how far it is. Each file gets its name when it is whole; a conversion that was cut off, begun again
@@ -87,7 +120,7 @@ pub fn quantise_folder_with(
     target: &Path,
     options: &QuantiseOptions,
     progress: &mut dyn FnMut(&Converting),
-) -> Result<BTreeMap<String, u32>, WeightsError> {
+) -> Result<Converted, WeightsError> {
     refuse_quantised(source)?;
     let mut shards = Shards::open(source.path())?;
     let tensors = shards.tensors()?;
@@ -98,8 +131,10 @@ pub fn quantise_folder_with(
             how: "small floats with scales, or AWQ",
         });
     }
-    let begun = begin(source, &shards, target, options)?;
     let choices = Choices::new(options, &tensors)?;
+    choices.refuse_nothing(source.path(), &tensors)?;
+    let notes = choices.notes(&tensors);
+    let begun = mark::begin(source, &shards, target, options)?;
     let bytes = |tensor: &StoredTensor| (tensor.len() * tensor.kind.size()) as u64;
     let mut state = Converting {
         tensor: String::new(),
@@ -134,16 +169,23 @@ pub fn quantise_folder_with(
             }
         }
         let path = target.join(&name);
-        if begun && path.is_file() {
+        if begun.goes_on && path.is_file() {
             state.done += parts.iter().map(|part| bytes(&part.source)).sum::<u64>();
             continue;
         }
         let partial = target.join(format!("{name}.partial"));
-        write::write(&partial, parts, options.group_size, &mut |tensor| {
+        let written = write::write(&partial, parts, options.group_size, &mut |tensor| {
             state.tensor.clone_from(&tensor.name);
             progress(&state);
             state.done += bytes(tensor);
-        })?;
+        });
+        if let Err(error) = written {
+            let _ = std::fs::remove_file(&partial);
+            if number == 0 {
+                begun.undo(target);
+            }
+            return Err(error);
+        }
         std::fs::rename(&partial, &path).map_err(|error| WeightsError::io("rename", &partial, error))?;
     }
     state.tensor.clear();
@@ -158,13 +200,7 @@ pub fn quantise_folder_with(
     config["quantization"] = settings.clone();
     config["quantization_config"] = settings;
     write_json(&target.join("config.json"), &config)?;
-    Ok(layers)
-}
-
-/// Says that a conversion's folder is whole and will not be gone on with.
-pub fn finish_conversion(target: &Path) -> Result<(), WeightsError> {
-    let mark = target.join(MARK);
-    std::fs::remove_file(&mark).map_err(|error| WeightsError::io("remove", &mark, error))
+    Ok(Converted { layers, notes })
 }
 
 /// What is quantised already would lose twice.
@@ -212,54 +248,21 @@ fn in_files(parts: Vec<write::Part>, options: &QuantiseOptions) -> Vec<Vec<write
     files
 }
 
-/// `quantization` of `config.json`: the bits of most layers, and a table for each layer that has others.
+/// `quantization` of `config.json`: the bits of most layers, and a table for each layer that has others, by the checkpoint's name and by
+/// those that mlx-vlm has for it.
 fn settings(options: &QuantiseOptions, layers: &BTreeMap<String, u32>) -> Value {
     let mut settings = json!({ "group_size": options.group_size, "bits": options.bits });
     for (layer, bits) in layers.iter().filter(|(_, bits)| **bits != options.bits) {
-        settings[layer] = json!({ "group_size": options.group_size, "bits": bits });
+        let table = json!({ "group_size": options.group_size, "bits": bits });
+        for module in modules::of(layer) {
+            // What has this name in the checkpoint itself is another layer.
+            if !layers.contains_key(&module) {
+                settings[module] = table.clone();
+            }
+        }
+        settings[layer] = table;
     }
     settings
-}
-
-/// What a folder holds while it is not whole.
-const MARK: &str = ".monocle-convert.json";
-
-/// Makes the folder ready; true where it holds the beginning of this very conversion.
-fn begin(
-    source: &ModelFolder,
-    shards: &Shards,
-    target: &Path,
-    options: &QuantiseOptions,
-) -> Result<bool, WeightsError> {
-    let create = |error| WeightsError::io("create", target, error);
-    std::fs::create_dir_all(target).map_err(create)?;
-    let from = std::fs::canonicalize(source.path()).unwrap_or_else(|_| source.path().to_owned());
-    let mut files = Vec::new();
-    for file in &shards.files {
-        let found = std::fs::metadata(file.path());
-        let found = found.map_err(|error| WeightsError::io("read", file.path(), error))?;
-        let changed = found.modified().ok();
-        let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        files.push(json!([
-            file.name(),
-            found.len(),
-            changed.map(|time| time.as_nanos().to_string())
-        ]));
-    }
-    let mark = json!({
-        "source": from.display().to_string(), "files": files, "options": format!("{options:?}"),
-    });
-    let path = target.join(MARK);
-    if read_json(&path)?.is_some_and(|found| found == mark) {
-        return Ok(true);
-    }
-    if std::fs::read_dir(target).map_err(create)?.next().is_some() {
-        return Err(WeightsError::NotEmpty {
-            folder: target.to_owned(),
-        });
-    }
-    write_json(&path, &mark)?;
-    Ok(false)
 }
 
 fn write_json(path: &Path, value: &Value) -> Result<(), WeightsError> {

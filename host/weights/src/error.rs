@@ -178,7 +178,7 @@ pub enum WeightsError {
     /// Weights in a form that the engines do not compute with.
     #[error(
         "the model is quantised with {} ({}), which cannot be run; take the original in bf16, f16 or f32 instead, or a conversion of it \
-         to MLX's affine quantisation (2 to 8 bits; `mlx_vlm.convert -q` makes one)",
+         to MLX's affine quantisation (2 to 8 bits; `monocle convert` makes one of the original)",
         cut(method),
         cut(told_by)
     )]
@@ -187,6 +187,24 @@ pub enum WeightsError {
         method: String,
         /// What says so.
         told_by: String,
+    },
+    /// A weight that another program packed in a way that is read, but whose tensors do not fit together.
+    #[error(
+        "{} holds {method}, and does not fit what unpacks it: expected {}, found {}; the file is incomplete or damaged: download it again; \
+         if it is the same then, it is packed in a way that is not read: take the original in bf16, f16 or f32",
+        cut(packed),
+        cut(expected),
+        cut(found)
+    )]
+    Packed {
+        /// The tensor: its name, shape and type.
+        packed: String,
+        /// What its elements are.
+        method: &'static str,
+        /// What should be beside it.
+        expected: String,
+        /// What is.
+        found: String,
     },
     /// A weight that cannot serve as what it was asked for.
     #[error(
@@ -213,6 +231,34 @@ pub enum WeightsError {
         /// What was expected and found.
         problem: String,
     },
+    /// A number that no scale holds.
+    #[error(
+        "weight `{}` has {value} in row {row}, column {column}, and cannot be quantised; download the model again, or leave this weight as \
+         it is (`--keep`)",
+        cut(name)
+    )]
+    NotFinite {
+        /// The weight.
+        name: String,
+        /// An infinity, or what is no number.
+        value: f32,
+        /// Its row, counted from 0, through all matrices of a stack.
+        row: usize,
+        /// Its column, counted from 0.
+        column: usize,
+    },
+    /// The folder of a conversion that did not end.
+    #[error(
+        "`{}` is no whole model: it is the beginning of a conversion {}; the same command goes on with it",
+        folder.display(),
+        cut(begun)
+    )]
+    Unfinished {
+        /// The folder.
+        folder: PathBuf,
+        /// Of what, and how.
+        begun: String,
+    },
     /// The folder is not a model's.
     #[error("`{}` is not a model folder: it has no `config.json`", folder.display())]
     NoConfig {
@@ -236,6 +282,32 @@ pub enum WeightsError {
         path: PathBuf,
         /// What it is stored as.
         how: &'static str,
+    },
+    /// Options that change nothing.
+    #[error("nothing of `{}` would be quantised: {}", path.display(), cut(problem))]
+    NothingQuantised {
+        /// The model.
+        path: PathBuf,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// A mixture where nobody knows which weights matter.
+    #[error(
+        "which weights get more bits in a mixture is told by `down_proj` and `feed_forward.w2` in the language model's layers, and this model \
+         has no weight of such a name; leave out `--mixed`, and give more bits with `--embeddings` and `--head`"
+    )]
+    NoMixture,
+    /// A folder that holds the beginning of another conversion.
+    #[error(
+        "`{}` is the beginning of another conversion, {}, or its source has changed since; name a new folder, or go on with that one",
+        folder.display(),
+        cut(begun)
+    )]
+    OtherConversion {
+        /// The folder.
+        folder: PathBuf,
+        /// Of what, and how.
+        begun: String,
     },
     /// A folder that would be overwritten.
     #[error("`{}` exists and is not empty; name a new folder", folder.display())]

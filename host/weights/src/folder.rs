@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::convert::unfinished;
 use crate::error::WeightsError;
 use crate::files::{POINTER_BYTES, refuse_pointer};
 use crate::gguf::{GgufFiles, Made, Tables, is_gguf};
@@ -82,8 +83,12 @@ impl ModelFolder {
         }
         refuse_pointers(path)?;
         let read = |name: &str| read_json(&path.join(name));
-        let config = read("config.json")?.ok_or_else(|| WeightsError::NoConfig {
-            folder: path.to_owned(),
+        let config = read("config.json")?.ok_or_else(|| {
+            let folder = path.to_owned();
+            match unfinished(path) {
+                Some(begun) => WeightsError::Unfinished { folder, begun },
+                None => WeightsError::NoConfig { folder },
+            }
         })?;
         if !config.is_object() {
             return Err(WeightsError::BadText {

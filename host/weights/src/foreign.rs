@@ -5,6 +5,7 @@
 use monocle_tensor::stored::{StoredTensor, StoredType};
 use serde_json::Value;
 
+use crate::damaged;
 use crate::error::WeightsError;
 
 /// Refuses a model whose `config.json` says that its weights are in a form that no engine computes with. It needs nothing else, so it
@@ -133,24 +134,30 @@ fn compressed(settings: &Value) -> Option<String> {
     Some(format!("{name} by compressed-tensors"))
 }
 
-/// What the tensors of a layer say, where `config.json` is silent: the quantisation, and the tensor that tells. `get` finds a tensor by
-/// its full name.
+/// What the tensors of a layer say that cannot be used, where `config.json` is silent: another program's quantisation, or one that is read,
+/// but whose tensors do not fit together. `get` finds a tensor by its full name.
 pub(crate) fn of_layer<'a>(
     layer: &str,
     get: &dyn Fn(&str) -> Option<&'a StoredTensor>,
-) -> Option<(String, String)> {
+) -> Option<WeightsError> {
     let part = |ending: &str| get(&format!("{layer}{ending}"));
     let weight = part(".weight").or_else(|| part(""));
     let found = |method: &str, told_by: &StoredTensor| {
         let (name, kind) = (&told_by.name, told_by.kind.name());
-        Some((method.to_owned(), format!("told by the tensor `{name}`, {kind}")))
+        Some(WeightsError::ForeignQuantisation {
+            method: method.to_owned(),
+            told_by: format!("told by the tensor `{name}`, {kind}"),
+        })
     };
     if let Some(packed) = part(".qweight") {
         // AWQ packs along the outputs, GPTQ along the inputs: its rows have as many values as its scales.
         let columns = |tensor: &StoredTensor| tensor.shape.last().copied();
         let is_gptq = part(".g_idx").is_some()
             || part(".scales").is_some_and(|scales| columns(scales) == columns(packed));
-        return found(if is_gptq { "GPTQ" } else { "AWQ" }, packed);
+        return match is_gptq {
+            true => found("GPTQ", packed),
+            false => Some(damaged::awq(layer, packed, get)),
+        };
     }
     if let Some(scales) = part(".weight.absmax") {
         return found(&bitsandbytes(true), scales);
@@ -159,37 +166,40 @@ pub(crate) fn of_layer<'a>(
         return found(&bitsandbytes(false), scales);
     }
     if let Some(packed) = part(".weight_packed") {
-        let scales = part(".weight_scale").map(|scales| scales.kind);
-        let method = match (part(".weight_global_scale"), scales) {
-            (Some(_), _) => "NVFP4 by compressed-tensors",
-            (None, Some(StoredType::U8 | StoredType::F8E8M0)) => "MXFP4 by compressed-tensors",
-            _ => "packed integers by compressed-tensors",
+        if part(".weight_global_scale").is_some() {
+            return found("NVFP4 by compressed-tensors", packed);
+        }
+        return match packed.kind {
+            StoredType::U8 => {
+                let scales = format!("{layer}.weight_scale");
+                Some(damaged::exponents(packed, scales, &[16], get))
+            }
+            _ => found("packed integers by compressed-tensors", packed),
         };
-        return found(method, packed);
     }
-    if let Some(blocks) = part("_blocks")
-        && part("_scales").is_some()
-    {
-        return found("MXFP4", blocks);
+    if let Some(blocks) = part("_blocks").filter(|blocks| blocks.kind == StoredType::U8) {
+        return Some(damaged::experts(layer, blocks, get));
     }
     let weight = weight?;
     match weight.kind {
-        StoredType::F8E4M3 | StoredType::F8E5M2 => found("8-bit floats (fp8)", weight),
+        StoredType::F8E4M3 | StoredType::F8E5M2 => Some(damaged::float8(weight, get)),
         StoredType::I8 if part(".weight_scale").is_some() => {
             found("8-bit integers by compressed-tensors", weight)
         }
         StoredType::U8 if part(".weight_scale_2").is_some() => found("ModelOpt's NVFP4", weight),
         StoredType::U32 if part(".biases").is_none() => {
-            let scales = part(".scales").filter(|scales| scales.kind == StoredType::U8)?;
+            let exponents =
+                |scales: &&StoredTensor| matches!(scales.kind, StoredType::U8 | StoredType::F8E8M0);
+            let scales = part(".scales").filter(exponents)?;
             let (words, groups) = (weight.shape.last()?, scales.shape.last()?);
-            // Bits of a group: 16 values of 4 bits, 32 of 4, 32 of 8.
-            let method = match words.checked_mul(32)?.checked_div(*groups)? {
-                64 => "MLX's nvfp4",
-                128 => "MLX's mxfp4",
-                256 => "MLX's mxfp8",
-                _ => return None,
-            };
-            found(method, scales)
+            // nvfp4 has 64 bits for a scale: 16 values of 4. MLX's mxfp4 has 4 words, its mxfp8 has 8.
+            match words.checked_mul(32).and_then(|bits| bits.checked_div(*groups)) {
+                Some(64) => found("MLX's nvfp4", scales),
+                _ => {
+                    let scales = format!("{layer}.scales");
+                    Some(damaged::exponents(weight, scales, &[4, 8], get))
+                }
+            }
         }
         _ => None,
     }
@@ -199,7 +209,7 @@ pub(crate) fn of_layer<'a>(
 pub(crate) fn of_any_layer<'a>(
     names: impl Iterator<Item = &'a str>,
     get: &dyn Fn(&str) -> Option<&'a StoredTensor>,
-) -> Option<(String, String)> {
+) -> Option<WeightsError> {
     const TELLING: [&str; 7] = [
         ".qweight",
         ".weight.absmax",

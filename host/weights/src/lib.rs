@@ -8,6 +8,7 @@ mod checkpoint;
 mod compare;
 mod container;
 mod convert;
+mod damaged;
 mod dequantise;
 mod error;
 mod files;
@@ -31,7 +32,8 @@ pub use checkpoint::Checkpoint;
 pub use compare::{Difference, compare};
 pub use container::{NewTensor, to_safetensors};
 pub use convert::{
-    Converting, Part, QuantiseOptions, SEEING, finish_conversion, quantise_folder, quantise_folder_with,
+    Converted, Converting, Part, QuantiseOptions, SEEING, finish_conversion, quantise_folder,
+    quantise_folder_with,
 };
 pub use dequantise::{dequantise_rows, to_f32};
 pub use error::WeightsError;

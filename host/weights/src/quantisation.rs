@@ -79,19 +79,15 @@ impl Quantisation {
         self.settings[stored] = json!({ "bits": bits, "group_size": group_size });
     }
 
-    /// What is said of the layer that the checkpoint calls `stored`, in its own table if it has one.
-    fn said(&self, stored: &str) -> Result<Option<Pair>, String> {
+    /// What is said of the layer that the checkpoint calls `stored`, in its own table if it has one; the mode, where it is not `affine`.
+    fn said(&self, stored: &str) -> Result<Option<Pair>, &str> {
         let own = &self.settings[stored];
         let table = if own.is_object() { own } else { &self.settings };
         // A table of its own that says no mode says `affine`.
         let mode = table.get("mode").and_then(Value::as_str);
         match mode {
             None | Some("affine") => {}
-            Some(other) => {
-                return Err(format!(
-                    "`config.json` says mode `{other}`; only `affine` is supported"
-                ));
-            }
+            Some(other) => return Err(other),
         }
         let number = |key: &str| table[key].as_u64().or(self.settings[key].as_u64());
         Ok(number("bits").zip(number("group_size")))
@@ -129,7 +125,18 @@ impl Quantisation {
         scales: &StoredTensor,
         biases: Option<&StoredTensor>,
     ) -> Result<Sizes, String> {
-        let said = self.said(stored)?;
+        // Layers of the other modes that are read never come here, where their tensors fit.
+        let said = self.said(stored).map_err(|mode| {
+            format!(
+                "packed {:?} {} with scales {:?} {} and {} do not fit mode `{mode}`, which `config.json` says; `mxfp4` and `mxfp8` have one \
+                 scale in U8 for 32 numbers, and no biases; download the model again",
+                packed.shape,
+                packed.kind.name(),
+                scales.shape,
+                scales.kind.name(),
+                if biases.is_some() { "biases" } else { "no biases" },
+            )
+        })?;
         let biases =
             biases.ok_or("it has `scales` but no `biases`; only affine quantisation is supported")?;
         let (words, groups) = row(packed, scales, biases)?;

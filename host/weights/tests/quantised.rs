@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 use monocle_weights::{
     BITS, Checkpoint, GROUP_SIZES, ModelFolder, NameRules, QuantiseOptions, dequantise_rows, quantise,
-    quantise_folder, to_f32,
+    quantise_folder, quantise_folder_with, to_f32,
 };
 use serde_json::json;
 
@@ -201,18 +201,6 @@ fn what_cannot_be_quantised_is_refused() {
 #[test]
 fn a_folder_is_quantised_and_opened_again() {
     let source = temporary("source");
-    let tensor = |name: &str, shape: &[usize]| {
-        let count: usize = shape.iter().product();
-        let bytes: Vec<u8> = (0..count)
-            .flat_map(|at| ((at as f32 * 0.7).sin()).to_le_bytes())
-            .collect();
-        StoredTensor {
-            name: name.into(),
-            kind: StoredType::F32,
-            shape: shape.into(),
-            bytes: Bytes::new(bytes),
-        }
-    };
     let tensors = [
         tensor("embed.weight", &[5, 64]),
         tensor("proj.weight", &[3, 128]),
@@ -294,6 +282,169 @@ fn a_folder_is_quantised_and_opened_again() {
             .ends_with("exists and is not empty; name a new folder")
     );
     std::fs::remove_dir_all(&source).unwrap();
+}
+
+/// A tensor of 32-bit floats that are not all alike.
+fn tensor(name: &str, shape: &[usize]) -> StoredTensor {
+    let values = (0..shape.iter().product()).map(|at: usize| (at as f32 * 0.7).sin());
+    tensor_of(name, shape, values.collect())
+}
+
+fn tensor_of(name: &str, shape: &[usize], values: Vec<f32>) -> StoredTensor {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    StoredTensor {
+        name: name.into(),
+        kind: StoredType::F32,
+        shape: shape.into(),
+        bytes: Bytes::new(bytes),
+    }
+}
+
+/// A model's folder of these tensors, and nothing else.
+fn model(name: &str, tensors: &[StoredTensor]) -> (PathBuf, ModelFolder) {
+    let folder = temporary(name);
+    write(&folder.join("model.safetensors"), tensors);
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    let opened = ModelFolder::open(&folder).unwrap();
+    (folder, opened)
+}
+
+#[test]
+fn tables_of_positions_stay_as_they_are() {
+    // As checkpoints of several families call them, and what is only called nearly so.
+    let positions = [
+        "tower.patch_embed.pos_emb",
+        "tower.pos_embed",
+        "decoder.embed_positions",
+        "tower.embeddings.position_embedding",
+        "tower.gated_positional_embedding.tile_embedding",
+        "tower.pre_tile_positional_embedding.embedding",
+        "image_position_embed.row_embeddings",
+    ];
+    let others = ["model.embed_tokens", "tower.pos_embed_proj", "composition"];
+    let names = positions.iter().chain(&others);
+    let tensors: Vec<StoredTensor> = names
+        .map(|name| tensor(&format!("{name}.weight"), &[2, 64]))
+        .collect();
+    let (folder, source) = model("positions", &tensors);
+    let layers = quantise_folder(&source, &folder.join("copy"), &QuantiseOptions::new(4, 64)).unwrap();
+    let mut expected = others.map(str::to_owned);
+    expected.sort();
+    assert_eq!(layers.into_keys().collect::<Vec<_>>(), expected);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_conversion_of_nothing_is_refused_before_anything_is_written() {
+    let (folder, source) = model(
+        "nothing",
+        &[
+            tensor("a.weight", &[2, 96]),
+            tensor("b.weight", &[2, 96]),
+            tensor("c.weight", &[2, 64]),
+            tensor("norm.weight", &[128]),
+        ],
+    );
+    let target = folder.join("copy");
+    let refusal = |options: &QuantiseOptions| {
+        let error = quantise_folder(&source, &target, options).unwrap_err();
+        assert!(!target.exists());
+        error.to_string()
+    };
+    // 32 divides 96 and 64, 64 only the latter.
+    assert!(refusal(&QuantiseOptions::new(4, 128)).ends_with(
+        "no matrix has rows of whole groups of 128, rows have 64, 96: take groups of 32 (`--group 32`)"
+    ));
+    let mut options = QuantiseOptions::new(4, 32);
+    options.keep.push(".".to_owned());
+    assert!(refusal(&options).ends_with("all that could be is to stay as it is; keep less"));
+    options = QuantiseOptions::new(4, 32);
+    options.mixed = Some(6);
+    assert!(
+        refusal(&options)
+            .ends_with("leave out `--mixed`, and give more bits with `--embeddings` and `--head`")
+    );
+    // Not even 32 fits.
+    let (odd, source) = model("odd", &[tensor("a.weight", &[2, 48])]);
+    let error = quantise_folder(&source, &target, &QuantiseOptions::new(4, 64)).unwrap_err();
+    assert!(
+        error.to_string().contains("whole groups of 32, 64 or 128"),
+        "{error}"
+    );
+    for folder in [folder, odd] {
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+#[test]
+fn what_keeps_nothing_is_noted() {
+    let (folder, source) = model("notes", &[tensor("a.weight", &[2, 64])]);
+    let mut options = QuantiseOptions::new(4, 64);
+    options.keep.extend(["^b".to_owned(), "weights".to_owned()]);
+    let converted = quantise_folder_with(&source, &folder.join("copy"), &options, &mut |_| {}).unwrap();
+    assert_eq!(
+        converted.notes,
+        ["^b", "weights"].map(|pattern| format!("no tensor's name matches `{pattern}`, so it keeps nothing"))
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_number_that_is_none_has_its_place_named_and_leaves_nothing() {
+    let mut values = vec![0.5; 3 * 64];
+    values[2 * 64 + 17] = f32::NAN;
+    let (folder, source) = model(
+        "not-finite",
+        &[
+            tensor("a.weight", &[2, 64]),
+            tensor_of("b.weight", &[3, 64], values),
+        ],
+    );
+    let expected = "weight `b.weight` has NaN in row 2, column 17, and cannot be quantised; download the model again, or leave this weight as \
+                    it is (`--keep`)";
+    let (new, empty, files) = (folder.join("new"), folder.join("empty"), folder.join("files"));
+    std::fs::create_dir(&empty).unwrap();
+    for target in [&new, &empty] {
+        let error = quantise_folder(&source, target, &QuantiseOptions::new(4, 64)).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    assert!(!new.exists());
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
+
+    // A file that is whole stays, and the folder says what it is.
+    let mut options = QuantiseOptions::new(4, 64);
+    options.file_bytes = 1;
+    let error = quantise_folder(&source, &files, &options).unwrap_err();
+    assert_eq!(error.to_string(), expected);
+    let mut names: Vec<String> = std::fs::read_dir(&files)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [".monocle-convert.json", "model-00001-of-00002.safetensors"]
+    );
+    let begun = format!(
+        "of `{}` with `--bits 4 --group 64 --file-size 1`",
+        folder.canonicalize().unwrap().display()
+    );
+    assert_eq!(
+        ModelFolder::open(&files).unwrap_err().to_string(),
+        format!(
+            "`{}` is no whole model: it is the beginning of a conversion {begun}; the same command goes on with it",
+            files.display()
+        )
+    );
+    let error = quantise_folder(&source, &files, &QuantiseOptions::new(5, 64)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "`{}` is the beginning of another conversion, {begun}, or its source has changed since; name a new folder, or go on with that one",
+            files.display()
+        )
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// A safetensors file as the specification describes it.

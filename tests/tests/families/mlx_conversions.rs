@@ -157,3 +157,41 @@ fn quantised_conversions_mean_their_dequantised_numbers() {
         );
     }
 }
+
+/// mlx-vlm looks for a layer's own bits under the path of its module.
+#[test]
+fn bits_of_single_layers_stand_under_mlx_vlms_names() {
+    let (mut families, mut modules) = (0, 0);
+    for (folder, rows) in conversions() {
+        let scratch = Scratch::new("mixed");
+        let target = scratch.file("model");
+        let source =
+            ModelFolder::open(&project::oracle(&folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        let mut options = QuantiseOptions::new(4, 32);
+        options.mixed = Some(6);
+        let layers =
+            quantise_folder(&source, &target, &options).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        let copy = ModelFolder::open(&target).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        let settings = &copy.config()["quantization"];
+        families += 1;
+        for (layer, bits) in layers.iter().filter(|(_, bits)| **bits != 4) {
+            let weight = Value::from(format!("{layer}.weight"));
+            let of_layer = |row: &&Value| {
+                row[0] == weight || row[0].as_array().is_some_and(|each| each.contains(&weight))
+            };
+            for row in rows.iter().filter(of_layer) {
+                let there = row[1].as_str().expect("a name");
+                // One module of several bits cannot be; and a table of tokens that serves as the head too is taken without its scales.
+                let is_joined = there.ends_with(".qkv.weight");
+                let is_tied = layer.ends_with("embed_tokens") && there.ends_with("lm_head.weight");
+                if is_joined || is_tied {
+                    continue;
+                }
+                let module = there.strip_suffix(".weight").unwrap_or(there);
+                assert_eq!(settings[module]["bits"], *bits, "{folder}: {layer} is {module}");
+                modules += 1;
+            }
+        }
+    }
+    assert!(families >= 27 && modules >= 3 * families, "{families} {modules}");
+}

@@ -11,6 +11,7 @@ use monocle_tests::gguf::idefics3::convert;
 use monocle_tests::gguf::{Field, GgufTensor, float, floats, json, number, renamed, vocabulary, write};
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, Parity, close};
+use monocle_tests::program::Monocle;
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use monocle_tests::variant;
@@ -208,6 +209,19 @@ fn quantised_files_answer_as_their_dequantised_numbers() {
     let (model, plain) = convert(&project::oracle("smolvlm"), scratch.path(), blocks);
     let dequantised = variant::copy("smolvlm", "smolvlm-dequantised", &["golden.safetensors"]);
     variant::write_weights(&dequantised, &plain);
+    let outcome = Monocle::new(["convert"])
+        .args([scratch.path()])
+        .args(["--verify"])
+        .args([&dequantised])
+        .run();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    // How often a product is rounded differs, by less than a ten-thousandth of a percent.
+    let equal = plain.len() - outcome.stdout.matches("  0.0000 %").count();
+    assert!(
+        outcome.stdout.starts_with(&format!("{equal} tensors equal\n")),
+        "{}",
+        outcome.stdout
+    );
     let oracle = Oracle::open(&project::oracle("smolvlm"));
     let [found, expected] = [model, dequantised].map(|path| {
         let trace = project::open_folder(&path).trace(&oracle.request("image"), 512, 16);

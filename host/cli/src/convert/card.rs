@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use monocle_weights::{Part, QuantiseOptions};
 
-use super::loss::Loss;
+use super::loss::{Loss, without_hint};
 use crate::stats;
 
 /// `README.md`.
@@ -38,7 +38,7 @@ pub fn text(
     );
     text += &match lost {
         None => "Not measured.\n".to_owned(),
-        Some(Err(error)) => format!("Not measured: {error:#}\n"),
+        Some(Err(error)) => format!("Not measured: {}\n", without_hint(&format!("{error:#}"))),
         Some(Ok(lost)) => lost.table(),
     };
     text

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use monocle_manifest::schema::Source;
+use monocle_runtime::error::RequestError;
 use monocle_runtime::model::locate::{Declaration, Places};
 use monocle_runtime::model::{Model, OpenOptions};
 use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
-use monocle_runtime::trace::{Answer, argmax};
+use monocle_runtime::trace::{Answer, Trace, argmax};
 
 use crate::request::{EngineArguments, USUAL_QUESTION};
 
@@ -34,7 +35,16 @@ impl Cases {
     pub fn new(text: Option<&Path>, pictures: &[PathBuf]) -> anyhow::Result<Self> {
         let mut text = match text {
             None => TEXT.to_owned(),
-            Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+                if text.trim().is_empty() {
+                    anyhow::bail!(
+                        "{}: there are no words in it; the loss is measured on a text of some sentences",
+                        path.display()
+                    );
+                }
+                text
+            }
         };
         text.truncate(text.floor_char_boundary(LONGEST));
         for path in pictures {
@@ -48,10 +58,18 @@ impl Cases {
     }
 }
 
-/// What was found.
+/// What was found, at least of a part.
 pub struct Loss {
-    text: Compared,
-    pictures: Compared,
+    text: Part,
+    pictures: Part,
+}
+
+/// What was found on a text or on pictures.
+#[derive(Default)]
+struct Part {
+    compared: Compared,
+    /// Why what is missing was not measured.
+    problems: Vec<String>,
 }
 
 /// Two models at the same positions.
@@ -65,7 +83,7 @@ struct Compared {
     known: usize,
 }
 
-/// Runs both models.
+/// Runs both models. What one of them refuses, such as a text without a picture, is left out; it is an error only where nothing is left.
 pub fn measure(
     places: &Places,
     declaration: &Declaration,
@@ -79,42 +97,75 @@ pub fn measure(
         .map(|picture| Request::single(None, vec![picture.clone()], USUAL_QUESTION))
         .collect();
     let words = Request::single(None, Vec::new(), &cases.text);
+    let mut loss = Loss {
+        text: Part::default(),
+        pictures: Part::default(),
+    };
     let mut original = open(places, declaration, engine)?;
-    let text = original
-        .trace(&words, 512, 1)
-        .context("the original, on the text")?;
+    let text = original.trace(&words, 512, 1);
+    let text = loss.text.kept("the original, on the text", text);
     let mut answers = Vec::new();
     for request in &requests {
         let answer = original.trace_steps(request, 512, Answer::Greedy(ANSWER));
-        answers.push(answer.context("the original, on a picture")?);
+        let answer = loss.pictures.kept("the original, on a picture", answer);
+        answers.extend(answer.map(|answer| (request, answer)));
     }
     drop(original);
-    let mut copy = declaration.clone();
-    copy.manifest.source = Source::Path(std::path::absolute(target)?);
-    let mut copy = open(places, &copy, engine)?;
-    let mut loss = Loss {
-        text: Compared::default(),
-        pictures: Compared::default(),
-    };
-    let of_copy = copy.trace_along(&words, 512, &text.tokens);
-    let of_copy = of_copy.context("the copy, on the text")?;
-    for (at, (exact, found)) in text.prompt_logits.iter().zip(&of_copy.prompt_logits).enumerate() {
-        loss.text
-            .count(exact, found, text.prompt_ids.get(at + 1).copied());
-    }
-    for (request, answer) in requests.iter().zip(&answers) {
-        let found = copy.trace_steps(request, 512, Answer::Given(&answer.tokens));
-        let found = found.context("the copy, on a picture")?;
-        for ((exact, found), token) in answer
-            .step_logits
-            .iter()
-            .zip(&found.step_logits)
-            .zip(&answer.tokens)
-        {
-            loss.pictures.count(exact, found, Some(*token));
+    if text.is_some() || !answers.is_empty() {
+        let mut copy = declaration.clone();
+        copy.manifest.source = Source::Path(std::path::absolute(target)?);
+        let mut copy = open(places, &copy, engine)?;
+        if let Some(text) = text {
+            let found = copy.trace_along(&words, 512, &text.tokens);
+            if let Some(found) = loss.text.kept("the copy, on the text", found) {
+                let logits = text.prompt_logits.iter().zip(&found.prompt_logits);
+                for (at, (exact, found)) in logits.enumerate() {
+                    let next = text.prompt_ids.get(at + 1).copied();
+                    loss.text.compared.count(exact, found, next);
+                }
+            }
+        }
+        for (request, answer) in answers {
+            let found = copy.trace_steps(request, 512, Answer::Given(&answer.tokens));
+            if let Some(found) = loss.pictures.kept("the copy, on a picture", found) {
+                let logits = answer.step_logits.iter().zip(&found.step_logits);
+                for ((exact, found), token) in logits.zip(&answer.tokens) {
+                    loss.pictures.compared.count(exact, found, Some(*token));
+                }
+            }
         }
     }
+    let is_measured = loss.parts().iter().any(|(_, part)| part.compared.positions > 0);
+    if !is_measured && let Some(problem) = loss.text.problems.first() {
+        anyhow::bail!("{problem}");
+    }
     Ok(loss)
+}
+
+impl Part {
+    /// The result, if it is one; else its error is kept.
+    fn kept(&mut self, what: &str, result: Result<Trace, RequestError>) -> Option<Trace> {
+        match result {
+            Ok(trace) => Some(trace),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                let problem = format!("{what}: {}", without_hint(&error));
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
+                None
+            }
+        }
+    }
+
+    fn why(&self) -> String {
+        self.problems.join("; ")
+    }
+}
+
+/// What an error says, without its advice on other flags of a request.
+pub fn without_hint(text: &str) -> &str {
+    text.split_once("\n\nhint:").map_or(text, |(said, _)| said)
 }
 
 fn open(places: &Places, declaration: &Declaration, engine: EngineArguments) -> anyhow::Result<Scheduler> {
@@ -185,20 +236,28 @@ impl<'a> Logs<'a> {
 }
 
 impl Loss {
-    fn parts(&self) -> [(&'static str, &Compared); 2] {
+    fn parts(&self) -> [(&'static str, &Part); 2] {
         [("text", &self.text), ("pictures", &self.pictures)]
     }
 
     /// For the terminal.
     pub fn lines(&self) -> Vec<String> {
-        let line = |(what, part): (&str, &Compared)| {
-            let [before, after] = part.perplexities();
-            format!(
+        let line = |(what, part): (&str, &Part)| {
+            let compared = &part.compared;
+            if compared.positions == 0 {
+                return format!("{what}: not measured: {}", part.why());
+            }
+            let [before, after] = compared.perplexities();
+            let text = format!(
                 "{what}: divergence {:.4} nats, another likeliest token in {:.1} % of {} positions, perplexity {before:.3} -> {after:.3}",
-                part.mean_divergence(),
-                part.others(),
-                part.positions
-            )
+                compared.mean_divergence(),
+                compared.others(),
+                compared.positions
+            );
+            match part.problems.is_empty() {
+                true => text,
+                false => format!("{text} (not all were measured: {})", part.why()),
+            }
         };
         self.parts().map(line).to_vec()
     }
@@ -209,16 +268,29 @@ impl Loss {
             | on | positions | divergence (nats) | another likeliest token | perplexity of the original | of this copy |\n\
             |---|---|---|---|---|---|\n"
             .to_owned();
+        let mut missing = String::new();
         for (what, part) in self.parts() {
-            let [before, after] = part.perplexities();
+            if !part.problems.is_empty() {
+                let how = match part.compared.positions {
+                    0 => "Not measured",
+                    _ => "Not all measured",
+                };
+                missing += &format!("\n{how} on {what}: {}.\n", part.why());
+            }
+            let compared = &part.compared;
+            if compared.positions == 0 {
+                continue;
+            }
+            let [before, after] = compared.perplexities();
             text += &format!(
                 "| {what} | {} | {:.5} | {:.2} % | {before:.4} | {after:.4} |\n",
-                part.positions,
-                part.mean_divergence(),
-                part.others(),
+                compared.positions,
+                compared.mean_divergence(),
+                compared.others(),
             );
         }
-        text + "\nDivergence is Kullback and Leibler's, of the copy's probabilities from the original's, on average.\n"
+        text + &missing
+            + "\nDivergence is Kullback and Leibler's, of the copy's probabilities from the original's, on average.\n"
     }
 }
 

@@ -1,16 +1,20 @@
 //! How many bits each weight of a conversion gets.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use monocle_tensor::stored::{StoredTensor, StoredType};
 use regex::Regex;
 
 use super::QuantiseOptions;
-use crate::error::WeightsError;
+use crate::error::{WeightsError, cut};
 use crate::names::regex;
+use crate::quantisation::GROUP_SIZES;
 
 /// Names of the parts that see, and of what joins them to the language model, as checkpoints have them.
 pub const SEEING: &str = r"(^|\.)(vision|visual|image|multi_modal|multimodal|mm_|connector|mlp1)";
+/// Tables of positions.
+pub(super) const POSITIONS: &str = r"(^|\.)(pos_embed|pos_emb|embed_positions)\b|position(al)?_embed";
 /// Tables that tokens are looked up in.
 const EMBEDDINGS: &str = r"(^|\.)(embed_tokens|tok_embeddings|word_embeddings|wte|shared)\.weight$";
 /// What turns the last state to logits, where it is not the table of tokens.
@@ -73,25 +77,71 @@ impl<'a> Choices<'a> {
             .max()
             .map_or(0, |last| last + 1);
         if options.mixed.is_some() && choices.layers == 0 {
-            return Err(WeightsError::Unfit {
-                name: "(all)".to_owned(),
-                role: "a mixture of bits",
-                expected: "layers with `down_proj` or `feed_forward.w2`".to_owned(),
-                found: "none".to_owned(),
-            });
+            return Err(WeightsError::NoMixture);
         }
         Ok(choices)
+    }
+
+    /// Refuses options under which every weight stays as it is.
+    pub fn refuse_nothing(
+        &self,
+        source: &Path,
+        tensors: &BTreeMap<String, StoredTensor>,
+    ) -> Result<(), WeightsError> {
+        if tensors.values().any(|tensor| self.bits(tensor).is_some()) {
+            return Ok(());
+        }
+        let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
+        let matrices = tensors.values().filter(|tensor| is_matrix(tensor));
+        for width in matrices.filter_map(|tensor| tensor.shape.last()) {
+            *widths.entry(*width).or_default() += 1;
+        }
+        let fitting = |size: usize| -> usize {
+            let fits = widths
+                .iter()
+                .filter(|(width, _)| **width > 0 && width.is_multiple_of(size));
+            fits.map(|(_, count)| count).sum()
+        };
+        let size = self.options.group_size;
+        // Of sizes that fit as many, the largest has the fewest scales.
+        let best = GROUP_SIZES.into_iter().max_by_key(|size| fitting(*size));
+        let problem = if fitting(size) > 0 {
+            "all that could be is to stay as it is; keep less".to_owned()
+        } else if let Some(best) = best.filter(|best| fitting(*best) > 0) {
+            let widths: Vec<String> = widths.keys().map(usize::to_string).collect();
+            format!(
+                "no matrix has rows of whole groups of {size}, rows have {}: take groups of {best} (`--group {best}`)",
+                widths.join(", ")
+            )
+        } else {
+            "no matrix of floats has rows of whole groups of 32, 64 or 128; use it as it is".to_owned()
+        };
+        Err(WeightsError::NothingQuantised {
+            path: source.to_owned(),
+            problem,
+        })
+    }
+
+    /// What was asked to be kept and is not there.
+    pub fn notes(&self, tensors: &BTreeMap<String, StoredTensor>) -> Vec<String> {
+        let asked = self.keep.iter().filter(|keep| keep.as_str() != POSITIONS);
+        let unmatched = asked.filter(|keep| !tensors.keys().any(|name| keep.is_match(name)));
+        unmatched
+            .map(|keep| {
+                format!(
+                    "no tensor's name matches `{}`, so it keeps nothing",
+                    cut(keep.as_str())
+                )
+            })
+            .collect()
     }
 
     /// How many bits a tensor gets; none where it stays as it is.
     pub fn bits(&self, tensor: &StoredTensor) -> Option<u32> {
         let name = tensor.name.as_str();
-        let float = matches!(tensor.kind, StoredType::F32 | StoredType::F16 | StoredType::BF16);
         let fits = |columns: &usize| *columns > 0 && columns.is_multiple_of(self.options.group_size);
-        let is_matrix = matches!(tensor.shape.len(), 2 | 3) && tensor.shape.last().is_some_and(fits);
-        if !float
-            || !is_matrix
-            || !name.ends_with(".weight")
+        if !is_matrix(tensor)
+            || !tensor.shape.last().is_some_and(fits)
             || self.routers.is_match(name)
             || self.keep.iter().any(|keep| keep.is_match(name))
         {
@@ -127,4 +177,10 @@ impl<'a> Choices<'a> {
     fn number(&self, name: &str) -> Option<usize> {
         self.layer.captures(name)?.get(1)?.as_str().parse().ok()
     }
+}
+
+/// Whether a tensor could be a layer's weight.
+fn is_matrix(tensor: &StoredTensor) -> bool {
+    let float = matches!(tensor.kind, StoredType::F32 | StoredType::F16 | StoredType::BF16);
+    float && matches!(tensor.shape.len(), 2 | 3) && tensor.name.ends_with(".weight")
 }

@@ -110,6 +110,14 @@ fn write_quantised(
     let step = (PIECE / columns).max(1);
     for first in (0..rows).step_by(step) {
         let values = dequantise_rows(&matrix, first..(first + step).min(rows))?;
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(WeightsError::NotFinite {
+                name: source.name.clone(),
+                value: values[at],
+                row: first + at / columns,
+                column: at % columns,
+            });
+        }
         let quantised = quantise(&values, columns, bits, group_size, source.kind).map_err(|error| {
             WeightsError::Quantisation {
                 name: source.name.clone(),

@@ -10,7 +10,7 @@ use super::folder::Folder;
 fn config_json_names_the_method() {
     let folder = Folder::new("foreign-config");
     let tail = "which cannot be run; take the original in bf16, f16 or f32 instead, or a conversion of it to MLX's affine quantisation \
-                (2 to 8 bits; `mlx_vlm.convert -q` makes one)";
+                (2 to 8 bits; `monocle convert` makes one of the original)";
     for (settings, expected) in [
         (
             json!({ "quant_method": "awq", "bits": 8, "group_size": 128, "version": "gemm", "zero_point": true }),
@@ -113,17 +113,7 @@ fn what_is_not_quantised_or_mlx_is_let_through() {
 #[test]
 fn tensors_name_the_method_where_config_json_is_silent() {
     type Tensors = &'static [(&'static str, StoredType, &'static [usize])];
-    let cases: [(Tensors, &str, &str); 12] = [
-        (
-            // Groups of 16.
-            &[
-                ("l.qweight", I32, &[64, 4]),
-                ("l.qzeros", I32, &[4, 4]),
-                ("l.scales", F16, &[4, 32]),
-            ],
-            "AWQ",
-            "`l.qweight`, I32",
-        ),
+    let cases: [(Tensors, &str, &str); 9] = [
         (
             &[
                 ("l.qweight", I32, &[8, 32]),
@@ -156,19 +146,6 @@ fn tensors_name_the_method_where_config_json_is_silent() {
             &[("l.weight", I8, &[32, 64]), ("l.SCB", F32, &[32])],
             "bitsandbytes in 8 bits",
             "`l.SCB`, F32",
-        ),
-        (
-            &[
-                ("l.weight", F8E4M3, &[32, 64]),
-                ("l.weight_scale_inv", F32, &[5, 7]),
-            ],
-            "8-bit floats (fp8)",
-            "`l.weight`, F8_E4M3",
-        ),
-        (
-            &[("l.weight", F8E5M2, &[32, 64])],
-            "8-bit floats (fp8)",
-            "`l.weight`, F8_E5M2",
         ),
         (
             &[("l.weight", I8, &[32, 64]), ("l.weight_scale", F32, &[32, 1])],
@@ -224,6 +201,91 @@ fn tensors_name_the_method_where_config_json_is_silent() {
             "{message}"
         );
     }
+}
+
+/// A layer of 64 inputs and 32 outputs whose quantisation is read, with a part that does not fit or is not there.
+#[test]
+fn what_is_read_but_does_not_fit_is_not_called_unknown() {
+    type Tensors = &'static [(&'static str, StoredType, &'static [usize])];
+    let tail = "; the file is incomplete or damaged: download it again; if it is the same then, it is packed in a way that is not read: \
+                take the original in bf16, f16 or f32";
+    let float8 = "expected scales of one number, of [32], of [32, 1], or for blocks that divide it or that `config.json` names";
+    let awq = "expected `l.qweight` [in, out / 8] I32, `l.qzeros` [in / group, out / 8] I32 and `l.scales` [in / group, out] of floats, \
+               with groups of 32, 64 or 128";
+    // 64 numbers of 4 bits are 8 words or 32 bytes, of 8 bits 16 words; each 32 have a scale.
+    let cases: [(Tensors, String); 10] = [
+        (
+            &[
+                ("l.weight", F8E4M3, &[32, 64]),
+                ("l.weight_scale_inv", F32, &[5, 7]),
+            ],
+            format!(
+                "`l.weight` [32, 64] F8_E4M3 holds 8-bit floats, and does not fit what unpacks it: {float8}, found `l.weight_scale_inv` \
+                 [5, 7] F32, no `l.weight_scale`"
+            ),
+        ),
+        (
+            &[("l.weight", F8E4M3, &[32, 64]), ("l.weight_scale", F32, &[10])],
+            format!("{float8}, found no `l.weight_scale_inv`, `l.weight_scale` [10] F32"),
+        ),
+        (
+            &[("l.weight", F8E5M2, &[32, 64])],
+            format!("{float8}, found no `l.weight_scale_inv`, no `l.weight_scale`"),
+        ),
+        (
+            // Groups of 16.
+            &[
+                ("l.qweight", I32, &[64, 4]),
+                ("l.qzeros", I32, &[4, 4]),
+                ("l.scales", F16, &[4, 32]),
+            ],
+            format!(
+                "`l.qweight` [64, 4] I32 holds 4-bit integers by AWQ, and does not fit what unpacks it: {awq}, found `l.qzeros` [4, 4] I32, \
+                 `l.scales` [4, 32] F16"
+            ),
+        ),
+        (
+            &[("l.qweight", I32, &[64, 4]), ("l.scales", F16, &[1, 32])],
+            format!("{awq}, found no `l.qzeros`, `l.scales` [1, 32] F16"),
+        ),
+        (
+            &[("l.qweight", I32, &[64, 4]), ("l.qzeros", I32, &[1, 4])],
+            format!("{awq}, found `l.qzeros` [1, 4] I32, no `l.scales`"),
+        ),
+        (
+            &[("l.weight", U32, &[32, 8]), ("l.scales", U8, &[10, 2])],
+            "expected `l.scales` [32, 2] or [32, 1] U8 or F8_E8M0, found `l.scales` [10, 2] U8".to_owned(),
+        ),
+        (
+            &[("l.weight", U32, &[32, 12]), ("l.scales", U8, &[32, 1])],
+            "expected `l.scales` [32, 3] U8 or F8_E8M0, found `l.scales` [32, 1] U8".to_owned(),
+        ),
+        (
+            &[("l.weight_packed", U8, &[32, 32])],
+            "expected `l.weight_scale` [32, 2] U8 or F8_E8M0, found no `l.weight_scale`".to_owned(),
+        ),
+        (
+            &[("l_blocks", U8, &[3, 32, 2, 16]), ("l_scales", U8, &[3, 32, 1])],
+            "expected `l_blocks` [experts, out, groups, 16] and `l_scales` [experts, out, groups], both U8, found `l_scales` [3, 32, 1] U8"
+                .to_owned(),
+        ),
+    ];
+    for (at, (tensors, expected)) in cases.into_iter().enumerate() {
+        let folder = Folder::new(&format!("misfit-{at}"));
+        folder.file("model.safetensors", tensors, 0);
+        let message = folder.open().unwrap().linear("l").unwrap_err().to_string();
+        assert!(message.ends_with(&format!("{expected}{tail}")), "{message}");
+        assert!(!message.contains("cannot be run"), "{message}");
+    }
+    // What fits is not blamed for being asked for in another role.
+    let folder = Folder::new("misfit-none");
+    let tensors: Tensors = &[("l.weight", F8E4M3, &[32, 64]), ("l.weight_scale", F32, &[])];
+    folder.file("model.safetensors", tensors, 0);
+    let message = folder.open().unwrap().experts("l").unwrap_err().to_string();
+    assert!(
+        message.contains("expected 3 dimensions, found shape [32, 64]"),
+        "{message}"
+    );
 }
 
 /// Whether a name alone tells the method.

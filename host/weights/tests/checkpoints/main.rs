@@ -131,7 +131,7 @@ fn weights_serve_only_as_what_they_are() {
         ),
         (
             "eight",
-            "the model is quantised with 8-bit floats (fp8) (told by the tensor `eight.weight`, F8_E4M3), which cannot be run; take the original in bf16, f16 or f32 instead, or a conversion of it to MLX's affine quantisation (2 to 8 bits; `mlx_vlm.convert -q` makes one)",
+            "`eight.weight` [3, 4] F8_E4M3 holds 8-bit floats, and does not fit what unpacks it: expected scales of one number, of [3], of [3, 1], or for blocks that divide it or that `config.json` names, found no `eight.weight_scale_inv`, no `eight.weight_scale`; the file is incomplete or damaged: download it again; if it is the same then, it is packed in a way that is not read: take the original in bf16, f16 or f32",
         ),
     ] {
         assert_eq!(checkpoint.linear(name).unwrap_err().to_string(), expected);
@@ -222,13 +222,20 @@ fn quantised_layers_must_be_consistent() {
         folder.refusal(),
         "the model is quantised with MLX's nvfp4 (`config.json` says mode `nvfp4`; only `affine`, `mxfp4` and `mxfp8` are supported), which cannot be run; \
          take the original in bf16, f16 or f32 instead, or a conversion of it to MLX's affine quantisation (2 to 8 bits; \
-         `mlx_vlm.convert -q` makes one)"
+         `monocle convert` makes one of the original)"
     );
     quantised(
         &folder,
         json!({ "group_size": 64, "bits": 4, "q": { "group_size": 64, "bits": 4, "mode": "mxfp8" } }),
     );
-    assert!(refusal(&folder).ends_with("`config.json` says mode `mxfp8`; only `affine` is supported"));
+    assert!(
+        refusal(&folder).ends_with(
+            "packed [2, 8] U32 with scales [2, 1] BF16 and biases do not fit mode `mxfp8`, which `config.json` says; `mxfp4` and `mxfp8` have \
+             one scale in U8 for 32 numbers, and no biases; download the model again"
+        ),
+        "{}",
+        refusal(&folder)
+    );
     folder.json("config.json", json!({}));
     assert!(
         refusal(&folder)

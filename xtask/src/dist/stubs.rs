@@ -26,7 +26,11 @@ pub fn write(sdk: &Path, zig: &Path) -> Result<Libraries> {
     }
     let system = zig.join("lib/libc/darwin/libSystem.tbd");
     let system = fs::read_to_string(&system).with_context(|| format!("reading `{}`", system.display()))?;
-    put(&sdk.join("usr/lib/libSystem.tbd"), &for_programs(&system))?;
+    let system = for_programs(&system);
+    // C's own libraries are other names of it there.
+    for name in ["libSystem", "libc", "libm"] {
+        put(&sdk.join(format!("usr/lib/{name}.tbd")), &system)?;
+    }
     let about = format!("{{\"Version\":\"{MACOS}\",\"CanonicalName\":\"macosx{MACOS}\"}}\n");
     put(&sdk.join("SDKSettings.json"), &about)?;
     Ok(libraries)

@@ -9,6 +9,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use monocle_tensor::scheme::Scheme;
+use monocle_weights::gguf::GgufFile;
 use regex::Regex;
 use serde_json::Value;
 
@@ -110,6 +111,63 @@ pub fn write(path: &Path, fields: &[(&str, Field)], tensors: &[GgufTensor]) {
     file.resize(file.len().next_multiple_of(32), 0);
     file.extend(data);
     fs::write(path, file).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// A value as a field again: what JSON tells apart is enough.
+pub fn field(value: &Value) -> Field {
+    match value {
+        Value::Bool(flag) => Field::Flag(*flag),
+        Value::String(text) => Field::Text(text.clone()),
+        Value::Number(number) if number.is_u64() => Field::Number(number.as_u64().unwrap() as u32),
+        Value::Number(number) => Field::Float(number.as_f64().unwrap() as f32),
+        Value::Array(list) if list.iter().all(Value::is_string) => Field::Texts(
+            list.iter()
+                .map(|text| text.as_str().unwrap().to_owned())
+                .collect(),
+        ),
+        Value::Array(list) if list.iter().all(Value::is_i64) => Field::Numbers(
+            list.iter()
+                .map(|number| number.as_i64().unwrap() as i32)
+                .collect(),
+        ),
+        Value::Array(list) => Field::Floats(
+            list.iter()
+                .map(|number| number.as_f64().unwrap() as f32)
+                .collect(),
+        ),
+        other => panic!("no field for {other}"),
+    }
+}
+
+/// Writes a file of binary32 tensors anew, with other key-values and only some tensors.
+pub fn rewrite(path: &Path, change: impl FnOnce(&mut Vec<(String, Value)>), keep: impl Fn(&str) -> bool) {
+    let file = GgufFile::open(path).unwrap_or_else(|error| panic!("{error}"));
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let values = file.header().values.iter();
+    let mut values: Vec<(String, Value)> = values.map(|(key, value)| (key.clone(), value.clone())).collect();
+    change(&mut values);
+    let fields: Vec<(&str, Field)> = values
+        .iter()
+        .map(|(key, value)| (key.as_str(), field(value)))
+        .collect();
+    let tensors = file.header().tensors.iter().filter(|tensor| keep(&tensor.name));
+    let tensors: Vec<GgufTensor> = tensors
+        .map(|tensor| GgufTensor {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            values: bytes[tensor.range.clone()]
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&word| f32::from_le_bytes(word))
+                .collect(),
+            scheme: None,
+        })
+        .collect();
+    // The old file is mapped: it stays as it is, and another takes its name.
+    let new = path.with_extension("new");
+    write(&new, &fields, &tensors);
+    fs::rename(&new, path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 fn text(file: &mut Vec<u8>, text: &str) {

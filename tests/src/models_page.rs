@@ -146,7 +146,12 @@ fn lines(folder: &Path) -> usize {
 
 fn source(source: &Source) -> String {
     match source {
-        Source::Repo { repo, .. } => repo.clone(),
+        Source::Repo { repo, gguf: None, .. } => repo.clone(),
+        Source::Repo {
+            repo,
+            gguf: Some(tag),
+            ..
+        } => format!("{repo}:{tag}"),
         Source::Path(path) => {
             let relative = std::fs::canonicalize(path).ok().and_then(|path| {
                 Some(

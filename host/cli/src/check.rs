@@ -15,6 +15,7 @@ use anyhow::Context;
 use clap::Args;
 use monocle_manifest::schema::Source;
 use monocle_manifest::served::Served;
+use monocle_runtime::model::cached::gguf_models;
 use monocle_runtime::model::locate::Places;
 use monocle_runtime::program;
 use monocle_survey::failure::{Failure, Place};
@@ -24,6 +25,7 @@ use monocle_survey::process::{self, End};
 use monocle_survey::report::{self, About};
 use monocle_survey::row::Row;
 use monocle_survey::{compare, grade, sha256};
+use monocle_weights::gguf::is_gguf;
 
 use super::served::Running;
 use super::{Misuse, isolate, output, report_folder};
@@ -525,10 +527,12 @@ fn here(places: &Places) -> Vec<String> {
         .filter_map(|listed| listed.manifest.ok())
     {
         match &manifest.source {
-            Source::Path(path) if path.join("config.json").is_file() => models.push(manifest.name.clone()),
+            Source::Path(path) if path.join("config.json").is_file() || is_gguf(path) => {
+                models.push(manifest.name.clone());
+            }
             Source::Path(_) => {}
-            Source::Repo { repo, revision } => {
-                if let Ok(Some(located)) = places.hub.locate(repo, revision) {
+            Source::Repo { repo, revision, gguf } => {
+                if let Ok(Some(located)) = places.hub.locate_one(repo, revision, gguf.as_deref()) {
                     folders.insert(located.folder.clone());
                     if located.is_complete() {
                         models.push(manifest.name.clone());
@@ -543,13 +547,25 @@ fn here(places: &Places) -> Vec<String> {
             .iter()
             .filter(|snapshot| snapshot.is_complete && !folders.contains(&snapshot.folder))
         {
-            let folder = snapshot.folder.display().to_string();
-            match places.find(&folder, &mut |_| {}) {
-                Ok(_) => models.push(folder),
-                Err(error) => output::note(&format!(
-                    "note: `{}` is in the cache and not checked: {error}",
-                    cached.repo
-                )),
+            // Of several GGUF models, each by its file.
+            let of_gguf = gguf_models(&snapshot.folder).into_iter();
+            let of_gguf: Vec<PathBuf> = of_gguf
+                .filter(|model| model.is_whole)
+                .map(|model| model.file)
+                .collect();
+            let found = match of_gguf.is_empty() {
+                true => vec![snapshot.folder.clone()],
+                false => of_gguf,
+            };
+            for place in found.into_iter().filter(|place| !folders.contains(place)) {
+                let place = place.display().to_string();
+                match places.find(&place, &mut |_| {}) {
+                    Ok(_) => models.push(place),
+                    Err(error) => output::note(&format!(
+                        "note: `{}` is in the cache and not checked: {error}",
+                        cached.repo
+                    )),
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use clap::Args;
 use monocle_runtime::memory::{MemoryEstimate, MemoryLimit};
 use monocle_runtime::plugin::contract::ImagePlan;
 use monocle_runtime::report::{ImageReport, ModelReport, PluginReport, PromptReport};
-use monocle_weights::Summary;
+use monocle_weights::{Checkpoint, Summary};
 use serde::Serialize;
 
 use super::request::RequestArguments;
@@ -29,14 +29,16 @@ pub struct Inspect {
 #[derive(Debug, Serialize)]
 struct WeightsReport {
     files: usize,
+    file_names: Vec<String>,
     tensors: usize,
     parameters: u64,
     bytes: u64,
     bytes_by_type: BTreeMap<&'static str, u64>,
 }
 
-impl From<Summary> for WeightsReport {
-    fn from(summary: Summary) -> Self {
+impl WeightsReport {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        let summary = checkpoint.summary();
         let bytes_by_type = summary
             .by_kind
             .iter()
@@ -57,6 +59,7 @@ impl From<Summary> for WeightsReport {
         } = summary;
         Self {
             files,
+            file_names: checkpoint.files().to_vec(),
             tensors,
             parameters,
             bytes,
@@ -129,7 +132,7 @@ impl Inspect {
             encoder_ids: prepared.encoder_ids().map(<[u32]>::to_vec),
             images: prepared.image_reports(),
             plans: prepared.plan.images.clone(),
-            weights: model.checkpoint().summary().into(),
+            weights: WeightsReport::of(model.checkpoint()),
             memory: MemoryInspection::new(prepared.estimate, scheduler.memory_limit()),
             unread_config: model.unread_config(),
             notes: [model.notes(), prepared.notes(), scheduler.weight_notes()].concat(),
@@ -165,6 +168,14 @@ fn text(inspection: &Inspection, max_tokens: usize) -> String {
             kinds.collect::<Vec<_>>().join(", ")
         ),
     );
+    // Which of the files beside a GGUF file goes with it is not to be guessed.
+    if weights
+        .file_names
+        .iter()
+        .any(|name| name.to_lowercase().ends_with(".gguf"))
+    {
+        lines.add("files", weights.file_names.join(", "));
+    }
     for image in &inspection.images {
         lines.add("picture", stats::picture(image));
     }

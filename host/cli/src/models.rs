@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use clap::Args;
 use monocle_manifest::schema::Source;
 use monocle_runtime::model::cached::{bytes_in, gguf_models};
-use monocle_runtime::model::locate::{Listed, Places};
+use monocle_runtime::model::locate::{Listed, Places, tidy};
 use monocle_weights::gguf::is_gguf;
 use serde::Serialize;
 
@@ -106,13 +106,16 @@ fn unnamed(places: &Places, rows: &[Row]) -> (Vec<Row>, u64) {
             let source = format!("{}@{}", cached.repo, snapshot.name());
             let models = gguf_models(&snapshot.folder);
             for model in &models {
+                let file = model.file.display().to_string();
+                if named.contains(file.as_str()) {
+                    continue;
+                }
                 let name = format!("{}:{}", cached.repo, model.tag);
                 let state = if model.is_whole {
                     State::Present
                 } else {
                     State::Partial
                 };
-                let file = model.file.display().to_string();
                 more.push(row(name, source.clone(), state, file, bytes_in(&model.file)));
             }
             if models.is_empty() {
@@ -208,8 +211,7 @@ fn row(places: &Places, listed: Listed) -> Row {
     let (source, state, folder, error) = match &parsed.source {
         Source::Path(path) => {
             let here = path.join("config.json").is_file() || is_gguf(path);
-            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-            let path = path.display().to_string();
+            let path = tidy(path).display().to_string();
             (
                 path.clone(),
                 if here { State::Present } else { State::Absent },
@@ -217,9 +219,12 @@ fn row(places: &Places, listed: Listed) -> Row {
                 None,
             )
         }
-        Source::Repo { repo, revision } => {
-            let source = format!("{repo}@{revision}");
-            match places.hub.locate(repo, revision) {
+        Source::Repo { repo, revision, gguf } => {
+            let source = match gguf {
+                Some(tag) => format!("{repo}:{tag}@{revision}"),
+                None => format!("{repo}@{revision}"),
+            };
+            match places.hub.locate_one(repo, revision, gguf.as_deref()) {
                 Ok(Some(located)) => {
                     let state = if located.is_complete() {
                         State::Present

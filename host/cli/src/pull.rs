@@ -59,7 +59,10 @@ fn line(model: &str, pulled: &Pulled, started: Instant) -> String {
     let folder = pulled.folder.display();
     let seconds = started.elapsed().as_secs_f64();
     match pulled.fetched {
-        None => format!("{model}: a folder of this machine, nothing to fetch: {size} in {folder}\n"),
+        None => {
+            let kind = if pulled.folder.is_file() { "file" } else { "folder" };
+            format!("{model}: a {kind} of this machine, nothing to fetch: {size} in {folder}\n")
+        }
         Some(0) => format!("{model}: was here already: {size} in {folder}\n"),
         Some(fetched) if fetched >= pulled.bytes => {
             format!("{model}: fetched {size} in {seconds:.1} s, into {folder}\n")

@@ -12,6 +12,7 @@ pub mod settings;
 pub mod stamp;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -79,8 +80,9 @@ impl Model {
         let folder = places.open(&path)?;
         let (processor, network) = plugins(places, manifest)?;
         let rules = tokenizer_rules(manifest);
-        let tokenizer = match places.other_tokenizer(manifest, progress)? {
-            Some(other) => Tokenizer::with_rules(&other, &rules)
+        let other = places.other_tokenizer(manifest, progress)?;
+        let tokenizer = match &other {
+            Some(other) => Tokenizer::with_rules(other, &rules)
                 .inspect_err(|_| distrust(&other.join("tokenizer.json")))?,
             None => {
                 locate::tokenizer(&folder, &rules).inspect_err(|_| distrust(&path.join("tokenizer.json")))?
@@ -96,7 +98,7 @@ impl Model {
         let turn = manifest.weights.turn.iter().map(|pattern| pattern.0.as_str());
         let names = NameRules::new(rename, ignore)?.with_turned(turn)?;
         let checkpoint = Checkpoint::open(&folder, &names)?;
-        let candidates = candidates(manifest, &folder, options.template)?;
+        let candidates = candidates(manifest, &folder, other.as_deref(), options.template)?;
         let tools = tool_format(places, manifest, &candidates, &folder);
         let settings = Settings::new(manifest, folder.config(), folder.generation_config());
         let mut variables = manifest.prompt.variables.clone();
@@ -434,10 +436,11 @@ fn tool_format(
     monocle_tools::find(&tables, template).cloned().map(Arc::new)
 }
 
-/// The templates on offer.
+/// The templates on offer. Where GGUF files have none, that of the repository whose tokenizer is used counts.
 fn candidates(
     manifest: &Manifest,
     folder: &ModelFolder,
+    other: Option<&Path>,
     flag: Option<String>,
 ) -> Result<Candidates, ModelError> {
     let manifest_template = match &manifest.prompt.template {
@@ -449,7 +452,10 @@ fn candidates(
         flag,
         manifest: manifest_template,
         repository: match folder.made_texts() {
-            Some(texts) => made_template(folder.path(), texts)?,
+            Some(texts) => match (made_template(folder.path(), texts)?, other) {
+                (None, Some(other)) => repository_template(other)?,
+                (own, _) => own,
+            },
             None => repository_template(folder.path())?,
         },
         plugin: None,

@@ -36,6 +36,8 @@ pub struct Checkpoint {
     files: Vec<String>,
     /// What the index names and no file holds, by the name that a plugin would ask for.
     promised: BTreeMap<String, Promise>,
+    /// What GGUF files call the tensors, by the names that a plugin asks for; empty where there are none.
+    in_gguf: BTreeMap<String, String>,
 }
 
 /// The file that an index names for a tensor that it does not hold.
@@ -99,6 +101,28 @@ struct Layer<'a> {
     biases: Option<&'a StoredTensor>,
 }
 
+/// What GGUF files would call a tensor: as they call the same one of another layer.
+fn gguf_name(in_gguf: &BTreeMap<String, String>, asked: &str) -> Option<String> {
+    let (before, layer, after) = around_number(asked)?;
+    in_gguf.iter().find_map(|(name, own)| {
+        let (start, _, end) = around_number(name)?;
+        let (own_start, _, own_end) = around_number(own)?;
+        ((start, end) == (before, after)).then(|| format!("{own_start}{layer}{own_end}"))
+    })
+}
+
+/// A name's first part that is a number, and what stands before and after it.
+fn around_number(name: &str) -> Option<(&str, &str, &str)> {
+    let mut at = 0;
+    for part in name.split('.') {
+        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some((&name[..at], part, &name[at + part.len()..]));
+        }
+        at += part.len() + 1;
+    }
+    None
+}
+
 impl Checkpoint {
     /// Opens a folder's weights: one safetensors file, or the shards that an index lists, or what is there in full where the index does not
     /// fit. What `config.json` says to be quantised in another program's way is refused before any file is looked at.
@@ -117,6 +141,7 @@ impl Checkpoint {
             notes: made.notes.clone(),
             files: made.files.clone(),
             promised: BTreeMap::new(),
+            in_gguf: BTreeMap::new(),
         };
         for (stored, tensor) in &made.tensors {
             let Some(name) = rules.apply(stored)? else {
@@ -127,7 +152,8 @@ impl Checkpoint {
                 tensor: tensor.tensor.clone(),
                 form: tensor.scheme.map_or(Form::Plain, Form::Blocks),
             };
-            entry.tensor.name.clone_from(&name);
+            let own = std::mem::replace(&mut entry.tensor.name, name.clone());
+            checkpoint.in_gguf.insert(name.clone(), own);
             if let Some(other) = checkpoint.entries.insert(name.clone(), entry) {
                 return Err(WeightsError::Collision {
                     name,
@@ -188,6 +214,7 @@ impl Checkpoint {
             notes,
             files: shards.files.iter().map(|file| file.name()).collect(),
             promised,
+            in_gguf: BTreeMap::new(),
         };
         checkpoint.look_at_quantised();
         Ok(checkpoint)
@@ -252,6 +279,11 @@ impl Checkpoint {
     /// The full names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
+    }
+
+    /// The names of its files.
+    pub fn files(&self) -> &[String] {
+        &self.files
     }
 
     /// What was odd about the files, but did no harm.
@@ -407,6 +439,12 @@ impl Checkpoint {
                 file: promise.file.clone(),
                 is_there: promise.is_there,
                 files: self.files.clone(),
+                name,
+                total,
+            },
+            None if !self.in_gguf.is_empty() => WeightsError::MissingInGguf {
+                files: self.files.clone(),
+                own: gguf_name(&self.in_gguf, &name),
                 name,
                 total,
             },

@@ -157,6 +157,21 @@ pub enum WeightsError {
         /// How many weights there are.
         total: usize,
     },
+    /// A weight that the plugin asks for is not in GGUF files.
+    #[error(
+        "there is no tensor {} in {}, where {total} are; take another conversion of the model",
+        in_gguf(name, own.as_deref()), list(files)
+    )]
+    MissingInGguf {
+        /// The name asked for.
+        name: String,
+        /// What the files would call it, where that is known.
+        own: Option<String>,
+        /// The files' names.
+        files: Vec<String>,
+        /// How many tensors are used.
+        total: usize,
+    },
     /// A weight that the plugin asks for, and that the index promises, is not there.
     #[error(
         "the checkpoint has no weight `{}`: `model.safetensors.index.json` promises it in `{}`, which {}; there are {total} weights in {}; \
@@ -334,6 +349,14 @@ pub(crate) fn cut(text: &str) -> Cow<'_, str> {
     let end = text.ceil_char_boundary(text.len() - MOST / 2);
     let left = end - start;
     Cow::Owned(format!("{}[… {left} bytes …]{}", &text[..start], &text[end..]))
+}
+
+/// A tensor by its name in GGUF files, and by that which the plugin asks for.
+fn in_gguf(name: &str, own: Option<&str>) -> String {
+    match own {
+        None => format!("that is `{}`", cut(name)),
+        Some(own) => format!("`{}` (`{}` to the plugin)", cut(own), cut(name)),
+    }
 }
 
 /// What a pointer says of the file's size.

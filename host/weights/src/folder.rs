@@ -13,7 +13,7 @@ use crate::gguf::{GgufFiles, Made, Tables, is_gguf};
 use crate::json::{read_json, read_text};
 
 /// Files that say what GGUF files have no key-values for; where one lies beside them, it counts.
-const BESIDE: [&str; 3] = [
+pub(crate) const BESIDE: [&str; 3] = [
     "preprocessor_config.json",
     "processor_config.json",
     "generation_config.json",
@@ -70,6 +70,23 @@ impl ModelFolder {
     /// The small files, where they were made of GGUF files and lie nowhere.
     pub fn made_texts(&self) -> Option<&BTreeMap<String, String>> {
         self.made.as_ref().map(|made| &made.texts)
+    }
+
+    /// Why no tokenizer can be made of a model's GGUF files, where that is so.
+    pub fn check_vocabulary(&self) -> Result<(), WeightsError> {
+        let Some(made) = &self.made else { return Ok(()) };
+        match &made.no_vocabulary {
+            None => Ok(()),
+            Some(problem) => Err(WeightsError::GgufContents {
+                file: made.first.clone(),
+                problem: problem.clone(),
+            }),
+        }
+    }
+
+    /// How most of a model's GGUF files are stored, in llama.cpp's words: `Q4_K_M`.
+    pub fn stored_as(&self) -> Option<&str> {
+        self.made.as_ref()?.stored_as.as_deref()
     }
 
     pub(crate) fn made(&self) -> Option<&Made> {

@@ -8,12 +8,13 @@ mod file;
 mod header;
 mod made;
 mod source;
+mod stored_as;
 mod table;
 mod vocabulary;
 
 pub use file::GgufFile;
-pub use header::{GgufHeader, GgufTensor, Storage};
+pub use header::{GgufHeader, GgufTensor, HeaderError, Storage};
 pub use made::Made;
 pub use source::{Chosen, GgufFiles, files_of, is_gguf, models_of, names_in};
-pub(crate) use source::{choose, model_of, tagged};
+pub(crate) use source::{choose, is_gguf_name, model_of, tagged};
 pub use table::Tables;

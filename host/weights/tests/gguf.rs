@@ -196,7 +196,7 @@ fn wrong_headers_are_refused_with_their_reason() {
         let mut file = Writer(b"GGUF".to_vec());
         write(&mut file);
         file.0.resize(file.0.len() + 4096, 0);
-        GgufHeader::parse(&file.0).unwrap_err()
+        GgufHeader::parse(&file.0).unwrap_err().to_string()
     };
     for (write, expected) in [
         (
@@ -285,6 +285,52 @@ fn wrong_headers_are_refused_with_their_reason() {
         let error = with(write);
         assert!(error.contains(expected), "{error}, expected {expected}");
     }
+}
+
+/// A file of a kind that is not read is not called damaged: to fetch it again would not help.
+#[test]
+fn sound_files_that_are_not_read_are_told_from_broken_ones() {
+    let of_type = |kind: u32| {
+        let mut file = Writer(b"GGUF".to_vec());
+        file.u32(3).u64(1).u64(0).tensor("t", &[256], kind, 0);
+        file.0
+    };
+    let of_version = |version: u32| [b"GGUF".as_slice(), &version.to_le_bytes(), &[0; 64]].concat();
+    let path = std::env::temp_dir().join(format!("monocle-gguf-unread-{}.gguf", std::process::id()));
+    let error = |bytes: Vec<u8>| {
+        std::fs::write(&path, bytes).unwrap();
+        GgufFile::open(&path).unwrap_err().to_string()
+    };
+    // Numbers and names of `ggml_type` in `ggml.h`.
+    for (number, name) in [
+        (15, "Q8_K"),
+        (21, "IQ3_S"),
+        (40, "NVFP4"),
+        (41, "Q1_0"),
+        (99, "does not know"),
+    ] {
+        let error = error(of_type(number));
+        assert!(
+            error.contains("cannot be used: tensor `t` is stored as") && error.contains(name),
+            "{error}"
+        );
+        assert!(!error.contains("download"), "{error}");
+    }
+    for version in [1, 9, 3_u32.swap_bytes()] {
+        let error = error(of_version(version));
+        assert!(
+            error.contains("cannot be used") && error.contains("take"),
+            "{error}"
+        );
+    }
+    for broken in [of_type(0xdead_beef), of_version(0xdead_beef)] {
+        let error = error(broken);
+        assert!(
+            error.contains("is not a sound GGUF file") && error.contains("download it again"),
+            "{error}"
+        );
+    }
+    std::fs::remove_file(&path).unwrap();
 }
 
 proptest! {

@@ -484,7 +484,7 @@ fn refusals_say_what_to_do() {
     );
     let server = Server::start(
         "weightless",
-        &[("config.json", "{}"), ("model.gguf", "x")],
+        &[("config.json", "{}"), ("pytorch_model.bin", "x")],
         Mood::Good,
     );
     let message = server
@@ -496,6 +496,16 @@ fn refusals_say_what_to_do() {
         message.starts_with("`org/model` has no safetensors weights"),
         "{message}"
     );
+    let server = Server::start("blind", &[("Model-Q8_0.gguf", "x")], Mood::Good);
+    let message = server
+        .hub()
+        .fetch("org/model", "main", &suits, |_| {})
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        message,
+        "`org/model` has no `mmproj` file, which holds what sees, so it cannot be run; it has: Model-Q8_0.gguf"
+    );
 }
 
 #[test]
@@ -505,6 +515,7 @@ fn one_of_several_gguf_conversions_is_fetched_by_its_name() {
         ("Thing-Q8_0-00001-of-00002.gguf", "eight"),
         ("Thing-Q8_0-00002-of-00002.gguf", "more"),
         ("mmproj-Thing-f16.gguf", "sees"),
+        ("preprocessor_config.json", "{}"),
     ];
     let server = Server::start("gguf", &files, Mood::Good);
     let mut hub = server.hub();
@@ -529,7 +540,12 @@ fn one_of_several_gguf_conversions_is_fetched_by_its_name() {
     hub.offline = true;
     assert_eq!(hub.fetch_gguf("org/model", "main", "Q8_0", |_| {}).unwrap(), path);
     // What is not here is not here.
-    assert!(hub.fetch_gguf("org/model", "main", "Q4_K_M", |_| {}).is_err());
+    let absent = hub.fetch_gguf("org/model", "main", "Q4_K_M", |_| {}).unwrap_err();
+    assert!(absent.to_string().contains("`org/model:Q4_K_M`"), "{absent}");
+    let located = |tag: &str| hub.locate_one("org/model", "main", Some(tag)).unwrap();
+    let here = located("Q8_0").unwrap();
+    assert!(here.is_complete() && here.folder == path, "{here:?}");
+    assert_eq!(located("Q4_K_M"), None);
     hub.offline = false;
     let unknown = hub
         .fetch_gguf("org/model", "main", "Q2_K", |_| {})
@@ -540,7 +556,25 @@ fn one_of_several_gguf_conversions_is_fetched_by_its_name() {
         "{unknown}"
     );
     hub.fetch_gguf("org/model", "main", "Q4_K_M", |_| {}).unwrap();
-    assert_eq!(names(folder).len(), 4);
+    assert_eq!(names(folder).len(), 5);
+    // What is here is not asked for again, and a part that is missing is.
+    let requests = server.requests().len();
+    assert_eq!(
+        hub.obtain_gguf("org/model", "main", "Q8_0", |_| {}).unwrap(),
+        path
+    );
+    assert_eq!(server.requests().len(), requests);
+    std::fs::remove_file(folder.join("Thing-Q8_0-00002-of-00002.gguf")).unwrap();
+    let here = hub
+        .locate_one("org/model", "main", Some("Q8_0"))
+        .unwrap()
+        .unwrap();
+    assert!(!here.is_complete() && here.folder == path, "{here:?}");
+    assert_eq!(
+        hub.obtain_gguf("org/model", "main", "Q8_0", |_| {}).unwrap(),
+        path
+    );
+    assert_eq!(names(folder).len(), 5);
 }
 
 #[test]

@@ -51,8 +51,8 @@ impl Manifest {
         if let Source::Path(model) = &mut manifest.source {
             *model = folder.join(&*model);
             let reason = match std::fs::metadata(&*model) {
-                Ok(found) if found.is_dir() => None,
-                Ok(_) => Some("is not a folder".to_owned()),
+                Ok(found) if found.is_dir() || (found.is_file() && is_gguf_name(model)) => None,
+                Ok(_) => Some("is neither a folder nor a `.gguf` file".to_owned()),
                 Err(error) => Some(in_words(&error)),
             };
             if let Some(reason) = reason {
@@ -254,6 +254,11 @@ fn read_text(path: &Path) -> Result<String, ManifestError> {
         });
     }
     String::from_utf8(bytes).map_err(|_| ManifestError::NotText { path: owned() })
+}
+
+fn is_gguf_name(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
 /// Whether a file lies in a folder, links followed.

@@ -126,8 +126,10 @@ pub enum Source {
         repo: String,
         /// Branch, tag or commit.
         revision: String,
+        /// Which of its GGUF models, by its files' names.
+        gguf: Option<String>,
     },
-    /// A folder. Relative to the manifest's own until the manifest is loaded from its file.
+    /// A folder, or a GGUF file. Relative to the manifest's own until the manifest is loaded from its file.
     Path(PathBuf),
 }
 
@@ -141,7 +143,10 @@ struct SourceTable {
     /// Branch, tag or commit of `repo`; `main` when absent.
     #[schemars(length(min = 1))]
     revision: Option<String>,
-    /// A folder with the model's files, relative to the manifest.
+    /// Which of the GGUF models in `repo`, by the last part of its file's name: `Q8_0`. When absent: the repository's only model.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]+$"))]
+    gguf: Option<String>,
+    /// A folder with the model's files, or a GGUF file (its `mmproj` file lies beside it), relative to the manifest.
     #[schemars(length(min = 1))]
     path: Option<PathBuf>,
 }
@@ -150,17 +155,21 @@ impl TryFrom<SourceTable> for Source {
     type Error = String;
 
     fn try_from(table: SourceTable) -> Result<Self, String> {
-        match (table.repo, table.path, table.revision) {
-            (Some(repo), None, revision) => Ok(Self::Repo {
+        match (table.repo, table.path) {
+            (Some(repo), None) => Ok(Self::Repo {
                 repo,
-                revision: revision.unwrap_or_else(|| "main".to_owned()),
+                revision: table.revision.unwrap_or_else(|| "main".to_owned()),
+                gguf: table.gguf,
             }),
-            (None, Some(path), None) => Ok(Self::Path(path)),
-            (None, Some(_), Some(_)) => {
+            (None, Some(_)) if table.revision.is_some() => {
                 Err("`revision` in `[source]` goes with `repo`, not with `path`; remove it".into())
             }
-            (Some(_), Some(_), _) => Err("`[source]` has both `repo` and `path`; keep one of them".into()),
-            (None, None, _) => Err("`[source]` needs one of `repo` and `path`; it has neither".into()),
+            (None, Some(_)) if table.gguf.is_some() => {
+                Err("`gguf` in `[source]` goes with `repo`; name the GGUF file in `path`".into())
+            }
+            (None, Some(path)) => Ok(Self::Path(path)),
+            (Some(_), Some(_)) => Err("`[source]` has both `repo` and `path`; keep one of them".into()),
+            (None, None) => Err("`[source]` needs one of `repo` and `path`; it has neither".into()),
         }
     }
 }

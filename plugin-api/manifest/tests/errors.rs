@@ -187,6 +187,11 @@ fn rules_between_keys_hold() {
         "m.toml:4:1: `revision` in `[source]` goes with `repo`, not with `path`; remove it"
     );
     assert_eq!(
+        refusal(&GOOD.replace("repo = \"o/r\"", "path = \"x\"\ngguf = \"Q8_0\"")),
+        "m.toml:4:1: `gguf` in `[source]` goes with `repo`; name the GGUF file in `path`"
+    );
+    assert!(refusal_of("gguf = \"a/b\"\n").contains("`source.gguf` is `a/b`"));
+    assert_eq!(
         refusal_of("[prompt]\ntemplate = \"x\"\nplain = true\n"),
         "m.toml:8:9: `plain = true` means no template, but `[prompt]` has `template` too; keep one of them"
     );

@@ -21,7 +21,8 @@ fn every_key_arrives() {
     assert_eq!(serde_json::Value::Object(manifest.plugin.options), options);
     assert_eq!(manifest.adapter.unwrap().name, "captions");
     let (repo, revision) = ("HuggingFaceTB/SmolVLM-500M-Instruct".to_owned(), "v1".to_owned());
-    assert_eq!(manifest.source, Source::Repo { repo, revision });
+    let gguf = Some("Q8_0".to_owned());
+    assert_eq!(manifest.source, Source::Repo { repo, revision, gguf });
     assert_eq!(manifest.tokenizer.pattern.as_deref(), Some(r"\s+(?!\S)|\S+"));
     assert_eq!(
         manifest.prompt.template,
@@ -79,7 +80,11 @@ fn the_least_manifest_equals_one_made_in_code() {
     let made = Manifest::new(
         "m",
         monocle_manifest::Plugin::named("p"),
-        Source::Repo { repo, revision },
+        Source::Repo {
+            repo,
+            revision,
+            gguf: None,
+        },
     );
     assert_eq!(Manifest::from_str(text, "m.toml").unwrap(), made);
     assert_eq!(made.image.over, Oversize::Shrink);
@@ -118,6 +123,15 @@ fn paths_are_relative_to_the_manifest() {
     let manifest = Manifest::load(&file).unwrap();
     assert_eq!(manifest.source, Source::Path(folder.join("manifests/../model")));
     let template = manifest.prompt.template.unwrap();
+    // A GGUF file is named by itself; no other file is a model.
+    std::fs::write(folder.join("model/m.gguf"), "").unwrap();
+    std::fs::write(folder.join("model/m.bin"), "").unwrap();
+    std::fs::write(&file, text.replace("../model", "../model/m.gguf")).unwrap();
+    let named = Source::Path(folder.join("manifests/../model/m.gguf"));
+    assert_eq!(Manifest::load(&file).unwrap().source, named);
+    std::fs::write(&file, text.replace("../model", "../model/m.bin")).unwrap();
+    let error = Manifest::load(&file).unwrap_err().to_string();
+    assert!(error.contains("neither a folder nor a `.gguf` file"), "{error}");
     assert_eq!(template.read().unwrap(), "one");
     std::fs::write(folder.join("manifests/t.jinja"), "two").unwrap();
     assert_eq!(template.read().unwrap(), "two", "an edit takes effect at once");

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use monocle_runtime::request::GenerateOptions;
 use monocle_runtime::scheduler::Flow;
 use monocle_tests::gguf::idefics3::convert;
-use monocle_tests::gguf::{Field, GgufTensor, vocabulary, write};
+use monocle_tests::gguf::{Field, GgufTensor, field, rewrite, vocabulary, write};
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::Parity;
 use monocle_tests::program::Monocle;
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use monocle_weights::gguf::GgufFile;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The language model's tensors in three files, as `llama-gguf-split` numbers them: the first has the key-values.
 #[test]
@@ -78,30 +78,119 @@ fn fields_of<'a>(values: impl Iterator<Item = (&'a String, &'a Value)>) -> Vec<(
     values.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// A value as a field again: what JSON tells apart is enough.
-fn field(value: &Value) -> Field {
-    match value {
-        Value::Bool(flag) => Field::Flag(*flag),
-        Value::String(text) => Field::Text(text.clone()),
-        Value::Number(number) if number.is_u64() => Field::Number(number.as_u64().unwrap() as u32),
-        Value::Number(number) => Field::Float(number.as_f64().unwrap() as f32),
-        Value::Array(list) if list.iter().all(Value::is_string) => Field::Texts(
-            list.iter()
-                .map(|text| text.as_str().unwrap().to_owned())
-                .collect(),
-        ),
-        Value::Array(list) if list.iter().all(Value::is_i64) => Field::Numbers(
-            list.iter()
-                .map(|number| number.as_i64().unwrap() as i32)
-                .collect(),
-        ),
-        Value::Array(list) => Field::Floats(
-            list.iter()
-                .map(|number| number.as_f64().unwrap() as f32)
-                .collect(),
-        ),
-        other => panic!("{other}"),
+/// A file's key-values, to be changed.
+type Values = Vec<(String, Value)>;
+
+fn set(values: &mut Values, key: &str, value: Value) {
+    for (known, old) in values.iter_mut() {
+        if known == key {
+            old.clone_from(&value);
+        }
     }
+}
+
+/// What is missing or does not fit is called by the file's own names, and what to do is said.
+#[test]
+fn what_is_wrong_is_said_in_the_files_words() {
+    fn without(values: &mut Values, key: &str) {
+        values.retain(|(known, _)| known != key);
+    }
+    let cases: [(fn(&mut Values), &str, &[&str]); 9] = [
+        (
+            |values| without(values, "llama.attention.head_count"),
+            "",
+            &[
+                "no key-value `llama.attention.head_count`",
+                "take another conversion",
+            ],
+        ),
+        (
+            |values| set(values, "llama.block_count", json!("two")),
+            "",
+            &["`llama.block_count`", "is \"two\", expected a number"],
+        ),
+        (
+            |values| set(values, "llama.embedding_length", json!(7)),
+            "",
+            &[
+                "`mmproj-Tiny-f32.gguf`",
+                "wide, and the language model's rows are 7",
+                "another size",
+            ],
+        ),
+        (
+            |_| {},
+            "blk.1.ffn_up.weight",
+            &[
+                "no tensor `blk.1.ffn_up.weight`",
+                "`Tiny-Q8_0.gguf`, `mmproj-Tiny-f32.gguf`",
+            ],
+        ),
+        (
+            |values| set(values, "general.architecture", json!("bloom")),
+            "",
+            &[
+                "`bloom` with the projector `idefics3` of `mmproj-Tiny-f32.gguf`",
+                "mistral3 with pixtral",
+                "alone into a folder",
+            ],
+        ),
+        (
+            |values| set(values, "tokenizer.ggml.pre", json!("weird")),
+            "",
+            &["`tokenizer.ggml.pre` is `weird`", "`[tokenizer] repo`"],
+        ),
+        (
+            |values| without(values, "tokenizer.ggml.pre"),
+            "",
+            &["it has no `tokenizer.ggml.pre`", "`[tokenizer] repo`"],
+        ),
+        (
+            |values| without(values, "tokenizer.ggml.tokens"),
+            "",
+            &["it has no `tokenizer.ggml.tokens`", "`[tokenizer] repo`"],
+        ),
+        (
+            |values| set(values, "tokenizer.ggml.merges", json!(["a nowhere"])),
+            "",
+            &["`tokenizer.ggml.merges` has `a nowhere`, and `tokenizer.ggml.tokens` has no `nowhere`"],
+        ),
+    ];
+    for (change, lost, words) in cases {
+        let scratch = Scratch::new("gguf-wrong");
+        let (path, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);
+        rewrite(&path, change, |tensor| tensor != lost);
+        let path = path.display().to_string();
+        Monocle::new(["run", &path, "-p", "x", "--max-tokens", "1"]).fails(1, words);
+    }
+}
+
+/// What sees is known by what it holds where its name does not say it, and which file is used is told.
+#[test]
+fn what_sees_may_have_any_name() {
+    let scratch = Scratch::new("gguf-named");
+    let (path, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);
+    std::fs::rename(
+        scratch.file("mmproj-Tiny-f32.gguf"),
+        scratch.file("Tiny-vision.gguf"),
+    )
+    .unwrap();
+    for place in [path.as_path(), scratch.path()] {
+        let inspect = || Monocle::new(["inspect"]).args([place]).args(["-p", "x"]);
+        let report = inspect().args(["--json"]).json();
+        assert_eq!(
+            report["weights"]["file_names"],
+            json!(["Tiny-Q8_0.gguf", "Tiny-vision.gguf"])
+        );
+        let text = inspect().succeeds().stdout;
+        assert!(text.contains("Tiny-Q8_0.gguf, Tiny-vision.gguf"), "{text}");
+        assert!(text.contains("the key-values of `"), "{text}");
+    }
+    let sees = scratch.file("Tiny-vision.gguf").display().to_string();
+    Monocle::new(["run", &sees, "-p", "x"]).fails(1, &["the part of a model that sees"]);
+    let typed = scratch.file("Tiny-Q4_0.gguf").display().to_string();
+    Monocle::new(["run", &typed, "-p", "x"])
+        .fails(1, &["there is no file `", "in that folder: `Tiny-Q8_0.gguf`"]);
 }
 
 /// The tiny model with one more tensor of 30 GB, of which the file system stores nothing.

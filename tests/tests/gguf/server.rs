@@ -101,6 +101,8 @@ fn gguf_files_are_served() {
         .find(|entry| entry["name"] == named)
         .expect("it is listed");
     assert_eq!(own["details"]["format"], "gguf");
+    // All its tensors are binary32, and no `general.file_type` says something else.
+    assert_eq!(own["details"]["quantization_level"], "F32");
     let size: u64 = [model, scratch.file("mmproj-Tiny-f32.gguf")]
         .iter()
         .map(|file| std::fs::metadata(file).expect("it is there").len())

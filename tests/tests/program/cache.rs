@@ -1,9 +1,13 @@
 //! Models fetched before they are used, counted and removed: a server of this machine stands in for the hub.
 
+use monocle_tests::gguf::idefics3::convert;
+use monocle_tests::gguf::rewrite;
 use monocle_tests::hub::FakeHub;
+use monocle_tests::oracle::Oracle;
 use monocle_tests::program::Monocle;
+use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What is done to a folder.
 type Deed<'a> = &'a dyn Fn(&Scratch);
@@ -146,6 +150,117 @@ fn one_of_several_gguf_models_is_pulled_counted_and_removed() {
         .fails(1, &["`org/model:Q4_K_M` is not in the cache"]);
     place.monocle(&["rm", "org/model:Q8_0", "--yes"]).succeeds();
     assert_eq!(rows(), []);
+}
+
+/// The cache's files are links to blobs: a model is what its links are called, and what lies beside them.
+#[test]
+fn one_of_several_gguf_models_runs_by_its_tag_and_by_a_manifest() {
+    let model = Scratch::new("gguf-run");
+    let source = project::oracle("smolvlm");
+    let (file, _) = convert(&source, model.path(), |_, _| None);
+    model.write("Tiny-Q4_0.gguf", "not to be fetched");
+    let place = Place::new("gguf-run", &model);
+    place.manifests.write(
+        "one.toml",
+        "schema = 1\nname = \"one\"\nplugin = \"smolvlm\"\n[source]\nrepo = \"org/model\"\ngguf = \"Q8_0\"\n",
+    );
+    let by_path = format!(
+        "schema = 1\nname = \"by-path\"\nplugin = \"smolvlm\"\n[source]\npath = '{}'\n",
+        file.display()
+    );
+    place.manifests.write("by-path.toml", by_path);
+    let oracle = Oracle::open(&source);
+    let words = oracle.case("image")["greedy_text"]
+        .as_str()
+        .expect("a case has a text");
+    let words = words.replace("<|reserved_special_token_3|>", "");
+    let picture = source.join("image.png").display().to_string();
+    let question = "Describe the image in one short sentence.";
+    let question = [picture.as_str(), "-p", question, "--max-tokens", "16", "--json"];
+    let run = |name: &str, more: &[&str]| {
+        let answer = place
+            .with_manifest(&[&["run", name], &question[..], more].concat())
+            .json();
+        assert_eq!(answer["output"]["text"], words.as_str(), "{name}");
+    };
+    place.monocle(&["pull", "org/model:Q8_0"]).succeeds();
+    let answer = place
+        .monocle(&[&["run", "org/model:Q8_0"], &question[..]].concat())
+        .json();
+    assert_eq!(answer["output"]["text"], words.as_str());
+    run("org/model:Q8_0", &[]);
+    run("one", &[]);
+    run("by-path", &[]);
+    // The file in the cache, and a link to it and to what sees from elsewhere.
+    let rows = place.with_manifest(&["models", "--json"]).json();
+    let row = |name: &str| {
+        let mut rows = rows.as_array().expect("a list").iter();
+        rows.find(|row| row["name"] == name)
+            .expect("it is listed")
+            .clone()
+    };
+    assert_eq!(
+        (&row("one")["state"], &row("by-path")["state"]),
+        (&json!("present"), &json!("present"))
+    );
+    let cached = row("one")["folder"].as_str().expect("a file").to_owned();
+    assert!(cached.ends_with("/Tiny-Q8_0.gguf"), "{cached}");
+    run(&cached, &[]);
+    #[cfg(target_os = "linux")]
+    run(&cached, &["--isolate"]);
+    #[cfg(unix)]
+    {
+        let links = Scratch::new("gguf-links");
+        for name in ["Tiny-Q8_0.gguf", "mmproj-Tiny-f32.gguf"] {
+            std::os::unix::fs::symlink(model.file(name), links.file(name)).expect("links can be made");
+        }
+        let link = links.file("Tiny-Q8_0.gguf").display().to_string();
+        run(&link, &[]);
+        #[cfg(target_os = "linux")]
+        run(&link, &["--isolate"]);
+    }
+    // Listed once, by the manifest's name; it goes by that name, too.
+    let listed = place.with_manifest(&["models", "--sizes", "--json"]).json();
+    let here = listed.as_array().expect("a list").iter();
+    let here = here.filter(|row| row["folder"].as_str() == Some(&cached)).count();
+    assert_eq!(here, 1, "{listed}");
+    place
+        .with_manifest(&["run", "org/model:Q2_K", "-p", "x"])
+        .env("HF_HUB_OFFLINE", "1")
+        .fails(1, &["`org/model:Q2_K` is not complete in the cache"]);
+    let told = place.with_manifest(&["rm", "org/model"]).run();
+    assert!(told.stderr.contains("`one`"), "{told:?}");
+    place.with_manifest(&["rm", "one", "--yes"]).succeeds();
+    assert!(!std::path::Path::new(&cached).exists());
+}
+
+/// A vocabulary that no table knows is another repository's to give, and its template where the file has none.
+#[test]
+fn a_gguf_models_tokenizer_may_be_the_original_repositorys() {
+    let model = Scratch::new("gguf-words");
+    let source = project::oracle("smolvlm");
+    let (file, _) = convert(&source, model.path(), |_, _| None);
+    let change = |values: &mut Vec<(String, Value)>| {
+        values.retain(|(key, _)| key != "tokenizer.chat_template" && key != "tokenizer.ggml.pre");
+    };
+    rewrite(&file, change, |_| true);
+    let words = Scratch::checkpoint("smolvlm");
+    words.remove("model.safetensors");
+    let place = Place::new("gguf-words", &words);
+    let manifest = format!(
+        "schema = 1\nname = \"two\"\nplugin = \"smolvlm\"\n[source]\npath = '{}'\n[tokenizer]\nrepo = \"org/model\"\n",
+        file.display()
+    );
+    place.manifests.write("two.toml", manifest);
+    let ids = |name: &str| {
+        let inspected = place
+            .with_manifest(&["inspect", name, "-p", "How many?", "--json"])
+            .json();
+        inspected["token_ids"].clone()
+    };
+    let own = ids(&source.display().to_string());
+    assert!(!own.is_null());
+    assert_eq!(ids("two"), own);
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub fn place(error: &anyhow::Error) -> Place {
             ModelError::Unknown { .. }
             | ModelError::Address { .. }
             | ModelError::Manifest(_)
-            | ModelError::NoFolder { .. } => Place::Manifest,
+            | ModelError::NoFolder { .. }
+            | ModelError::NoFile { .. } => Place::Manifest,
             ModelError::NotInTheCache { .. }
             | ModelError::NoModelType { .. }
             | ModelError::Hub(_)

@@ -16,6 +16,8 @@ use super::{candidates, tool_format};
 pub struct Abilities {
     /// The model's `config.json`.
     pub config: Value,
+    /// How most of its GGUF files are stored, in llama.cpp's words; nothing where it has none.
+    pub stored_as: Option<String>,
     /// The rules of its manifest.
     pub settings: Settings,
     /// The chat template; nothing where it is the plugin's own.
@@ -30,7 +32,12 @@ impl Abilities {
     /// Those of a manifest's model whose files are in a folder, or in GGUF files. No plugin is asked, and no weight is read.
     pub fn of(places: &Places, manifest: &Manifest, folder: &Path) -> Result<Self, ModelError> {
         let folder = places.open(folder)?;
-        let candidates = candidates(manifest, &folder, None)?;
+        let other = manifest.tokenizer.repo.as_deref().and_then(|repo| {
+            let revision = manifest.tokenizer.revision.as_deref().unwrap_or("main");
+            places.hub.locate(repo, revision).ok().flatten()
+        });
+        let other = other.as_ref().map(|located| located.folder.as_path());
+        let candidates = candidates(manifest, &folder, other, None)?;
         let calls_tools = tool_format(places, manifest, &candidates, &folder).is_some();
         let settings = Settings::new(manifest, folder.config(), folder.generation_config());
         let template = candidates
@@ -47,6 +54,7 @@ impl Abilities {
             settings.output.reasoning.is_some() || find_markers(template.as_deref(), is_token).is_some();
         Ok(Self {
             config: folder.config().clone(),
+            stored_as: folder.stored_as().map(str::to_owned),
             settings,
             template,
             calls_tools,

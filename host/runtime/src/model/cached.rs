@@ -8,7 +8,7 @@ use monocle_weights::hub::{Progress, Removal};
 
 use super::address::Address;
 use super::error::ModelError;
-use super::locate::{Meant, Places};
+use super::locate::{Meant, Places, tidy};
 
 /// A model that is here now.
 #[derive(Debug, Clone)]
@@ -46,12 +46,18 @@ impl Places {
                     });
                 }
                 Source::Path(path) => return Ok(own(path)),
-                Source::Repo { repo, revision } => (repo, revision, None, Some(declaration.manifest)),
+                Source::Repo { repo, revision, gguf } => (repo, revision, gguf, Some(declaration.manifest)),
             },
         };
         let before = self.bytes(&repo);
         let folder = match (tag, manifest) {
-            (Some(tag), _) => self.hub.fetch_gguf(&repo, &revision, &tag, &mut *progress)?,
+            (Some(tag), manifest) => {
+                let file = self.hub.fetch_gguf(&repo, &revision, &tag, &mut *progress)?;
+                if let Some(manifest) = manifest {
+                    self.other_tokenizer(&manifest, progress)?;
+                }
+                file
+            }
             (None, Some(manifest)) => {
                 let suits = |folder: &Path| self.has_own_tokenizer(folder, &manifest);
                 let folder = self.hub.fetch(&repo, &revision, &suits, &mut *progress)?;
@@ -74,33 +80,24 @@ impl Places {
             asked: asked.to_owned(),
             folder,
         };
-        let (repo, revision) = match self.meant(asked)? {
+        let (repo, revision, tag) = match self.meant(asked)? {
             Meant::Folder(folder) => return Err(own(folder)),
-            Meant::Repository {
-                repo,
-                revision,
-                tag: Some(tag),
-            } => {
-                let removal = self.hub.removal_of_gguf(&repo, revision.as_deref(), &tag)?;
-                return Ok(removal.map(|removal| self.with_manifests(asked, removal)));
-            }
-            Meant::Repository {
-                repo,
-                revision,
-                tag: None,
-            } => (repo, revision),
+            Meant::Repository { repo, revision, tag } => (repo, revision, tag),
             Meant::Declared(declaration) => match declaration.manifest.source {
                 Source::Path(path) => return Err(own(path)),
-                Source::Repo { repo, revision } => {
+                Source::Repo { repo, revision, gguf } => {
                     let by_its_name = match Address::parse(asked, &self.hub.endpoint) {
                         Some(Ok(address)) => address.revision.is_none(),
-                        _ => asked == repo,
+                        _ => asked.split_once(':').map_or(asked, |(repo, _)| repo) == repo,
                     };
-                    (repo, (!by_its_name).then_some(revision))
+                    (repo, (!by_its_name).then_some(revision), gguf)
                 }
             },
         };
-        let removal = self.hub.removal(&repo, revision.as_deref())?;
+        let removal = match tag {
+            Some(tag) => self.hub.removal_of_gguf(&repo, revision.as_deref(), &tag)?,
+            None => self.hub.removal(&repo, revision.as_deref())?,
+        };
         Ok(removal.map(|removal| self.with_manifests(asked, removal)))
     }
 
@@ -110,8 +107,10 @@ impl Places {
             Source::Repo {
                 repo: other,
                 revision,
+                gguf,
             } => {
-                let found = self.hub.locate(other, revision).ok().flatten();
+                let found = self.hub.locate_one(other, revision, gguf.as_deref());
+                let found = found.ok().flatten();
                 *other == removal.repo && found.is_some_and(|found| removal.takes(&found.folder))
             }
             Source::Path(_) => false,
@@ -162,7 +161,7 @@ fn own(folder: PathBuf) -> Pulled {
     Pulled {
         fetched: None,
         bytes: bytes_in(&folder),
-        folder: std::fs::canonicalize(&folder).unwrap_or(folder),
+        folder: tidy(&folder),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a model cannot be opened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use monocle_manifest::ManifestError;
 use monocle_tensor::backend::BackendError;
@@ -38,12 +38,20 @@ pub enum ModelError {
         folder: PathBuf,
     },
     /// A model whose files are the user's own.
-    #[error("`{asked}` is the folder `{}`, not a model in the cache; remove it as you would any folder", .folder.display())]
+    #[error("`{asked}` is the {} `{}`, not a model in the cache; remove it as you would any {}", kind(.folder), .folder.display(), kind(.folder))]
     NotInTheCache {
         /// What was asked for.
         asked: String,
         /// Where it is.
         folder: PathBuf,
+    },
+    /// A GGUF file that is not there.
+    #[error("there is no file `{}`{}", .path.display(), besides(.there))]
+    NoFile {
+        /// What was asked for.
+        path: PathBuf,
+        /// GGUF files that are in its folder.
+        there: Vec<String>,
     },
     /// A folder or repository whose architecture no plugin knows.
     #[error(
@@ -95,6 +103,23 @@ pub enum ModelError {
     /// The engine said no.
     #[error(transparent)]
     Backend(#[from] BackendError),
+}
+
+/// What a place is, for people.
+fn kind(place: &Path) -> &'static str {
+    match place.is_file() {
+        true => "file",
+        false => "folder",
+    }
+}
+
+fn besides(there: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<_> = there.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    match names.is_empty() {
+        true => ", and no other GGUF file in that folder; check the path".to_owned(),
+        false => format!("; in that folder: {}", names.join(", ")),
+    }
 }
 
 fn nearest(near: &[String]) -> String {

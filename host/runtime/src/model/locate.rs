@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use monocle_manifest::schema::{Plugin, Source, Template};
 use monocle_manifest::served::Served;
 use monocle_manifest::{Manifest, ManifestError};
-use monocle_text::{Tokenizer, TokenizerError, TokenizerRules};
-use monocle_weights::gguf::{Tables, is_gguf};
+use monocle_text::{Tokenizer, TokenizerRules};
+use monocle_weights::gguf::{Tables, files_of, is_gguf, names_in};
 use monocle_weights::hub::{Hub, Progress};
 use monocle_weights::{ModelFolder, WeightsError};
 
@@ -164,7 +164,10 @@ impl Places {
         match self.meant(asked)? {
             Meant::Declared(declaration) => Ok(*declaration),
             Meant::Folder(folder) => {
-                let declared_by = format!("the folder's config.json, `{}`", folder.display());
+                let declared_by = match is_gguf(&folder) {
+                    true => format!("the key-values of `{}`", folder.display()),
+                    false => format!("the folder's config.json, `{}`", folder.display()),
+                };
                 self.by_folder(&folder, declared_by)
             }
             Meant::Repository { repo, revision, tag } => {
@@ -173,7 +176,11 @@ impl Places {
                     Some(tag) => self.hub.fetch_gguf(&repo, revision, &tag, progress)?,
                     None => self.fetch(&repo, revision, progress)?,
                 };
-                self.by_folder(&folder, format!("the repository's config.json, `{repo}`"))
+                let declared_by = match is_gguf(&folder) {
+                    true => format!("the key-values of GGUF files of `{repo}`"),
+                    false => format!("the repository's config.json, `{repo}`"),
+                };
+                self.by_folder(&folder, declared_by)
             }
         }
     }
@@ -188,6 +195,10 @@ impl Places {
             return Ok(Meant::Folder(path.to_owned()));
         }
         if let Some((repo, tag)) = tagged(asked) {
+            let named = |manifest: &Manifest| names_gguf(&manifest.source, &repo, &tag);
+            if let Some(declaration) = self.declared(named) {
+                return Ok(Meant::Declared(Box::new(declaration)));
+            }
             return Ok(Meant::Repository {
                 repo,
                 revision: None,
@@ -198,7 +209,24 @@ impl Places {
             let Address { repo, revision } = address?;
             return self.by_name(&repo, revision.as_deref());
         }
-        self.by_name(asked, None)
+        match self.by_name(asked, None) {
+            // A file's name that is none, and no repository's: the hub is not asked for it.
+            Ok(Meant::Repository { .. }) | Err(ModelError::Unknown { .. }) if is_gguf_name(path) => {
+                Err(no_file(path))
+            }
+            meant => meant,
+        }
+    }
+
+    /// The first manifest that names what is wanted.
+    fn declared(&self, wanted: impl Fn(&Manifest) -> bool) -> Option<Declaration> {
+        self.list().into_iter().find_map(|listed| {
+            let manifest = listed.manifest.ok().filter(&wanted)?;
+            Some(Declaration {
+                manifest,
+                declared_by: listed.path.display().to_string(),
+            })
+        })
     }
 
     /// A manifest's model, or a repository; another revision than the manifest's where one is given.
@@ -215,7 +243,12 @@ impl Places {
                     })));
                 }
                 Ok(mut manifest) => {
-                    if let Source::Repo { repo, revision: own } = &mut manifest.source
+                    // One of a repository's GGUF models is meant only where it is named.
+                    if let Source::Repo {
+                        repo,
+                        revision: own,
+                        gguf: None,
+                    } = &mut manifest.source
                         && repo == asked
                     {
                         if let Some(revision) = revision {
@@ -271,9 +304,17 @@ impl Places {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<PathBuf, ModelError> {
         match &manifest.source {
-            // Without `..`, so that messages and reports are easy to read.
-            Source::Path(path) => Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
-            Source::Repo { repo, revision } => {
+            Source::Path(path) => Ok(tidy(path)),
+            Source::Repo {
+                repo,
+                revision,
+                gguf: Some(tag),
+            } => Ok(self.hub.obtain_gguf(repo, revision, tag, progress)?),
+            Source::Repo {
+                repo,
+                revision,
+                gguf: None,
+            } => {
                 let suits = |folder: &Path| self.has_own_tokenizer(folder, manifest);
                 Ok(self.hub.obtain(repo, revision, &suits, progress)?)
             }
@@ -289,7 +330,11 @@ impl Places {
     ) -> Result<Vec<PathBuf>, ModelError> {
         let mut folders = vec![self.folder(manifest, progress)?];
         folders.extend(self.other_tokenizer(manifest, progress)?);
-        // A GGUF file is read with those beside it.
+        // GGUF files may be links that lead anywhere.
+        let files = folders.iter().filter(|path| is_gguf(path));
+        let files = files.flat_map(|path| files_of(path));
+        let files: Vec<PathBuf> = files.filter_map(|file| file.canonicalize().ok()).collect();
+        // One is read with those beside it.
         for folder in folders.iter_mut().filter(|path| path.is_file()) {
             folder.pop();
         }
@@ -300,6 +345,7 @@ impl Places {
         };
         let blobs: Vec<PathBuf> = folders.iter().filter_map(of_snapshots).collect();
         folders.extend(blobs);
+        folders.extend(files);
         folders.extend(self.manifests.iter().cloned());
         folders.extend(self.plugins.folders().iter().cloned());
         folders.extend(component::kept_folder());
@@ -417,12 +463,29 @@ pub fn shipped() -> Option<PathBuf> {
     std::fs::canonicalize(shipped).ok()
 }
 
+/// A path without `..` and links, so that messages and reports are easy to read. A file stays in the folder where it was named: the files that
+/// belong to it are beside it there, and not where a link leads.
+pub fn tidy(path: &Path) -> PathBuf {
+    let tidied = match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if path.is_file() => {
+            let folder = match folder.as_os_str().is_empty() {
+                true => Path::new("."),
+                false => folder,
+            };
+            folder.canonicalize().map(|folder| folder.join(name))
+        }
+        _ => path.canonicalize(),
+    };
+    tidied.unwrap_or_else(|_| path.to_owned())
+}
+
 /// The tokenizer of a model's files.
-pub(super) fn tokenizer(folder: &ModelFolder, rules: &TokenizerRules) -> Result<Tokenizer, TokenizerError> {
-    match folder.made_texts() {
-        Some(texts) => Tokenizer::of_texts(folder.path(), texts),
-        None => Tokenizer::with_rules(folder.path(), rules),
-    }
+pub(super) fn tokenizer(folder: &ModelFolder, rules: &TokenizerRules) -> Result<Tokenizer, ModelError> {
+    folder.check_vocabulary()?;
+    Ok(match folder.made_texts() {
+        Some(texts) => Tokenizer::of_texts(folder.path(), texts)?,
+        None => Tokenizer::with_rules(folder.path(), rules)?,
+    })
 }
 
 fn has_tokenizer(folder: &Path, rules: &TokenizerRules) -> Result<(), String> {
@@ -458,6 +521,37 @@ fn tagged(asked: &str) -> Option<(String, String)> {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     (is_word && is_repository(repo)).then(|| (repo.to_owned(), tag.to_owned()))
+}
+
+/// Whether a manifest's source is one of a repository's GGUF models.
+fn names_gguf(source: &Source, repo: &str, tag: &str) -> bool {
+    match source {
+        Source::Repo {
+            repo: own,
+            gguf: Some(own_tag),
+            ..
+        } => own == repo && own_tag.eq_ignore_ascii_case(tag),
+        _ => false,
+    }
+}
+
+fn is_gguf_name(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// A GGUF file that is not there, with those that are.
+fn no_file(path: &Path) -> ModelError {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut there = names_in(folder);
+    there.retain(|name| is_gguf_name(Path::new(name)));
+    ModelError::NoFile {
+        path: path.to_owned(),
+        there,
+    }
 }
 
 /// Whether two names are near enough to be mistaken for each other.
@@ -496,6 +590,24 @@ mod tests {
         ] {
             assert_eq!(tagged(other), None, "{other}");
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_stays_beside_the_files_that_belong_to_it() {
+        let root = std::env::temp_dir().join(format!("monocle-tidy-{}", std::process::id()));
+        for folder in ["blobs", "snapshots/one"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        std::fs::write(root.join("blobs/0123"), "").unwrap();
+        let link = root.join("snapshots/one/Model-Q8_0.gguf");
+        std::os::unix::fs::symlink("../../blobs/0123", &link).unwrap();
+        let root = root.canonicalize().unwrap();
+        let asked = root.join("snapshots/one/../one/Model-Q8_0.gguf");
+        assert_eq!(tidy(&asked), root.join("snapshots/one/Model-Q8_0.gguf"));
+        assert_eq!(tidy(&root.join("snapshots/../snapshots")), root.join("snapshots"));
+        assert_eq!(tidy(&root.join("none/../x")), root.join("none/../x"));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

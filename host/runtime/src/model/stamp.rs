@@ -37,9 +37,14 @@ impl Stamp {
         let plugins = [Some(&manifest.plugin), manifest.adapter.as_ref()];
         let plugins = plugins.into_iter().flatten();
         paths.extend(plugins.filter_map(|plugin| places.plugins.path(&plugin.name).ok()));
-        if let Some(folder) = folder {
+        if let Some(place) = folder {
+            // What lies beside a GGUF file counts as what lies in a folder.
+            let folder = match place.is_file() {
+                true => place.parent().unwrap_or(place),
+                false => place,
+            };
             paths.extend(FILES.map(|file| folder.join(file)));
-            paths.extend(gguf_files(folder));
+            paths.extend(gguf_files(place));
         }
         Self::default().with(paths)
     }

@@ -95,6 +95,13 @@ impl Described {
     }
 
     fn quantisation(&self) -> String {
+        let stored_as = self
+            .abilities
+            .as_ref()
+            .and_then(|abilities| abilities.stored_as.as_ref());
+        if let Some(stored_as) = stored_as {
+            return stored_as.clone();
+        }
         let config = self.config();
         let bits = config["quantization"]["bits"]
             .as_u64()

@@ -175,7 +175,14 @@ impl Catalogue {
             return models.find(|model| model.folder.is_some());
         }
         let repo = |model: &Listed| match &model.declaration.manifest.source {
-            Source::Repo { repo, .. } => repo == asked,
+            Source::Repo { repo, gguf: None, .. } => repo == asked,
+            Source::Repo {
+                repo,
+                gguf: Some(tag),
+                ..
+            } => asked
+                .split_once(':')
+                .is_some_and(|(other, own)| repo == other && tag.eq_ignore_ascii_case(own)),
             Source::Path(_) => false,
         };
         let place = models
@@ -230,7 +237,8 @@ fn as_before(model: &Listed, error: &str) -> Listed {
 fn listed(places: &Places, declaration: Declaration, stem: Option<String>) -> Listed {
     let folder = match &declaration.manifest.source {
         Source::Path(path) => (path.join("config.json").is_file() || is_gguf(path)).then(|| path.clone()),
-        Source::Repo { repo, revision } => match places.hub.locate(repo, revision) {
+        Source::Repo { repo, revision, gguf } => match places.hub.locate_one(repo, revision, gguf.as_deref())
+        {
             Ok(Some(located)) if located.is_complete() => Some(located.folder),
             _ => None,
         },

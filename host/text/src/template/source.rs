@@ -104,7 +104,9 @@ pub fn made_template(
     let Some(text) = texts.get(FILE) else {
         return Ok(None);
     };
-    Ok(template_of_json(text, path)?.map(|template| (FILE.to_owned(), template)))
+    // The file is made; what was read is the key-value.
+    const KEY: &str = "tokenizer.chat_template";
+    Ok(template_of_json(text, path)?.map(|template| (KEY.to_owned(), template)))
 }
 
 /// The template a repository ships, with the name of its file: `chat_template.jinja`, `chat_template.json`, or the

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use monocle_tensor::stored::{Bytes, StoredTensor, StoredType};
 
-use super::header::{GgufHeader, GgufTensor, Storage};
-use crate::error::WeightsError;
+use super::header::{GgufHeader, GgufTensor, HeaderError, Storage};
+use crate::error::{WeightsError, cut};
 use crate::files::{self, POINTER_BYTES};
 use crate::hub::distrust;
 use crate::mapped::Mapped;
@@ -46,7 +46,13 @@ impl GgufFile {
             files::refuse_pointer(path, &map)?;
         }
         let map = Mapped::new(map, path);
-        let header = GgufHeader::parse(map.as_ref()).map_err(broken)?;
+        let header = GgufHeader::parse(map.as_ref()).map_err(|error| match error {
+            HeaderError::Broken(problem) => broken(problem),
+            HeaderError::Unread(problem) => WeightsError::GgufContents {
+                file: path.to_owned(),
+                problem: cut(&problem).into_owned(),
+            },
+        })?;
         Ok(Self {
             path: path.to_owned(),
             header,

@@ -6,6 +6,34 @@ use std::ops::Range;
 use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::StoredType;
 use serde_json::Value;
+use thiserror::Error;
+
+/// Why a header is not read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum HeaderError {
+    /// It is not what a GGUF file has.
+    #[error("{0}")]
+    Broken(String),
+    /// It is sound, as far as that can be told, and of a kind that is not read.
+    #[error("{0}")]
+    Unread(String),
+}
+
+impl HeaderError {
+    /// The same, of a tensor.
+    fn about(self, tensor: &str) -> Self {
+        match self {
+            Self::Broken(problem) => Self::Broken(format!("tensor `{tensor}` {problem}")),
+            Self::Unread(problem) => Self::Unread(format!("tensor `{tensor}` {problem}")),
+        }
+    }
+}
+
+impl From<String> for HeaderError {
+    fn from(problem: String) -> Self {
+        Self::Broken(problem)
+    }
+}
 
 /// Where tensors begin if the file does not say.
 const ALIGNMENT: u64 = 32;
@@ -13,6 +41,8 @@ const ALIGNMENT: u64 = 32;
 const MOST_VALUES: u64 = 16 << 20;
 /// How deep arrays may lie in arrays. No known file nests them at all.
 const DEEPEST: usize = 4;
+/// Versions below this one may come to be; other numbers are damage.
+const NEWEST: u32 = 16;
 /// ggml's `GGML_MAX_DIMS`.
 const MOST_DIMENSIONS: u32 = 4;
 
@@ -27,7 +57,7 @@ pub enum Storage {
 
 impl Storage {
     /// The numbers of `ggml_type` in `ggml.h`.
-    fn of(number: u32) -> Result<Self, String> {
+    fn of(number: u32) -> Result<Self, HeaderError> {
         use StoredType::*;
         let plain = match number {
             0 => Some(F32),
@@ -58,7 +88,13 @@ impl Storage {
         };
         let known = plain.map(Self::Plain).or(blocks.map(Self::Blocks));
         known.ok_or_else(|| {
+            // Damage gives any number; a type that is newer than this program gives a small one.
+            const NEWER: u32 = 128;
             let name = match number {
+                4 => "Q4_2",
+                5 => "Q4_3",
+                9 => "Q8_1",
+                15 => "Q8_K",
                 16 => "IQ2_XXS",
                 17 => "IQ2_XS",
                 18 => "IQ3_XXS",
@@ -66,12 +102,23 @@ impl Storage {
                 21 => "IQ3_S",
                 22 => "IQ2_S",
                 29 => "IQ1_M",
+                31 => "Q4_0_4_4",
+                32 => "Q4_0_4_8",
+                33 => "Q4_0_8_8",
                 34 => "TQ1_0",
                 35 => "TQ2_0",
+                36 => "IQ4_NL_4_4",
+                37 => "IQ4_NL_4_8",
+                38 => "IQ4_NL_8_8",
                 40 => "NVFP4",
-                _ => return format!("has the type {number}, which is not known"),
+                41 => "Q1_0",
+                42..NEWER => "a type that this version does not know",
+                _ => return HeaderError::Broken(format!("has the type {number}, which is not known")),
             };
-            format!("is stored as {name}, which is not read; take a Q or an IQ4 conversion of the model")
+            HeaderError::Unread(format!(
+                "is stored as {name} ({number}), which is not read; take a conversion of the model to one of Q4_0 to Q8_0, Q2_K to Q6_K, \
+                 IQ4_NL, IQ4_XS, MXFP4, BF16 or F16"
+            ))
         })
     }
 
@@ -108,21 +155,29 @@ pub struct GgufHeader {
 
 impl GgufHeader {
     /// Reads the header of a whole file; the error says what is wrong.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
         let mut reader = Reader {
             bytes,
             at: 0,
             values: 0,
         };
         if reader.take(4)? != b"GGUF" {
-            return Err("it does not begin with `GGUF`".to_owned());
+            return Err("it does not begin with `GGUF`".to_owned().into());
         }
         match reader.u32()? {
             2 | 3 => {}
-            version if version.swap_bytes() < 16 => {
-                return Err("its numbers are big-endian, which is not read".to_owned());
+            version if version < NEWEST => {
+                return Err(HeaderError::Unread(format!(
+                    "it has version {version}; versions 2 and 3 are read: take another conversion of the model"
+                )));
             }
-            version => return Err(format!("it has version {version}; versions 2 and 3 are read")),
+            version if version.swap_bytes() < NEWEST => {
+                return Err(HeaderError::Unread(
+                    "its numbers are big-endian, which is not read; take a little-endian conversion of the model"
+                        .to_owned(),
+                ));
+            }
+            version => return Err(format!("it has version {version}; versions 2 and 3 are read").into()),
         }
         let (tensors, values) = (reader.u64()?, reader.u64()?);
         let mut header = Self::default();
@@ -133,7 +188,7 @@ impl GgufHeader {
                 .value(kind, 0)
                 .map_err(|problem| format!("key `{key}`: {problem}"))?;
             if header.values.insert(key.clone(), value).is_some() {
-                return Err(format!("key `{key}` occurs twice"));
+                return Err(format!("key `{key}` occurs twice").into());
             }
         }
         let alignment = match header.values.get("general.alignment") {
@@ -148,13 +203,14 @@ impl GgufHeader {
         for _ in 0..tensors {
             let (tensor, offset) = reader.tensor()?;
             if !names.insert(tensor.name.clone()) {
-                return Err(format!("tensor `{}` occurs twice", tensor.name));
+                return Err(format!("tensor `{}` occurs twice", tensor.name).into());
             }
             if !offset.is_multiple_of(alignment) {
                 return Err(format!(
                     "tensor `{}` begins at {offset}, which is no multiple of {alignment}",
                     tensor.name
-                ));
+                )
+                .into());
             }
             header.tensors.push(tensor);
             offsets.push(offset);
@@ -172,7 +228,8 @@ impl GgufHeader {
                         "tensor `{}` lies beyond the file's end at {} bytes: the file is cut off",
                         tensor.name,
                         bytes.len()
-                    ));
+                    )
+                    .into());
                 }
             }
         }
@@ -255,24 +312,26 @@ impl<'a> Reader<'a> {
     }
 
     /// A tensor and its offset; its range is as long as it should be, and begins at zero.
-    fn tensor(&mut self) -> Result<(GgufTensor, u64), String> {
+    fn tensor(&mut self) -> Result<(GgufTensor, u64), HeaderError> {
         let name = self.text()?;
         let count = self.u32()?;
         if count > MOST_DIMENSIONS {
             return Err(format!(
                 "tensor `{name}` has {count} dimensions; at most {MOST_DIMENSIONS} are read"
-            ));
+            )
+            .into());
         }
         let sizes: Vec<u64> = (0..count).map(|_| self.u64()).collect::<Result<_, _>>()?;
         let kind = self.u32()?;
-        let storage = Storage::of(kind).map_err(|problem| format!("tensor `{name}` {problem}"))?;
+        let storage = Storage::of(kind).map_err(|error| error.about(&name))?;
         let offset = self.u64()?;
         let (unit, unit_bytes) = storage.unit();
         let columns = sizes.first().copied().unwrap_or(1);
         if !columns.is_multiple_of(unit) {
             return Err(format!(
                 "tensor `{name}` has rows of {columns}, which is no multiple of its blocks of {unit}"
-            ));
+            )
+            .into());
         }
         // Zeros count as one, so that no product of some of the dimensions can overflow later.
         let elements = sizes

@@ -1,14 +1,17 @@
 //! A model's folder, made of GGUF files by a table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType};
 use serde_json::{Map, Value, json};
 
+use super::file::GgufFile;
 use super::header::Storage;
-use super::source::{GgufFiles, first_path};
+use super::source::{ARCHITECTURE, GgufFiles, SEES, first_path};
+use super::stored_as::stored_as;
 use super::table::{Table, Tables, TensorRule, Turned, whole};
 use super::vocabulary;
 use crate::dequantise::dequantise_rows;
@@ -31,6 +34,12 @@ pub struct Made {
     pub(crate) files: Vec<String>,
     /// What is odd but harmless.
     pub(crate) notes: Vec<String>,
+    /// Where the language model is.
+    pub(crate) first: PathBuf,
+    /// Why there is no tokenizer among the texts, where there is none.
+    pub(crate) no_vocabulary: Option<String>,
+    /// How most of it is stored, in llama.cpp's words.
+    pub(crate) stored_as: Option<String>,
 }
 
 /// A tensor under its new name.
@@ -186,34 +195,55 @@ impl Made {
         let source = Source::read(files)?;
         let bad = |problem: String| WeightsError::GgufContents {
             file: first_path(files),
-            problem: cut(&problem).into_owned(),
+            problem,
         };
         let text = |key: &str| source.values.get(key).and_then(Value::as_str);
-        let language = text("general.architecture").unwrap_or_default();
+        let language = text(ARCHITECTURE).unwrap_or_default();
+        if language == SEES {
+            return Err(bad(
+                "it is the part of a model that sees; name the language model's file beside it".to_owned(),
+            ));
+        }
         let projector = text("clip.projector_type").or(text("clip.vision.projector_type"));
         let Some(projector) = projector else {
             return Err(match &files.projector {
                 None => bad(
                     "there is no `mmproj` file beside it, which holds what sees; fetch that too".to_owned(),
                 ),
-                Some(_) => bad("its `mmproj` file names no projector type".to_owned()),
+                Some(file) => bad(format!(
+                    "`{}` beside it, which holds what sees, does not say its kind (`clip.projector_type`); take another conversion of it",
+                    name_of(file)
+                )),
             });
         };
+        let sees = files.projector.as_ref().map_or(String::new(), name_of);
         let table = tables.find(language, projector).ok_or_else(|| {
             let known = tables.known();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let (language, projector) = (cut(language), cut(projector));
             bad(format!(
-                "no table says what a language model `{language}` with a projector `{projector}` is (known: {known}); take the model's \
-                 safetensors, or add a table to `manifests/gguf`"
+                "no table says what a language model `{language}` with the projector `{projector}` of `{sees}` is (known: {known}); if that \
+                 file is another model's, put the model's files alone into a folder; else take the model's safetensors, or add a table to \
+                 `manifests/gguf`"
             ))
         })?;
+        source.require(&table.required, &sees).map_err(bad)?;
+        source.fit(table, language, &sees).map_err(bad)?;
         let config = source.fill(&table.config).unwrap_or_default();
-        let made = vocabulary::make(&source.values, &tables.vocabularies).map_err(bad)?;
+        let settings = vocabulary::config(&source.values);
         let mut texts = BTreeMap::from([
             ("config.json".to_owned(), config.to_string()),
-            (made.tokenizer.0.to_owned(), made.tokenizer.1.to_string()),
-            ("tokenizer_config.json".to_owned(), made.config.to_string()),
+            ("tokenizer_config.json".to_owned(), settings.to_string()),
         ]);
+        let mut no_vocabulary = None;
+        match vocabulary::make(&source.values, &tables.vocabularies) {
+            Ok((name, tokenizer)) => drop(texts.insert(name.to_owned(), tokenizer.to_string())),
+            Err(problem) => {
+                no_vocabulary = Some(format!(
+                    "{problem}; take another conversion of the model, or name the original repository as `[tokenizer] repo` in a manifest"
+                ));
+            }
+        }
         let ends: Vec<&Value> = ["eos_token_id", "eot_token_id"]
             .iter()
             .filter_map(|key| source.values.get(&format!("tokenizer.ggml.{key}")))
@@ -233,18 +263,24 @@ impl Made {
             }
         }
         let mut notes = files.notes.clone();
+        let bad = |problem: String| bad(cut(&problem).into_owned());
         let tensors = source.tensors(table, &bad, &mut notes)?;
         Ok(Self {
             texts,
             config,
             tensors,
-            files: files
-                .all()
-                .filter_map(|file| Some(file.path().file_name()?.to_string_lossy().into_owned()))
-                .collect(),
+            files: files.all().map(name_of).collect(),
             notes,
+            first: first_path(files),
+            no_vocabulary,
+            stored_as: stored_as(files),
         })
     }
+}
+
+fn name_of(file: &GgufFile) -> String {
+    let name = file.path().file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// All files of a model together.
@@ -273,12 +309,55 @@ impl Source {
                 if source.tensors.insert(tensor.name.clone(), stored).is_some() {
                     return Err(WeightsError::GgufContents {
                         file: file.path().to_owned(),
-                        problem: format!("tensor `{}` is in two files", cut(&tensor.name)),
+                        problem: format!(
+                            "its tensor `{}` is in another of the model's files, too; put the files of one conversion alone into a folder",
+                            cut(&tensor.name)
+                        ),
                     });
                 }
             }
         }
         Ok(source)
+    }
+
+    /// Whether key-values are there that must be; else what is wrong.
+    fn require(&self, keys: &[String], sees: &str) -> Result<(), String> {
+        for key in keys {
+            let of = match key.starts_with(SEES) {
+                true => format!("`{sees}` beside it"),
+                false => "it".to_owned(),
+            };
+            let number = |value: &Value| value.is_number();
+            match self.values.get(key) {
+                None => {
+                    return Err(format!(
+                        "{of} has no key-value `{key}`, which the model needs; take another conversion of the model"
+                    ));
+                }
+                Some(Value::Array(list)) if list.iter().all(number) => {}
+                Some(value) if !value.is_number() => {
+                    return Err(format!(
+                        "the key-value `{key}` of {of} is {}, expected a number; take another conversion of the model",
+                        cut(&value.to_string())
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what the projector gives is as wide as the language model's rows; else what is wrong.
+    fn fit(&self, table: &Table, language: &str, sees: &str) -> Result<(), String> {
+        let width = self.fill(&table.features).as_ref().and_then(Value::as_u64);
+        let rows = self.values.get(&format!("{language}.embedding_length"));
+        match (width, rows.and_then(Value::as_u64)) {
+            (Some(width), Some(rows)) if width != rows => Err(format!(
+                "`{sees}` beside it gives features {width} wide, and the language model's rows are {rows}: it belongs to another size of the \
+                 model; take the one of the model's own repository, and keep models in folders of their own"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A value of a table with its key-values filled in; nothing where it is one that is not there.
@@ -300,12 +379,21 @@ impl Source {
     }
 
     /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `largest KEY`, `three KEY`, `flagged KEY`, `each KEY LITERAL LITERAL`,
-    /// `every KEY COUNT`, `less KEY KEY`, `ratio KEY KEY`, `rows TENSOR`, `holds TENSOR`, `holds TENSOR LITERAL`, `lacks TENSOR`, `id TOKEN`, `has KEY LITERAL`, `when KEY VALUE LITERAL`, `grid SIDE PATCH BY OTHERWISE`.
+    /// `every KEY COUNT`, `less KEY KEY`, `ratio KEY KEY`, `rows TENSOR`, `columns TENSOR`, `holds TENSOR`, `holds TENSOR LITERAL`, `lacks TENSOR`, `id TOKEN`, `has KEY LITERAL`, `when KEY VALUE LITERAL`, `grid SIDE PATCH BY OTHERWISE`.
     fn get(&self, key: &str) -> Option<Value> {
         match key.split_once(' ') {
             Some(("=", literal)) => serde_json::from_str(literal).ok(),
             Some(("count", key)) => self.values.get(key)?.as_array().map(|list| list.len().into()),
             Some(("rows", name)) => self.tensors.get(name)?.0.shape.first().map(|rows| (*rows).into()),
+            Some(("columns", name)) => {
+                let (stored, scheme) = self.tensors.get(name)?;
+                let last = *stored.shape.last()?;
+                Some(
+                    scheme
+                        .map_or(last, |scheme| last / scheme.bytes() * scheme.elements())
+                        .into(),
+                )
+            }
             Some(("three", key)) => {
                 let list = self.values.get(key)?.as_array()?;
                 Some(list.iter().take(3).cloned().collect())

@@ -1,12 +1,17 @@
 //! Which GGUF files make up a model: the language model, in one file or in numbered ones, and the `mmproj` file beside it.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::file::GgufFile;
 use crate::error::{WeightsError, list};
 
 const ENDING: &str = ".gguf";
+/// The key-value that says what a file is of.
+pub(super) const ARCHITECTURE: &str = "general.architecture";
+/// Its value in files of what sees.
+pub(super) const SEES: &str = "clip";
 
 /// The opened files of a model.
 #[derive(Debug)]
@@ -31,11 +36,21 @@ pub struct Chosen {
 /// Whether a path stands for GGUF files: one of them, or a folder that has some and no safetensors.
 pub fn is_gguf(path: &Path) -> bool {
     if path.is_file() {
-        return path.to_string_lossy().to_lowercase().ends_with(ENDING);
+        return is_gguf_name(&path.to_string_lossy());
     }
     let names = names_in(path);
-    names.iter().any(|name| name.ends_with(ENDING))
-        && !names.iter().any(|name| name.ends_with(".safetensors"))
+    names.iter().any(|name| is_gguf_name(name)) && !names.iter().any(|name| name.ends_with(".safetensors"))
+}
+
+/// Whether a file of this name is a GGUF file, in letters of either case.
+pub(crate) fn is_gguf_name(name: &str) -> bool {
+    stem_of(name).is_some()
+}
+
+/// A GGUF file's name without its ending.
+fn stem_of(name: &str) -> Option<&str> {
+    let (stem, ending) = name.split_at_checked(name.len().checked_sub(ENDING.len())?)?;
+    ending.eq_ignore_ascii_case(ENDING).then_some(stem)
 }
 
 /// The names of what is in a folder, in order.
@@ -61,7 +76,7 @@ impl GgufFiles {
         let projector = chosen.projector.as_ref().map(open).transpose()?;
         let others: Vec<String> = names
             .iter()
-            .filter(|name| name.ends_with(ENDING) && is_projector(name))
+            .filter(|name| is_gguf_name(name) && is_projector(name))
             .filter(|name| Some(*name) != chosen.projector.as_ref())
             .cloned()
             .collect();
@@ -99,13 +114,13 @@ pub fn choose(names: &[String], tag: Option<&str>) -> Result<Chosen, String> {
     };
     let stem = match (fits.as_slice(), tag) {
         ([only], _) => **only,
-        ([], None) => return Err("there is no GGUF file of a language model".to_owned()),
-        ([], Some(tag)) => {
+        ([], Some(tag)) if !models.is_empty() => {
             return Err(format!(
                 "no GGUF file has `{tag}` in its name; there are {}",
                 tags()
             ));
         }
+        ([], _) => return Err("there is no GGUF file of a language model".to_owned()),
         _ => return Err(format!("there are several models: {}; name one of them", tags())),
     };
     model_of(names, models[stem][0])
@@ -135,9 +150,9 @@ pub(crate) fn tagged(names: &[String], tag: &str) -> Vec<String> {
 /// Files of language models, by their names without a shard's number.
 fn stems(names: &[String]) -> BTreeMap<&str, Vec<&String>> {
     let mut models: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
-    let of_language = |name: &&String| name.ends_with(ENDING) && !is_projector(name);
+    let of_language = |name: &&String| is_gguf_name(name) && !is_projector(name);
     for name in names.iter().filter(of_language) {
-        let stem = shard(name).map_or(name.strip_suffix(ENDING).unwrap_or(name), |shard| shard.stem);
+        let stem = model_stem(name);
         models.entry(stem).or_default().push(name);
     }
     models
@@ -154,14 +169,47 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
 /// The folder of a model, and its files in there.
 fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
     if path.is_dir() {
-        return Ok((path.to_owned(), choose(&names_in(path), None)?));
+        let (names, projector) = apart(path, None);
+        let mut chosen = choose(&names, None)?;
+        chosen.projector = chosen.projector.or(projector);
+        return Ok((path.to_owned(), chosen));
     }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     let asked = path.file_name().unwrap_or_default().to_string_lossy();
-    Ok((folder.to_owned(), model_of(&names_in(folder), &asked)?))
+    let (names, projector) = apart(folder, Some(&asked));
+    let mut chosen = model_of(&names, &asked)?;
+    chosen.projector = chosen.projector.or(projector);
+    Ok((folder.to_owned(), chosen))
+}
+
+/// The names in a folder, and apart from them the file that sees where no name tells it but its key-values do.
+fn apart(folder: &Path, asked: Option<&str>) -> (Vec<String>, Option<String>) {
+    let mut names = names_in(folder);
+    let files = names.iter().filter(|name| is_gguf_name(name));
+    if files.clone().any(|name| is_projector(name)) {
+        return (names, None);
+    }
+    let sees = |name: &&String| {
+        let file = GgufFile::open(&folder.join(name));
+        file.is_ok_and(|file| {
+            file.header()
+                .values
+                .get(ARCHITECTURE)
+                .is_some_and(|known| known == SEES)
+        })
+    };
+    // A model without what sees is refused anyway, and most are no folder of others.
+    let found = files
+        .filter(|name| asked != Some(name.as_str()))
+        .find(sees)
+        .cloned();
+    if let Some(found) = &found {
+        names.retain(|name| name != found);
+    }
+    (names, found)
 }
 
 /// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`.
@@ -186,7 +234,8 @@ pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> 
     let language = match shard(asked) {
         None => vec![asked.to_owned()],
         Some(Shard { stem, count, .. }) => {
-            let part = |number| format!("{stem}-{number:05}-of-{count:05}{ENDING}");
+            let ending = &asked[asked.len() - ENDING.len()..];
+            let part = |number| format!("{stem}-{number:05}-of-{count:05}{ending}");
             let parts: Vec<String> = (1..=count).map(part).collect();
             let missing: Vec<String> = parts
                 .iter()
@@ -214,9 +263,15 @@ pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> 
     };
     let mut projectors: Vec<&String> = names
         .iter()
-        .filter(|name| name.ends_with(ENDING) && is_projector(name))
+        .filter(|name| is_gguf_name(name) && is_projector(name))
         .collect();
-    projectors.sort_by_key(|name| rank(name).unwrap_or(BEST.len()));
+    let own = words(model_stem(asked));
+    // In a folder of several models, that of the same name; then as numbers go.
+    projectors.sort_by_key(|name| {
+        let words = words(model_stem(name));
+        let (shared, others) = (words.intersection(&own).count(), words.difference(&own).count());
+        (Reverse(shared), others, rank(name).unwrap_or(BEST.len()))
+    });
     Ok(Chosen {
         language,
         projector: projectors.first().map(|name| (*name).clone()),
@@ -227,6 +282,34 @@ fn is_projector(name: &str) -> bool {
     name.to_lowercase().contains("mmproj")
 }
 
+/// A file's name without its ending and a shard's number.
+fn model_stem(name: &str) -> &str {
+    shard(name).map_or(stem_of(name).unwrap_or(name), |shard| shard.stem)
+}
+
+/// The words of a file's name that say of what model it is: without its numbers' type, and without `mmproj`.
+fn words(stem: &str) -> BTreeSet<String> {
+    let stem = stem.to_lowercase();
+    let typed = stem
+        .rmatch_indices(SEPARATORS)
+        .map(|(at, _)| at)
+        .find(|at| is_type(&stem[at + 1..]));
+    let words = stem[..typed.unwrap_or(stem.len())].split(SEPARATORS);
+    let words = words.filter(|word| !word.is_empty() && *word != "mmproj");
+    words.map(str::to_owned).collect()
+}
+
+const SEPARATORS: [char; 3] = ['-', '.', '_'];
+
+/// Whether a name's end begins with a type of numbers: `q4_k_m`, `bf16`.
+fn is_type(end: &str) -> bool {
+    const TYPES: [&str; 7] = ["q", "iq", "tq", "f", "bf", "fp", "mxfp"];
+    TYPES.iter().any(|kind| {
+        end.strip_prefix(kind)
+            .is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()))
+    })
+}
+
 struct Shard<'a> {
     stem: &'a str,
     count: usize,
@@ -234,7 +317,7 @@ struct Shard<'a> {
 
 /// `STEM-00001-of-00003.gguf`
 fn shard(name: &str) -> Option<Shard<'_>> {
-    let (rest, count) = name.strip_suffix(ENDING)?.rsplit_once("-of-")?;
+    let (rest, count) = stem_of(name)?.rsplit_once("-of-")?;
     let (stem, number) = rest.rsplit_once('-')?;
     let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     let count = digits(count).then(|| count.parse().ok())??;
@@ -281,5 +364,46 @@ mod tests {
         let tags: Vec<&str> = models.iter().map(|(tag, _)| tag.as_str()).collect();
         assert_eq!(tags, ["Q4_K_M", "Q8_0", "f16"]);
         assert_eq!(models[2].1, all[2..4]);
+    }
+
+    #[test]
+    fn what_sees_is_that_of_the_same_model() {
+        let all = names(&[
+            "GLM-4V-Q8_0.gguf",
+            "Qwen2.5-VL-3B-Q4_K_M.gguf",
+            "Qwen2.5-VL-7B-Instruct-Q4_K_M-00001-of-00001.gguf",
+            "Qwen2.5-VL-7B-Q4_K_M.gguf",
+            "mmproj-F16.gguf",
+            "mmproj-GLM-4V-BF16.gguf",
+            "mmproj-Qwen2.5-VL-3B-F32.gguf",
+            "mmproj-Qwen2.5-VL-7B-F32.gguf",
+            "mmproj-Qwen2.5-VL-7B-Instruct-Q8_0.gguf",
+            "mmproj-Qwen2.5-VL-7B-Q8_0.gguf",
+        ]);
+        let projector = |asked: &str| model_of(&all, asked).unwrap().projector.unwrap();
+        for (asked, expected) in [
+            ("GLM-4V-Q8_0.gguf", "mmproj-GLM-4V-BF16.gguf"),
+            ("Qwen2.5-VL-3B-Q4_K_M.gguf", "mmproj-Qwen2.5-VL-3B-F32.gguf"),
+            ("Qwen2.5-VL-7B-Q4_K_M.gguf", "mmproj-Qwen2.5-VL-7B-Q8_0.gguf"),
+            (
+                "Qwen2.5-VL-7B-Instruct-Q4_K_M-00001-of-00001.gguf",
+                "mmproj-Qwen2.5-VL-7B-Instruct-Q8_0.gguf",
+            ),
+            ("Other-Q8_0.gguf", "mmproj-F16.gguf"),
+        ] {
+            assert_eq!(projector(asked), expected, "{asked}");
+        }
+    }
+
+    #[test]
+    fn endings_may_have_large_letters() {
+        let all = names(&[
+            "MMPROJ.GGUF",
+            "Model-00001-of-00002.GGUF",
+            "Model-00002-of-00002.GGUF",
+        ]);
+        let chosen = choose(&all, None).unwrap();
+        assert_eq!(chosen.language, all[1..]);
+        assert_eq!(chosen.projector.as_deref(), Some("MMPROJ.GGUF"));
     }
 }

@@ -31,6 +31,12 @@ pub(super) struct Table {
     pub language: String,
     /// The projector's type of the `mmproj` file.
     pub projector: String,
+    /// Key-values with numbers that nothing else says.
+    #[serde(default)]
+    pub required: Vec<String>,
+    /// How wide what the projector gives is; it must be as wide as the language model's rows.
+    #[serde(default)]
+    pub features: Value,
     /// `config.json`.
     pub config: Value,
     /// `preprocessor_config.json`.

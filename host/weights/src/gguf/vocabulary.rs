@@ -5,22 +5,18 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::table::Cut;
+use crate::error::cut as cut_text;
 
 /// Types of tokens, as SentencePiece numbers them (`llama_token_type` in `llama.h`).
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 const UNUSED: u64 = 5;
 
-/// The small files of a tokenizer.
-pub struct Vocabulary {
-    /// The name of the tokenizer's file, and what is in it.
-    pub tokenizer: (&'static str, Value),
-    /// `tokenizer_config.json`
-    pub config: Value,
-}
+/// The name of a tokenizer's file, and what is in it.
+pub type File = (&'static str, Value);
 
-/// Makes the files; the error says which key-value is wrong.
-pub fn make(values: &BTreeMap<String, Value>, cuts: &BTreeMap<String, Cut>) -> Result<Vocabulary, String> {
+/// Makes the tokenizer's file; the error says which key-value is wrong.
+pub fn make(values: &BTreeMap<String, Value>, cuts: &BTreeMap<String, Cut>) -> Result<File, String> {
     let get = |key: &str| values.get(&format!("tokenizer.ggml.{key}"));
     let list = |key: &str| get(key).and_then(Value::as_array);
     let tokens = list("tokens").ok_or("it has no `tokenizer.ggml.tokens`")?;
@@ -28,19 +24,24 @@ pub fn make(values: &BTreeMap<String, Value>, cuts: &BTreeMap<String, Cut>) -> R
         "gpt2" => {}
         "llama" => return pieces(values, tokens),
         model => {
+            let model = cut_text(model);
             return Err(format!(
                 "`tokenizer.ggml.model` is `{model}`; vocabularies of the kinds `gpt2` and `llama` are read"
             ));
         }
     }
     let merges = list("merges").ok_or("it has no `tokenizer.ggml.merges`")?;
-    let name = get("pre").and_then(Value::as_str).unwrap_or("default");
-    let cut = cuts.get(name).ok_or_else(|| {
+    let name = get("pre").and_then(Value::as_str);
+    let cut = cuts.get(name.unwrap_or("default")).ok_or_else(|| {
         let known: Vec<&str> = cuts.keys().map(String::as_str).collect();
-        format!(
-            "`tokenizer.ggml.pre` is `{name}`, and no table says how that cuts text (known: {})",
-            known.join(", ")
-        )
+        let known = known.join(", ");
+        match name {
+            None => format!("it has no `tokenizer.ggml.pre`, which says how text is cut (known: {known})"),
+            Some(name) => format!(
+                "`tokenizer.ggml.pre` is `{}`, and no table says how that cuts text (known: {known})",
+                cut_text(name)
+            ),
+        }
     })?;
     let kinds = list("token_type");
     let mut vocabulary = Map::new();
@@ -67,9 +68,21 @@ pub fn make(values: &BTreeMap<String, Value>, cuts: &BTreeMap<String, Cut>) -> R
     for merge in merges {
         // The parts have no spaces but one that may begin the second: bytes have letters of their own.
         let text = merge.as_str().unwrap_or_default();
-        let (left, right) = text
-            .split_once(' ')
-            .ok_or_else(|| format!("`tokenizer.ggml.merges` has `{text}`, which is not two tokens"))?;
+        let (left, right) = text.split_once(' ').ok_or_else(|| {
+            let text = cut_text(text);
+            format!("`tokenizer.ggml.merges` has `{text}`, which is not two tokens")
+        })?;
+        let whole = format!("{left}{right}");
+        if let Some(absent) = [left, right, whole.as_str()]
+            .iter()
+            .find(|part| !vocabulary.contains_key(**part))
+        {
+            return Err(format!(
+                "`tokenizer.ggml.merges` has `{}`, and `tokenizer.ggml.tokens` has no `{}`",
+                cut_text(text),
+                cut_text(absent)
+            ));
+        }
         pairs.push(json!([left, right]));
     }
     let token = |key: &str| {
@@ -98,14 +111,11 @@ pub fn make(values: &BTreeMap<String, Value>, cuts: &BTreeMap<String, Cut>) -> R
             "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
         },
     });
-    Ok(Vocabulary {
-        tokenizer: ("tokenizer.json", tokenizer),
-        config: config(values, tokens),
-    })
+    Ok(("tokenizer.json", tokenizer))
 }
 
 /// The pieces of a SentencePiece model, as llama.cpp numbers their kinds (`llama_token_type` in `llama.h`).
-fn pieces(values: &BTreeMap<String, Value>, tokens: &[Value]) -> Result<Vocabulary, String> {
+fn pieces(values: &BTreeMap<String, Value>, tokens: &[Value]) -> Result<File, String> {
     let get = |key: &str| values.get(&format!("tokenizer.ggml.{key}"));
     let same_length = |key: &str| -> Result<&[Value], String> {
         let list = get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -129,25 +139,20 @@ fn pieces(values: &BTreeMap<String, Value>, tokens: &[Value]) -> Result<Vocabula
         "add_space_prefix": get("add_space_prefix"),
         "remove_extra_whitespaces": get("remove_extra_whitespaces"),
     });
-    let mut config = config(values, tokens);
-    for key in ["add_bos_token", "add_eos_token"] {
-        if let Some(flag) = get(key) {
-            config[key] = flag.clone();
-        }
-    }
-    Ok(Vocabulary {
-        tokenizer: ("tokenizer.pieces.json", tokenizer),
-        config,
-    })
+    Ok(("tokenizer.pieces.json", tokenizer))
 }
 
 /// `tokenizer_config.json`: special tokens and the template.
-fn config(values: &BTreeMap<String, Value>, tokens: &[Value]) -> Value {
-    let token = |key: &str| {
-        let id = values.get(&format!("tokenizer.ggml.{key}"))?.as_u64()?;
-        tokens.get(usize::try_from(id).ok()?)
-    };
+pub fn config(values: &BTreeMap<String, Value>) -> Value {
+    let get = |key: &str| values.get(&format!("tokenizer.ggml.{key}"));
+    let tokens = get("tokens").and_then(Value::as_array);
+    let token = |key: &str| tokens?.get(usize::try_from(get(key)?.as_u64()?).ok()?);
     let mut config = Map::new();
+    // Byte-level vocabularies have these in their tokenizer's file.
+    if get("model").is_some_and(|model| model == "llama") {
+        let flags = ["add_bos_token", "add_eos_token"].into_iter();
+        config.extend(flags.filter_map(|key| Some((key.to_owned(), get(key)?.clone()))));
+    }
     for (key, id) in [
         ("bos_token", "bos_token_id"),
         ("eos_token", "eos_token_id"),

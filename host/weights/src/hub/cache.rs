@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::gguf::{is_gguf, model_of, names_in};
+use crate::gguf::{is_gguf, is_gguf_name, model_of, names_in, tagged};
 use crate::hub::checked::{Checked, blob_of, is_sound};
 use crate::hub::names::is_commit;
 use crate::hub::{Hub, HubError, Progress, is_wanted};
@@ -12,7 +12,7 @@ use crate::shards::{files_to_fetch, missing_weights, read_index};
 /// A repository in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    /// The snapshot's folder.
+    /// The snapshot's folder; of one of several GGUF models, its first file.
     pub folder: PathBuf,
     /// Files that a model needs and that are not there; empty when it is complete.
     pub missing: Vec<String>,
@@ -42,6 +42,30 @@ impl Hub {
         }
         let missing = missing_files(&folder);
         Ok(Some(Located { folder, missing }))
+    }
+
+    /// As [`Hub::locate`], of a repository with several GGUF models the one with a tag.
+    pub fn locate_one(
+        &self,
+        repo: &str,
+        revision: &str,
+        tag: Option<&str>,
+    ) -> Result<Option<Located>, HubError> {
+        let located = self.locate(repo, revision)?;
+        let Some(tag) = tag else {
+            return Ok(located);
+        };
+        Ok(located.and_then(|Located { folder, .. }| {
+            let names = names_in(&folder);
+            let first = tagged(&names, tag).into_iter().next()?;
+            let missing = match model_of(&names, &first) {
+                Ok(model) if model.projector.is_some() => Vec::new(),
+                Ok(_) => vec!["its `mmproj` file".to_owned()],
+                Err(problem) => vec![problem],
+            };
+            let folder = folder.join(first);
+            Some(Located { folder, missing })
+        }))
     }
 
     /// Files of a snapshot whose bytes are not what they are called. What was hashed before, and has not changed since, is taken to be right.
@@ -149,7 +173,7 @@ fn needed_files(folder: &Path) -> Vec<String> {
     let of_gguf = is_gguf(folder);
     let mut needed: Vec<String> = present
         .iter()
-        .filter(|name| is_wanted(name) || is_weights(name) || (of_gguf && name.ends_with(".gguf")))
+        .filter(|name| is_wanted(name) || is_weights(name) || (of_gguf && is_gguf_name(name)))
         .cloned()
         .collect();
     needed.sort_unstable();
@@ -182,7 +206,7 @@ fn missing_gguf(folder: &Path) -> Vec<String> {
     };
     match names
         .iter()
-        .filter(|name| name.ends_with(".gguf"))
+        .filter(|name| is_gguf_name(name))
         .any(|name| is_whole(&name))
     {
         true => Vec::new(),

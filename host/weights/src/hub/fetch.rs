@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use monocle_fetch::http::{Answer, Client, HttpError, Limits, Request, is_private, shown, stay_encrypted};
 use url::Url;
 
+use crate::folder::BESIDE;
 use crate::foreign::refuse_foreign;
-use crate::gguf::{choose, names_in};
+use crate::gguf::{choose, is_gguf_name, names_in};
 use crate::hub::checked::{Checked, blob_of, hash, is_sound};
 use crate::hub::listing::{LONGEST, Listed, Listing, MOST_PAGES, commit, next_page};
 use crate::hub::names::{Oid, is_commit, is_file_name};
@@ -117,11 +118,21 @@ impl Hub {
         mut progress: impl FnMut(&Progress),
     ) -> Result<PathBuf, HubError> {
         let folder = self.fetch_one(repo, revision, Some(tag), &|_| Ok(()), &mut progress)?;
-        let chosen = choose(&names_in(&folder), Some(tag)).map_err(|reason| HubError::Unsuited {
-            repo: repo.to_owned(),
-            reason,
-        })?;
-        Ok(folder.join(&chosen.language[0]))
+        file_of(&folder, repo, tag)
+    }
+
+    /// As [`Hub::obtain`], of a repository with several GGUF conversions the one that has `tag` in its name: its language model's file.
+    pub fn obtain_gguf(
+        &self,
+        repo: &str,
+        revision: &str,
+        tag: &str,
+        mut progress: impl FnMut(&Progress),
+    ) -> Result<PathBuf, HubError> {
+        match self.sound(repo, revision, &mut progress)? {
+            Ok(folder) if has_tag(&folder, tag) => file_of(&folder, repo, tag),
+            _ => self.fetch_gguf(repo, revision, tag, progress),
+        }
     }
 
     fn fetch_one(
@@ -132,10 +143,7 @@ impl Hub {
         suits: Suits,
         mut progress: &mut dyn FnMut(&Progress),
     ) -> Result<PathBuf, HubError> {
-        let has_tag = |folder: &Path| {
-            let chosen = |tag| choose(&names_in(folder), Some(tag));
-            tag.is_none_or(|tag| chosen(tag).is_ok_and(|chosen| chosen.projector.is_some()))
-        };
+        let has_tag = |folder: &Path| tag.is_none_or(|tag| has_tag(folder, tag));
         if self.offline {
             let found = self.sound(repo, revision, &mut progress)?;
             return found
@@ -145,11 +153,11 @@ impl Hub {
                 })
                 .map_err(|damaged| match damaged.is_empty() {
                     true => HubError::Offline {
-                        repo: repo.to_owned(),
+                        repo: tagged(repo, tag),
                         cache: self.cache.clone(),
                     },
                     false => HubError::DamagedOffline {
-                        repo: repo.to_owned(),
+                        repo: tagged(repo, tag),
                         cache: self.cache.clone(),
                         damaged: damaged.join(", "),
                     },
@@ -199,11 +207,29 @@ impl Hub {
     }
 }
 
-/// Whether a repository has its weights in GGUF files only, and what sees among them.
+/// Whether a repository has its weights in GGUF files only.
 fn is_of_gguf(listing: &Listing) -> bool {
-    let any = |ending: &str| listing.names().any(|name| name.ends_with(ending));
-    let sees = listing.names().any(|name| name.contains("mmproj"));
-    any(".gguf") && sees && !any(".safetensors")
+    let has_safetensors = listing.names().any(|name| name.ends_with(".safetensors"));
+    listing.names().any(is_gguf_name) && !has_safetensors
+}
+
+/// Whether the model with a tag is in a folder, with what sees.
+fn has_tag(folder: &Path, tag: &str) -> bool {
+    choose(&names_in(folder), Some(tag)).is_ok_and(|chosen| chosen.projector.is_some())
+}
+
+/// The language model's first file.
+fn file_of(folder: &Path, repo: &str, tag: &str) -> Result<PathBuf, HubError> {
+    let chosen = choose(&names_in(folder), Some(tag)).map_err(|reason| HubError::Unsuited {
+        repo: tagged(repo, Some(tag)),
+        reason,
+    })?;
+    Ok(folder.join(&chosen.language[0]))
+}
+
+/// A repository as it is asked for.
+fn tagged(repo: &str, tag: Option<&str>) -> String {
+    tag.map_or(repo.to_owned(), |tag| format!("{repo}:{tag}"))
 }
 
 /// Whether a small file of a repository is needed: configurations, templates, tokenizers; never code or other formats
@@ -380,12 +406,16 @@ impl<'a> Fetch<'a> {
         let names: Vec<String> = listing.names().map(str::to_owned).collect();
         let chosen = choose(&names, tag).map_err(|reason| HubError::Unsuited {
             repo: self.repo.to_owned(),
-            reason: format!("{reason}: `{}:NAME`", self.repo),
+            reason: format!("{reason}: `{}:NAME`{}", self.repo, listing.folders_in_words()),
         })?;
         let Some(projector) = chosen.projector else {
-            return Err(self.not_a_model("an `mmproj` file, which holds what sees", listing));
+            return Err(self.not_a_model("`mmproj` file, which holds what sees", listing));
         };
-        let names: Vec<String> = std::iter::once(projector).chain(chosen.language).collect();
+        // What says more than the key-values counts where it lies beside them.
+        let beside = BESIDE.iter().map(|name| (*name).to_owned());
+        let beside = beside.filter(|name| listing.get(name).is_some());
+        let files = beside.chain([projector]).chain(chosen.language);
+        let names: Vec<String> = files.collect();
         let sizes = names.iter().filter_map(|name| listing.get(name));
         self.total = sizes.fold(0, |total, listed| total.saturating_add(listed.size));
         let store =

@@ -45,6 +45,8 @@ pub struct Listing {
     files: BTreeMap<String, Listed>,
     /// Some names of all, for messages.
     seen: Vec<String>,
+    /// Some names of folders, for messages.
+    folders: Vec<String>,
 }
 
 impl Listing {
@@ -72,6 +74,9 @@ impl Listing {
                 ));
             }
             if entry.r#type != "file" {
+                if entry.r#type == "directory" && self.folders.len() < SHOWN {
+                    self.folders.push(shown(&entry.path));
+                }
                 continue;
             }
             if self.seen.len() < SHOWN {
@@ -98,6 +103,17 @@ impl Listing {
     /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
+    }
+
+    /// That there are folders, for messages about what is not found; nothing where there are none.
+    pub fn folders_in_words(&self) -> String {
+        match self.folders.is_empty() {
+            true => String::new(),
+            false => format!(
+                " (its folders are not looked into: {}; download what is in one, and name the file)",
+                self.folders.join(", ")
+            ),
+        }
     }
 
     /// Some of what there is, for messages.
@@ -167,6 +183,7 @@ mod tests {
         assert_eq!(oid("large.safetensors"), Oid::sha256(&sha256));
         assert_eq!((oid("lied.json"), oid("lied.safetensors")), (None, None));
         assert_eq!(listing.names().count(), 4);
+        assert!(listing.folders_in_words().contains("looked into: onnx;"));
     }
 
     proptest! {

@@ -50,10 +50,14 @@ impl std::fmt::Display for Stays {
 }
 
 impl Removal {
-    /// Whether a snapshot's folder is among what goes.
-    pub fn takes(&self, folder: &Path) -> bool {
-        let commit = folder.file_name().and_then(|name| name.to_str());
-        folder.starts_with(&self.folder) && commit.is_some_and(|commit| self.commits.contains(commit))
+    /// Whether a snapshot's folder, or a GGUF file of one, is among what goes.
+    pub fn takes(&self, place: &Path) -> bool {
+        let goes = |folder: &Path| {
+            let commit = folder.file_name().and_then(|name| name.to_str());
+            commit.is_some_and(|commit| self.commits.contains(commit))
+        };
+        let snapshot = goes(place) || place.parent().is_some_and(goes);
+        place.starts_with(&self.folder) && (snapshot || self.files.contains(place))
     }
 }
 

@@ -8,7 +8,7 @@ of what bfloat16 holds. Changed from outside: the tokenizer is nanollava's (the 
 bits, pixels too (the original rounds pixels to bfloat16); a head turns 8 of its 16 elements (32 of 64 is a constant of the original); the vision
 transformer has 2 blocks (27 is its constant for blocks and for features along a side). Pictures are resized by Pillow's Lanczos: the original prefers
 pyvips where that is installed, whose numbers differ and were not compared. Of pixels every 37th is kept. Not checked: the published tokenizer and
-weights, `detect`, reasoning, LoRA variants.
+weights, reasoning, LoRA variants. The original stops after 50 points or rectangles unless it is told otherwise; here it is asked for more than it finds.
 """
 
 import dataclasses
@@ -41,6 +41,7 @@ CASES = {
     "caption": ("caption", "short caption", "image.png"),
 }
 POINT = ("point: a red disc", "wide.png")
+DETECT = ("detect: a blue wall", "wide.png")
 SIZES = [(1, 1), (16, 3000), (3000, 16), (333, 217), (1024, 1024), (5477, 7819), (378, 378), (379, 378), (379, 379), (645, 380), (700, 500), (640, 480)]
 
 
@@ -76,7 +77,7 @@ tokens = dict(bos_id=10, eos_id=9, answer_id=13, thinking_id=14, coord_id=15, si
 parts = dict(
     text=dict(dim=64, ff_dim=96, n_layers=2, vocab_size=vocabulary, max_context=2048, n_heads=4, n_kv_heads=4),
     vision=dict(enc_dim=24, enc_n_layers=2, enc_ff_dim=32, enc_n_heads=2, proj_out_dim=64, proj_inner_dim=48),
-    region=dict(dim=64, coord_feat_dim=16, coord_out_dim=1024, size_feat_dim=16, size_out_dim=2048, inner_dim=32),
+    region=dict(dim=64, coord_feat_dim=16, coord_out_dim=1024, size_feat_dim=16, size_out_dim=2048, inner_dim=8),
     tokenizer=tokens,
 )
 original.Tokenizer = SimpleNamespace(from_pretrained=lambda name: words)
@@ -97,6 +98,17 @@ def recording(hidden, w):
 
 
 original.lm_head = recording
+sizes_found = []
+plain_sizes = original.decode_size
+
+
+def recording_sizes(hidden, w):
+    logits = plain_sizes(hidden, w)
+    sizes_found.append(logits.argmax(-1).tolist())
+    return logits
+
+
+original.decode_size = recording_sizes
 
 
 @torch.no_grad()
@@ -110,7 +122,7 @@ def draw(seed):
         elif weight.dim() == 1:
             random *= 0.1
         elif "wte" not in name and "pos_emb" not in name and "features" not in name:
-            random *= weight[0].numel() ** -0.5 * (3 if "lm_head" in name or "coord_decoder" in name else 1)
+            random *= weight[0].numel() ** -0.5 * (3 if "lm_head" in name or "_decoder" in name else 1)
         weight.copy_(random.bfloat16())
     # Ids of no token come after the tokenizer's: the plugin has places there.
     model.text.lm_head.bias[words.get_vocab_size():] = NEVER
@@ -145,15 +157,25 @@ def point(most):
     return model.point(Image.open(OUT / POINT[1]).convert("RGB"), POINT[0].split(": ")[1], settings={"max_objects": most, "variant": None})["points"]
 
 
+def detect(most):
+    recorded.clear()
+    sizes_found.clear()
+    settings = {"max_objects": most, "variant": None}
+    return model.detect(Image.open(OUT / DETECT[1]).convert("RGB"), DETECT[0].split(": ")[1], settings=settings)["objects"]
+
+
 @torch.no_grad()
 def end():
-    """The end's row of the head: what ends the points after the third, and no text."""
+    """The end's row of the head: what ends points and rectangles after the third, and no text."""
+    # No word is asked for after a place across, nor for a size.
     point(4)
-    # No word is asked for after a place across.
-    asked = [recorded[::2]] + [answer(*case)[4] for case in CASES.values()]
-    steps = [step for steps in asked for step in steps]
+    points = recorded[::2]
+    detect(4)
+    rectangles = recorded[::3]
+    steps = points + rectangles + [step for case in CASES.values() for step in answer(*case)[4]]
     wanted = torch.stack([logits.max() - 4 for logits, _ in steps])
-    wanted[3] += 5
+    for third in (3, len(points) + 3):
+        wanted[third] += 5
     states = torch.stack([state for _, state in steps])
     return torch.linalg.lstsq(states, wanted[:, None], driver="gelsd").solution[:, 0].bfloat16()
 
@@ -165,17 +187,18 @@ for seed in range(100):
         model.text.lm_head.bias[END] = 0
     with torch.inference_mode():
         points = point(6)
+        objects, bins = detect(6), list(sizes_found)
         answers = {name: answer(*case) for name, case in CASES.items()}
     answered = [tuple(found[1]) for found in answers.values()]
     whole = all(len(row) == STEPS and not {END, 13} & set(row) for row in answered)
     varied = min(len(set(row)) for row in answered) > 3 and len(set(answered)) == len(answered)
-    if whole and varied and min(found[2] for found in answers.values()) > 0.005 and len(points) == 3 and points[0] != points[1]:
+    if whole and varied and min(found[2] for found in answers.values()) > 0.005 and len(points) == len(objects) == 3 and all(
+            found[0] != found[1] for found in (points, objects, bins)):
         break
 else:
     raise SystemExit("no seed gives answers that differ clearly")
 
-weights = {f"model.{name}": weight.contiguous().numpy() for name, weight in model.state_dict().items()
-           if "kv_cache" not in name and "region.size" not in name}
+weights = {f"model.{name}": weight.contiguous().numpy() for name, weight in model.state_dict().items() if "kv_cache" not in name}
 save_file(weights, OUT / "model.safetensors")
 write("config.json", {"architectures": ["HfMoondream"], "model_type": "moondream1", "torch_dtype": "float32", "config": parts})
 arrays = {f"{case}/{name}": array for case, (found, *_) in answers.items() for name, array in found.items()}
@@ -193,11 +216,15 @@ write("golden.json", {
     "cases": {name: {"messages": messages(CASES[name][1]), "images": [CASES[name][2]], "prompt": CASES[name][1], "greedy_tokens": chosen,
                      "min_margin": margin} for name, (_, chosen, margin, *_) in answers.items()},
     "point": {"said": POINT[0], "image": POINT[1], "points": [[point["x"], point["y"]] for point in points]},
+    # Corners as parts of the sides, and which of 1,024 widths and heights each has.
+    "detect": {"said": DETECT[0], "image": DETECT[1], "sizes": bins,
+               "rectangles": [[box[side] for side in ("x_min", "y_min", "x_max", "y_max")] for box in objects]},
 })
 grid = lambda width, height: image_crops.select_tiling(height - 112, width - 112, 266, 12)
 (OUT / "sizes.json").write_text('{"cases": [\n' + ",\n".join(
     "  " + json.dumps({"size": list(size), "crops": list(grid(*size))[::-1]}) for size in SIZES) + "\n]}\n")
 print("points", points)
+print("objects", objects, bins)
 for name, (found, chosen, margin, steps, _) in answers.items():
     print(name, found["input_ids"][730:].tolist(), chosen, round(margin, 4), steps)
 print("seed", seed, {file.name: file.stat().st_size for file in sorted(OUT.iterdir())}, sum(file.stat().st_size for file in OUT.iterdir()))

@@ -12,6 +12,9 @@ use crate::record::ParityRecord;
 /// How to write the page anew.
 pub const COMMAND: &str = "cargo xtask test && cargo run --release -p monocle-tests --example models_page";
 
+/// Lines that a plugin may have without a reason.
+const SHORT: usize = 400;
+
 /// The page.
 pub fn page(records: &[ParityRecord]) -> String {
     let mut page = String::from("# Models\n\n");
@@ -19,26 +22,31 @@ pub fn page(records: &[ParityRecord]) -> String {
         page,
         "Written by `{COMMAND}` from the manifests, the plugins and the last parity run; do not edit.\n\n\
          ## Plugins\n\n\
-         Lines of code leave out blank lines, comments and tests.\n\n\
+         Lines of code leave out blank lines, comments and tests. Plugins of more than {SHORT} lines say why below.\n\n\
          | plugin | lines | what | pictures | limits |\n|---|---|---|---|---|"
     );
+    let mut reasons = String::new();
     for name in plugins() {
         let folder = project::root().join("plugins").join(&name);
         let package = package(&folder);
+        let lines = lines(&folder.join("src"));
         let about = package["metadata"]["monocle"]
             .as_table()
             .expect("a plugin tells what it does with pictures");
         let _ = writeln!(
             page,
-            "| `{name}` | {} | {} | {} | {} |",
-            lines(&folder.join("src")),
+            "| `{name}` | {lines} | {} | {} | {} |",
             text(&package, "description"),
             text(about, "pictures"),
             about
                 .get("limits")
                 .map_or("", |limits| limits.as_str().unwrap_or_default())
         );
+        if lines > SHORT {
+            let _ = writeln!(reasons, "- `{name}`, {lines} lines: {}.", text(about, "why"));
+        }
     }
+    let _ = write!(page, "\nWhat makes the longer ones long:\n\n{reasons}");
     let _ = writeln!(
         page,
         "\n## Parity\n\n\

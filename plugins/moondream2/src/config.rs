@@ -54,6 +54,7 @@ pub struct Tokens {
 pub struct Templates {
     pub caption: Captions,
     pub query: Around,
+    pub detect: Around,
     pub point: Around,
 }
 
@@ -104,6 +105,7 @@ impl Default for Templates {
         Self {
             caption: Captions::default(),
             query: around(&[1, 15381, 2]),
+            detect: around(&[1, 7235, 476, 2]),
             point: around(&[1, 2581, 2]),
         }
     }
@@ -179,6 +181,7 @@ mod tests {
         );
         assert_eq!((config.vision.features(), config.vision.max_crops), (729, 12));
         assert_eq!(config.tokens.templates.query.prefix, [1, 15381, 2]);
+        assert_eq!(config.tokens.templates.detect.prefix, [1, 7235, 476, 2]);
     }
 
     #[test]

@@ -2,13 +2,15 @@
 
 use monocle_plugin::{AnswerPart, prelude::*};
 
-use crate::config::Config;
+use crate::config::{Around, Config};
 use crate::crops::{grid, target};
 use crate::places;
+use crate::region::{POINTS, RECTANGLES};
+use crate::rows::{NOWHERE, START};
 use crate::tasks::{Length, Task, task};
 
-/// The mark of prompts that ask for points.
-pub const POINTING: &str = "pointing";
+/// The mark of prompts that ask for places: 0 where they ask for words.
+pub const ASKED: &str = "asked";
 
 /// The words alone: prompts are ids, and what stands around the words is in the configuration.
 const TEMPLATE: &str = "{% for message in messages %}{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content \
@@ -80,12 +82,15 @@ impl Processor for MoondreamProcessor {
             Piece::medium(0, features, tokens.bos_id),
             Piece::Tokens(asked),
         ];
-        let pointing = i32::from(matches!(task, Task::Point(_)));
-        let mut plan = Plan::new(&text, pieces, vec![medium]).with_mark(
-            POINTING,
-            vec![pointing; length as usize],
-            pointing,
-        );
+        let (places, start) = match task {
+            Task::Caption(_) | Task::Query(_) => (0, NOWHERE),
+            Task::Point(_) => (POINTS, NOWHERE),
+            Task::Detect(_) => (RECTANGLES, length as i32),
+        };
+        let everywhere = |value: i32| vec![value; length as usize];
+        let mut plan = Plan::new(&text, pieces, vec![medium])
+            .with_mark(ASKED, everywhere(places), places)
+            .with_mark(START, everywhere(start), start);
         plan.attention = AttentionScheme::Prefix(1 + features);
         plan.stop_tokens = vec![tokens.eos_id];
         plan.keep_tokens = self.places.clone();
@@ -132,14 +137,15 @@ impl MoondreamProcessor {
                 ];
                 parts.into_iter().flatten().copied().collect()
             }
-            Task::Point(what) => {
-                let parts = [
-                    &templates.point.prefix,
-                    &tokenizer::encode(&format!(" {what}")),
-                    &templates.point.suffix,
-                ];
-                parts.into_iter().flatten().copied().collect()
-            }
+            Task::Point(what) => named(&templates.point, what),
+            Task::Detect(what) => named(&templates.detect, what),
         }
     }
+}
+
+/// The ids that ask where something is.
+fn named(around: &Around, what: &str) -> Vec<u32> {
+    let what = tokenizer::encode(&format!(" {what}"));
+    let parts = [&around.prefix, &what, &around.suffix];
+    parts.into_iter().flatten().copied().collect()
 }

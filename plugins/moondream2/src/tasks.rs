@@ -8,6 +8,7 @@ pub enum Task {
     Caption(Length),
     Query(String),
     Point(String),
+    Detect(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,8 @@ pub enum Length {
     Long,
 }
 
-/// `caption`, `short caption` or `long caption`, and no words at all, ask for a caption; `point: WHAT` for points; all else is a question.
+/// `caption`, `short caption` or `long caption`, and no words at all, ask for a caption; `point: WHAT` for points,
+/// `detect: WHAT` for rectangles; all else is a question.
 pub fn task(text: &str) -> Result<Task> {
     let text = text.trim();
     let lower = text.to_lowercase();
@@ -28,18 +30,19 @@ pub fn task(text: &str) -> Result<Task> {
             .eq_ignore_ascii_case(word)
             .then(|| after.trim().to_owned())
     };
-    if let Some(what) = after("detect") {
-        return Err(Error::new(format_args!(
-            "rectangles around `{what}` are not done: Moondream 2 reads a rectangle's width and height from one step, and an answer here has a token \
-             a step; ask `point: {what}` for the middle of each"
-        )));
-    }
     if let Some(what) = after("point") {
         ensure!(
             !what.is_empty(),
             "`point:` needs words after it: what to point at"
         );
         return Ok(Task::Point(what));
+    }
+    if let Some(what) = after("detect") {
+        ensure!(
+            !what.is_empty(),
+            "`detect:` needs words after it: what to draw rectangles around"
+        );
+        return Ok(Task::Detect(what));
     }
     Ok(match lower.trim_end_matches('.') {
         "" | "caption" | "normal caption" => Task::Caption(Length::Normal),
@@ -70,11 +73,7 @@ mod tests {
             assert_eq!(task(question).unwrap(), Task::Query(question.into()));
         }
         assert!(task("point:").unwrap_err().to_string().contains("needs words"));
-        assert!(
-            task("detect: faces")
-                .unwrap_err()
-                .to_string()
-                .contains("ask `point: faces`")
-        );
+        assert_eq!(task("detect: Faces").unwrap(), Task::Detect("Faces".into()));
+        assert!(task("DETECT : ").unwrap_err().to_string().contains("needs words"));
     }
 }

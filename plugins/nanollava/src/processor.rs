@@ -7,9 +7,9 @@ use crate::model::vision;
 /// Where a picture goes. The reference gives it the id -200, which no embedding has.
 const IMAGE: &str = "<image>";
 
-/// For folders without a chat template.
-const TEMPLATE: &str = "{% if messages[0].role != 'system' %}<|im_start|>system\nAnswer the questions.<|im_end|>\n{% endif %}\
-    {% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}\
+/// For folders without a chat template: as the published repositories have it, without a line break after a turn's end.
+const TEMPLATE: &str = "{% if messages[0].role != 'system' %}<|im_start|>system\nAnswer the questions.<|im_end|>{% endif %}\
+    {% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>{% endfor %}\
     {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// The rules of `preprocessor_config.json`, and how many features a picture becomes.

@@ -18,7 +18,11 @@ fn check(folder: &str, expected: impl Fn((usize, usize)) -> Option<usize>) {
         let prepared = model
             .prepare(&request(size), 2, 64)
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        let slots = prepared.plan.pieces.iter().map(|piece| match piece {
+        let pieces = match &prepared.plan.encoder {
+            Some(encoder) => &encoder.pieces,
+            None => &prepared.plan.pieces,
+        };
+        let slots = pieces.iter().map(|piece| match piece {
             Piece::Features(slot) => slot.tokens as usize,
             Piece::Tokens(_) => 0,
         });
@@ -85,6 +89,17 @@ fn gemma3n() {
 fn molmo() {
     // The published geometry's counts are held by the plugin's own tests.
     check("molmo", |_| None);
+}
+
+#[test]
+fn florence2() {
+    check("florence2", |_| Some(10)); // `image_seq_length`
+}
+
+#[test]
+fn llava_onevision() {
+    // The published geometry's counts are held by the plugin's own tests.
+    check("llava_onevision", |_| None);
 }
 
 #[test]

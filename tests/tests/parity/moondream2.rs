@@ -4,10 +4,11 @@ use monocle_runtime::plugin::contract::AnswerPart;
 use monocle_runtime::plugin::state::PixelTensor;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::{GenerateOptions, Request};
-use monocle_runtime::scheduler::Flow;
+use monocle_runtime::scheduler::{Flow, Scheduler};
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, Parity, channels_first, close, step_logits};
 use monocle_tests::{project, variant};
+use monocle_text::SamplingOptions;
 use serde_json::Value;
 
 /// Every 37th of the pixels, as the golden has them.
@@ -45,45 +46,118 @@ fn features_are_the_original_s() {
     close("crops", &trace.features[0][0], &expected, 1e-4);
 }
 
+/// What the original answers to `point` or `detect`: the request, the tokens that say the same, and the numbers.
+struct Places {
+    request: Request,
+    tokens: Vec<u32>,
+    numbers: Vec<Vec<f32>>,
+}
+
+impl Places {
+    fn golden(kind: &str, numbers: &str) -> Self {
+        let folder = project::oracle("moondream2");
+        let case = &golden()[kind];
+        let picture = folder.join(case["image"].as_str().expect("a picture"));
+        let said = case["said"].as_str().expect("words");
+        let numbers: Vec<Vec<f32>> = serde_json::from_value(case[numbers].clone()).expect("numbers");
+        assert!(numbers.len() > 1);
+        let sizes: Vec<[u32; 2]> = match &case["sizes"] {
+            Value::Null => vec![],
+            sizes => serde_json::from_value(sizes.clone()).expect("widths and heights"),
+        };
+        let tokenizer =
+            monocle_text::Tokenizer::from_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
+        let first = (0..).find(|&id| tokenizer.token(id).is_none()).expect("ids end");
+        let token = |kind: u32, part: u32| first + kind * PARTS + part;
+        let part = |place: f32| (place * PARTS as f32).round() as u32;
+        let mut tokens = vec![];
+        for (index, place) in numbers.iter().enumerate() {
+            let middle = match place[..] {
+                [x, y] => [x, y],
+                [left, top, right, bottom] => [(left + right) / 2.0, (top + bottom) / 2.0],
+                _ => panic!("{place:?}"),
+            };
+            tokens.extend([token(0, part(middle[0])), token(1, part(middle[1]))]);
+            if let Some([width, height]) = sizes.get(index) {
+                tokens.extend([token(2, *width), token(3, *height)]);
+            }
+        }
+        tokens.push(9); // `eos_id`
+        Self {
+            request: Request::single(None, vec![PictureInput::File(picture)], said),
+            tokens,
+            numbers,
+        }
+    }
+
+    /// The answer has the same tokens however the prompt is cut, and the same numbers however words are sampled.
+    fn check(&self) {
+        let mut model = project::open_folder(&project::oracle("moondream2"));
+        for chunk in [4096, 64, 7] {
+            let trace = model
+                .trace(&self.request, chunk, self.tokens.len())
+                .unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(trace.tokens, self.tokens, "chunks of {chunk}");
+        }
+        for seed in 0..3 {
+            let options = GenerateOptions {
+                sampling: SamplingOptions {
+                    temperature: 2.0,
+                    seed,
+                    ..SamplingOptions::default()
+                },
+                ..GenerateOptions::default()
+            };
+            self.compare(&mut model, &options);
+        }
+    }
+
+    fn compare(&self, model: &mut Scheduler, options: &GenerateOptions) {
+        let report = model
+            .answer(&self.request, options, &mut |_| Flow::Continue)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let (width, height) = (700.0, 500.0);
+        let found = report.parts.iter().map(|part| match part {
+            AnswerPart::Point { at, .. } => vec![at.x / width, at.y / height],
+            AnswerPart::Rectangle {
+                upper_left,
+                lower_right,
+                ..
+            } => vec![
+                upper_left.x / width,
+                upper_left.y / height,
+                lower_right.x / width,
+                lower_right.y / height,
+            ],
+            other => panic!("{other:?}"),
+        });
+        let found: Vec<Vec<f32>> = found.collect();
+        assert_eq!(found.len(), self.numbers.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(&self.numbers) {
+            close("places", found, expected, 1e-5);
+        }
+    }
+}
+
 /// Places across and down by turns, until the original ends.
 #[test]
 fn points_are_the_original_s() {
-    let folder = project::oracle("moondream2");
-    let golden = golden();
-    let picture = folder.join(golden["point"]["image"].as_str().expect("a picture"));
-    let said = golden["point"]["said"].as_str().expect("words");
-    let request = Request::single(None, vec![PictureInput::File(picture)], said);
-    let points: Vec<[f32; 2]> = serde_json::from_value(golden["point"]["points"].clone()).expect("points");
-    assert!(points.len() > 1);
-    let mut model = project::open_folder(&folder);
-    let trace = model
-        .trace(&request, 64, 2 * points.len() + 1)
-        .unwrap_or_else(|error| panic!("{error}"));
-    let tokenizer = monocle_text::Tokenizer::from_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
-    let first = (0..).find(|&id| tokenizer.token(id).is_none()).expect("ids end");
-    let part = |place: f32| (place * PARTS as f32).round() as u32;
-    let mut expected: Vec<u32> = points
-        .iter()
-        .flat_map(|[x, y]| [first + part(*x), first + PARTS + part(*y)])
-        .collect();
-    expected.push(9); // `eos_id`
-    assert_eq!(trace.tokens, expected);
+    Places::golden("point", "points").check();
+}
 
-    let mut sink = |_: &_| Flow::Continue;
-    let report = model
-        .answer(&request, &GenerateOptions::default(), &mut sink)
-        .unwrap_or_else(|error| panic!("{error}"));
-    let found: Vec<[f32; 2]> = report
-        .parts
-        .iter()
-        .map(|part| match part {
-            AnswerPart::Point { at, .. } => [at.x / 700.0, at.y / 500.0],
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(found.len(), points.len());
-    for (found, expected) in found.iter().zip(&points) {
-        assert!((found[0] - expected[0]).abs() < 1e-5 && (found[1] - expected[1]).abs() < 1e-5);
+/// The original reads width and height from one row; here they are a token each.
+#[test]
+fn rectangles_are_the_original_s() {
+    Places::golden("detect", "rectangles").check();
+}
+
+/// Rows at others' positions are kept with the sequence, and go on from there.
+#[test]
+fn rectangles_follow_a_prompt_that_is_kept() {
+    let places = Places::golden("detect", "rectangles");
+    let mut model = project::open_folder(&project::oracle("moondream2"));
+    for _ in 0..2 {
+        places.compare(&mut model, &GenerateOptions::default());
     }
 }
 
@@ -140,8 +214,8 @@ fn what_cannot_be_asked_is_refused() {
     );
     let two = refused("How many?", 2);
     assert!(two.contains("the request has 2"), "{two}");
-    let detect = refused("detect: dogs", 1);
-    assert!(detect.contains("ask `point: dogs`"), "{detect}");
+    let nothing = refused("detect:", 1);
+    assert!(nothing.contains("`detect:` needs words after it"), "{nothing}");
     let long = refused(&"very ".repeat(1500), 1);
     assert!(long.contains("the model reads 2048"), "{long}");
 }

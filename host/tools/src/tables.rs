@@ -44,11 +44,7 @@ pub fn load(folder: &Path) -> (Vec<ToolTable>, Vec<BadTable>) {
 }
 
 fn read(path: &Path) -> Result<ToolTable, String> {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > LARGEST {
-        return Err(format!("it has {size} bytes, and {LARGEST} are the most"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = monocle_files::read_text(path, LARGEST).map_err(|error| error.to_string())?;
     let table: ToolTable = toml::from_str(&text).map_err(|error| error.message().to_owned())?;
     if table.marks.iter().all(String::is_empty) {
         return Err("`marks` names no text of a chat template".to_owned());

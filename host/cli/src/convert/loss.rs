@@ -34,7 +34,8 @@ impl Cases {
     pub fn new(text: Option<&Path>, pictures: &[PathBuf]) -> anyhow::Result<Self> {
         let mut text = match text {
             None => TEXT.to_owned(),
-            Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+            Some(path) => monocle_files::read_text(path, monocle_files::TEXT)
+                .with_context(|| path.display().to_string())?,
         };
         text.truncate(text.floor_char_boundary(LONGEST));
         for path in pictures {

@@ -7,6 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use monocle_fetch::hosts::AllowedHosts;
 use monocle_fetch::picture::{self, Fetched, PictureAddress, PictureFetcher, Place};
+use monocle_files::FileError;
 use monocle_runtime::request::pictures::PictureInput;
 
 use super::request::{ChatPicture, PictureSource};
@@ -159,7 +160,10 @@ fn file(path: &Path, folders: &[PathBuf]) -> Result<PictureInput, String> {
     let real = std::fs::canonicalize(path).ok();
     let inside = real.filter(|real| folders.iter().any(|folder| real.starts_with(folder)) && real.is_file());
     let real = inside.ok_or("there is no such file below the folders that this server may read")?;
-    let bytes = std::fs::read(&real).map_err(|_| "the file cannot be read")?;
+    let bytes = monocle_files::read(&real, monocle_files::PICTURE).map_err(|error| match error {
+        FileError::Io(_) => "the file cannot be read".to_owned(),
+        unfit => format!("the file cannot be read: {unfit}"),
+    })?;
     Ok(PictureInput::Bytes {
         name: path
             .file_name()

@@ -1,8 +1,9 @@
 //! How large a plugin's code may be, looked at before any of it is compiled.
 //!
-//! Compilation cannot be interrupted, and a thread that is left behind is no bound; a child process would need this program's own file, which a
-//! library does not have. So what takes long is refused by its size: compilers take time with the square of how deep blocks are nested, and
-//! in proportion to everything else. Components made by JavaScript's and Python's tools (whole interpreters of 12 and 18 MB) are well within.
+//! Compilation cannot be interrupted, and a thread that is left behind is no bound. The program compiles in a process of its own
+//! (`component::compile_elsewhere`), which has a deadline; but an isolated process cannot start one, and other users of this library may have
+//! none. So what takes long is refused by its size, too: compilers take time with the square of how deep blocks are nested, and in proportion to
+//! everything else. Components made by JavaScript's and Python's tools (whole interpreters of 12 and 18 MB) are well within.
 
 use wasmparser::{Operator, Parser, Payload};
 

@@ -60,9 +60,16 @@ fn in_a_process(wasm: &[u8], limit: Duration) -> Elsewhere {
         _ => return Elsewhere::Nowhere,
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg("compile-plugin")
-        .env("RAYON_NUM_THREADS", threads.min(THREADS).to_string())
+        .env("RAYON_NUM_THREADS", threads.min(THREADS).to_string());
+    ask(command, wasm, limit)
+}
+
+/// Starts a process, gives it the bytes, and hears what it makes of them.
+fn ask(mut command: Command, wasm: &[u8], limit: Duration) -> Elsewhere {
+    let child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         // What a compiler says when memory ends is no answer.
@@ -71,31 +78,32 @@ fn in_a_process(wasm: &[u8], limit: Duration) -> Elsewhere {
     let Ok(mut child) = child else {
         return Elsewhere::Nowhere;
     };
-    let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-        return Elsewhere::Nowhere;
-    };
+    let (input, output) = (child.stdin.take(), child.stdout.take());
     let (tell, told) = mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        let mut said = Vec::new();
-        let read = output.take(LARGEST_CODE).read_to_end(&mut said);
-        let _ = tell.send(read.map(|_| said));
+    let (said, status) = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // One that is gone already says why by its end.
+            let _ = input.map(|mut input| input.write_all(wasm));
+        });
+        scope.spawn(move || {
+            let mut said = Vec::new();
+            let read = output.map(|output| output.take(LARGEST_CODE).read_to_end(&mut said));
+            let _ = tell.send(read.transpose().map(|_| said));
+        });
+        let said = told.recv_timeout(limit);
+        if said.is_err() {
+            // Then both threads end, too.
+            let _ = child.kill();
+        }
+        (said, child.wait())
     });
-    // The child reads all of it before it does anything. One that is gone already says why by its end.
-    let _ = input.write_all(wasm);
-    drop(input);
-    let said = told.recv_timeout(limit);
-    if said.is_err() {
-        let _ = child.kill();
-    }
-    let status = child.wait();
-    let _ = reader.join();
     let status = match status {
         Ok(status) => status,
         Err(error) => return Elsewhere::Refused(format!("the compiler's process is lost: {error}")),
     };
     match (said, status.code()) {
         (Err(_), _) => Elsewhere::Refused(format!(
-            "compiling takes longer than the {} s that it may\n\nhint: `monocle plugins install` and `monocle plugins wrap` give it {} s",
+            "it takes longer than the {} s that it may\n\nhint: `monocle plugins install` and `monocle plugins wrap` give it {} s",
             limit.as_secs(),
             INSTALLING.as_secs()
         )),
@@ -158,3 +166,56 @@ fn bound(resource: Resource, most: usize) -> std::io::Result<()> {
 type Resource = libc::__rlimit_resource_t;
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 type Resource = libc::c_int;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// What comes of a process that is a shell's line in place of the compiler.
+    fn asked(line: &str, limit: Duration) -> Result<Vec<u8>, String> {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]);
+        // More than a pipe holds.
+        let wasm = vec![7; 1 << 20];
+        match ask(command, &wasm, limit) {
+            Elsewhere::Code(code) => Ok(code),
+            Elsewhere::Refused(reason) => Err(reason),
+            Elsewhere::Nowhere => Err("there is no shell".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_compiler_that_does_not_end_is_ended() {
+        let started = Instant::now();
+        // It reads everything, or nothing: neither is waited for.
+        for line in ["cat > /dev/null; exec sleep 1000", "exec sleep 1000"] {
+            let reason = asked(line, Duration::from_millis(500)).expect_err("it does not end");
+            assert!(
+                reason.contains("longer than") && reason.contains("plugins install"),
+                "{reason}"
+            );
+        }
+        assert!(started.elapsed() < Duration::from_secs(100));
+    }
+
+    #[test]
+    fn what_a_compiler_says_is_heard() {
+        let patience = Duration::from_secs(100);
+        assert_eq!(
+            asked("wc -c | tr -d ' \\n'", patience).as_deref(),
+            Ok(&b"1048576"[..])
+        );
+        let reason = asked("cat > /dev/null; printf 'it is odd'; exit 1", patience);
+        assert_eq!(reason, Err("it is odd".to_owned()));
+        let reason = asked("cat > /dev/null; printf half; kill -9 $$", patience).expect_err("it was killed");
+        assert!(reason.contains("2048 MiB of memory"), "{reason}");
+    }
+
+    #[test]
+    fn where_nothing_can_be_started_it_is_said() {
+        let answer = ask(Command::new("/no/such/program"), b"", Duration::from_secs(1));
+        assert!(matches!(answer, Elsewhere::Nowhere), "{answer:?}");
+    }
+}

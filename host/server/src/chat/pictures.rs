@@ -191,6 +191,22 @@ mod tests {
         assert!(base64("!!").is_err());
     }
 
+    #[test]
+    fn files_are_no_larger_than_pictures() {
+        let folder = std::env::temp_dir().join(format!("monocle-served-files-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = folder.canonicalize().expect("it is there");
+        let giant = std::fs::File::create(folder.join("giant.png")).expect("a file");
+        giant.set_len(9_000_000_000).expect("a hole");
+        let refused = file(&folder.join("giant.png"), std::slice::from_ref(&folder)).err();
+        assert_eq!(
+            refused.as_deref(),
+            Some("the file cannot be read: it has 9000000000 bytes; expected at most 536870912")
+        );
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+
     proptest! {
         #[test]
         fn what_is_no_picture_is_refused_and_never_panics(text in ".{0,60}") {

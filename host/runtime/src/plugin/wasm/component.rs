@@ -344,3 +344,20 @@ fn cache_folder() -> Option<PathBuf> {
         })?;
     std::path::absolute(base.join("compiled")).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_memories(count: usize) -> Vec<u8> {
+        let text = format!("(component (core module {}))", "(memory 1)".repeat(count));
+        wat::parse_str(text).expect("the text is well-formed")
+    }
+
+    #[test]
+    fn a_module_has_one_memory() {
+        assert!(compile_here(&with_memories(1)).is_ok());
+        let reason = compile_here(&with_memories(2)).expect_err("it has two");
+        assert!(reason.contains("multiple memories"), "{reason}");
+    }
+}

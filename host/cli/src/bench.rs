@@ -15,6 +15,7 @@ use serde::Serialize;
 use self::cases::{Case, PictureSize};
 use self::measure::CaseReport;
 use super::output;
+use super::overdue::{self, Watch};
 use super::progress::LoadBar;
 use super::request::ModelOptions;
 
@@ -71,7 +72,7 @@ struct BenchReport {
 impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
         let quiet = !std::io::stderr().is_terminal();
-        let mut scheduler = self.options.open(&self.model, 0, quiet, None)?;
+        let mut scheduler = self.options.open(&self.model, 0, quiet, None, overdue::USUAL)?;
         let options = GenerateOptions {
             max_tokens: self.max_tokens as usize,
             prefill_chunk: self.options.prefill_chunk as usize,
@@ -80,6 +81,7 @@ impl Bench {
         };
         let system = self.options.system(scheduler.model()).map(str::to_owned);
         // All requests are planned and checked before the first is computed: what cannot run is told at once.
+        let planning = Watch::over("planning the requests", overdue::USUAL);
         let cases = Case::list(
             &mut scheduler,
             system.as_deref(),
@@ -88,6 +90,7 @@ impl Bench {
             &self.concurrent,
             &options,
         )?;
+        drop(planning);
         let mut bar = LoadBar::new(quiet);
         scheduler.load_weights(&mut |done, total| bar.update(done, total))?;
         bar.finish();

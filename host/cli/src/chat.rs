@@ -22,6 +22,7 @@ use monocle_text::FinishReason;
 use self::command::{HELP, Input};
 use self::conversation::Conversation;
 use self::input::{Line, Lines};
+use super::overdue::Watch;
 use super::progress::LoadBar;
 use super::request::{AnswerLength, ModelAndPictures, ModelOptions};
 use super::sampling::SamplingArguments;
@@ -59,9 +60,13 @@ impl Chat {
         self.sampling.check()?;
         refuse_standard_input(&self.about.images)?;
         let pictures = self.about.pictures(quiet)?;
-        let (mut scheduler, seen) =
-            self.options
-                .open_stamped(&self.about.model, self.cache_limit, quiet, None)?;
+        let (mut scheduler, seen) = self.options.open_stamped(
+            &self.about.model,
+            self.cache_limit,
+            quiet,
+            None,
+            self.sampling.longest(),
+        )?;
         let options = self
             .sampling
             .options(&self.length, &self.options, scheduler.model())?;
@@ -238,7 +243,7 @@ impl Talk {
             cache_limit,
         } = &self.opened;
         let reopened = options
-            .open_stamped(model, *cache_limit, true, None)
+            .open_stamped(model, *cache_limit, true, None, self.sampling.longest())
             .and_then(|(scheduler, seen)| {
                 // A plugin that cannot name its weights is no good one. Nothing is on the engine yet.
                 scheduler.recordings().weights()?;
@@ -297,6 +302,7 @@ impl Talk {
     fn answer(&mut self, request: &Request, writer: &mut Writer) -> Answered {
         self.interrupted.store(false, Ordering::Relaxed);
         let terms = self.sampling.terms();
+        let _watch = Watch::over("the request", self.sampling.longest());
         let (max_tokens, chunk) = (self.options.max_tokens, self.options.prefill_chunk);
         let prepared = self.scheduler.prepare(request, max_tokens, chunk);
         let submitted =

@@ -130,8 +130,8 @@ impl Check {
         if let Some(size) = &self.memory_limit {
             super::size::parse(size).map_err(Misuse)?;
         }
-        let picture =
-            std::fs::read(&self.image).with_context(|| format!("cannot read `{}`", self.image.display()))?;
+        let picture = monocle_files::read(&self.image, monocle_files::PICTURE)
+            .with_context(|| format!("cannot read `{}`", self.image.display()))?;
         let hash = sha256(&picture);
         let old = self
             .compare
@@ -197,9 +197,8 @@ impl Check {
     fn tasks(&self, models: &[String], picture: &str) -> anyhow::Result<Vec<Task>> {
         let prompt = match (&self.prompt, &self.prompt_file) {
             (Some(prompt), _) => prompt.clone(),
-            (None, Some(path)) => {
-                std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?
-            }
+            (None, Some(path)) => monocle_files::read_text(path, monocle_files::TEXT)
+                .with_context(|| format!("cannot read `{}`", path.display()))?,
             (None, None) => CATALOGUE_PROMPT.to_owned(),
         };
         let mut context = self.context.clone().unwrap_or_default();
@@ -207,8 +206,9 @@ impl Check {
             let sidecar = [".xmp"].iter().find_map(|end| {
                 let mut name = self.image.as_os_str().to_owned();
                 name.push(end);
-                std::fs::read(name)
-                    .or_else(|_| std::fs::read(self.image.with_extension("xmp")))
+                let read = |path: &Path| monocle_files::read(path, monocle_files::TEXT);
+                read(name.as_ref())
+                    .or_else(|_| read(&self.image.with_extension("xmp")))
                     .ok()
             });
             let words = Metadata::read(&self.image, sidecar.as_deref()).in_words(self.position);

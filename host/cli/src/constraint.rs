@@ -67,13 +67,5 @@ impl ConstraintArguments {
 
 fn read(path: &str, flag: &str) -> Result<String, Misuse> {
     let bad = |reason: String| Misuse(format!("`{flag}`: cannot read `{path}`: {reason}"));
-    let size = std::fs::metadata(path)
-        .map_err(|error| bad(error.to_string()))?
-        .len();
-    if size > LARGEST_FILE {
-        return Err(bad(format!(
-            "it has {size} bytes, and {LARGEST_FILE} are the most"
-        )));
-    }
-    std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))
+    monocle_files::read_text(path.as_ref(), LARGEST_FILE).map_err(|error| bad(error.to_string()))
 }

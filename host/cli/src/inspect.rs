@@ -11,6 +11,7 @@ use monocle_runtime::report::{ImageReport, ModelReport, PluginReport, PromptRepo
 use monocle_weights::{Checkpoint, Summary};
 use serde::Serialize;
 
+use super::overdue::{self, Watch};
 use super::request::RequestArguments;
 use super::stats::Lines;
 use super::{isolate, output, stats};
@@ -117,7 +118,8 @@ impl Inspect {
             return isolate::run_inside();
         }
         let quiet = self.json || !std::io::stderr().is_terminal();
-        let (mut scheduler, request) = self.request.open(quiet)?;
+        let (mut scheduler, request) = self.request.open(quiet, overdue::USUAL)?;
+        let _watch = Watch::over("the request", overdue::USUAL);
         let model = Arc::clone(scheduler.model());
         let max_tokens = self.request.length.max_tokens(&model);
         let chunk = self.request.options.prefill_chunk as usize;

@@ -257,3 +257,97 @@ mod wall {
 }
 
 pub use wall::{enclose, end_with_the_parent, is_available};
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+
+    use super::*;
+
+    const NAME: &str = "isolate::tests::behind_the_wall_there_is_no_network_no_writing_and_no_other_program";
+    /// Tells the test, started once more, that it is to go behind the wall: the folder that it may read.
+    const INSIDE: &str = "MONOCLE_TEST_INSIDE";
+
+    /// This test started once more is alone in its process, as `enclose` asks for: with one thread at once, tests run on the first.
+    #[test]
+    fn behind_the_wall_there_is_no_network_no_writing_and_no_other_program() {
+        if let Some(folder) = std::env::var_os(INSIDE) {
+            println!("{}", inside(Path::new(&folder)));
+            std::process::exit(0);
+        }
+        let folder = std::env::temp_dir().join(format!("monocle-wall-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("readable"), "read").unwrap();
+        // Somebody who would answer.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--test-threads=1", "--nocapture"])
+            .env(INSIDE, &folder)
+            .env("MONOCLE_TEST_ADDRESS", listener.local_addr().unwrap().to_string())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let tried = |name: &str| said.lines().find_map(|line| line.trim().strip_prefix(name));
+        if let Some(reason) = tried("no wall: ") {
+            assert!(!is_available(), "{reason}");
+            println!("not tried: {reason}");
+            return;
+        }
+        assert!(
+            output.status.success(),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(tried("reading what it may: "), Some("fine"), "{said}");
+        for name in [
+            "reading another file",
+            "writing",
+            "making a folder",
+            "removing",
+            "starting a program",
+            "connecting",
+            "listening",
+            "datagrams",
+            "sockets of the system",
+        ] {
+            assert_eq!(tried(&format!("{name}: ")), Some("refused"), "{name}: {said}");
+        }
+        assert_eq!(std::fs::read_to_string(folder.join("readable")).unwrap(), "read");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// What comes of each attempt, a line each.
+    fn inside(folder: &Path) -> String {
+        let address = std::env::var("MONOCLE_TEST_ADDRESS").unwrap_or_default();
+        let needs = Needs {
+            read: vec![folder.to_owned()],
+            memory: None,
+        };
+        if let Err(error) = enclose(&needs) {
+            return format!("no wall: {}", error.0);
+        }
+        let readable = folder.join("readable");
+        let tried = [
+            ("reading what it may", std::fs::read(&readable).map(drop)),
+            ("reading another file", std::fs::read("/etc/passwd").map(drop)),
+            ("writing", std::fs::write(&readable, "written")),
+            ("making a folder", std::fs::create_dir(folder.join("made"))),
+            ("removing", std::fs::remove_file(&readable)),
+            ("starting a program", Command::new("/bin/true").status().map(drop)),
+            ("connecting", TcpStream::connect(&address).map(drop)),
+            ("listening", TcpListener::bind("127.0.0.1:0").map(drop)),
+            ("datagrams", UdpSocket::bind("127.0.0.1:0").map(drop)),
+            ("sockets of the system", UnixStream::pair().map(drop)),
+        ];
+        let lines = tried.map(|(name, outcome)| match outcome {
+            Ok(()) => format!("\n{name}: fine"),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => format!("\n{name}: refused"),
+            Err(error) => format!("\n{name}: {error}"),
+        });
+        lines.concat()
+    }
+}

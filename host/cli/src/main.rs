@@ -5,6 +5,7 @@ mod bench;
 mod catalogue;
 mod chat;
 mod check;
+mod compile;
 mod constraint;
 mod convert;
 mod doctor;
@@ -83,6 +84,9 @@ enum Command {
     /// Another server's part of `check`
     #[command(hide = true)]
     AskServed(Box<served::AskServed>),
+    /// Compiles a plugin for the process that started this one
+    #[command(hide = true)]
+    CompilePlugin(compile::CompilePlugin),
     /// Keeps another server running for `check` and `eval`
     #[command(hide = true)]
     KeepServer(Box<served::KeepServer>),
@@ -116,6 +120,7 @@ fn main() -> ExitCode {
             bytes / 1_000_000
         ));
     });
+    compile::apart();
     // Misuse (a wrong flag, a missing argument) is reported by clap, which exits with 2.
     let cli = Cli::parse();
     match panics::caught(|| cli.run()) {
@@ -146,6 +151,7 @@ impl Cli {
             Command::Catalogue(catalogue) => catalogue.run(),
             Command::CheckOne(one) => one.run(),
             Command::AskServed(one) => one.run(),
+            Command::CompilePlugin(compile) => compile.run(),
             Command::KeepServer(keeper) => keeper.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),

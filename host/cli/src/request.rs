@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -20,6 +21,7 @@ use monocle_text::template::{FIXED_VARIABLES, read_template_argument};
 use super::Misuse;
 use super::isolate::{self, Needs};
 use super::output;
+use super::overdue::Watch;
 use super::pictures;
 use super::progress::DownloadBar;
 
@@ -161,26 +163,34 @@ pub enum KeyValues {
 
 impl RequestArguments {
     /// As [`RequestArguments::open_stamped`], with the usual question where nothing is asked.
-    pub fn open(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request)> {
+    pub fn open(&self, quiet: bool, limit: Duration) -> anyhow::Result<(Scheduler, Request)> {
         let prompt = self.question()?.unwrap_or_else(|| USUAL_QUESTION.to_owned());
-        let (scheduler, request, _) = self.open_asked(&prompt, quiet)?;
+        let (scheduler, request, _) = self.open_asked(&prompt, quiet, limit)?;
         Ok((scheduler, request))
     }
 
     /// The model, opened, and the request, with the state of the model's files and the pictures from before they were read; `quiet` shows no
-    /// progress. What the user can get wrong is checked first, before anything is fetched or loaded.
-    pub fn open_stamped(&self, quiet: bool) -> anyhow::Result<(Scheduler, Request, Stamp)> {
-        self.open_asked(&self.prompt()?, quiet)
+    /// progress. What the user can get wrong is checked first, before anything is fetched or loaded; the process ends where opening takes longer
+    /// than `limit`.
+    pub fn open_stamped(&self, quiet: bool, limit: Duration) -> anyhow::Result<(Scheduler, Request, Stamp)> {
+        self.open_asked(&self.prompt()?, quiet, limit)
     }
 
-    fn open_asked(&self, prompt: &str, quiet: bool) -> anyhow::Result<(Scheduler, Request, Stamp)> {
+    fn open_asked(
+        &self,
+        prompt: &str,
+        quiet: bool,
+        limit: Duration,
+    ) -> anyhow::Result<(Scheduler, Request, Stamp)> {
         let seen = Stamp::default().with(self.about.images.iter().cloned());
         let pictures = self.about.pictures(quiet)?;
         let needs = self.isolate.then(|| Needs {
             read: pictures.iter().filter_map(file_of).collect(),
             memory: self.options.engine.memory_limit.or_else(usual_limit),
         });
-        let (scheduler, stamp) = self.options.open_stamped(&self.about.model, 0, quiet, needs)?;
+        let (scheduler, stamp) = self
+            .options
+            .open_stamped(&self.about.model, 0, quiet, needs, limit)?;
         let system = self.options.system(scheduler.model());
         let request = Request::single(system, pictures, prompt);
         Ok((scheduler, request, stamp.and(seen)))
@@ -264,15 +274,16 @@ impl AnswerLength {
 
 impl ModelOptions {
     /// The model, opened, with so many bytes to keep for later requests; `quiet` shows no progress. With `needs`, all that is left to do is done
-    /// behind a wall: what is to be fetched is fetched before.
+    /// behind a wall: what is to be fetched is fetched before. Downloads apart, the process ends where opening takes longer than `limit`.
     pub fn open(
         &self,
         model: &str,
         cache_limit: usize,
         quiet: bool,
         needs: Option<Needs>,
+        limit: Duration,
     ) -> anyhow::Result<Scheduler> {
-        Ok(self.open_stamped(model, cache_limit, quiet, needs)?.0)
+        Ok(self.open_stamped(model, cache_limit, quiet, needs, limit)?.0)
     }
 
     /// As [`ModelOptions::open`], with the state of the model's files from before they were read.
@@ -282,6 +293,7 @@ impl ModelOptions {
         cache_limit: usize,
         quiet: bool,
         needs: Option<Needs>,
+        limit: Duration,
     ) -> anyhow::Result<(Scheduler, Stamp)> {
         // Its threads would be outside of the wall.
         let early = match needs {
@@ -317,8 +329,11 @@ impl ModelOptions {
                 Source::Repo { .. } => None,
             };
             let stamp = Stamp::of(&places, &declaration.manifest, declared_by, folder);
+            // Not before: behind the wall goes only who is alone.
+            let watch = Watch::over("opening the model", limit);
             let model = Model::open(&places, &declaration, options, &mut |progress| {
-                bar.update(progress)
+                watch.went_on();
+                bar.update(progress);
             })?;
             Ok((model, stamp))
         });

@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use monocle_runtime::model::stamp::Stamp;
 
+use super::overdue::Watch;
 use super::progress::LoadBar;
 use super::request::RequestArguments;
 use super::sampling::SamplingArguments;
 use super::writer::Writer;
-use super::{Misuse, isolate, output, overdue, stats};
+use super::{Misuse, isolate, output, stats};
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -79,7 +80,7 @@ impl Run {
 
     /// Answers; gives the state of the files that the answer was made of.
     fn answer(&self, quiet: bool) -> anyhow::Result<Stamp> {
-        let (mut scheduler, request, stamp) = self.request.open_stamped(quiet)?;
+        let (mut scheduler, request, stamp) = self.request.open_stamped(quiet, self.sampling.longest())?;
         let options =
             self.sampling
                 .options(&self.request.length, &self.request.options, scheduler.model())?;
@@ -88,7 +89,7 @@ impl Run {
         bar.finish();
 
         let terms = self.sampling.terms();
-        terms.longest.into_iter().for_each(overdue::end_after);
+        let _watch = Watch::over("the request", self.sampling.longest());
         let mut writer = Writer::new(self.json, !self.plain);
         let report = scheduler.answer_on(&request, &options, terms, &mut |delta| writer.write(delta))?;
         writer.finish()?;

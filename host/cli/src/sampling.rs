@@ -46,7 +46,7 @@ pub struct SamplingArguments {
     #[arg(long)]
     thinking_budget: Option<usize>,
 
-    /// Give up after so many seconds, preparation counted in
+    /// Give up after so many seconds, preparation counted in; opening the model before may take as long
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
     timeout: Duration,
 
@@ -93,6 +93,11 @@ impl SamplingArguments {
             keep_tokens: Vec::new(),
             ignore_end: false,
         })
+    }
+
+    /// How long a request may take, and opening the model before it.
+    pub fn longest(&self) -> Duration {
+        self.timeout
     }
 
     /// The terms of a request that comes now.

@@ -14,6 +14,7 @@ use monocle_runtime::trace::{Answer, Trace as Traced};
 use serde::Serialize;
 
 use super::output;
+use super::overdue::{self, Watch};
 use super::request::RequestArguments;
 use compare::{Row, Tolerances, compare};
 use file::TraceFile;
@@ -112,7 +113,8 @@ impl Trace {
     pub fn run(mut self) -> anyhow::Result<()> {
         self.request.options.engine = self.request.options.engine.exact();
         let golden = self.golden.as_deref().map(TraceFile::read).transpose()?;
-        let (mut scheduler, request) = self.request.open(true)?;
+        let (mut scheduler, request) = self.request.open(true, overdue::USUAL)?;
+        let _watch = Watch::over("the request", overdue::USUAL);
         let chunks = match &self.chunks[..] {
             [] => vec![self.request.options.prefill_chunk as usize],
             chunks => chunks.iter().map(|&chunk| chunk as usize).collect(),

@@ -15,12 +15,11 @@ mod still;
 mod tiff;
 mod webp;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
+use monocle_files::FileError;
 
 pub use self::page::FilePage;
 use crate::error::ImageError;
@@ -37,7 +36,7 @@ pub struct Limits {
     /// The most bytes that decoding may take at its peak: the file, the picture as stored, what the decoder keeps beside it, and
     /// the 8-bit RGB pixels that come of it.
     pub max_memory_bytes: u64,
-    /// The most bytes [`open`] reads from a file.
+    /// The most bytes [`open`] reads from a file; never more than decoding may take.
     pub max_file_bytes: u64,
 }
 
@@ -48,7 +47,7 @@ impl Default for Limits {
             max_pixels: 178_956_970,
             max_decoded_bytes: 1 << 30,
             max_memory_bytes: 4 << 30,
-            max_file_bytes: 512 << 20,
+            max_file_bytes: monocle_files::PICTURE,
         }
     }
 }
@@ -103,7 +102,7 @@ pub fn open(path: &Path, options: &DecodeOptions) -> Result<Decoded, ImageError>
         page: file.page.or(options.page),
         ..*options
     };
-    let decoded = read(&file.path, options.limits.max_file_bytes).and_then(|bytes| decode(&bytes, &options));
+    let decoded = read(&file.path, &options.limits).and_then(|bytes| decode(&bytes, &options));
     decoded.map_err(|error| match error {
         error @ ImageError::Read { .. } => error,
         source => ImageError::InFile {
@@ -113,21 +112,15 @@ pub fn open(path: &Path, options: &DecodeOptions) -> Result<Decoded, ImageError>
     })
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ImageError> {
-    let unreadable = |source| ImageError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    // One byte beyond the limit tells a file that is too long from one that just fits.
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > limit {
-        return Err(ImageError::FileTooLong { limit });
-    }
-    Ok(bytes)
+fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, ImageError> {
+    let limit = limits.max_file_bytes.min(limits.max_memory_bytes);
+    monocle_files::read(path, limit).map_err(|error| match error {
+        FileError::TooLarge { .. } => ImageError::FileTooLong { limit },
+        other => ImageError::Read {
+            path: path.to_owned(),
+            source: other.into(),
+        },
+    })
 }
 
 /// The size of an upright picture, from its header alone; `None` for kinds whose header is not read by itself (raw photos, HEIC, AVIF) and for

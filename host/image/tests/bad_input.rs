@@ -46,6 +46,51 @@ fn a_folder_is_no_picture() {
     assert!(matches!(error, ImageError::Read { .. }), "{error}");
 }
 
+/// Of what is no file nothing is read, and of a file no more than may be in memory.
+#[test]
+fn pipes_devices_and_giants_are_not_read() {
+    let folder = std::env::temp_dir().join(format!("monocle-image-pipes-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    let pipe = folder.join("pipe.png");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo starts").success());
+    std::os::unix::fs::symlink("/dev/zero", folder.join("zero.png")).expect("a link");
+    let sparse = fs::File::create(folder.join("sparse.png")).expect("a file");
+    sparse.set_len(9_000_000_000).expect("a hole");
+    let (told, found) = std::sync::mpsc::channel();
+    let there = folder.clone();
+    std::thread::spawn(move || {
+        let refused = |name: &str, options: &DecodeOptions| {
+            let error = open(&there.join(name), options).expect_err("no picture");
+            let _ = told.send(error.to_string());
+        };
+        refused("pipe.png", &DecodeOptions::default());
+        refused("zero.png", &DecodeOptions::default());
+        refused("sparse.png", &DecodeOptions::default());
+        // The limit of memory counts where it is the smaller.
+        let mut options = small();
+        options.limits.max_memory_bytes = 500;
+        refused("sparse.png", &options);
+    });
+    let next = || {
+        let error = found.recv_timeout(std::time::Duration::from_secs(10));
+        error.expect("it waits for nobody")
+    };
+    let error = next();
+    assert!(
+        error.contains("pipe.png`") && error.contains("a pipe; expected a regular file"),
+        "{error}"
+    );
+    let error = next();
+    assert!(error.contains("a device; expected a regular file"), "{error}");
+    let error = next();
+    assert!(error.contains("the limit of 536870912 bytes"), "{error}");
+    let error = next();
+    assert!(error.contains("the limit of 500 bytes"), "{error}");
+    let _ = fs::remove_dir_all(&folder);
+}
+
 #[test]
 fn a_file_with_something_wrong_is_named() {
     let error = open(&oracle().join("index.tsv"), &DecodeOptions::default()).expect_err("no picture");

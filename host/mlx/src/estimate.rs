@@ -1,5 +1,8 @@
 //! How much memory a program will take on this engine, known from its shapes.
 
+// Shapes are a plugin's: a sum of them that wraps would be an estimate of nothing.
+#![deny(clippy::arithmetic_side_effects)]
+
 use monocle_tensor::operation::{Kind, Op};
 use monocle_tensor::operations::Placement;
 use monocle_tensor::program::{Node, Program, ValueId};
@@ -14,12 +17,12 @@ pub fn program_bytes(program: &Program, float_bytes: usize, habits: &Habits, fus
     let places = fuse::places(program, fuses);
     let dying = fuse::dying(program, &places);
     let mut alive = Alive::new(program);
-    let (mut peak, mut total) = (0, 0);
+    let (mut peak, mut total) = (0_usize, 0_usize);
     let allocations = allocations(program, &places, float_bytes, habits);
     for (index, Allocation { result, temporary }) in allocations.into_iter().enumerate() {
         alive.allocate(index, result);
-        peak = peak.max(alive.bytes + temporary);
-        total += result + temporary;
+        peak = peak.max(alive.bytes.saturating_add(temporary));
+        total = total.saturating_add(result).saturating_add(temporary);
         for value in &dying[index] {
             alive.release(*value);
         }
@@ -63,8 +66,8 @@ fn result_bytes(program: &Program, node: &Node, float_bytes: usize) -> usize {
     let is_given = facts.placement(&program.operands(node), &node.output) == Placement::Given;
     match node.output.kind {
         _ if is_given || facts.is_view => 0,
-        Kind::Float => node.output.len() * float_bytes,
-        Kind::Int => node.output.len() * 4,
+        Kind::Float => node.output.len().saturating_mul(float_bytes),
+        Kind::Int => node.output.len().saturating_mul(4),
     }
 }
 
@@ -73,9 +76,9 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
     let input = |index: usize| {
         node.inputs
             .get(index)
-            .map_or(0, |value| program.value(*value).len() * float_bytes)
+            .map_or(0, |value| program.value(*value).len().saturating_mul(float_bytes))
     };
-    let result = node.output.len() * float_bytes;
+    let result = node.output.len().saturating_mul(float_bytes);
     // What MLX's own functions are made of where they have no kernel.
     let written_out = |bytes: usize| if habits.writes_out { bytes } else { 0 };
     match &node.op {
@@ -84,7 +87,7 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
             let longest = attention
                 .segments
                 .windows(2)
-                .map(|pair| (pair[1] - pair[0]) as usize);
+                .map(|pair| pair[1].saturating_sub(pair[0]) as usize);
             let keys = longest.max().filter(|_| !whole);
             let softcap = attention.softcap.is_some();
             attention_bytes(program, node, keys, softcap, float_bytes, habits)
@@ -102,28 +105,32 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
         // A token's states on the way to the next, in 32 bits.
         Op::Recurrent { .. } => {
             let [keys, values] = [1, 2].map(|index| &program.value(node.inputs[index]).shape);
-            4 * values[1] * values[2] * keys[2] * 4 + 2 * node.output.len() * 4
+            let states = product([4, values[1], values[2], keys[2], 4]);
+            states.saturating_add(product([2, node.output.len(), 4]))
         }
         // Halves of sines and cosines of halves, in 32 bits.
-        Op::Rope(rope) if !super::rotary::is_plain(rope) => 3 * node.output.len() * 4,
-        Op::Rope(_) | Op::RmsNorm { .. } | Op::LayerNorm { .. } => written_out(2 * result),
+        Op::Rope(rope) if !super::rotary::is_plain(rope) => product([3, node.output.len(), 4]),
+        Op::Rope(_) | Op::RmsNorm { .. } | Op::LayerNorm { .. } => written_out(result.saturating_mul(2)),
         // Patches side by side, for a product of matrices.
         Op::Conv2d { window, .. } => {
-            let area: usize = window.size.iter().map(|side| *side as usize).product();
+            let area = product(window.size.map(|side| side as usize));
             let channels = program.value(node.inputs[0]).shape[3];
-            let positions: usize = node.output.shape[..3].iter().product();
-            written_out(input(0) + positions * area * channels * float_bytes)
+            let positions = product(node.output.shape[..3].iter().copied());
+            let patches = product([positions, area, channels, float_bytes]);
+            written_out(input(0).saturating_add(patches))
         }
         // Between width and height, in 32 bits.
         Op::Interpolate { size, .. } => {
             let shape = &program.value(node.inputs[0]).shape;
-            (node.output.len() + shape.iter().product::<usize>() + shape[0] * shape[1] * size[1] * shape[3])
-                * 4
+            let between = product([shape[0], shape[1], size[1], shape[3]]);
+            let whole = product(shape.iter().copied());
+            let elements = node.output.len().saturating_add(whole).saturating_add(between);
+            elements.saturating_mul(4)
         }
         // Heads before tokens, and back.
-        Op::LinearHeads { .. } => input(0) + result,
+        Op::LinearHeads { .. } => input(0).saturating_add(result),
         // Strides of one operand are made those of a matrix.
-        Op::MatMul { .. } => written_out(input(0) + input(1)),
+        Op::MatMul { .. } => written_out(input(0).saturating_add(input(1))),
         op @ (Op::Unary(_)
         | Op::Binary(_)
         | Op::ScaleShift { .. }
@@ -136,7 +143,7 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
                 .facts()
                 .elementwise
                 .map_or(1, |op| elementwise::kernels(op, kind));
-            kernels.saturating_sub(1) * result
+            kernels.saturating_sub(1).saturating_mul(result)
         }
         Op::Input(_)
         | Op::Tokens
@@ -184,25 +191,31 @@ fn attention_bytes(
     let operands: usize = node
         .inputs
         .iter()
-        .map(|value| program.value(*value).len() * float_bytes)
-        .sum();
+        .map(|value| program.value(*value).len().saturating_mul(float_bytes))
+        .fold(0, usize::saturating_add);
     let q = &program.value(node.inputs[0]).shape;
-    let dim = q[q.len() - 1];
+    let (dim, rows) = q.split_last().map_or((0, &q[..]), |(dim, rows)| (*dim, rows));
     if !softcap && habits.has_attention(dim) {
         return operands;
     }
     // [.., rows, heads, keys]
     let keys = keys.unwrap_or_else(|| {
         let k = node.inputs.get(1).map_or(q, |value| &program.value(*value).shape);
-        k[k.len() - 3]
+        k.len().checked_sub(3).map_or(1, |place| k[place])
     });
-    let scores = q[..q.len() - 1].iter().product::<usize>() * keys * float_bytes;
+    let rows = product(rows.iter().copied());
+    let scores = product([rows, keys, float_bytes]);
     let blocks = if scores > habits.block {
-        2 * habits.block
+        habits.block.saturating_mul(2)
     } else {
         scores
     };
-    operands + blocks
+    operands.saturating_add(blocks)
+}
+
+/// A product of sizes; beyond all memory where it is beyond numbers.
+fn product(sizes: impl IntoIterator<Item = usize>) -> usize {
+    sizes.into_iter().fold(1, usize::saturating_mul)
 }
 
 /// What is alive at a point of a program.
@@ -223,7 +236,8 @@ impl Alive {
             if node.op.facts().is_view {
                 owners[index] = owners[node.inputs[0].index()];
             }
-            shared[owners[index]] += 1;
+            let count = &mut shared[owners[index]];
+            *count = usize::saturating_add(*count, 1);
         }
         Self {
             bytes: 0,
@@ -235,14 +249,14 @@ impl Alive {
 
     fn allocate(&mut self, index: usize, bytes: usize) {
         self.sizes[index] = bytes;
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     fn release(&mut self, value: ValueId) {
         let owner = self.owners[value.index()];
-        self.shared[owner] -= 1;
+        self.shared[owner] = self.shared[owner].saturating_sub(1);
         if self.shared[owner] == 0 {
-            self.bytes -= self.sizes[owner];
+            self.bytes = self.bytes.saturating_sub(self.sizes[owner]);
         }
     }
 }

@@ -5,7 +5,6 @@
 //! the other files. A signature stands in the manifest's annotations.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -131,16 +130,7 @@ fn with_ending(path: &Path) -> PathBuf {
 /// A file of at most so many bytes.
 pub(crate) fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, PackageError> {
     let failed = |source| PackageError::io("read", path, source);
-    // Looked at before it is opened: a named pipe would wait for a writer.
-    let found = std::fs::metadata(path).map_err(failed)?;
-    if !found.is_file() || found.len() > most {
-        let reason = format!("expected a file of at most {most} bytes");
-        return Err(failed(std::io::Error::other(reason)));
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    monocle_files::read(path, most).map_err(|error| failed(error.into()))
 }
 
 /// What lies at an address; `None` where nothing does.

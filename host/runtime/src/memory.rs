@@ -1,5 +1,8 @@
 //! How much memory a request will take, how much it may take, and when what is kept for reuse is given back.
 
+// Shapes are a plugin's: a sum of them that wraps would be an estimate of nothing.
+#![deny(clippy::arithmetic_side_effects)]
+
 pub(crate) mod process;
 
 pub use process::installed;
@@ -55,7 +58,7 @@ impl MemoryEstimate {
     /// All that must fit in memory. Weights count once: as stored (and mapped), or as the engine's copies.
     pub fn total(&self) -> usize {
         let weights = self.weights_bytes.max(self.engine_weights_bytes);
-        let others = self.engine_peak() - self.engine_weights_bytes;
+        let others = self.engine_peak().saturating_sub(self.engine_weights_bytes);
         weights.saturating_add(others).saturating_add(self.picture_bytes)
     }
 }
@@ -82,7 +85,7 @@ impl MemoryLimit {
         let machine = || {
             let installed = process::installed()?;
             Some(limit(
-                installed / 4 * 3,
+                three_quarters(installed),
                 "three quarters of this machine's memory",
             ))
         };
@@ -106,18 +109,18 @@ impl MemoryPolicy {
 
     /// Whether so much use is close enough to the limit that nothing should be kept for reuse: from four fifths on.
     pub(crate) fn is_tight(&self, used: usize) -> bool {
-        self.limit.is_some_and(|limit| used > limit.bytes / 5 * 4)
+        self.limit.is_some_and(|limit| used > four_fifths(limit.bytes))
     }
 
     /// How much may be kept for reuse beside so much other use, when a request is over.
     pub(crate) fn most_kept(&self, used: usize) -> usize {
         self.limit
-            .map_or(usize::MAX, |limit| (limit.bytes / 5 * 4).saturating_sub(used))
+            .map_or(usize::MAX, |limit| four_fifths(limit.bytes).saturating_sub(used))
     }
 
     /// Counts a request; says whether it is time to give back what is kept.
     pub(crate) fn count_request(&mut self) -> bool {
-        self.requests += 1;
+        self.requests = self.requests.wrapping_add(1);
         self.requests.is_multiple_of(REQUESTS_BETWEEN_CLEARINGS)
     }
 }
@@ -190,6 +193,14 @@ pub fn estimate(
         results(decode),
     ]);
     estimate
+}
+
+fn three_quarters(bytes: usize) -> usize {
+    (bytes / 4).saturating_mul(3)
+}
+
+fn four_fifths(bytes: usize) -> usize {
+    (bytes / 5).saturating_mul(4)
 }
 
 /// Beyond all memory where it is beyond numbers.

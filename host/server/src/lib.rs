@@ -9,6 +9,7 @@ pub mod chat;
 pub mod engine;
 pub mod failure;
 pub mod http;
+pub mod late;
 pub mod metrics;
 pub mod models;
 pub mod page;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+/// The largest file of a data set. The largest of VQA 2.0 has some 400 MB.
+const LARGEST: u64 = 2 << 30;
+
 /// What kind of answer is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -196,7 +199,7 @@ fn io(path: &Path, source: std::io::Error) -> DatasetError {
 }
 
 fn of_lines(path: &Path) -> Result<Vec<Question>, DatasetError> {
-    let text = std::fs::read_to_string(path).map_err(|source| io(path, source))?;
+    let text = monocle_files::read_text(path, LARGEST).map_err(|error| io(path, error.into()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut questions = Vec::new();
     for (index, line) in text
@@ -249,7 +252,7 @@ fn of_vqa(path: &Path, pictures: Option<&Path>) -> Result<Vec<Question>, Dataset
         path: path.to_owned(),
         reason,
     };
-    let read = |path: &Path| std::fs::read(path).map_err(|source| io(path, source));
+    let read = |path: &Path| monocle_files::read(path, LARGEST).map_err(|error| io(path, error.into()));
     let asked: VqaQuestions =
         serde_json::from_slice(&read(path)?).map_err(|error| wrong(path, error.to_string()))?;
     let folder = path.parent().unwrap_or(Path::new(""));

@@ -1,7 +1,10 @@
-//! Files that are written whole or not at all.
+//! Files that are written whole or not at all, and photos that are read piece by piece.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
 use std::path::Path;
+
+use sha2::{Digest, Sha256};
 
 /// Writes a file under another name first, then puts it in its place: a crash leaves the old one or the new one.
 pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -22,4 +25,22 @@ pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     done.inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary);
     })
+}
+
+/// SHA-256 of a photo's file, in hexadecimal. It is never in memory as a whole; what is no file, or larger than any photo, is refused.
+pub fn hash_of_photo(path: &Path) -> std::io::Result<String> {
+    let (mut file, _) = monocle_files::open_within(path, monocle_files::PICTURE)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut piece)? {
+            0 => break,
+            bytes => hash.update(&piece[..bytes]),
+        }
+    }
+    let mut text = String::new();
+    for byte in hash.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
 }

@@ -236,7 +236,8 @@ impl Journal {
     /// What a folder's journal says, without opening it for writing; nothing where there is none.
     pub fn look(photos: &Path) -> Result<Known, JournalError> {
         let path = photos.join(FOLDER).join("journal.jsonl");
-        match std::fs::read(&path) {
+        let found = monocle_files::read(&path, u64::MAX).map_err(std::io::Error::from);
+        match found {
             Ok(bytes) => Ok(read(&bytes, &path)?.0),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Known::default()),
             Err(source) => Err(JournalError::Io {
@@ -280,10 +281,10 @@ impl Journal {
     /// What was kept under a hash.
     pub fn kept(&self, hash: &str) -> Result<Vec<u8>, JournalError> {
         let path = self.kept_at(hash);
-        std::fs::read(&path).map_err(|source| JournalError::Io {
+        monocle_files::read(&path, monocle_files::TEXT).map_err(|error| JournalError::Io {
             deed: "read",
             path,
-            source,
+            source: error.into(),
         })
     }
 

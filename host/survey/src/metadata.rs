@@ -145,7 +145,7 @@ impl Metadata {
 
     fn add_exif(&mut self, photo: &Path) {
         use exif::{In, Tag, Value};
-        let Ok(file) = File::open(photo) else { return };
+        let Some(file) = open(photo) else { return };
         let Ok(exif) = exif::Reader::new().read_from_container(&mut BufReader::new(file)) else {
             return;
         };
@@ -207,9 +207,18 @@ fn shortened(text: &str) -> String {
     line.join(" ").chars().take(LONGEST).collect()
 }
 
+/// A photo's file, where it is one, and no larger than photos are.
+fn open(photo: &Path) -> Option<File> {
+    let (file, _) = monocle_files::open_within(photo, monocle_files::PICTURE).ok()?;
+    Some(file)
+}
+
 /// The packets in a file, if it has any.
 fn embedded(photo: &Path) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
-    let reader = ImageReader::open(photo).and_then(ImageReader::with_guessed_format);
+    let Some(file) = open(photo) else {
+        return (None, None);
+    };
+    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format();
     let Some(mut decoder) = reader.ok().and_then(|reader| reader.into_decoder().ok()) else {
         return (None, None);
     };

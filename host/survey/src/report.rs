@@ -14,6 +14,9 @@ use crate::row::Row;
 pub(crate) use html::{SCRIPT, head};
 pub use html::{escaped, page};
 
+/// The largest file of results.
+const LARGEST: u64 = 1 << 30;
+
 /// What a report is of, beside its rows.
 #[derive(Debug, Clone, Default)]
 pub struct About {
@@ -286,7 +289,8 @@ pub fn read_wanted<Line: DeserializeOwned>(
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))
+    monocle_files::read_text(path, LARGEST)
+        .map_err(|error| format!("cannot read `{}`: {error}", path.display()))
 }
 
 fn lines<'a, Line: DeserializeOwned>(path: &Path, text: &'a str) -> Result<Vec<(&'a str, Line)>, String> {

@@ -153,9 +153,9 @@ fn empty_packet() -> String {
     )
 }
 
-/// Reads a file that may not be there.
+/// Reads a sidecar that may not be there.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, SidecarError> {
-    match std::fs::read(path) {
+    match monocle_files::read(path, monocle_files::TEXT).map_err(std::io::Error::from) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(SidecarError::Io {

@@ -1,6 +1,9 @@
 //! What is known of each operation without running it: what its operands must be and what comes out, and what engines and
 //! estimates ask. Each group of operations has one file, with one function for each operation.
 
+// Shapes are a plugin's: a size that wraps would pass a bound.
+#![deny(clippy::arithmetic_side_effects)]
+
 mod attention;
 mod batch;
 mod constants;

@@ -319,18 +319,12 @@ fn what_is_no_file_is_refused_before_it_is_opened() {
         let _ = std::fs::remove_file(&path);
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
         let error = folder.refused();
-        assert!(
-            error.contains(name) && error.contains("a pipe or a device"),
-            "{error}"
-        );
+        assert!(error.contains(name) && error.contains("a device"), "{error}");
         std::fs::remove_file(&path).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
         let error = folder.refused();
-        assert!(
-            error.contains(name) && error.contains("a pipe or a device"),
-            "{error}"
-        );
+        assert!(error.contains(name) && error.contains("a pipe"), "{error}");
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
         assert!(folder.refused().contains("a folder"));

@@ -44,11 +44,7 @@ pub fn load(folder: &Path) -> (Vec<ToolTable>, Vec<BadTable>) {
 }
 
 fn read(path: &Path) -> Result<ToolTable, String> {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > LARGEST {
-        return Err(format!("it has {size} bytes, and {LARGEST} are the most"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = monocle_files::read_text(path, LARGEST).map_err(|error| error.to_string())?;
     let table: ToolTable = toml::from_str(&text).map_err(|error| error.message().to_owned())?;
     if table.marks.iter().all(String::is_empty) {
         return Err("`marks` names no text of a chat template".to_owned());
@@ -63,4 +59,37 @@ pub fn find<'a>(tables: &'a [ToolTable], template: &str) -> Option<&'a ToolForma
         .filter(|table| table.marks.iter().all(|mark| template.contains(mark.as_str())));
     let length = |table: &&ToolTable| table.marks.iter().map(String::len).sum::<usize>();
     Some(&fits.max_by_key(length)?.tools)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_are_tables() {
+        let folder = std::env::temp_dir().join(format!("monocle-tables-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let made = std::process::Command::new("mkfifo")
+            .arg(folder.join("a.toml"))
+            .status();
+        assert!(made.expect("mkfifo starts").success());
+        std::os::unix::fs::symlink("/dev/zero", folder.join("b.toml")).expect("a link");
+        let (told, found) = std::sync::mpsc::channel();
+        let there = folder.clone();
+        std::thread::spawn(move || told.send(load(&there)));
+        let (tables, bad) = found
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .expect("it waits for nobody");
+        let reasons: Vec<&str> = bad.iter().map(|bad| bad.reason.as_str()).collect();
+        assert_eq!(tables, []);
+        assert_eq!(
+            reasons,
+            [
+                "it is a pipe; expected a regular file",
+                "it is a device; expected a regular file"
+            ]
+        );
+        let _ = std::fs::remove_dir_all(&folder);
+    }
 }

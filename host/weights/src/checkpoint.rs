@@ -13,7 +13,7 @@ use crate::error::{WeightsError, cut};
 use crate::folder::ModelFolder;
 use crate::foreign;
 use crate::gguf::Made;
-use crate::names::{NameRules, hint};
+use crate::names::{Clock, NameRules, hint};
 use crate::packed::{self, AffinePart, Awq, Scaled};
 use crate::quantisation::{Quantisation, Sizes};
 use crate::shards::Shards;
@@ -143,8 +143,9 @@ impl Checkpoint {
             promised: BTreeMap::new(),
             in_gguf: BTreeMap::new(),
         };
+        let clock = Clock::start();
         for (stored, tensor) in &made.tensors {
-            let Some(name) = rules.apply(stored)? else {
+            let Some(name) = rules.apply(stored, clock)? else {
                 continue;
             };
             let mut entry = Entry {
@@ -177,12 +178,13 @@ impl Checkpoint {
         let mut promises = shards.index.clone();
         let tensors = shards.tensors()?;
         tensors.keys().for_each(|stored| drop(promises.remove(stored)));
+        let clock = Clock::start();
         for (stored, (mut tensor, form)) in arranged(tensors, config, &mut quantisation) {
-            let Some(name) = rules.apply(&stored)? else {
+            let Some(name) = rules.apply(&stored, clock)? else {
                 ignored += 1;
                 continue;
             };
-            if rules.turns(&stored) {
+            if rules.turns(&stored, clock)? {
                 tensor = turn(&tensor, &form)?;
             }
             tensor.name.clone_from(&name);
@@ -199,7 +201,7 @@ impl Checkpoint {
         }
         let mut promised = BTreeMap::new();
         for (stored, file) in promises {
-            if let Some(name) = rules.apply(&stored)? {
+            if let Some(name) = rules.apply(&stored, clock)? {
                 let is_there = folder.join(&file).is_file();
                 promised.insert(name, Promise { file, is_there });
             }

@@ -144,6 +144,32 @@ pub enum WeightsError {
         /// The most bytes of a name.
         limit: usize,
     },
+    /// A checkpoint's name is too long for rules.
+    #[error(
+        "the checkpoint has a name of {bytes} bytes, `{}`…; the manifest's `weights.rename` and `weights.ignore` are applied to names of at most \
+         {limit} bytes: leave the rules out, or give the tensor a shorter name",
+        cut(start)
+    )]
+    LongStoredName {
+        /// How it begins.
+        start: String,
+        /// How long it is.
+        bytes: usize,
+        /// The most bytes of a name.
+        limit: usize,
+    },
+    /// The rules for names take too long.
+    #[error(
+        "the rules for names in the manifest's `weights` took longer than {seconds} s, the last one `{}`: there are too many names, or its pattern is \
+         too costly; make it narrower",
+        cut(pattern)
+    )]
+    SlowRules {
+        /// The rule's pattern at which the time was over.
+        pattern: String,
+        /// How long all may take.
+        seconds: u64,
+    },
     /// A weight that the plugin asks for is not there.
     #[error(
         "the checkpoint has no weight `{}`{hint} ({total} weights are there; `weights.rename` in the manifest can change their names)",

@@ -4,6 +4,8 @@ use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use monocle_files::FileError;
+
 use crate::error::WeightsError;
 
 /// Git LFS keeps pointers shorter than this (github.com/git-lfs/git-lfs, docs/spec.md).
@@ -12,33 +14,15 @@ pub(crate) const POINTER_BYTES: u64 = 1024;
 /// Opens a file for reading; `None` when there is none. Links are followed: the cache is made of them. A pipe or a device is
 /// refused before it is opened, because opening alone may wait for ever.
 pub(crate) fn open(path: &Path) -> Result<Option<(File, Metadata)>, WeightsError> {
-    let found = match std::fs::metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(WeightsError::io("open", path, error)),
-    };
-    check_is_file(path, &found)?;
-    let file = File::open(path).map_err(|error| WeightsError::io("open", path, error))?;
-    // Of what was opened: it may have been replaced meanwhile.
-    let metadata = file
-        .metadata()
-        .map_err(|error| WeightsError::io("open", path, error))?;
-    check_is_file(path, &metadata)?;
-    Ok(Some((file, metadata)))
-}
-
-fn check_is_file(path: &Path, metadata: &Metadata) -> Result<(), WeightsError> {
-    if metadata.is_file() {
-        return Ok(());
+    match monocle_files::open(path) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(FileError::NotAFile { found }) => Err(WeightsError::NotAFile {
+            path: path.to_owned(),
+            found,
+        }),
+        Err(FileError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(WeightsError::io("open", path, error.into())),
     }
-    Err(WeightsError::NotAFile {
-        path: path.to_owned(),
-        found: if metadata.is_dir() {
-            "a folder"
-        } else {
-            "a pipe or a device"
-        },
-    })
 }
 
 /// A file's contents are refused if they are a Git LFS pointer.

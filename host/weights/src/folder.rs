@@ -189,7 +189,8 @@ fn refuse_pointers(folder: &Path) -> Result<(), WeightsError> {
         let path = folder.join(name);
         let found = std::fs::metadata(&path);
         if found.is_ok_and(|found| found.is_file() && found.len() < POINTER_BYTES) {
-            let contents = std::fs::read(&path).map_err(|error| WeightsError::io("read", &path, error))?;
+            let contents = monocle_files::read(&path, POINTER_BYTES)
+                .map_err(|error| WeightsError::io("read", &path, error.into()))?;
             refuse_pointer(&path, &contents)?;
         }
     }

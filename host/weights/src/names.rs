@@ -1,5 +1,7 @@
 //! Names of weights: the manifest's rules for them, and the nearest ones when one is missing.
 
+use std::time::{Duration, Instant};
+
 use regex::{Regex, RegexBuilder};
 
 use crate::error::{WeightsError, list};
@@ -11,6 +13,8 @@ const MAX_NAME_BYTES: usize = 1024;
 const LARGEST_REGEX: usize = 512 << 10;
 /// Bytes that each may use while it searches.
 const REGEX_CACHE: usize = 128 << 10;
+/// How long all rules may take for all names of a checkpoint. Those of real models take milliseconds.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// How names in a checkpoint become the names that a plugin asks for.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +22,34 @@ pub struct NameRules {
     rename: Vec<(Regex, String)>,
     ignore: Vec<Regex>,
     turn: Vec<Regex>,
+}
+
+/// How long rules have been at work, for all names of a checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    started: Instant,
+    longest: Duration,
+}
+
+impl Clock {
+    /// It starts now.
+    pub(crate) fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            longest: LONGEST,
+        }
+    }
+
+    /// Refuses the next step, which is this pattern's, where the time is over.
+    fn look(&self, pattern: &Regex) -> Result<(), WeightsError> {
+        match self.started.elapsed() > self.longest {
+            true => Err(WeightsError::SlowRules {
+                pattern: pattern.as_str().to_owned(),
+                seconds: self.longest.as_secs(),
+            }),
+            false => Ok(()),
+        }
+    }
 }
 
 impl NameRules {
@@ -56,19 +88,27 @@ impl NameRules {
     }
 
     /// Whether the last two dimensions of a tensor change places.
-    pub(crate) fn turns(&self, stored: &str) -> bool {
-        self.turn.iter().any(|pattern| pattern.is_match(stored))
+    pub(crate) fn turns(&self, stored: &str, clock: Clock) -> Result<bool, WeightsError> {
+        matches_any(&self.turn, stored, clock)
     }
 
     /// The name for `stored`: every rule applied, one after another; `None` when it is to be left out. What a rule makes may have
-    /// 1 KiB.
-    pub fn apply(&self, stored: &str) -> Result<Option<String>, WeightsError> {
-        if self.ignore.iter().any(|pattern| pattern.is_match(stored)) {
+    /// 1 KiB, and so may the names that rules are applied to: a step takes time with the length of the name.
+    pub(crate) fn apply(&self, stored: &str, clock: Clock) -> Result<Option<String>, WeightsError> {
+        let has_rules = !(self.ignore.is_empty() && self.rename.is_empty());
+        if has_rules && stored.len() > MAX_NAME_BYTES {
+            return Err(WeightsError::LongStoredName {
+                start: cut_short(stored).to_owned(),
+                bytes: stored.len(),
+                limit: MAX_NAME_BYTES,
+            });
+        }
+        if matches_any(&self.ignore, stored, clock)? {
             return Ok(None);
         }
         let mut name = stored.to_owned();
         for (pattern, new) in &self.rename {
-            if let Some(renamed) = replace(pattern, new, &name)? {
+            if let Some(renamed) = replace(pattern, new, &name, clock)? {
                 name = renamed;
             }
         }
@@ -76,13 +116,25 @@ impl NameRules {
     }
 }
 
+fn matches_any(patterns: &[Regex], name: &str, clock: Clock) -> Result<bool, WeightsError> {
+    for pattern in patterns {
+        clock.look(pattern)?;
+        if pattern.is_match(name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A name with every match replaced; `None` where there is no match. The length is looked at after each match, as one rule may have
 /// many.
-fn replace(pattern: &Regex, new: &str, name: &str) -> Result<Option<String>, WeightsError> {
+fn replace(pattern: &Regex, new: &str, name: &str, clock: Clock) -> Result<Option<String>, WeightsError> {
     let mut renamed = String::new();
     let mut at = 0;
     let mut matched = false;
+    clock.look(pattern)?;
     for found in pattern.captures_iter(name) {
+        clock.look(pattern)?;
         let whole = found.get_match();
         renamed.push_str(&name[at..whole.start()]);
         found.expand(new, &mut renamed);
@@ -188,11 +240,11 @@ mod tests {
     fn every_match_is_replaced() {
         let rules = rules(&[("l(ayer)?s?", "<$1>"), (r"\.$", "")]).unwrap();
         assert_eq!(
-            rules.apply("a.layers.l.x.").unwrap().as_deref(),
+            rules.apply("a.layers.l.x.", Clock::start()).unwrap().as_deref(),
             Some("a.<ayer>.<>.x")
         );
-        assert_eq!(rules.apply("a.").unwrap().as_deref(), Some("a"));
-        assert_eq!(rules.apply("").unwrap().as_deref(), Some(""));
+        assert_eq!(rules.apply("a.", Clock::start()).unwrap().as_deref(), Some("a"));
+        assert_eq!(rules.apply("", Clock::start()).unwrap().as_deref(), Some(""));
     }
 
     #[test]
@@ -200,7 +252,7 @@ mod tests {
         let doubling = [("^(.*)$", "$1$1"); 40];
         let message = rules(&doubling)
             .unwrap()
-            .apply("model.norm.weight")
+            .apply("model.norm.weight", Clock::start())
             .unwrap_err()
             .to_string();
         assert_eq!(
@@ -213,10 +265,18 @@ mod tests {
         );
         // 17 bytes, doubled five times, are 544; six times, 1088.
         assert_eq!(
-            rules(&doubling[..5]).unwrap().apply("model.norm.weight").unwrap(),
+            rules(&doubling[..5])
+                .unwrap()
+                .apply("model.norm.weight", Clock::start())
+                .unwrap(),
             Some("model.norm.weight".repeat(32))
         );
-        assert!(rules(&doubling[..6]).unwrap().apply("model.norm.weight").is_err());
+        assert!(
+            rules(&doubling[..6])
+                .unwrap()
+                .apply("model.norm.weight", Clock::start())
+                .is_err()
+        );
         let long = "x".repeat(1025);
         let message = rules(&[("a", &long)]).unwrap_err().to_string();
         assert!(
@@ -224,11 +284,56 @@ mod tests {
             "{message}"
         );
         // Many matches in one name.
-        let message = rules(&[("", &long[..1024])])
-            .unwrap()
-            .apply(&"n".repeat(1 << 20))
-            .unwrap_err();
+        let many = rules(&[("", &long[..1024])]).unwrap();
+        let message = many.apply(&"n".repeat(1024), Clock::start()).unwrap_err();
         assert!(message.to_string().len() < 1000, "{message}");
+        // A name that is too long for any rule.
+        let message = many
+            .apply(&"n".repeat(1 << 20), Clock::start())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.len() < 1000 && message.contains("1048576 bytes"),
+            "{message}"
+        );
+        let none = rules(&[]).unwrap();
+        assert!(none.apply(&"n".repeat(1 << 20), Clock::start()).is_ok());
+    }
+
+    #[test]
+    fn rules_look_at_a_clock() {
+        // Each takes about as many steps as the pattern has states for each letter of a name.
+        let costly = ["[a-z]{0,1500}[0-9]"; 64];
+        let name = "a".repeat(500);
+        let clock = Clock {
+            started: Instant::now(),
+            longest: Duration::from_millis(300),
+        };
+        let until_over = |apply: &dyn Fn() -> Result<(), WeightsError>| {
+            let start = Instant::now();
+            let error = loop {
+                // All that a real checkpoint has, and more: the clock must be looked at between names and within them.
+                match apply() {
+                    Err(error) => break error,
+                    Ok(()) => assert!(
+                        start.elapsed() < Duration::from_secs(30),
+                        "nobody looks at the clock"
+                    ),
+                }
+            };
+            assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+            let message = error.to_string();
+            assert!(
+                message.contains("`[a-z]{0,1500}[0-9]`") && message.contains("took longer than"),
+                "{message}"
+            );
+        };
+        let ignoring = NameRules::new([], costly).unwrap();
+        until_over(&|| ignoring.apply(&name, clock).map(drop));
+        let renaming = NameRules::new(costly.map(|pattern| (pattern, "x")), []).unwrap();
+        until_over(&|| renaming.apply(&name, clock).map(drop));
+        let turning = NameRules::default().with_turned(costly).unwrap();
+        until_over(&|| turning.turns(&name, clock).map(drop));
     }
 
     #[test]

@@ -396,9 +396,49 @@ fn doctor_finds_what_is_damaged() {
             })
             .collect()
     };
+    // A first use leaves a compiled plugin there.
+    let picture = monocle_tests::project::oracle("smolvlm").join("image.png");
+    place
+        .with_manifest(&[
+            "run",
+            "tiny",
+            &picture.display().to_string(),
+            "-p",
+            "hi",
+            "--max-tokens",
+            "1",
+        ])
+        .env("MONOCLE_CACHE", compiled.path())
+        .succeeds();
     let well = doctor(&[]);
     assert_eq!(well.code, 0, "{well:?}");
     assert!(findings(&well).iter().all(|(_, is_well, _)| *is_well), "{well:?}");
+
+    let entry = std::fs::read_dir(compiled.file("compiled"))
+        .expect("compiled plugins are kept there")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|end| end == "code"))
+        .expect("one was compiled");
+    let sound = std::fs::read(&entry).expect("it can be read");
+    let mut flipped = sound.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    std::fs::write(&entry, &flipped).expect("it is ours");
+    let damaged = doctor(&[]);
+    assert_eq!(damaged.code, 1, "{damaged:?}");
+    let name = entry
+        .file_name()
+        .expect("it has a name")
+        .to_string_lossy()
+        .into_owned();
+    let said: Vec<_> = findings(&damaged)
+        .into_iter()
+        .filter(|(_, is_well, _)| !is_well)
+        .collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].2.contains(&name), "{said:?}");
+    std::fs::write(&entry, &sound).expect("it is ours");
+    assert_eq!(doctor(&[]).code, 0);
 
     // The same size and time, other bytes: only who hashes again sees it.
     let blobs = place.cache.file("hub/models--org--model/blobs");

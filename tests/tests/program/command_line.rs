@@ -859,3 +859,48 @@ fn an_answer_that_passes_over_the_request_is_flagged() {
         outcome.stderr
     );
 }
+
+/// Two plugins that understand one type: which takes it is shown, and the user's to change.
+#[test]
+fn the_order_of_plugins_is_shown_and_can_be_changed() {
+    let scratch = Scratch::new("plugin-order");
+    let plugin = std::fs::read(project::plugins().join("smolvlm.wasm")).expect("it was built");
+    // Another name of as many letters: sections keep their lengths.
+    let (old, new) = (b"\"name\":\"smolvlm\"", b"\"name\":\"another\"");
+    let mut renamed = plugin.clone();
+    for at in 0..plugin.len() - old.len() {
+        if plugin[at..].starts_with(old) {
+            renamed[at..at + new.len()].copy_from_slice(new);
+        }
+    }
+    assert!(renamed != plugin, "the name is in the stamp");
+    scratch.write("smolvlm.wasm", &plugin);
+    scratch.write("another.wasm", &renamed);
+    let monocle = |arguments: &[&str], order: &str| {
+        Monocle::new(arguments)
+            .env("MONOCLE_PLUGINS", scratch.path())
+            .env("MONOCLE_PLUGIN_ORDER", order)
+    };
+    let folder = folder().display().to_string();
+    // By name, where nobody says otherwise.
+    for (order, first, second) in [
+        ("", "another", "smolvlm"),
+        ("smolvlm", "smolvlm", "another"),
+        ("nobody,another", "another", "smolvlm"),
+    ] {
+        let listed = monocle(&["plugins"], order).succeeds().stdout;
+        let words =
+            format!("models of the type `smolvlm` are taken by `{first}`, which goes before `{second}`");
+        assert!(
+            listed.contains(&words) && listed.contains("`MONOCLE_PLUGIN_ORDER`"),
+            "{order}: {listed}"
+        );
+        let rows = monocle(&["plugins", "--json"], order).json();
+        for row in rows.as_array().expect("a list") {
+            let yields = row["yields"].as_array().map_or(0, Vec::len);
+            assert_eq!(yields > 0, row["name"] == second, "{order}: {row}");
+        }
+        let used = monocle(&["inspect", &folder, "-p", "hi", "--json"], order).json();
+        assert_eq!(used["plugins"][0]["name"], first, "{order}");
+    }
+}

@@ -46,6 +46,11 @@ fn watched(model: &Path, picture: &Path) -> Ran {
 
 /// The same with the plugins of another folder.
 fn watched_with(model: &Path, picture: &Path, plugins: &Path) -> Ran {
+    watched_in(model, picture, plugins, &project::target().join("plugin-cache"))
+}
+
+/// The same with compiled plugins kept in another folder.
+fn watched_in(model: &Path, picture: &Path, plugins: &Path, cache: &Path) -> Ran {
     let scratch = Scratch::new("watched");
     let error = scratch.file("error");
     let mut command = Command::new(path());
@@ -62,6 +67,7 @@ fn watched_with(model: &Path, picture: &Path, plugins: &Path) -> Ran {
     ]);
     let mut child = environment(&mut command)
         .env("MONOCLE_PLUGINS", plugins)
+        .env("MONOCLE_CACHE", cache)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(&error).expect("the folder is ours"))
@@ -433,4 +439,142 @@ fn the_end_of_an_isolated_process_is_an_error() {
     let error = String::from_utf8_lossy(&outcome.stderr);
     assert_eq!(outcome.status.code(), Some(1), "{error}");
     assert!(error.contains("ended by signal 6"), "{error}");
+}
+
+/// Rules that each are cheap enough, for names that each are short enough: together they would take minutes.
+#[test]
+fn rules_for_names_end_while_the_model_is_opened() {
+    let model = Scratch::checkpoint("smolvlm");
+    let header: serde_json::Map<String, serde_json::Value> = (0..40_000)
+        .map(|at| {
+            let name = format!("{at:05}{}", "a".repeat(495));
+            let tensor = serde_json::json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]});
+            (name, tensor)
+        })
+        .collect();
+    let header = serde_json::Value::Object(header).to_string();
+    // Eight bytes of its length, little endian, and the header (github.com/huggingface/safetensors).
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    model.write("model.safetensors", file);
+    let scratch = Scratch::new("slow-rules");
+    let rules = vec!["[a-z]{0,1500}[A-Z]"; 64];
+    let text = format!(
+        "schema = 1\nname = \"hostile\"\nplugin = \"smolvlm\"\nsource = {{ path = {:?} }}\n[weights]\nignore = {rules:?}\n",
+        model.path()
+    );
+    let manifest = scratch.write("slow.toml", text);
+    let started = Instant::now();
+    Monocle::new(["run"])
+        .args([&manifest])
+        .args(["-p", "hi", "--timeout", "3"])
+        .fails(1, &["took longer than 10 s", "`[a-z]{0,1500}[A-Z]`"]);
+    assert!(
+        started.elapsed() < Duration::from_secs(100),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+/// A pipe without a writer, and a device without an end, under the name of a picture.
+#[test]
+fn what_is_no_file_is_no_picture() {
+    let scratch = Scratch::new("no-pictures");
+    let pipe = scratch.file("pipe.png");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo starts").success());
+    let zero = scratch.file("zero.png");
+    std::os::unix::fs::symlink("/dev/zero", &zero).expect("a link");
+    for (picture, found) in [
+        (pipe, "it is a pipe; expected a regular file"),
+        (zero, "it is a device; expected a regular file"),
+    ] {
+        let ran = watched(&project::oracle("smolvlm"), &picture);
+        assert_eq!(ran.code, Some(1), "{}", ran.error);
+        assert!(ran.error.contains(found), "{}", ran.error);
+        let name = picture.display().to_string();
+        Monocle::new(["check", "--image", &name, "--models", "nothing", "--out"])
+            .args([scratch.file("report")])
+            .fails(1, &[found]);
+    }
+}
+
+/// Code in bytes as WebAssembly's files have numbers and sections (LEB128).
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![id];
+    bytes.extend(number(content.len()));
+    bytes.extend(content);
+    bytes
+}
+
+fn number(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+/// A module of functions with so many bytes of sums each.
+fn plain_code(functions: usize, size: usize) -> Vec<u8> {
+    // No locals besides the two parameters.
+    let mut body = vec![0];
+    let mut at = 0_u8;
+    while body.len() < size {
+        // Get the first, a constant, add, get the second, exclusive or, set the first.
+        body.extend([0x20, 0, 0x41, at & 63, 0x6a, 0x20, 1, 0x73, 0x21, 0]);
+        at = at.wrapping_add(7);
+    }
+    body.extend([0x20, 0, 0x0b]);
+    let mut code = number(functions);
+    for _ in 0..functions {
+        code.extend(number(body.len()));
+        code.extend(&body);
+    }
+    let mut types = number(functions);
+    types.resize(types.len() + functions, 0);
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, &[1, 0x60, 2, 0x7f, 0x7f, 1, 0x7f]),
+        section(3, &types),
+        section(10, &code),
+    ]
+    .concat()
+}
+
+/// A compiler takes many times the memory of what it compiles: it is another process's, which ends with it.
+#[test]
+fn a_plugin_is_compiled_in_another_process() {
+    let scratch = Scratch::new("compiled-apart");
+    let plugins = Scratch::new("compiled-apart-plugins");
+    // The lifted adapter's component with a module that nobody instantiates: it is compiled all the same.
+    let large = [component(), section(1, &plain_code(12, 500_000))].concat();
+    plugins.write("large.wasm", stamped(&large, "large"));
+    let smolvlm = project::plugins().join("smolvlm.wasm");
+    plugins.write("smolvlm.wasm", std::fs::read(smolvlm).expect("it was built"));
+    let model = manifest(&scratch, "large", "plugin = \"smolvlm\"\nadapter = \"large\"");
+    let picture = project::oracle("smolvlm").join("image.png");
+    let usual = watched(&project::oracle("smolvlm"), &picture);
+    assert_eq!(usual.code, Some(0), "{}", usual.error);
+    let cache = Scratch::new("compiled-apart-cache");
+    let compiling = watched_in(&model, &picture, plugins.path(), cache.path());
+    println!(
+        "{} MiB, usual are {}",
+        compiling.resident >> 20,
+        usual.resident >> 20
+    );
+    // The adapter says what pleases nobody; it was compiled first.
+    assert!(
+        compiling.error.contains("compiling the plugin `large`"),
+        "{}",
+        compiling.error
+    );
+    // The file, its code, and what an adapter may have.
+    assert!(
+        compiling.resident <= usual.resident + 2 * MORE,
+        "{} MiB, usual are {}",
+        compiling.resident >> 20,
+        usual.resident >> 20
+    );
 }

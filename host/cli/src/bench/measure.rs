@@ -8,6 +8,7 @@ use monocle_runtime::scheduler::{Event, Scheduler};
 use serde::Serialize;
 
 use super::cases::Case;
+use crate::overdue::{self, Watch};
 
 /// A case, measured. A figure that a case does not have is absent.
 #[derive(Debug, Serialize)]
@@ -131,6 +132,7 @@ pub fn case(
 }
 
 fn once(scheduler: &mut Scheduler, case: &Case, options: &GenerateOptions) -> anyhow::Result<Run> {
+    let _watch = Watch::over("the run", overdue::USUAL);
     let started = Instant::now();
     for request in &case.requests {
         let prepared = scheduler.prepare(request, options.max_tokens, options.prefill_chunk)?;

@@ -112,7 +112,7 @@ impl Questions {
             for file in files {
                 let below = naming.of(file);
                 sidecar = sidecar.or_else(|| {
-                    let bytes = std::fs::read(root.join(&below)).ok()?;
+                    let bytes = sidecar::read(&root.join(&below)).ok()??;
                     let ours = below.to_str().and_then(|below| known.written(below));
                     match ours {
                         Some((writing, _)) => sidecar::take_out(&bytes, &writing.added).ok(),

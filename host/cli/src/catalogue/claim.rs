@@ -205,8 +205,8 @@ pub fn hash(root: &Path, below: &Path, journal: &Mutex<Journal>) -> Result<Strin
     if let Some(known) = lock(journal).known.hash_of(&path, size, changed) {
         return Ok(known.to_owned());
     }
-    let bytes = std::fs::read(root.join(below)).map_err(|error| format!("cannot read it: {error}"))?;
-    let hash = monocle_survey::sha256(&bytes);
+    let hash = monocle_survey::files::hash_of_photo(&root.join(below));
+    let hash = hash.map_err(|error| format!("cannot read it: {error}"))?;
     let seen = Seen {
         path,
         size,

@@ -24,6 +24,7 @@ use super::ask::Questions;
 use super::claim::{self, Asking, Kit, Ready, lock, name};
 use super::write::{self, Form, Wrote};
 use super::{Answers, Run, Target};
+use crate::overdue::{self, Watch};
 use crate::{Misuse, output};
 
 /// Bytes of picture features and prompts that are kept for the next question about the same photo.
@@ -94,12 +95,13 @@ impl Run {
             failed: Vec::new(),
             progress: Progress::new(found.photos.len()),
         };
+        let mut scheduler = self.options.open(&model, CACHE, false, None, overdue::USUAL)?;
+        scheduler.load_weights(&mut |_, _| {})?;
+        // Until here Ctrl-C ends the program at once: nothing was begun.
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot listen for Ctrl-C")?;
         }
-        let mut scheduler = self.options.open(&model, CACHE, false, None)?;
-        scheduler.load_weights(&mut |_, _| {})?;
         let mut journal = journal;
         if run.is_none() {
             journal.add(Line::Run(journal::Run {
@@ -172,7 +174,7 @@ impl Run {
     fn questions(&self) -> anyhow::Result<Questions> {
         let prompt = match &self.prompt_file {
             Some(path) => {
-                let text = std::fs::read_to_string(path);
+                let text = monocle_files::read_text(path, monocle_files::TEXT);
                 Some(text.with_context(|| format!("cannot read `{}`", path.display()))?)
             }
             None => self.prompt.clone(),
@@ -239,8 +241,7 @@ impl Run {
             let hash = claim::stand(root, &photo.shown).and_then(|(path, size, changed)| {
                 match known.hash_of(&path, size, changed) {
                     Some(hash) => Ok(hash.to_owned()),
-                    None => std::fs::read(root.join(&photo.shown))
-                        .map(|bytes| monocle_survey::sha256(&bytes))
+                    None => monocle_survey::files::hash_of_photo(&root.join(&photo.shown))
                         .map_err(|error| format!("cannot read it: {error}")),
                 }
             });
@@ -346,6 +347,7 @@ impl Work<'_> {
         let mut running: HashMap<SessionId, Box<Asking>> = HashMap::new();
         let mut same: Vec<(usize, String)> = Vec::new();
         let mut left = wanted;
+        let watch = Watch::over("a photo's request", overdue::USUAL);
         while left > 0 {
             if stop.load(Ordering::SeqCst) {
                 return Ok(false);
@@ -364,6 +366,7 @@ impl Work<'_> {
                         Err(_) => break,
                     },
                 };
+                watch.went_on();
                 match given {
                     Ready::Ask(asking, prepared) => {
                         let terms = Terms {
@@ -398,6 +401,7 @@ impl Work<'_> {
             if scheduler.is_idle() {
                 continue;
             }
+            watch.went_on();
             for (id, event) in scheduler.step() {
                 match event {
                     Event::Text(_) | Event::Logprobs(_) => {}

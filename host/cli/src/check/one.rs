@@ -10,6 +10,7 @@ use monocle_survey::row::{Answer, Figures, Host, Row};
 use monocle_text::FinishReason;
 use serde::{Deserialize, Serialize};
 
+use super::super::overdue::Watch;
 use super::super::request::RequestArguments;
 use super::super::sampling::SamplingArguments;
 use super::super::{isolate, output};
@@ -57,7 +58,7 @@ impl CheckOne {
     fn answer(self) -> anyhow::Result<Report> {
         phase("opening")?;
         self.sampling.check()?;
-        let (mut scheduler, request) = self.request.open(true)?;
+        let (mut scheduler, request) = self.request.open(true, self.sampling.longest())?;
         // A thread that was there before would be outside of the wall.
         std::thread::spawn(|| {
             // Standard input ends when the parent does.
@@ -70,6 +71,7 @@ impl CheckOne {
         phase("loading weights")?;
         scheduler.load_weights(&mut |_, _| {})?;
         phase("reading the picture and the prompt")?;
+        let _watch = Watch::over("the request", self.sampling.longest());
         let mut begun = false;
         let report = scheduler.answer_on(&request, &options, self.sampling.terms(), &mut |_| {
             if !begun {

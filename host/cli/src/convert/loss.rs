@@ -36,7 +36,8 @@ impl Cases {
         let mut text = match text {
             None => TEXT.to_owned(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+                let text = monocle_files::read_text(path, monocle_files::TEXT)
+                    .with_context(|| path.display().to_string())?;
                 if text.trim().is_empty() {
                     anyhow::bail!(
                         "{}: there are no words in it; the loss is measured on a text of some sentences",

@@ -22,6 +22,7 @@ use super::questions;
 use super::served::{self, Manner};
 use crate::check::fault;
 use crate::output;
+use crate::overdue::Watch;
 use crate::request::ModelOptions;
 use crate::sampling::seconds;
 
@@ -143,7 +144,7 @@ impl EvalOne {
             };
             return served::ask(served?, left.make_contiguous(), manner);
         }
-        let mut scheduler = self.options.open(&self.model, CACHE, true, None)?;
+        let mut scheduler = self.options.open(&self.model, CACHE, true, None, self.timeout)?;
         phase("loading weights")?;
         scheduler.load_weights(&mut |_, _| {})?;
         phase("answering")?;
@@ -160,6 +161,7 @@ impl EvalOne {
         // Pictures whose features some question is having computed: others about them wait, and share them then.
         let mut warming: HashSet<PathBuf> = HashSet::new();
         let mut warm: HashSet<PathBuf> = HashSet::new();
+        let watch = Watch::over("a question", self.timeout);
         while !left.is_empty() || !running.is_empty() {
             while running.len() < self.at_once as usize {
                 let Some(place) = left
@@ -174,6 +176,7 @@ impl EvalOne {
                     picture: question.picture.clone(),
                     started: Instant::now(),
                 };
+                watch.went_on();
                 let request = self.request(question, system.as_deref());
                 let prepared = scheduler.prepare(&request, options.max_tokens, options.prefill_chunk);
                 let terms = Terms {
@@ -191,6 +194,7 @@ impl EvalOne {
                     Err(error) => say(&failed(asked, error))?,
                 }
             }
+            watch.went_on();
             for (id, event) in scheduler.step() {
                 let Some(asked) = running.get(&id) else { continue };
                 // Whatever came, the features are there, or never will be.

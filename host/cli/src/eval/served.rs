@@ -100,7 +100,7 @@ fn messages(question: &Question, manner: Manner) -> Result<Value, Failure> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
+    monocle_files::read(path, monocle_files::PICTURE).map_err(|error| {
         Failure::new(
             Place::Picture,
             format!("cannot read `{}`: {error}", path.display()),

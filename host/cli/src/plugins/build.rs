@@ -122,7 +122,8 @@ fn run(command: &mut Command, missing: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+    monocle_files::read(path, monocle_runtime::plugin::file::LARGEST)
+        .with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 /// A file that cargo made.

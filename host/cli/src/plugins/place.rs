@@ -9,6 +9,8 @@ use monocle_runtime::plugin::native;
 use monocle_runtime::plugin::stamp::Stamp;
 use monocle_runtime::plugin::trust::Trust;
 
+use crate::compile::Patience;
+
 /// A plugin that was written.
 #[derive(Debug)]
 pub struct Placed {
@@ -42,6 +44,7 @@ impl Placed {
         // Whatever a host would refuse, the author should hear now, while what was there before is still there.
         // (A library is not run before it is trusted.)
         if !is_native {
+            let _patience = Patience::with(&stamp.name);
             Plugin::load(&written.0, &Trust::nothing())?;
         }
         written

@@ -88,7 +88,7 @@ impl Project {
     pub fn open(folder: &Path) -> anyhow::Result<Option<Self>> {
         let described = folder.join("plugin.json");
         if described.is_file() {
-            let text = std::fs::read_to_string(&described)
+            let text = monocle_files::read_text(&described, monocle_files::TEXT)
                 .with_context(|| format!("cannot read `{}`", described.display()))?;
             let description: Description = serde_json::from_str(&text)
                 .with_context(|| format!("`{}` is malformed", described.display()))?;
@@ -108,7 +108,7 @@ impl Project {
         if !manifest.is_file() {
             return Ok(None);
         }
-        let text = std::fs::read_to_string(&manifest)
+        let text = monocle_files::read_text(&manifest, monocle_files::TEXT)
             .with_context(|| format!("cannot read `{}`", manifest.display()))?;
         let read: CargoManifest =
             toml::from_str(&text).with_context(|| format!("`{}` is malformed", manifest.display()))?;

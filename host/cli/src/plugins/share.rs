@@ -11,11 +11,13 @@ use monocle_packages::signature::Key;
 use monocle_packages::source::{Fetched, Source, push};
 use monocle_packages::{Package, PackageError};
 use monocle_runtime::model::locate::Places;
+use monocle_runtime::plugin::file;
 use monocle_runtime::plugin::stamp::Stamp;
-use monocle_runtime::plugin::wasm;
+use monocle_runtime::plugin::wasm::{self, component::Component};
 
 use super::project::Project;
 use super::test;
+use crate::compile::Patience;
 use crate::{Misuse, output};
 
 #[derive(Debug, Args)]
@@ -108,7 +110,7 @@ fn home() -> anyhow::Result<Home> {
 fn pack(folder: &Path, untested: bool) -> anyhow::Result<Package> {
     let project = Project::must_open(folder)?;
     let built = project.plugins().join(format!("{}.wasm", project.name));
-    let component = std::fs::read(&built).with_context(|| {
+    let component = monocle_files::read(&built, file::LARGEST).with_context(|| {
         format!(
             "cannot read `{}`\n\nhint: `monocle plugins build` makes it",
             built.display()
@@ -145,7 +147,7 @@ fn pack(folder: &Path, untested: bool) -> anyhow::Result<Package> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+    monocle_files::read(path, file::LARGEST).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 impl Pack {
@@ -219,8 +221,9 @@ impl Push {
 }
 
 /// What the host says of a package before it is installed: a plugin that nobody could load is not.
-fn check(fetched: &Fetched) -> anyhow::Result<()> {
-    let stamp = Stamp::read(fetched.package.component()).map_err(|reason| anyhow::anyhow!("{reason}"))?;
+fn check(fetched: &Fetched, source: &str) -> anyhow::Result<()> {
+    let component = fetched.package.component();
+    let stamp = Stamp::read(component).map_err(|reason| anyhow::anyhow!("{reason}"))?;
     anyhow::ensure!(
         wasm::is_served(&stamp),
         "`{}` was built for contract {}, this version of Monocle serves {}",
@@ -228,6 +231,9 @@ fn check(fetched: &Fetched) -> anyhow::Result<()> {
         stamp.contract,
         wasm::served()
     );
+    // It is compiled now, with time to do it, and not when somebody waits for an answer.
+    let _patience = Patience::with(&stamp.name);
+    Component::load(Path::new(source), component, &stamp)?;
     Ok(())
 }
 
@@ -241,7 +247,7 @@ fn is_shipped(home: &Path, name: &str) -> bool {
 }
 
 fn install(fetched: &Fetched, source: &str, key: Option<&Key>) -> anyhow::Result<String> {
-    check(fetched)?;
+    check(fetched, source)?;
     let place = std::env::home_dir().unwrap_or_default();
     let done = home()?.install(fetched, source, key, &|name| is_shipped(&place, name))?;
     let about = fetched.package.about();

@@ -52,7 +52,7 @@ impl AskServed {
             Some(Err(error)) => return Ok(Err(Failure::new(Place::Manifest, error.to_string()))),
             None => anyhow::bail!("`{}` is no manifest with `[server]`", self.model),
         };
-        let picture = match std::fs::read(&self.picture) {
+        let picture = match monocle_files::read(&self.picture, monocle_files::PICTURE) {
             Ok(picture) => picture,
             Err(error) => {
                 let reason = format!("cannot read `{}`: {error}", self.picture.display());

@@ -87,15 +87,7 @@ impl TraceFile {
     /// Reads a file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
-        let read = || -> anyhow::Result<Vec<u8>> {
-            let found = std::fs::metadata(path)?;
-            anyhow::ensure!(
-                found.is_file() && found.len() <= LARGEST,
-                "expected a file of at most {} GiB",
-                LARGEST >> 30
-            );
-            Ok(std::fs::read(path)?)
-        };
+        let read = || -> anyhow::Result<Vec<u8>> { Ok(monocle_files::read(path, LARGEST)?) };
         let bytes = read().with_context(|| format!("cannot read `{shown}`"))?;
         let header = Header::parse(&bytes)
             .map_err(|error| anyhow::anyhow!("`{shown}` is no safetensors file: {error}"))?;

@@ -16,7 +16,7 @@ pub fn peak_resident() -> Option<usize> {
         Some(if cfg!(target_os = "macos") {
             largest
         } else {
-            largest * 1024
+            largest.saturating_mul(1024)
         })
     }
     #[cfg(not(unix))]

@@ -1,6 +1,7 @@
 //! Anthropic's messages.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -19,6 +20,7 @@ use crate::failure::Failure;
 use crate::http::guard::KeyNumber;
 use crate::http::reply::{Dialect, Known, json_reply};
 use crate::http::stream::{Gone, SILENCE, Writer, stream};
+use crate::late::{Last, within};
 use crate::models::registry::blocking;
 
 /// The fields that are read.
@@ -74,16 +76,18 @@ pub async fn messages(
 pub async fn count_tokens(State(app): State<Arc<App>>, request: Request) -> Response {
     let given = async |body: &Map<String, Value>| {
         let chat = read(body)?;
-        let lease = app.registry.lease(&chat.model, None).await?;
-        let turn = app.preparing.acquire().await;
-        let (engine, there) = (Arc::clone(&lease.engine), Arc::clone(&app));
-        let count = blocking(move || {
-            let request = prepare::request(&chat, &engine.model, &there.options.pictures, &|| false)?;
-            prepare::count(&engine, &chat, &request).map_err(Failure::from)
+        let last = Last::of(Instant::now(), app.options.longest);
+        let count = within(last, async {
+            let lease = app.registry.lease(&chat.model, None).await?;
+            let _turn = app.preparing.acquire().await;
+            let (engine, there) = (Arc::clone(&lease.engine), Arc::clone(&app));
+            blocking(move || {
+                let request = prepare::request(&chat, &engine.model, &there.options.pictures, &|| false)?;
+                prepare::count(&engine, &chat, &request).map_err(Failure::from)
+            })
+            .await?
         })
         .await?;
-        drop(turn);
-        let count = count?;
         Ok(json_reply(
             &json!({"input_tokens": count.tokens, "monocle": {"image_tokens": count.image_tokens}}),
         ))

@@ -1,6 +1,7 @@
 //! An answer on its way: from a conversation to pieces of text and the account at the end.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -14,6 +15,7 @@ use monocle_text::{FinishReason, TokenLogprobs};
 use monocle_tools::{CallParser, Found};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Sleep;
 
 use super::calls::{self, Calling};
 use super::prepare;
@@ -21,6 +23,7 @@ use super::request::ChatRequest;
 use crate::app::{App, Place};
 use crate::engine::{Given, NotTaken};
 use crate::failure::{Failure, Kind};
+use crate::late::{Last, within};
 use crate::models::registry::{self, Lease, blocking};
 
 /// What comes of an answer. The last piece is one of the last two.
@@ -187,6 +190,8 @@ pub struct Answering {
     calls: Vec<Call>,
     app: Arc<App>,
     started: Instant,
+    /// When nobody waits for more of it.
+    overdue: Option<(Last, Pin<Box<Sleep>>)>,
     first: Option<Instant>,
     last: Option<Instant>,
     _place: Place,
@@ -209,6 +214,17 @@ pub async fn begin(
     number: usize,
 ) -> Result<Answering, Failure> {
     let started = Instant::now();
+    let last = Last::of(started, app.options.longest);
+    within(last, taken_in(app, chat, place, number, started)).await
+}
+
+async fn taken_in(
+    app: &Arc<App>,
+    chat: &Arc<ChatRequest>,
+    place: Place,
+    number: usize,
+    started: Instant,
+) -> Result<Answering, Failure> {
     prepare::check(chat)?;
     let lease = app.registry.lease(&chat.model, chat.keep_alive).await?;
     let wants_logprobs = chat.sampling.logprobs.is_some();
@@ -268,6 +284,7 @@ pub async fn begin(
                     calls: Vec::new(),
                     app: Arc::clone(app),
                     started,
+                    overdue: Last::of(started, app.options.longest).map(|last| (last, last.sleep())),
                     first: None,
                     last: None,
                     _place: place,
@@ -319,7 +336,16 @@ impl Answering {
                 return Poll::Ready(None);
             }
             let Poll::Ready(given) = self.given.poll_recv(context) else {
-                return Poll::Pending;
+                let Some((last, moment)) = &mut self.overdue else {
+                    return Poll::Pending;
+                };
+                if moment.as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                let failure = last.failure();
+                self.over = true;
+                self.app.metrics.refused(failure.kind);
+                return Poll::Ready(Some(Piece::Failed(failure)));
             };
             let last = match given {
                 Some(Given::Logprobs(logprobs)) => {

@@ -7,6 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use monocle_fetch::hosts::AllowedHosts;
 use monocle_fetch::picture::{self, Fetched, PictureAddress, PictureFetcher, Place};
+use monocle_files::FileError;
 use monocle_runtime::request::pictures::PictureInput;
 
 use super::request::{ChatPicture, PictureSource};
@@ -159,7 +160,10 @@ fn file(path: &Path, folders: &[PathBuf]) -> Result<PictureInput, String> {
     let real = std::fs::canonicalize(path).ok();
     let inside = real.filter(|real| folders.iter().any(|folder| real.starts_with(folder)) && real.is_file());
     let real = inside.ok_or("there is no such file below the folders that this server may read")?;
-    let bytes = std::fs::read(&real).map_err(|_| "the file cannot be read")?;
+    let bytes = monocle_files::read(&real, monocle_files::PICTURE).map_err(|error| match error {
+        FileError::Io(_) => "the file cannot be read".to_owned(),
+        unfit => format!("the file cannot be read: {unfit}"),
+    })?;
     Ok(PictureInput::Bytes {
         name: path
             .file_name()
@@ -185,6 +189,22 @@ mod tests {
         // printf '\xfb\xff' | base64 is +/8=
         assert_eq!(base64("-_8").as_deref(), Ok(&b"\xfb\xff"[..]));
         assert!(base64("!!").is_err());
+    }
+
+    #[test]
+    fn files_are_no_larger_than_pictures() {
+        let folder = std::env::temp_dir().join(format!("monocle-served-files-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = folder.canonicalize().expect("it is there");
+        let giant = std::fs::File::create(folder.join("giant.png")).expect("a file");
+        giant.set_len(9_000_000_000).expect("a hole");
+        let refused = file(&folder.join("giant.png"), std::slice::from_ref(&folder)).err();
+        assert_eq!(
+            refused.as_deref(),
+            Some("the file cannot be read: it has 9000000000 bytes; expected at most 536870912")
+        );
+        let _ = std::fs::remove_dir_all(&folder);
     }
 
     proptest! {

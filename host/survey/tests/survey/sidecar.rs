@@ -1,6 +1,9 @@
 //! Sidecars: what goes in, what stays, what comes out again. Layouts are those that darktable, Lightroom and digiKam write.
 
-use monocle_survey::sidecar::{Added, Entry, Naming, merge, take_out};
+use monocle_survey::dataset;
+use monocle_survey::files::hash_of_photo;
+use monocle_survey::metadata::Metadata;
+use monocle_survey::sidecar::{self, Added, Entry, Naming, merge, take_out};
 use monocle_survey::xmp::{DC, Element, LR, Packet};
 use proptest::prelude::*;
 
@@ -319,4 +322,72 @@ proptest! {
             prop_assert!(take_out(&after, &added).is_ok());
         }
     }
+}
+
+/// A folder that others fill may hold anything under the names of photos, sidecars and data sets.
+#[test]
+fn only_files_are_read() {
+    let folder = std::env::temp_dir().join(format!("monocle-survey-pipes-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let pipe = folder.join("a.png.xmp");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo starts").success());
+    let zero = folder.join("zero.png");
+    std::os::unix::fs::symlink("/dev/zero", &zero).expect("a link");
+    let giant = folder.join("giant.png");
+    let sparse = std::fs::File::create(&giant).expect("a file");
+    sparse.set_len(9_000_000_000).expect("a hole");
+    let there = folder.clone();
+    let (told, found) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for path in [&pipe, &zero, &giant] {
+            let error = sidecar::read(path).expect_err("it is no sidecar");
+            let _ = told.send(error.to_string());
+        }
+        for path in [&pipe, &zero, &giant] {
+            let error = hash_of_photo(path).expect_err("it is no photo");
+            let _ = told.send(error.to_string());
+        }
+        for path in [&pipe, &zero, &giant] {
+            assert!(Metadata::read(path, None).is_empty());
+        }
+        std::fs::rename(&pipe, there.join("questions.jsonl")).expect("it is ours");
+        let error = dataset::read(&there.join("questions.jsonl"), None).expect_err("it is no data set");
+        let _ = told.send(error.to_string());
+    });
+    let next = |words: &str| {
+        let error = found
+            .recv_timeout(std::time::Duration::from_secs(20))
+            .expect("it waits for nobody");
+        assert!(error.contains(words), "{error}");
+    };
+    next("a pipe; expected a regular file");
+    next("a device; expected a regular file");
+    next("it has 9000000000 bytes; expected at most 16777216");
+    next("a pipe; expected a regular file");
+    next("a device; expected a regular file");
+    next("it has 9000000000 bytes; expected at most 536870912");
+    next("a pipe; expected a regular file");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+/// What is hashed piece by piece is what is hashed whole.
+#[test]
+fn a_photo_has_the_hash_of_its_bytes() {
+    let path = std::env::temp_dir().join(format!("monocle-survey-hash-{}", std::process::id()));
+    // Longer than a piece, and no multiple of one.
+    let bytes: Vec<u8> = (0..200_001_u32).map(|at| (at % 251) as u8).collect();
+    std::fs::write(&path, &bytes).expect("it can be written");
+    assert_eq!(
+        hash_of_photo(&path).expect("it is a file"),
+        monocle_survey::sha256(&bytes)
+    );
+    // FIPS 180-2, appendix B.1.
+    std::fs::write(&path, "abc").expect("it can be written");
+    assert_eq!(
+        hash_of_photo(&path).expect("it is a file"),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+    let _ = std::fs::remove_file(&path);
 }

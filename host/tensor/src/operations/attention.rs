@@ -45,11 +45,14 @@ pub fn attention(attention: &Attention) -> Facts<'_> {
     let facts = facts.parted_by(|inputs, _| leading(inputs[0], Parts::Each));
     // Each query with each key of its segment, and as much again with the values.
     let facts = facts.works(|inputs| {
-        let keys = inputs[1].shape[inputs[0].shape.len() - 3];
-        match attention.segments.len() {
-            0 | 1 => 2 * keys,
-            bounds => 2 * keys.div_ceil(bounds - 1),
-        }
+        let keys = inputs[0]
+            .shape
+            .len()
+            .checked_sub(3)
+            .map_or(1, |axis| inputs[1].shape[axis]);
+        // One segment fewer than there are bounds; without bounds, one.
+        let segments = attention.segments.len().saturating_sub(1).max(1);
+        keys.div_ceil(segments).saturating_mul(2)
     });
     Facts {
         numbers: attention.segments.len(),
@@ -68,18 +71,21 @@ fn leading(x: &ValueType, parts: Parts) -> Parts {
 pub fn rope(rope: &Rope) -> Facts<'_> {
     let facts = Facts::new("rope", |operands| {
         let [x, positions] = operands.take::<2>()?;
-        let rank = float(x)?.shape.len();
+        let shape = &float(x)?.shape;
         let [axes, tokens] = dimensions::<2>(&int(positions)?.shape, "the positions")?;
-        if !(3..=4).contains(&rank) || x.shape[rank - 3] != tokens {
-            return Err(format!(
-                "expected [{tokens}, heads, dim] for positions of {tokens} tokens"
-            ));
-        }
-        if rope.frequencies.len() * 2 > x.shape[rank - 1] {
+        let dim = match shape[..] {
+            [found, _, dim] | [_, found, _, dim] if found == tokens => dim,
+            _ => {
+                return Err(format!(
+                    "expected [{tokens}, heads, dim] for positions of {tokens} tokens"
+                ));
+            }
+        };
+        if rope.frequencies.len() > dim / 2 {
             return Err(format!(
                 "{} frequencies rotate more than {} elements",
                 rope.frequencies.len(),
-                x.shape[rank - 1]
+                dim
             ));
         }
         if !rope.axes.is_empty() && rope.axes.len() != rope.frequencies.len() {
@@ -156,7 +162,7 @@ pub fn attend_shared<'a>(attention: &'a CachedAttention, cached: &'a CachedHeads
         let (q, batch) = (operands.one()?, operands.batch()?);
         let [tokens, heads, dim] = dimensions::<3>(&float(q)?.shape, "q")?;
         rows(tokens, batch)?;
-        if dim != cached.dim || cached.kv_heads == 0 || heads % cached.kv_heads != 0 {
+        if dim != cached.dim || cached.kv_heads == 0 || !heads.is_multiple_of(cached.kv_heads) {
             return Err(format!(
                 "cache {} holds keys of {} heads of {} elements",
                 attention.layer, cached.kv_heads, cached.dim
@@ -226,7 +232,7 @@ fn heads_and_values(q: &[usize], k: &[usize], v: &[usize]) -> Result<[usize; 2],
     if key_dim != dim || kv_heads != value_heads || keys != values {
         return Err(format!("q {q:?}, k {k:?} and v {v:?} do not fit together"));
     }
-    if kv_heads == 0 || heads % kv_heads != 0 {
+    if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
         return Err(format!(
             "{heads} query heads cannot share {kv_heads} key-value heads"
         ));

@@ -39,8 +39,8 @@ pub fn gather_last() -> Facts<'static> {
     Facts::new("gather-last", |operands| {
         let [x, indices] = operands.take::<2>()?;
         int(indices)?;
-        let rank = x.shape.len();
-        if rank == 0 || indices.shape.len() != rank || x.shape[..rank - 1] != indices.shape[..rank - 1] {
+        let leading = |x: &ValueType| x.shape.split_last().map(|(_, leading)| leading.to_vec());
+        if x.shape.is_empty() || leading(x) != leading(indices) {
             return Err("all dimensions but the last must be equal".to_owned());
         }
         Ok(ValueType {

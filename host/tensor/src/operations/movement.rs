@@ -83,7 +83,7 @@ pub fn slice(axis: usize, start: usize, end: usize, step: usize) -> Facts<'stati
             ));
         }
         let mut shape = x.shape.clone();
-        shape[axis] = (end - start).div_ceil(step);
+        shape[axis] = end.saturating_sub(start).div_ceil(step);
         Ok(ValueType { shape, kind: x.kind })
     });
     let facts = facts.placed_by(move |inputs, output| {

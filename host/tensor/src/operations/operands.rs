@@ -130,8 +130,8 @@ pub fn rows(found: usize, batch: &BatchShape) -> Result<(), String> {
 pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
     let size = |shape: &[usize], axis: usize| {
-        let missing = rank - shape.len();
-        if axis < missing { 1 } else { shape[axis - missing] }
+        let missing = rank.saturating_sub(shape.len());
+        axis.checked_sub(missing).map_or(1, |axis| shape[axis])
     };
     (0..rank)
         .map(|axis| match (size(a, axis), size(b, axis)) {

@@ -10,7 +10,7 @@ pub fn conv2d(window: &Window, groups: usize) -> Facts<'_> {
         let (x, kernel, bias) = operands.two_or_three()?;
         let [batch, height, width, channels] = dimensions::<4>(&float(x)?.shape, "the operand")?;
         let [out, inner, kernel_height, kernel_width] = dimensions::<4>(&float(kernel)?.shape, "the kernel")?;
-        if groups == 0 || inner.checked_mul(groups) != Some(channels) || out % groups != 0 {
+        if groups == 0 || inner.checked_mul(groups) != Some(channels) || !out.is_multiple_of(groups) {
             return Err(format!(
                 "a kernel of {:?} in {groups} groups does not take {channels} channels",
                 kernel.shape
@@ -58,7 +58,8 @@ fn windows(height: usize, width: usize, size: [u32; 2], window: &Window) -> Resu
         let (size, stride) = (size[axis] as usize, window.stride[axis] as usize);
         let padding = window.padding[axis] as usize;
         let padded = extent.checked_add(padding.checked_mul(2)?)?;
-        (size > 0 && stride > 0 && padding < size && padded >= size).then(|| (padded - size) / stride + 1)
+        let steps = padded.checked_sub(size)?.checked_div(stride)?;
+        steps.checked_add(1).filter(|_| size > 0 && padding < size)
     };
     match (count(height, 0), count(width, 1)) {
         (Some(height), Some(width)) => Ok([height, width]),

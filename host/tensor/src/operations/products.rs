@@ -51,15 +51,16 @@ pub fn linear_heads(id: WeightId, heads: usize, transposed: bool) -> Facts<'stat
             ));
         }
         let [out, inner] = dimensions::<2>(&matrix.shape(), "the matrix")?;
-        if heads == 0 || out % heads != 0 {
+        let of_one = out.checked_div(heads).filter(|_| out.is_multiple_of(heads));
+        let Some(of_one) = of_one else {
             return Err(format!(
                 "weight `{name}` is [{out}, {inner}]: {out} rows are not {heads} heads"
             ));
-        }
+        };
         let [from, to] = if transposed {
-            [out / heads, inner]
+            [of_one, inner]
         } else {
-            [inner, out / heads]
+            [inner, of_one]
         };
         let [tokens, found, size] = dimensions::<3>(&float(x)?.shape, "the operand")?;
         if found != heads || size != from {
@@ -78,12 +79,11 @@ pub fn linear_heads(id: WeightId, heads: usize, transposed: bool) -> Facts<'stat
 pub fn matmul(transpose_right: bool) -> Facts<'static> {
     let facts = Facts::new("matmul", move |operands| {
         let [a, b] = operands.take::<2>()?;
-        let (rank_a, rank_b) = (float(a)?.shape.len(), float(b)?.shape.len());
-        if rank_a < 2 || rank_b < 2 {
+        let ([leading_a @ .., rows, inner], [leading_b @ .., first, second]) =
+            (&float(a)?.shape[..], &float(b)?.shape[..])
+        else {
             return Err("both operands must have two dimensions at least".to_owned());
-        }
-        let (rows, inner) = (a.shape[rank_a - 2], a.shape[rank_a - 1]);
-        let [first, second] = [b.shape[rank_b - 2], b.shape[rank_b - 1]];
+        };
         let (other, columns) = if transpose_right {
             (second, first)
         } else {
@@ -92,7 +92,7 @@ pub fn matmul(transpose_right: bool) -> Facts<'static> {
         if inner != other {
             return Err(format!("inner dimensions {inner} and {other} differ"));
         }
-        let mut shape = broadcast(&a.shape[..rank_a - 2], &b.shape[..rank_b - 2])?;
+        let mut shape = broadcast(leading_a, leading_b)?;
         shape.extend([rows, columns]);
         Ok(ValueType::float(shape))
     });

@@ -45,7 +45,8 @@ pub fn recurrent(layer: u32) -> Facts<'static> {
                 ));
             }
         }
-        if heads == 0 || dim == 0 || value_dim == 0 || value_heads == 0 || value_heads % heads != 0 {
+        if heads == 0 || dim == 0 || value_dim == 0 || value_heads == 0 || !value_heads.is_multiple_of(heads)
+        {
             return Err(format!(
                 "{value_heads} value heads of {value_dim} elements cannot share {heads} key heads of {dim}"
             ));

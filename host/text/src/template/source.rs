@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use serde::Serialize;
@@ -132,20 +132,7 @@ pub fn repository_template(folder: &Path) -> Result<Option<(String, String)>, Te
 }
 
 fn read(path: &Path) -> Result<Option<String>, TemplateError> {
-    let read = || {
-        // Looked at before it is opened: a named pipe would wait for a writer.
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
-        let mut text = String::new();
-        let file = std::fs::File::open(path)?;
-        file.take(LARGEST + 1).read_to_string(&mut text)?;
-        match text.len() as u64 > LARGEST {
-            true => Err(io::Error::other(format!("it has more than {LARGEST} bytes"))),
-            false => Ok(text),
-        }
-    };
-    match read() {
+    match monocle_files::read_text(path, LARGEST).map_err(io::Error::from) {
         Ok(text) => Ok(Some(text)),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(TemplateError::Unreadable {

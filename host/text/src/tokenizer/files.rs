@@ -1,9 +1,8 @@
 //! Reading a tokenizer's files: only regular ones, only so large, and never a Git LFS pointer in place of one.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
+use monocle_files::FileError;
 use serde_json::Value;
 
 use super::error::TokenizerError;
@@ -19,42 +18,29 @@ const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// The bytes of a file; `None` when there is none.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, TokenizerError> {
-    let unreadable = |source| TokenizerError::Unreadable {
-        path: path.to_owned(),
-        source,
+    let bytes = match monocle_files::read(path, MAX_BYTES) {
+        Ok(bytes) => bytes,
+        Err(FileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(FileError::NotAFile { found }) => {
+            return Err(TokenizerError::NotAFile {
+                path: path.to_owned(),
+                kind: found,
+            });
+        }
+        Err(FileError::TooLarge { bytes, most }) => {
+            return Err(TokenizerError::TooLarge {
+                path: path.to_owned(),
+                bytes,
+                limit: most,
+            });
+        }
+        Err(error) => {
+            return Err(TokenizerError::Unreadable {
+                path: path.to_owned(),
+                source: error.into(),
+            });
+        }
     };
-    // Asked before the file is opened: to open a pipe waits for its other end.
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    };
-    if !metadata.is_file() {
-        return Err(TokenizerError::NotAFile {
-            path: path.to_owned(),
-            kind: if metadata.is_dir() {
-                "a folder"
-            } else {
-                "a pipe or a device"
-            },
-        });
-    }
-    let too_large = |bytes| TokenizerError::TooLarge {
-        path: path.to_owned(),
-        bytes,
-        limit: MAX_BYTES,
-    };
-    if metadata.len() > MAX_BYTES {
-        return Err(too_large(metadata.len()));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(too_large(bytes.len() as u64));
-    }
     if bytes.starts_with(LFS_POINTER) {
         return Err(TokenizerError::LfsPointer {
             path: path.to_owned(),

@@ -164,7 +164,8 @@ pub(super) fn whole(pattern: &str) -> Result<Regex, WeightsError> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, WeightsError> {
-    let text = std::fs::read_to_string(path).map_err(|error| WeightsError::io("read", path, error))?;
+    let text = monocle_files::read_text(path, monocle_files::TEXT)
+        .map_err(|error| WeightsError::io("read", path, error.into()))?;
     toml::from_str(&text).map_err(|error| WeightsError::BadText {
         file: path.to_owned(),
         expected: "a table of GGUF names",

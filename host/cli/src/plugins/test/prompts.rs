@@ -50,7 +50,8 @@ pub fn check(model: &Model, file: &Path, accept: bool) -> anyhow::Result<Verdict
             "no `{shown}`: `--accept` writes what the plugin makes now, for you to read"
         )));
     }
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{shown}`"))?;
+    let text = monocle_files::read_text(file, monocle_files::TEXT)
+        .with_context(|| format!("cannot read `{shown}`"))?;
     let accepted: Value = serde_json::from_str(&text).with_context(|| format!("`{shown}` is malformed"))?;
     let names = made.as_object().into_iter().flatten();
     let problems: Vec<String> = names

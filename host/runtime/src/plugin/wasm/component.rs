@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::{Component as Compiled, InstancePre, Linker, Resource};
@@ -206,23 +207,69 @@ pub fn tell_of_compiling(told: fn(&str, usize)) {
     let _ = TOLD.set(told);
 }
 
+/// What came of compiling in another process.
+#[derive(Debug)]
+pub enum Elsewhere {
+    /// The code, as [`compile_here`] makes it.
+    Code(Vec<u8>),
+    /// It cannot be compiled, or not within its bounds.
+    Refused(String),
+    /// There is no other process here.
+    Nowhere,
+}
+
+/// Compiles a component of a plugin's bytes, within so much time.
+pub type Compiler = fn(&[u8], Duration) -> Elsewhere;
+
+/// Who compiles in another process, and how long it may take there, in milliseconds.
+static ELSEWHERE: OnceLock<Compiler> = OnceLock::new();
+static MAY_TAKE: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Has plugins compiled in another process of this very program, whose time and memory are bounded: a compiler cannot be interrupted. The first
+/// who asks is asked.
+pub fn compile_elsewhere(compiler: Compiler) {
+    let _ = ELSEWHERE.set(compiler);
+}
+
+/// From now on compiling elsewhere may take so long.
+pub fn may_take(time: Duration) {
+    let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    MAY_TAKE.store(time, Ordering::Relaxed);
+}
+
+/// Compiles a plugin's bytes in this process, however long that takes.
+pub fn compile_here(wasm: &[u8]) -> Result<Vec<u8>, String> {
+    bounds::check(wasm)?;
+    let code = engine().precompile_component(wasm);
+    code.map_err(|error| format!("{error:#}"))
+}
+
+fn code_of(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    let time = Duration::from_millis(MAY_TAKE.load(Ordering::Relaxed));
+    match ELSEWHERE.get().map(|compiler| compiler(wasm, time)) {
+        Some(Elsewhere::Code(code)) => Ok(code),
+        Some(Elsewhere::Refused(reason)) => Err(wasmtime::Error::msg(reason)),
+        Some(Elsewhere::Nowhere) | None => engine.precompile_component(wasm),
+    }
+}
+
 /// Compiled code from the store, or made now and put there.
 fn compile(engine: &Engine, wasm: &[u8], name: &str) -> wasmtime::Result<Compiled> {
     let tell = || match TOLD.get() {
         Some(told) if wasm.len() >= TAKES_SECONDS => told(name, wasm.len()),
         _ => {}
     };
-    let Ok(store) = store() else {
-        tell();
-        return Compiled::from_binary(engine, wasm);
-    };
-    if let Some(component) = store.load(engine, wasm) {
+    let store = store().as_ref().ok();
+    if let Some(component) = store.and_then(|store| store.load(engine, wasm)) {
         return Ok(component);
     }
     tell();
-    let code = engine.precompile_component(wasm)?;
-    store.keep(engine, wasm, &code);
-    // SAFETY: the compiler made these bytes just now, for this engine.
+    let code = code_of(engine, wasm)?;
+    if let Some(store) = store {
+        store.keep(engine, wasm, &code);
+    }
+    // SAFETY: the compiler made these bytes just now, for this engine: in this process, or in one that runs this very program and handed
+    // them over through a pipe that nobody else has.
     unsafe { Compiled::deserialize(engine, &code) }
 }
 
@@ -296,4 +343,21 @@ fn cache_folder() -> Option<PathBuf> {
             Some(cache.join("monocle"))
         })?;
     std::path::absolute(base.join("compiled")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_memories(count: usize) -> Vec<u8> {
+        let text = format!("(component (core module {}))", "(memory 1)".repeat(count));
+        wat::parse_str(text).expect("the text is well-formed")
+    }
+
+    #[test]
+    fn a_module_has_one_memory() {
+        assert!(compile_here(&with_memories(1)).is_ok());
+        let reason = compile_here(&with_memories(2)).expect_err("it has two");
+        assert!(reason.contains("multiple memories"), "{reason}");
+    }
 }

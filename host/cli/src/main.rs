@@ -37,6 +37,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use monocle_runtime::plugin::wasm::component;
+use monocle_text::shown;
 
 /// Runs vision-language models on this machine: pictures and words in, words out.
 #[derive(Debug, Parser)]
@@ -186,7 +187,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
 
 /// An error and its causes; a cause that the text before it holds already is not said again.
 fn in_words(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |mut text, cause| {
+    let text = error.chain().fold(String::new(), |mut text, cause| {
         let cause = cause.to_string();
         if !text.contains(&cause) {
             if !text.is_empty() {
@@ -195,7 +196,8 @@ fn in_words(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
         text
-    })
+    });
+    shown::message(&text)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use clap::Args;
 use monocle_manifest::schema::Source;
 use monocle_runtime::model::cached::{bytes_in, gguf_models};
 use monocle_runtime::model::locate::{Listed, Places, tidy};
+use monocle_text::shown;
 use monocle_weights::gguf::is_gguf;
 use serde::Serialize;
 
@@ -203,7 +204,7 @@ fn row(places: &Places, listed: Listed) -> Row {
                 state: State::Broken,
                 folder: None,
                 manifest: Some(manifest),
-                error: Some(error.to_string()),
+                error: Some(shown::message(&error.to_string())),
                 bytes: None,
             };
         }
@@ -234,7 +235,10 @@ fn row(places: &Places, listed: Listed) -> Row {
                     (source, state, Some(located.folder.display().to_string()), None)
                 }
                 Ok(None) => (source, State::Absent, None, None),
-                Err(error) => (source, State::Broken, None, Some(error.to_string())),
+                Err(error) => {
+                    let error = shown::message(&error.to_string());
+                    (source, State::Broken, None, Some(error))
+                }
             }
         }
     };

@@ -13,8 +13,9 @@ use crate::scheduler::terms::Terms;
 /// Bytes that the host keeps for one request: its plan and prompt, its programs with their constants, and the two recordings that a program
 /// is made of while they are compared.
 const REQUEST: usize = 40 << 20;
-/// Bytes more for each picture.
+/// Bytes more for each picture, and the pictures that count: more of them than so many sizes are few in a request.
 const PICTURE: usize = 2 << 20;
+const PICTURES: usize = 64;
 /// Bytes of text that a plugin may make of one answer, for each byte that the model said.
 const TEXT_GROWTH: usize = 16;
 /// Bytes of text that it may make of anything.
@@ -67,7 +68,7 @@ impl Budget {
 
     /// A budget for a request of so many pictures, each of which may need a program of its own.
     pub fn of_request(pictures: usize) -> Self {
-        Self::new(REQUEST.saturating_add(pictures.saturating_mul(PICTURE)))
+        Self::new(REQUEST.saturating_add(pictures.min(PICTURES) * PICTURE))
     }
 
     /// A budget for what a plugin makes of an answer: it grows with what the model says.
@@ -112,6 +113,21 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn very_many_pictures_have_no_more_than_many() {
+        let most = |pictures: usize| {
+            (REQUEST..)
+                .step_by(PICTURE)
+                .take_while(|bytes| Budget::of_request(pictures).afford(*bytes).is_ok())
+                .last()
+        };
+        assert_eq!(most(0), Some(REQUEST));
+        assert_eq!(most(1), Some(42 << 20));
+        // 40 MiB, and 2 for each of 64.
+        assert_eq!(most(64), Some(168 << 20));
+        assert_eq!(most(usize::MAX), Some(168 << 20));
+    }
 
     #[test]
     fn nothing_is_kept_beyond_it() {

@@ -12,7 +12,7 @@ use crate::slices::Encoder;
 /// Programs kept of each kind. A long conversation in odd chunks makes many signatures; those not used for
 /// longest are recorded anew.
 const KEPT: usize = 64;
-/// Bytes of programs kept of each kind; the last one stays, whatever it has.
+/// Bytes of programs kept of all kinds; the last one stays, whatever it has.
 const KEPT_BYTES: usize = 64 << 20;
 
 /// What distinguishes recordings of `network.encode`.
@@ -30,6 +30,8 @@ pub struct Programs {
     encode: Kept<EncodeSignature, Encoder>,
     encode_prompt: Kept<BatchShape, Program>,
     forward: Kept<BatchShape, Program>,
+    /// Counts their uses.
+    uses: u64,
 }
 
 impl Programs {
@@ -39,8 +41,11 @@ impl Programs {
         signature: EncodeSignature,
         record: impl FnOnce() -> Result<Encoder, E>,
     ) -> Result<Arc<Encoder>, E> {
-        self.encode
-            .get_or_record(signature, record, |encoder| encoder.program.held_bytes())
+        let bytes = |encoder: &Encoder| encoder.program.held_bytes();
+        self.uses += 1;
+        let encoder = self.encode.get_or_record(self.uses, signature, record, bytes);
+        self.make_room();
+        encoder
     }
 
     /// The program for an encoder's prompt, recorded if need be.
@@ -49,8 +54,12 @@ impl Programs {
         signature: BatchShape,
         record: impl FnOnce() -> Result<Program, E>,
     ) -> Result<Arc<Program>, E> {
-        self.encode_prompt
-            .get_or_record(signature, record, Program::held_bytes)
+        self.uses += 1;
+        let program = self
+            .encode_prompt
+            .get_or_record(self.uses, signature, record, Program::held_bytes);
+        self.make_room();
+        program
     }
 
     /// The program for a batch, recorded if need be.
@@ -59,7 +68,35 @@ impl Programs {
         signature: BatchShape,
         record: impl FnOnce() -> Result<Program, E>,
     ) -> Result<Arc<Program>, E> {
-        self.forward.get_or_record(signature, record, Program::held_bytes)
+        self.uses += 1;
+        let program = self
+            .forward
+            .get_or_record(self.uses, signature, record, Program::held_bytes);
+        self.make_room();
+        program
+    }
+
+    /// Forgets those that were not used for longest, of whatever kind, until the rest is small enough. What is used now stays.
+    fn make_room(&mut self) {
+        let oldest = |this: &Self| {
+            let oldest = [
+                this.encode.oldest(),
+                this.encode_prompt.oldest(),
+                this.forward.oldest(),
+            ];
+            oldest
+                .into_iter()
+                .flatten()
+                .min()
+                .filter(|last| *last < this.uses)
+        };
+        while self.encode.bytes + self.encode_prompt.bytes + self.forward.bytes > KEPT_BYTES
+            && let Some(oldest) = oldest(self)
+        {
+            self.encode.forget(oldest);
+            self.encode_prompt.forget(oldest);
+            self.forward.forget(oldest);
+        }
     }
 }
 
@@ -68,8 +105,8 @@ struct Kept<K, P> {
     /// With the bytes that each holds.
     programs: HashMap<K, (Arc<P>, usize)>,
     bytes: usize,
-    /// The one used last is at the end.
-    order: VecDeque<K>,
+    /// Each with its last use; the one used last is at the end.
+    order: VecDeque<(u64, K)>,
 }
 
 impl<K, P> Default for Kept<K, P> {
@@ -85,32 +122,43 @@ impl<K, P> Default for Kept<K, P> {
 impl<K: Hash + Eq + Clone, P> Kept<K, P> {
     fn get_or_record<E>(
         &mut self,
+        now: u64,
         key: K,
         record: impl FnOnce() -> Result<P, E>,
         bytes: impl FnOnce(&P) -> usize,
     ) -> Result<Arc<P>, E> {
         if let Some((program, _)) = self.programs.get(&key) {
             let program = Arc::clone(program);
-            if self.order.back() != Some(&key) {
-                self.order.retain(|other| *other != key);
-                self.order.push_back(key);
-            }
+            self.order.retain(|(_, other)| *other != key);
+            self.order.push_back((now, key));
             return Ok(program);
         }
         let program = Arc::new(record()?);
         let bytes = bytes(&program);
-        self.bytes += bytes;
-        while self.order.len() >= KEPT || self.bytes > KEPT_BYTES {
-            let Some(oldest) = self.order.pop_front() else {
-                break;
-            };
-            if let Some((_, bytes)) = self.programs.remove(&oldest) {
-                self.bytes -= bytes;
-            }
+        if self.order.len() >= KEPT
+            && let Some(oldest) = self.oldest()
+        {
+            self.forget(oldest);
         }
-        self.order.push_back(key.clone());
+        self.bytes += bytes;
+        self.order.push_back((now, key.clone()));
         self.programs.insert(key, (Arc::clone(&program), bytes));
         Ok(program)
+    }
+
+    /// The last use of the one that was not used for longest.
+    fn oldest(&self) -> Option<u64> {
+        self.order.front().map(|(last, _)| *last)
+    }
+
+    /// Forgets the one that was not used for longest, if that was its last use.
+    fn forget(&mut self, last: u64) {
+        let Some((_, key)) = self.order.pop_front_if(|(oldest, _)| *oldest == last) else {
+            return;
+        };
+        if let Some((_, bytes)) = self.programs.remove(&key) {
+            self.bytes -= bytes;
+        }
     }
 }
 
@@ -141,6 +189,68 @@ mod tests {
         let again = programs.encode(signature(1), || Err(())).unwrap();
         assert_eq!(first.program.id, again.program.id);
         assert!(programs.encode(signature(2), || Err(())).is_err());
+    }
+
+    /// The pieces of the test have sizes of their own, so that no gigabyte is recorded.
+    #[test]
+    fn all_kinds_together_keep_no_more_bytes_than_one_may() {
+        let shape = |tokens| BatchShape {
+            tokens,
+            axes: 1,
+            marks: Vec::new(),
+            wanted: 1,
+            features: None,
+            has_context: false,
+            new_context: None,
+        };
+        let program = || {
+            let recorder = Recorder::new(Arc::default(), Vec::new(), None, RecordingLimits::default());
+            Ok::<_, ()>(recorder.finish(Vec::new()))
+        };
+        let half = |_: &Program| KEPT_BYTES / 2;
+        let mut programs = Programs::default();
+        let forward = |programs: &mut Programs, tokens| {
+            programs.uses += 1;
+            let got = programs
+                .forward
+                .get_or_record(programs.uses, shape(tokens), program, half);
+            programs.make_room();
+            got.unwrap()
+        };
+        let prompt = |programs: &mut Programs, tokens| {
+            programs.uses += 1;
+            let got = programs
+                .encode_prompt
+                .get_or_record(programs.uses, shape(tokens), program, half);
+            programs.make_room();
+            got.unwrap()
+        };
+        let first = forward(&mut programs, 1);
+        let other = prompt(&mut programs, 1);
+        assert_eq!(first.id, forward(&mut programs, 1).id);
+        // Three halves do not fit: the prompt's was not used for longest.
+        let second = forward(&mut programs, 2);
+        assert_eq!(programs.forward.bytes + programs.encode_prompt.bytes, KEPT_BYTES);
+        assert_eq!(first.id, forward(&mut programs, 1).id);
+        assert_eq!(second.id, forward(&mut programs, 2).id);
+        assert_ne!(other.id, prompt(&mut programs, 1).id);
+        // What alone is too large stays while it is used.
+        programs.uses += 1;
+        let large = programs
+            .forward
+            .get_or_record(programs.uses, shape(3), program, |_| 2 * KEPT_BYTES);
+        programs.make_room();
+        let again = programs.forward(shape(3), || Err(()));
+        assert_eq!(large.unwrap().id, again.unwrap().id);
+        assert_eq!(
+            (
+                programs.forward.programs.len(),
+                programs.encode_prompt.programs.len()
+            ),
+            (1, 0)
+        );
+        forward(&mut programs, 1);
+        assert_eq!(programs.forward.bytes, KEPT_BYTES / 2);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use monocle_constraint::ConstraintError;
 use monocle_runtime::error::RequestError;
 use monocle_runtime::plugin::error::{Fault, PluginError};
+use monocle_text::shown;
 
 /// What kind of thing went wrong. It decides the status, and with it whether clients ask again: the usual ones do on 408, 409, 429 and all from 500
 /// on.
@@ -95,7 +96,7 @@ impl Kind {
 pub struct Failure {
     /// What kind.
     pub kind: Kind,
-    /// For people.
+    /// For people: short, and without controls, whatever a plugin or a template said.
     pub message: String,
     /// The path of the field that is wrong, like `messages[0].content[1]`.
     pub param: Option<String>,
@@ -108,7 +109,7 @@ impl Failure {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
-            message: message.into(),
+            message: shown::message(&message.into()),
             param: None,
             code: None,
         }
@@ -126,7 +127,7 @@ impl Failure {
 
     /// With the place of the mistake.
     pub fn at(mut self, param: impl Into<String>) -> Self {
-        self.param = Some(param.into());
+        self.param = Some(shown::message(&param.into()));
         self
     }
 
@@ -163,10 +164,40 @@ impl From<RequestError> for Failure {
             _ => (Kind::Internal, None),
         };
         Self {
-            kind,
-            message: error.to_string(),
-            param: None,
             code,
+            ..Self::new(kind, error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_short_and_without_controls() {
+        let long = format!("no{}", "y\x1b".repeat(5_000_000));
+        let error = RequestError::Plugin(PluginError::Call {
+            plugin: "made".to_owned(),
+            version: "1.0.0".to_owned(),
+            function: "processor.plan",
+            fault: Fault::Refused(long.clone()),
+        });
+        for failure in [
+            Failure::from(error),
+            Failure::invalid(long.clone()),
+            Failure::invalid("no").at(long),
+        ] {
+            for told in [Some(&failure.message), failure.param.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                assert!(
+                    told.contains("no") && told.len() <= 4096 && !told.contains('\x1b'),
+                    "{}",
+                    told.len()
+                );
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ids back into text piece by piece, and [`output`] (with [`filter`] and [`flags`]) decides what of that text
 //! is shown and why generation stopped.
 
+pub mod clock;
 pub mod conversation;
 pub mod filter;
 pub mod flags;
@@ -14,6 +15,7 @@ pub mod marks;
 pub mod output;
 mod request_flags;
 pub mod sample;
+pub mod shown;
 pub mod stream;
 pub mod template;
 pub mod tokenizer;

@@ -4,11 +4,14 @@
 //! [`open`] looks at what there is. `tokenizer.json` is the library's own form. Of `vocab.json` with `merges.txt`
 //! ([`legacy`]), of files of ranks ([`tiktoken`]) and of SentencePiece models ([`sentencepiece`]) the library's
 //! structures are made in memory. Tokens that stand beside a vocabulary are added by [`added_tokens`]. What a file can
-//! make the library do is bounded by [`guard`] and [`normaliser`], what can be read at all by [`files`].
+//! make the library do is bounded by [`guard`], [`normaliser`],
+//! [`cutter`] and [`words`], regular expressions by [`expression`], what can be read at all by [`files`].
 
 mod added_tokens;
 mod classes;
+mod cutter;
 mod error;
+mod expression;
 mod files;
 mod guard;
 mod legacy;
@@ -18,6 +21,7 @@ mod open;
 mod sentencepiece;
 mod special;
 mod tiktoken;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,18 +33,19 @@ use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::sequence::Sequence;
 use tokenizers::normalizers::replace::Replace;
-use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl};
+use tokenizers::{AddedToken, PostProcessorWrapper, TokenizerImpl};
 
 pub use error::TokenizerError;
 pub use special::{EndToken, SpecialTokens};
 
 use crate::stream::bytes::is_byte_level_vocabulary;
+use cutter::Cutter;
 use guard::guarded;
 use normaliser::Normaliser;
+use words::Words;
 
-/// The library's tokenizer, with this crate's hand on what it does to a text first.
-type Inner =
-    TokenizerImpl<ModelWrapper, Normaliser, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+/// The library's tokenizer, with this crate's hand on what it does to a text.
+type Inner = TokenizerImpl<Words, Normaliser, Cutter, PostProcessorWrapper, DecoderWrapper>;
 
 /// What the user knows of a tokenizer that its files do not say.
 #[derive(Debug, Clone, Default)]
@@ -125,6 +130,8 @@ impl Tokenizer {
     /// there keeps its id.
     pub fn with_tokens(&self, tokens: &[(String, bool)]) -> Result<Self, TokenizerError> {
         let mut inner = self.inner.clone();
+        // The library keeps what each thread remembers of a tokenizer for ever, and plugins may make very many.
+        inner.with_model(self.inner.get_model().forgetful());
         let bytes = tokens.iter().map(|(text, _)| text.len()).sum();
         let tokens = tokens
             .iter()

@@ -8,8 +8,9 @@ mod made;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use monocle_text::{StreamDecoder, StreamOptions, Tokenizer, TokenizerError, TokenizerRules};
+use monocle_text::{StreamDecoder, StreamOptions, Tokenizer, TokenizerError, TokenizerRules, clock};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -544,7 +545,7 @@ fn tokenizers_made_to_harm_end_in_an_error() {
         .encode(&long, false)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("gave up on it"), "{error}");
+    assert!(error.contains("longer for it than it may"), "{error}");
 
     let replace =
         |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
@@ -598,6 +599,126 @@ fn tokenizers_made_to_harm_end_in_an_error() {
     let junk = json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="});
     if let Ok(tokenizer) = normalizer(junk) {
         let _ = tokenizer.encode("abc", true);
+    }
+}
+
+/// Each took half a minute to days for two megabytes, which a template can print; the library's own word for it is none.
+#[test]
+fn tokenizers_made_to_be_slow_end_in_time() {
+    let folder = Folder::named("only-named");
+    let whole = std::fs::read(folder.0.join("tokenizer.json")).unwrap();
+    let ends = |name: &str, edit: &dyn Fn(&mut Value), text: &str| {
+        folder.write("tokenizer.json", &whole);
+        folder.edit("tokenizer.json", edit);
+        let tokenizer = folder.open().unwrap();
+        let started = Instant::now();
+        let ids = {
+            let _time = clock::Time::begin(Duration::from_secs(1));
+            tokenizer.encode(text, true)
+        };
+        // Two seconds are promised.
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(20), "{name}: {took:?}");
+        println!(
+            "{name}: {took:?}, {:?}",
+            ids.as_ref().map(Vec::len).map_err(ToString::to_string)
+        );
+    };
+    let split = |expression: &str| {
+        json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false}
+        ]})
+    };
+    let words = "xxxxxxxxxxxxxxxxxxxx ".repeat(100_000);
+    let one = "x".repeat(2 << 20);
+    for expression in ["(x+x+)+y", "(?:[a-z]*1|[a-z])*2", "(?>[a-z]*)1", "(x*)*y"] {
+        for text in [&words, &one] {
+            ends(
+                expression,
+                &|json| json["pre_tokenizer"] = split(expression),
+                text,
+            );
+            let replace = json!({"type": "Replace", "pattern": {"Regex": expression}, "content": "a"});
+            ends(expression, &|json| json["normalizer"] = replace.clone(), text);
+        }
+    }
+    let pieces = json!({
+        "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 1000,
+        "vocab": {"[UNK]": 0, "x": 1, "##x": 2},
+    });
+    let long_words = format!("{} ", "x".repeat(1000)).repeat(2000);
+    ends(
+        "WordPiece",
+        &|json| {
+            json["model"] = pieces.clone();
+            json["added_tokens"] = json!([]);
+            json["pre_tokenizer"] = json!({"type": "WhitespaceSplit"});
+        },
+        &long_words,
+    );
+    let unigram = |longest: usize| {
+        let tokens: Vec<Value> = (1..=longest)
+            .map(|length| json!(["x".repeat(length), -1.0]))
+            .collect();
+        let vocabulary = [vec![json!(["<unk>", 0.0])], tokens].concat();
+        json!({"type": "Unigram", "unk_id": 0, "byte_fallback": false, "vocab": vocabulary})
+    };
+    for longest in [16, 256, 2000] {
+        ends(
+            &format!("Unigram {longest}"),
+            &|json| {
+                json["model"] = unigram(longest);
+                json["added_tokens"] = json!([]);
+                json["pre_tokenizer"] = Value::Null;
+            },
+            &one,
+        );
+    }
+    let pairs = json!({
+        "type": "BPE", "dropout": 0.5, "vocab": {"x": 0, "xx": 1, "xxxx": 2}, "merges": ["x x", "xx xx"],
+    });
+    ends(
+        "BPE",
+        &|json| {
+            json["model"] = pairs.clone();
+            json["added_tokens"] = json!([]);
+            json["pre_tokenizer"] = Value::Null;
+        },
+        &one,
+    );
+    let added = json!([{"id": 500, "content": "x", "single_word": false, "lstrip": true, "rstrip": true, "normalized": false, "special": true}]);
+    ends("added tokens", &|json| json["added_tokens"] = added.clone(), &one);
+    let single = json!([{"id": 500, "content": "x", "single_word": true, "lstrip": false, "rstrip": false, "normalized": true, "special": false}]);
+    ends(
+        "single words",
+        &|json| json["added_tokens"] = single.clone(),
+        &one,
+    );
+    ends(
+        "single words apart",
+        &|json| json["added_tokens"] = single.clone(),
+        &"x ".repeat(1 << 20),
+    );
+    for form in [
+        "NFD",
+        "NFC",
+        "NFKC",
+        "StripAccents",
+        "Nmt",
+        "Lowercase",
+        "BertNormalizer",
+    ] {
+        let normalizer = match form {
+            "BertNormalizer" => {
+                json!({"type": form, "clean_text": true, "handle_chinese_chars": true, "strip_accents": true, "lowercase": true})
+            }
+            _ => json!({"type": form}),
+        };
+        ends(
+            form,
+            &|json| json["normalizer"] = normalizer.clone(),
+            &format!("e{}", "\u{300}\u{323}".repeat(500_000)),
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use monocle_tests::made::lifted::{component, stamped};
 use monocle_tests::program::{Monocle, path};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
+use serde_json::{Value, json};
 
 /// More than a harmless request takes: what is refused may have taken so much before it was.
 const MORE: u64 = 64 << 20;
@@ -128,7 +129,8 @@ fn attacks_take_little_more_than_a_harmless_request() {
     let deeds = [
         ("configure: write long lines", "tired of writing"),
         ("configure: allocate for ever", "may have 32"),
-        ("pixels: a thin picture", "1024 MiB that they may"),
+        // 100 MB, as the limit on memory is.
+        ("pixels: a thin picture", "the 95 MiB that they may"),
         ("pixels: a huge picture", "takes more than"),
         ("pixels: pictures without end", "4096 pictures"),
         ("encode: an estimate that wraps", "the request needs"),
@@ -210,6 +212,203 @@ fn attacks_take_little_more_than_a_harmless_request() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Tokenizers that make much of a text, or take long for it, and pictures that say they are large.
+#[test]
+fn tokenizers_and_pictures_take_little_more_than_harmless_ones() {
+    let model = Scratch::checkpoint("smolvlm");
+    let picture = project::oracle("smolvlm").join("image.png");
+    drop(watched(model.path(), &picture));
+    let usual = watched(model.path(), &picture);
+    assert_eq!(usual.code, Some(0), "{}", usual.error);
+    let mut wrong = Vec::new();
+    let mut told = |name: &str, ran: Ran, words: &str| {
+        println!(
+            "{:4} MiB  {name}: {:?} {}",
+            ran.resident >> 20,
+            ran.code,
+            ran.error
+        );
+        let as_said = match words {
+            // Refused, or decoded as far as it goes.
+            "" => matches!(ran.code, Some(0 | 1)),
+            words => ran.code == Some(1) && ran.error.contains(words),
+        };
+        if !as_said || ran.error.len() > 4096 || ran.resident > usual.resident + MORE {
+            wrong.push(format!(
+                "{name}: {:?}, {} MiB, {}",
+                ran.code,
+                ran.resident >> 20,
+                ran.error
+            ));
+        }
+    };
+    let sound: Value =
+        serde_json::from_slice(&std::fs::read(model.file("tokenizer.json")).expect("it is there"))
+            .expect("it is JSON");
+    let replace =
+        |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+    let normalizers = |steps: Vec<Value>| json!({"type": "Sequence", "normalizers": steps});
+    let split = |expression: &str| json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let long = "still running after 10000 ms";
+    let cases = [
+        (
+            "doubled",
+            "normalizer",
+            normalizers(vec![replace("x", "xx"); 34]),
+            "as long",
+        ),
+        (
+            "filled",
+            "normalizer",
+            normalizers(vec![replace("", "12345678901234567890"); 12]),
+            "as long",
+        ),
+        (
+            "prepended",
+            "normalizer",
+            normalizers(vec![
+                json!({"type": "Prepend", "prepend": "p".repeat(1 << 18)});
+                40
+            ]),
+            "as long",
+        ),
+        (
+            "repeated",
+            "post_processor",
+            json!({"type": "TemplateProcessing", "single": vec![text; 1000], "pair": [], "special_tokens": {}}),
+            "repeats a text",
+        ),
+        (
+            "decoded",
+            "decoder",
+            json!({"type": "Sequence", "decoders": vec![replace("x", "xx"); 30]}),
+            "as long",
+        ),
+        ("cut slowly", "pre_tokenizer", split("(x+x+)+y"), long),
+        (
+            "seen far ahead",
+            "pre_tokenizer",
+            split("(?:[a-z]*1|[a-z])*2"),
+            long,
+        ),
+        (
+            "replaced slowly",
+            "normalizer",
+            json!({"type": "Replace", "pattern": {"Regex": "(x+x+)+y"}, "content": "a"}),
+            long,
+        ),
+        (
+            "called",
+            "pre_tokenizer",
+            split("(?<a>x\\g<a>)"),
+            "regular expression",
+        ),
+    ];
+    // Two megabytes for the tokenizer.
+    model.write("chat_template.jinja", "{{ 'xxxxxxxxxxxxxxxxxxxx ' * 100000 }}");
+    for (name, part, value, words) in cases {
+        let mut file = sound.clone();
+        file[part] = value;
+        model.write("tokenizer.json", file.to_string());
+        told(name, watched(model.path(), &picture), words);
+    }
+
+    let model = Scratch::checkpoint("smolvlm");
+    let header = |width: u32, height: u32| {
+        [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat()
+    };
+    let png = |parts: Vec<(&[u8; 4], Vec<u8>)>| {
+        let chunk = |(kind, data): (&[u8; 4], Vec<u8>)| {
+            let body = [&kind[..], &data].concat();
+            [
+                &(data.len() as u32).to_be_bytes()[..],
+                &body,
+                &crc(&body).to_be_bytes(),
+            ]
+            .concat()
+        };
+        let chunks: Vec<u8> = parts.into_iter().flat_map(chunk).collect();
+        [&b"\x89PNG\r\n\x1a\n"[..], &chunks].concat()
+    };
+    let gif = |side: u16| {
+        let [low, high] = side.to_le_bytes();
+        let frame = [0x2c, 0, 0, 0, 0, low, high, low, high, 0, 2, 2, 0x4c, 1, 0, 0x3b];
+        [
+            &b"GIF89a"[..],
+            &[low, high, low, high, 0x80, 0, 0, 0, 0, 0, 255, 255, 255],
+            &frame,
+        ]
+        .concat()
+    };
+    let profile = [&b"name\0\0"[..], &repeated_zeros(1 << 30)].concat();
+    for (name, bytes) in [
+        (
+            "png of a gigapixel",
+            png(vec![
+                (b"IHDR", header(32_000, 32_000)),
+                (b"IDAT", repeated_zeros(1 << 28)),
+                (b"IEND", vec![]),
+            ]),
+        ),
+        (
+            "png of a row",
+            png(vec![
+                (b"IHDR", header(1 << 30, 1)),
+                (b"IDAT", repeated_zeros(1 << 28)),
+                (b"IEND", vec![]),
+            ]),
+        ),
+        (
+            "png with a profile",
+            png(vec![
+                (b"IHDR", header(8, 8)),
+                (b"iCCP", profile),
+                (b"IDAT", repeated_zeros(200)),
+                (b"IEND", vec![]),
+            ]),
+        ),
+        ("gif", gif(65_535)),
+        ("gif within the limit", gif(5_000)),
+    ] {
+        let picture = model.write("attack", bytes);
+        told(name, watched(model.path(), &picture), "");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The checksum of PNG's chunks (PNG specification, annex D).
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| match sum & 1 {
+            1 => sum >> 1 ^ 0xedb8_8320,
+            _ => sum >> 1,
+        })
+    })
+}
+
+/// So many zeros or a few more, compressed (RFC 1950, 1951): one of them, and copies of 258 by the fixed codes. Its checksum is none.
+fn repeated_zeros(count: usize) -> Vec<u8> {
+    let mut bits: Vec<bool> = Vec::new();
+    // The last block, with fixed codes (01, the low bit first); then the codes, the high bit first.
+    bits.extend([true, true, false]);
+    let mut code = |value: u32, length: u32| bits.extend((0..length).rev().map(|at| value >> at & 1 == 1));
+    code(0x30, 8);
+    for _ in 0..count / 258 {
+        // Length 258 is symbol 285, distance 1 is symbol 0.
+        code(0b1100_0101, 8);
+        code(0, 5);
+    }
+    code(0, 7);
+    let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+    [
+        &[0x78, 0x01][..],
+        &bits.chunks(8).map(byte).collect::<Vec<u8>>(),
+        &[0; 4],
+    ]
+    .concat()
 }
 
 /// Memories, tables and instances are summed, whether they come with the component or before its first call.

@@ -17,7 +17,7 @@ use monocle_runtime::scheduler::terms::{Class, Terms};
 use monocle_runtime::scheduler::{Event, Scheduler, SessionId};
 use monocle_survey::journal::{self, Answered, Failed, Journal, Known, Line};
 use monocle_survey::photos::{self, Photo};
-use monocle_text::FinishReason;
+use monocle_text::{FinishReason, shown};
 use serde_json::json;
 
 use super::ask::Questions;
@@ -490,6 +490,7 @@ impl Work<'_> {
     }
 
     fn fail(&mut self, journal: &mut Journal, photo: usize, reason: String) -> anyhow::Result<()> {
+        let reason = shown::message(&reason);
         let shown = &self.photos[photo].shown;
         if let Ok(path) = name(shown) {
             journal.add(Line::Failed(Failed {

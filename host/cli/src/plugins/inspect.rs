@@ -8,6 +8,7 @@ use monocle_runtime::plugin::content::Content;
 use monocle_runtime::plugin::loaded::Plugin;
 use monocle_runtime::plugin::stamp::Stamp;
 use monocle_runtime::plugin::{file, native};
+use monocle_text::shown;
 use serde::Serialize;
 
 use crate::stats::Lines;
@@ -67,6 +68,7 @@ impl Inspect {
             }
             .map(|error| error.to_string())
         });
+        let problem = problem.map(|problem| shown::message(&problem));
         let (imports, exports): (Vec<String>, Vec<String>) = world.unwrap_or_default();
         let inspection = Inspection {
             bytes: wasm.len(),

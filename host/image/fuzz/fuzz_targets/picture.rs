@@ -1,20 +1,17 @@
-//! Decodes any bytes as a picture.
+//! Decodes any bytes as a picture: see `host/image/fuzz/pictures.rs`.
 
 #![no_main]
 
-use monocle_image::{DecodeOptions, Limits, decode};
+#[path = "../pictures.rs"]
+mod pictures;
+
+use monocle_image::DecodeOptions;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let options = DecodeOptions {
-        limits: Limits {
-            max_pixels: 10_000,
-            ..Limits::default()
-        },
-        ..DecodeOptions::default()
-    };
-    if let Ok(decoded) = decode(bytes, &options) {
-        let picture = decoded.picture;
-        let pixels = u64::from(picture.width()) * u64::from(picture.height());
-        assert!(pixels <= 10_000 && picture.rgb().len() as u64 == 3 * pixels);
+    // The first byte chooses a page, as a user may.
+    let (page, bytes) = bytes.split_first().map_or((0, bytes), |(first, rest)| (first % 4, rest));
+    let page = (page > 0).then_some(u32::from(page));
+    if let Err(reason) = pictures::check(bytes, &DecodeOptions { page, ..pictures::small() }) {
+        panic!("{reason}");
     }
 });

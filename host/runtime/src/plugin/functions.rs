@@ -6,8 +6,8 @@ use super::contract::Rendering;
 use super::error::Fault;
 use super::state::{PixelTensor, State};
 
-/// Bytes of one text for the tokenizer, which no deadline can stop.
-const LONGEST_TEXT: usize = 8 << 20;
+/// Bytes of one text for the tokenizer, which takes up to some hundred for each while it cuts it: a million tokens.
+const LONGEST_TEXT: usize = 4 << 20;
 /// Bytes of a token that a plugin adds.
 const LONGEST_TOKEN: usize = 256;
 /// Bytes of a conversation for a template, of which there are some copies while it is rendered.
@@ -125,6 +125,7 @@ impl State {
         if let Err(error) = self.added_tokens.charge(bytes) {
             return Err(Fault::Misuse(format!("`tokenizers.add`: {error}")));
         }
+        let _time = self.time();
         let added = self.services.add_tokens(tokens, special);
         self.in_time()?;
         match added {
@@ -141,6 +142,7 @@ impl State {
                 "a conversation of {bytes} bytes for the template, more than {LONGEST_CONVERSATION}"
             )));
         }
+        let _time = self.time();
         let rendered = self.services.render(rendering);
         self.in_time()?;
         Ok(rendered)
@@ -154,6 +156,7 @@ impl State {
                 text.len()
             )));
         }
+        let _time = self.time();
         let encoded = self.services.encode(text, add_special_tokens);
         self.in_time()?;
         match encoded {

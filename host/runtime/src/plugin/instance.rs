@@ -61,6 +61,12 @@ impl Instance {
         self.state().budget = budget;
     }
 
+    /// The pictures and pixels that the host holds for it may have no more than so many bytes.
+    pub fn limit_pictures(&mut self, bytes: usize) {
+        let most = &mut self.state().limits.pixel_bytes;
+        *most = (*most).min(bytes);
+    }
+
     /// The plugin behind it.
     pub fn plugin(&self) -> &Plugin {
         &self.plugin

@@ -10,6 +10,7 @@ use monocle_tensor::operation::{Op, Rope, WeightId};
 use monocle_tensor::program::ValueId;
 use monocle_tensor::recorder::Recorder;
 use monocle_tensor::stored::{Matrix, StoredTensor, Weight};
+use monocle_text::clock;
 
 use crate::budget::{Budget, Exhausted};
 use crate::plugin::error::Fault;
@@ -156,6 +157,11 @@ impl State {
             true => Err(self.over()),
             false => Ok(()),
         }
+    }
+
+    /// The clock of what the host runs for the call and cannot ask: templates and tokenizers.
+    pub fn time(&self) -> clock::Time {
+        clock::Time::until(self.call_ends)
     }
 
     /// What it is that a call's time is over.

@@ -33,6 +33,9 @@ use crate::slices::Encoder;
 /// estimate, which needs the pictures.
 const SMALL_PICTURES: u64 = 16 << 20;
 
+/// The same for what a plugin makes of them: pictures in other sizes, and pixels of four bytes.
+const SMALL_PIXELS: usize = 64 << 20;
+
 /// A request, planned and checked.
 pub struct PreparedRequest {
     /// The plan.
@@ -157,6 +160,9 @@ impl PreparedRequest {
         let started = Instant::now();
         let (mut processor, services) = model.processor_instance(bounds.terms.deadline())?;
         processor.set_budget(budget.clone());
+        if let Some(limit) = bounds.memory {
+            processor.limit_pictures(limit.bytes.max(SMALL_PIXELS));
+        }
         let asked = PlanRequest {
             messages: request.messages.clone(),
             pictures: opened.iter().map(|opened| opened.seen).collect(),

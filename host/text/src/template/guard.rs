@@ -14,7 +14,7 @@ mod checks;
 mod living;
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Value};
@@ -22,6 +22,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 pub use chains::{TooNested, check_nesting};
 pub use checks::{longest_captured, with_checks};
 
+use crate::clock;
 use living::Living;
 
 /// Bytes that one value may have, printed.
@@ -54,8 +55,6 @@ thread_local! {
     static OUT: Cell<usize> = const { Cell::new(0) };
     /// What of what was made is still there.
     static LIVING: RefCell<Living> = RefCell::default();
-    /// When this thread's renders must end.
-    static ENDS: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Renders take too long; an error's source, so that it can be told from the engine's errors.
@@ -64,30 +63,28 @@ thread_local! {
 pub struct TooSlow;
 
 /// Renders of this thread end when their time is over, until this is dropped.
-pub struct Time(());
+pub struct Time {
+    _clock: clock::Time,
+}
 
 impl Time {
-    /// From now on, for so long.
+    /// From now on, for so long, and no longer than the work that renders.
     pub fn begin(longest: Duration) -> Self {
-        ENDS.set(Instant::now().checked_add(longest));
-        Self(())
+        Self {
+            _clock: clock::Time::begin(longest),
+        }
     }
 
     /// Whether it is over.
     pub fn is_over(&self) -> bool {
-        is_over()
+        clock::is_over()
     }
 }
 
 impl Drop for Time {
     fn drop(&mut self) {
-        ENDS.set(None);
         start();
     }
-}
-
-fn is_over() -> bool {
-    ENDS.get().is_some_and(|ends| ends <= Instant::now())
 }
 
 /// A value is too large, or all of them are; an error's source, so that it can be told from the engine's errors.
@@ -175,7 +172,7 @@ pub fn allow_method(name: &str, value: &Value, args: &[Value]) -> Result<(), Err
 
 /// Counts a value that was made, and refuses it when it is too large.
 pub fn made(value: &Value) -> Result<(), Error> {
-    if is_over() {
+    if clock::is_over() {
         return Err(Error::new(ErrorKind::InvalidOperation, "too slow").with_source(TooSlow));
     }
     if matches!(

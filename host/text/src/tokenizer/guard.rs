@@ -2,10 +2,13 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::normaliser::{self, TooLarge};
+use super::expression::{self, SIGHT};
+use super::normaliser;
+use crate::clock;
 
 /// Steps in each part of the file; known files have fewer than ten.
 const MAX_STEPS: usize = 64;
@@ -17,23 +20,60 @@ const MAX_DECODED: f64 = 64.0;
 const MAX_TOKEN: usize = 1 << 16;
 /// The largest id; known ones are below 300,000. Lists of all tokens are made for answers of a given form.
 const MAX_ID: u64 = 1 << 22;
-/// The longest word that WordPiece looks at, which takes it the square of that; the usual bound is 100.
-const MAX_WORD: u64 = 10_000;
+/// The longest word that WordPiece looks at, which takes it the cube of that. The library's usual bound is 100, that of the first BERT 200;
+/// a word of so many takes a tenth of a second at most.
+const MAX_WORD: u64 = 1000;
+/// The most merges that BPE may leave out: each that it leaves out is tried again after each that it does not.
+const MAX_DROPOUT: f64 = 0.5;
+/// How long the library may take for a text, or a tokenizer. Real ones read two megabytes in two seconds.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Why work is stopped within the library, which has no errors for it or ignores them: as an unwinding that [`guarded`] makes an error of.
+#[derive(Debug, Clone, Copy)]
+pub enum Stop {
+    /// A text becomes too large.
+    TooLarge,
+    /// Its time is over.
+    TooSlow,
+    /// A word is too long.
+    TooLong,
+}
+
+/// Stops the work.
+pub fn stop(stop: Stop) -> ! {
+    std::panic::resume_unwind(Box::new(stop))
+}
+
+/// Stops the work whose time is over.
+pub fn look() {
+    if clock::is_over() {
+        stop(Stop::TooSlow);
+    }
+}
 
 /// Runs the library on so many bytes of text; a panic in it is an error, in words.
 pub fn guarded<T>(bytes: usize, work: impl FnOnce() -> T) -> Result<T, String> {
     normaliser::begin(bytes);
+    let _time = clock::Time::begin(LONGEST);
     // The library is only read, or thrown away when it fails to be made.
     std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| words(payload.as_ref()))
 }
 
 fn words(payload: &(dyn Any + Send)) -> String {
-    if payload.is::<TooLarge>() {
-        return format!(
-            "its normaliser makes it more than {} times as long, and {} MiB",
-            normaliser::EACH,
-            normaliser::FREE_BYTES >> 20
-        );
+    if let Some(stop) = payload.downcast_ref::<Stop>() {
+        return match stop {
+            Stop::TooLarge => format!(
+                "its normaliser makes it more than {} times as long, and {} MiB",
+                normaliser::EACH,
+                normaliser::FREE_BYTES >> 20
+            ),
+            Stop::TooSlow => "the tokenizer takes longer for it than it may; shorten it".to_owned(),
+            Stop::TooLong => format!(
+                "it has a word that is too long for the tokenizer: where its regular expression is not one of those known, more than {} KiB; \
+                 break the word",
+                SIGHT >> 10
+            ),
+        };
     }
     let said = payload
         .downcast_ref::<String>()
@@ -86,6 +126,24 @@ pub fn excess(file: &Value) -> Option<String> {
             (largest > MAX_ID).then(|| format!("a token's id is {largest}, more than {MAX_ID}"))
         })
         .or_else(|| {
+            ["normalizer", "pre_tokenizer"]
+                .iter()
+                .find_map(|part| expressions(&file[*part], &expression::excess))
+        })
+        .or_else(|| {
+            // A decoder's are searched for by the library itself.
+            let unknown = |text: &str| {
+                (!expression::is_linear(text)).then(|| "a regular expression that is not known".to_owned())
+            };
+            expressions(&file["decoder"], &unknown)
+        })
+        .or_else(|| {
+            let dropout = file["model"]["dropout"].as_f64();
+            dropout
+                .filter(|dropout| *dropout > MAX_DROPOUT)
+                .map(|dropout| format!("it leaves out {dropout} of its merges, more than {MAX_DROPOUT}"))
+        })
+        .or_else(|| {
             let longest = file["model"]["max_input_chars_per_word"].as_u64();
             longest
                 .filter(|longest| *longest > MAX_WORD)
@@ -98,6 +156,13 @@ const PARTS: [&str; 4] = ["normalizers", "pretokenizers", "processors", "decoder
 
 fn parts(value: &Value) -> impl Iterator<Item = &Value> {
     PARTS.iter().filter_map(|key| value[*key].as_array()).flatten()
+}
+
+/// What is wrong with a part's regular expressions.
+fn expressions(value: &Value, wrong: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    let own = value["pattern"]["Regex"].as_str().and_then(wrong);
+    own.map(|found| format!("it has {found}"))
+        .or_else(|| parts(value).find_map(|part| expressions(part, wrong)))
 }
 
 fn steps(value: &Value) -> usize {
@@ -180,6 +245,15 @@ mod tests {
         ] {
             assert!(excess(&file).unwrap().contains("a token's id"), "{file}");
         }
-        assert!(excess(&json!({"model": {"max_input_chars_per_word": 1_000_000}})).is_some());
+        let words = |longest: u64| json!({"model": {"max_input_chars_per_word": longest}});
+        assert!(excess(&words(1001)).is_some());
+        assert_eq!(excess(&words(200)), None);
+        assert!(excess(&json!({"model": {"dropout": 0.9}})).is_some());
+        assert_eq!(excess(&json!({"model": {"dropout": 0.1}})), None);
+        let part = |part: &str, regex: &str| json!({part: {"decoders": [{"type": "Replace", "pattern": {"Regex": regex}, "content": ""}]}});
+        assert!(excess(&part("decoder", "(x+x+)+y")).is_some());
+        assert_eq!(excess(&part("decoder", " +")), None);
+        assert_eq!(excess(&part("normalizer", "(x+x+)+y")), None);
+        assert!(excess(&part("normalizer", r"(?<x>\g<x>)")).is_some());
     }
 }

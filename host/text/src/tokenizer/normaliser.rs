@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer};
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::{NormalizedString, Normalizer};
 
+use super::expression::Expression;
+use super::guard::{Stop, look, stop};
 use super::sentencepiece::rules::Rules;
 
 /// Bytes that a text may become, whatever its length.
@@ -27,8 +29,16 @@ pub enum Normaliser {
 /// One of the library's normalisers, and what it can make of a text.
 #[derive(Debug, Clone)]
 pub struct Step {
-    normalizer: NormalizerWrapper,
+    kind: Kind,
     growth: Growth,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// One of the library's, which takes time in proportion to a text.
+    Library(NormalizerWrapper),
+    /// The library's `Replace` of a regular expression.
+    Replace { expression: Expression, content: String },
 }
 
 /// Only content that the file gives counts. What Unicode's forms do to a text is bounded, and seen before the next
@@ -42,37 +52,49 @@ enum Growth {
     Each(usize),
 }
 
-/// How [`Normaliser`] stops where a text becomes too large: as an unwinding that [`super::guard::guarded`] makes an
-/// error of. The library ignores a normaliser's errors.
-pub struct TooLarge;
-
 impl<'de> Deserialize<'de> for Normaliser {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut steps = Vec::new();
-        flatten(NormalizerWrapper::deserialize(deserializer)?, &mut steps);
+        flatten(NormalizerWrapper::deserialize(deserializer)?, &mut steps)
+            .map_err(serde::de::Error::custom)?;
         Ok(Self::Steps(steps))
     }
 }
 
-fn flatten(normalizer: NormalizerWrapper, steps: &mut Vec<Step>) {
+fn flatten(normalizer: NormalizerWrapper, steps: &mut Vec<Step>) -> Result<(), String> {
+    let mut expression = None;
     let growth = match normalizer {
         NormalizerWrapper::Sequence(sequence) => {
-            return sequence.into_iter().for_each(|step| flatten(step, steps));
+            return sequence.into_iter().try_for_each(|step| flatten(step, steps));
         }
-        NormalizerWrapper::Replace(_) => match content(&normalizer, "content") {
-            short if short <= SHORT => Growth::Little,
-            long => Growth::Each(long),
-        },
-        NormalizerWrapper::Prepend(_) => Growth::Once(content(&normalizer, "prepend")),
+        NormalizerWrapper::Replace(_) => {
+            let shown = shown(&normalizer);
+            let content = shown["content"].as_str().unwrap_or_default().to_owned();
+            let length = content.len();
+            if let Some(text) = shown["pattern"]["Regex"].as_str() {
+                expression = Some(Kind::Replace {
+                    expression: Expression::new(text)?,
+                    content,
+                });
+            }
+            match length {
+                short if short <= SHORT => Growth::Little,
+                long => Growth::Each(long),
+            }
+        }
+        NormalizerWrapper::Prepend(_) => {
+            Growth::Once(shown(&normalizer)["prepend"].as_str().map_or(0, str::len))
+        }
         _ => Growth::Little,
     };
-    steps.push(Step { normalizer, growth });
+    let kind = expression.unwrap_or(Kind::Library(normalizer));
+    steps.push(Step { kind, growth });
+    Ok(())
 }
 
-/// The length of what a normaliser inserts, which the library shows only as JSON.
-fn content(normalizer: &NormalizerWrapper, key: &str) -> usize {
-    let value = serde_json::to_value(normalizer).unwrap_or_default();
-    value[key].as_str().map_or(0, str::len)
+/// A normaliser as JSON: the library shows what it replaces in no other way.
+fn shown(normalizer: &NormalizerWrapper) -> serde_json::Value {
+    serde_json::to_value(normalizer).unwrap_or_default()
 }
 
 thread_local! {
@@ -90,12 +112,16 @@ impl Normalizer for Normaliser {
         match self {
             Self::Steps(steps) => {
                 for step in steps {
+                    look();
                     held(match step.growth {
                         Growth::Little => text.len(),
                         Growth::Once(more) => text.len().saturating_add(more),
                         Growth::Each(more) => text.len().saturating_add(1).saturating_mul(more),
                     });
-                    step.normalizer.normalize(text)?;
+                    match &step.kind {
+                        Kind::Library(normalizer) => normalizer.normalize(text)?,
+                        Kind::Replace { expression, content } => text.replace(expression, content)?,
+                    }
                 }
             }
             Self::SentencePiece(rules) => {
@@ -115,6 +141,6 @@ impl Normalizer for Normaliser {
 fn held(bytes: usize) -> usize {
     match LEFT.get().checked_sub(bytes) {
         Some(left) => left,
-        None => std::panic::resume_unwind(Box::new(TooLarge)),
+        None => stop(Stop::TooLarge),
     }
 }

@@ -21,6 +21,7 @@ use super::added_tokens::Declared;
 use super::classes::SentencePiece;
 use super::merges::merges;
 use super::normaliser::Normaliser;
+use super::words::Words;
 use proto::{Kind, ModelProto, Piece, PieceKind};
 use rules::{Prefix, Rules};
 
@@ -119,13 +120,13 @@ fn make_of(mut model: ModelProto, usage: Usage, declared: &[Declared]) -> Result
         (true, false) => Prefix::First,
     };
     let rules = Rules::new(&model, prefix)?;
-    let library = match model.kind {
+    let library = Words::from(match model.kind {
         Kind::BytePairs => byte_pairs(&model, &ids)?,
         Kind::Unigram => unigram(&model)?,
         Kind::Words | Kind::Characters => {
             return Err("it is a model of whole words or characters, which is not supported".to_owned());
         }
-    };
+    });
     // SentencePiece shows no space at the begin of a text where it puts one there, or takes such away.
     let strips = (prefix != Prefix::Never && !model.space_behind) || model.fewer_spaces;
     let decoder = json!({"type": "Sequence", "decoders": decoders(strips)});

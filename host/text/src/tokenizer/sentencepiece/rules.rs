@@ -6,10 +6,13 @@
 use std::collections::HashSet;
 
 use super::proto::{ModelProto, PieceKind};
+use crate::tokenizer::guard::look;
 
 const SPACE: &str = "▁";
 /// The longest user-defined symbol: each place of a text is compared with all lengths up to it.
 const MAX_SYMBOL: usize = 512;
+/// Places between two looks at the clock.
+const LOOK: usize = 256;
 
 /// What is done to a text.
 #[derive(Debug, Clone)]
@@ -71,6 +74,7 @@ impl Rules {
             normal.push_str(space);
         }
         let mut behind_space = self.fewer_spaces;
+        let mut steps = 0usize;
         while !rest.is_empty() {
             let (mut part, used) = self.next(rest);
             if behind_space {
@@ -89,6 +93,11 @@ impl Rules {
                 behind_space = self.fewer_spaces && part.ends_with(' ');
             }
             rest = &rest[used..];
+            // Symbols are looked for at each place, each in all lengths.
+            steps += 1;
+            if steps % LOOK == 0 {
+                look();
+            }
         }
         if self.fewer_spaces {
             while let Some(shorter) = normal.strip_suffix(space) {

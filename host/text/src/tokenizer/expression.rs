@@ -1,0 +1,378 @@
+//! A tokenizer's regular expression, searched for under the clock of [`crate::clock`].
+//!
+//! The library's engine goes back and forth, and cannot be stopped within a search. Expressions that are known ([`known`]) take time in
+//! proportion to a text: of those only the time between matches is looked at. Any other is searched for at few places at once, sees
+//! only so much of the text ([`SIGHT`]), and may go back only so often; a search is then short whatever the expression is, as
+//! going back counts and what lies between is no longer than what is seen. What could go on without going back is refused: see
+//! [`excess`].
+
+mod known;
+
+use std::sync::Arc;
+
+use onig::{MatchParam, Regex, Region, SearchOptions};
+use tokenizers::Offsets;
+use tokenizers::tokenizer::pattern::Pattern;
+
+use super::guard::{Stop, look, stop};
+
+/// Bytes of an expression. Known ones have some hundred.
+const LONGEST: usize = 1 << 16;
+/// The product of all counts, as `3` in `{1,3}`: a step may be repeated so often without going back.
+const MOST_REPEATS: usize = 4096;
+/// Constructs that no tokenizer needs and that do much without going back: calls, absence, callouts, conditions, clusters, and the place
+/// where a search began.
+const REFUSED: [&str; 10] = [
+    "\\g", "\\G", "\\K", "\\X", "\\y", "\\Y", "(?~", "(?{", "(?(", "(*",
+];
+
+/// Bytes that an expression which is not known sees behind the place where it is tried, and so the longest word that it can cut.
+pub const SIGHT: usize = 8 << 10;
+/// Bytes that it sees before the place.
+const BEHIND: usize = 256;
+/// Places that are tried at once, and how often each may go back then.
+const PLACES: usize = 64;
+const FEW_RETRIES: u32 = 64;
+/// How often it may go back at one place that is tried alone.
+const RETRIES: u32 = 4 * SIGHT as u32;
+/// The same for expressions that are known, which a run of spaces makes go back as often as it is long.
+const KNOWN_RETRIES: u32 = 10_000_000;
+/// Choices that are open at once: each takes 32 bytes.
+const OPEN: u32 = 1 << 20;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    regex: Arc<Regex>,
+    known: bool,
+}
+
+/// What no tokenizer's expression needs, in words.
+pub fn excess(expression: &str) -> Option<String> {
+    if known::is_known(expression) {
+        return None;
+    }
+    if expression.len() > LONGEST {
+        return Some(format!(
+            "a regular expression of {} bytes, more than {LONGEST}",
+            expression.len()
+        ));
+    }
+    // An escaped backslash is no beginning of another escape, and a character's number no count.
+    let plain = expression.replace("\\\\", "  ").replace("\\x{", "  (");
+    if let Some(found) = REFUSED.iter().find(|construct| plain.contains(*construct)) {
+        return Some(format!("a regular expression with `{found}`"));
+    }
+    let repeats = plain
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'))
+        .filter(|(counts, _)| counts.bytes().all(|byte| byte.is_ascii_digit() || byte == b','))
+        .filter_map(|(counts, _)| {
+            counts
+                .split(',')
+                .filter(|count| !count.is_empty())
+                .map(number)
+                .max()
+        })
+        .fold(1usize, |all, count| all.saturating_mul(count.max(1)));
+    (repeats > MOST_REPEATS)
+        .then(|| format!("a regular expression that repeats {repeats} times, more than {MOST_REPEATS}"))
+}
+
+/// Digits as a number; what is too large for one is very many.
+fn number(digits: &str) -> usize {
+    digits.parse().unwrap_or(usize::MAX)
+}
+
+/// Whether it takes time in proportion to a text.
+pub fn is_linear(expression: &str) -> bool {
+    known::is_known(expression)
+}
+
+impl Expression {
+    /// Reads one, as the library does.
+    pub fn new(expression: &str) -> Result<Self, String> {
+        if let Some(excess) = excess(expression) {
+            return Err(format!("it has {excess}"));
+        }
+        let regex = Regex::new(expression).map_err(|error| error.description().to_owned())?;
+        Ok(Self {
+            regex: Arc::new(regex),
+            known: known::is_known(expression),
+        })
+    }
+
+    /// The first match that begins there or behind. Looks at the clock.
+    fn find(&self, text: &str, from: usize, region: &mut Region) -> Option<(usize, usize)> {
+        if self.known {
+            look();
+            let found = self.search(
+                text,
+                from,
+                text.len(),
+                SearchOptions::SEARCH_OPTION_NONE,
+                KNOWN_RETRIES,
+                region,
+            );
+            return found.unwrap_or_else(|_| stop(Stop::TooLong));
+        }
+        let mut at = from;
+        loop {
+            look();
+            let next = text.ceil_char_boundary((at + PLACES).min(text.len()));
+            let found = match self.look_at(text, at, next, FEW_RETRIES, region) {
+                Ok(found) => found,
+                Err(_) => self.one_by_one(text, at, next, region),
+            };
+            if found.is_some() || next == text.len() {
+                return found;
+            }
+            at = next;
+        }
+    }
+
+    /// Tries each place between these alone.
+    fn one_by_one(&self, text: &str, from: usize, to: usize, region: &mut Region) -> Option<(usize, usize)> {
+        let mut at = from;
+        loop {
+            look();
+            let next = text.ceil_char_boundary((at + 1).min(to));
+            // The place `next` is tried, too, as searches do: it is the first of the next round, and finds the same.
+            match self.look_at(text, at, next, RETRIES, region) {
+                Ok(Some(found)) => return Some(found),
+                Ok(None) => {}
+                Err(_) => stop(Stop::TooSlow),
+            }
+            if next == to {
+                return None;
+            }
+            at = next;
+        }
+    }
+
+    /// Tries the places between these, seeing only so much of the text.
+    fn look_at(
+        &self,
+        text: &str,
+        from: usize,
+        to: usize,
+        retries: u32,
+        region: &mut Region,
+    ) -> Result<Option<(usize, usize)>, onig::Error> {
+        let start = text.floor_char_boundary(from.saturating_sub(BEHIND));
+        let end = text.floor_char_boundary(to.saturating_add(SIGHT).min(text.len()));
+        let cut = end < text.len();
+        let options = match cut {
+            true => SearchOptions::SEARCH_OPTION_NOTEOL,
+            false => SearchOptions::SEARCH_OPTION_NONE,
+        };
+        let found = self.search(
+            &text[start..end],
+            from - start,
+            to - start,
+            options,
+            retries,
+            region,
+        )?;
+        let found = found.map(|(from, to)| (from + start, to + start));
+        match found {
+            // It might go on behind what was seen.
+            Some((_, last)) if cut && last == end => stop(Stop::TooLong),
+            found => Ok(found),
+        }
+    }
+
+    fn search(
+        &self,
+        text: &str,
+        from: usize,
+        to: usize,
+        options: SearchOptions,
+        retries: u32,
+        region: &mut Region,
+    ) -> Result<Option<(usize, usize)>, onig::Error> {
+        let mut bounds = MatchParam::default();
+        bounds.set_match_stack_limit(OPEN);
+        bounds.set_retry_limit_in_match(retries);
+        region.clear();
+        let found = self
+            .regex
+            .search_with_param(text, from, to, options, Some(region), bounds)?;
+        Ok(found.and_then(|_| region.pos(0)))
+    }
+}
+
+impl Pattern for &Expression {
+    /// As the library's own: matches that are empty right behind another are passed over.
+    fn find_matches(&self, inside: &str) -> tokenizers::Result<Vec<(Offsets, bool)>> {
+        if inside.is_empty() {
+            return Ok(vec![((0, 0), false)]);
+        }
+        let mut region = Region::new();
+        let mut pieces = Vec::new();
+        let mut covered = 0;
+        let mut from = 0;
+        let mut last_end = None;
+        while let Some((start, end)) = self.find(inside, from, &mut region) {
+            if start == end && last_end == Some(end) {
+                from = match inside[from..].chars().next() {
+                    Some(char) => from + char.len_utf8(),
+                    None => break,
+                };
+                continue;
+            }
+            if covered != start {
+                pieces.push(((covered, start), false));
+            }
+            pieces.push(((start, end), true));
+            (covered, from, last_end) = (end, end, Some(end));
+        }
+        if covered != inside.len() {
+            pieces.push(((covered, inside.len()), false));
+        }
+        Ok(pieces)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::tokenizer::guard::guarded;
+    use std::time::{Duration, Instant};
+    use tokenizers::utils::SysRegex;
+
+    /// The library's own search is the reference.
+    #[test]
+    fn texts_are_cut_as_the_library_cuts_them() {
+        let texts = [
+            "",
+            "a",
+            "The quick brown fox, don't you 12345 see?\n\n  Yes\t it's  \r\n end   ",
+            "\u{3000}中文字符和かな 123456 ñandú",
+            "xx  xx   xxx\u{300}x",
+            "👩‍👩‍👧 e\u{301}\u{301} ﬁ",
+            "        ",
+            "\n\n\n",
+            "a,b,,c",
+        ];
+        let long = format!(
+            "{}word {}12 {}",
+            " ".repeat(300),
+            "x".repeat(500),
+            "\n".repeat(200)
+        );
+        let others = [
+            r"\b",
+            "b|(?=,)",
+            r"\d*",
+            "",
+            "(?=.)|(?<!^)$",
+            "^",
+            " {2,}",
+            r"\s+$",
+            r"(?<=x)x",
+            r"\w+|[^\w\s]+",
+            "(?i:THE)|q.*?k",
+            r"(x+)\s+\1",
+            ".",
+        ];
+        for expression in known::all().chain(others) {
+            let ours = Expression::new(expression).unwrap();
+            let theirs = SysRegex::new(expression).unwrap();
+            for text in texts.iter().copied().chain([long.as_str()]) {
+                assert_eq!(
+                    (&ours).find_matches(text).unwrap(),
+                    (&theirs).find_matches(text).unwrap(),
+                    "{expression} {text:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn known_expressions_take_words_of_any_length() {
+        for expression in known::all() {
+            let ours = Expression::new(expression).unwrap();
+            for text in [" ", "x", "7", "中", "\n", "!", "X", "xX", " \n"].map(|piece| piece.repeat(100_000))
+            {
+                let started = Instant::now();
+                let pieces = guarded(0, || (&ours).find_matches(&text).unwrap().len());
+                assert!(
+                    pieces.is_ok(),
+                    "{expression} {:?}: {pieces:?}",
+                    text.chars().next()
+                );
+                assert!(
+                    started.elapsed() < Duration::from_secs(5),
+                    "{expression} {:?}: {:?}",
+                    text.chars().next(),
+                    started.elapsed()
+                );
+            }
+        }
+    }
+
+    /// Each takes hours or days when nothing stops it.
+    #[test]
+    fn searches_end_when_their_time_is_over() {
+        for (expression, text) in [
+            ("(x+x+)+y", "xxxxxxxxxxxxxxxxxxxx ".repeat(100_000)),
+            ("(?:[a-z]*1|[a-z])*2", "x".repeat(2 << 20)),
+            ("(?:(?=(?:(?=[a-z]*)[a-z])*)[a-z])*1", "x".repeat(2 << 20)),
+            ("(?>[a-z]*)1|(?>[a-z]*)2|(?>[a-z]*)3", "x".repeat(2 << 20)),
+            ("[a-z].*1", "x".repeat(2 << 20)),
+            (
+                r"(?=(?:(?=(?:(?=(?:(?=.).){16}).){16}).){16})..y",
+                "x".repeat(2 << 20),
+            ),
+            (r"(?<=[a-z]{1,64}1)x", "x".repeat(2 << 20)),
+            (r"(x*)\1*\1*y", "x".repeat(2 << 20)),
+        ] {
+            let ours = Expression::new(expression).unwrap();
+            let started = Instant::now();
+            let _time = clock::Time::begin(Duration::from_millis(500));
+            let told = guarded(0, || (&ours).find_matches(&text).map(drop).unwrap());
+            // A promise of two seconds.
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "{expression}: {:?}",
+                started.elapsed()
+            );
+            assert!(
+                told.is_err() || started.elapsed() < Duration::from_secs(1),
+                "{expression}: {told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_repeats_without_going_back_is_refused() {
+        for expression in [
+            "(?:(?:(?:x?){100}){100}){100}",
+            "x{99999999999999999999}",
+            r"(?<a>x\g<a>)",
+            r"\Gx",
+            "(?~abc)",
+            "(*FAIL)",
+            "(?(1)a|b)",
+            r"\X",
+        ] {
+            assert!(excess(expression).is_some(), "{expression}");
+            assert!(Expression::new(expression).is_err(), "{expression}");
+        }
+        for expression in [r"\p{N}{1,3}", r"\\g", r"\p{L}+{", "[{}]", "x{,3}"] {
+            assert_eq!(excess(expression), None, "{expression}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_too_long_to_see_is_told() {
+        let ours = Expression::new("[a-z]+(?:-[a-z]+)*").unwrap();
+        let told = guarded(0, || (&ours).find_matches(&"x".repeat(SIGHT * 2)).map(drop)).unwrap_err();
+        assert!(told.contains("8 KiB"), "{told}");
+        let short = guarded(0, || (&ours).find_matches(&"x".repeat(SIGHT / 2)).unwrap());
+        assert_eq!(short.unwrap(), vec![((0, SIGHT / 2), true)]);
+    }
+}

@@ -411,7 +411,9 @@ fn alike(a: f32, b: f32, kin: Kin, largest: f32) -> bool {
     match kin {
         Kin::Same => same,
         // Beyond such numbers, rounding decides what is infinite, and what is left where large numbers cancel.
-        Kin::Close => same || !(largest < 1e4) || (a - b).abs() <= 0.02 * (1.0 + a.abs()) + rounding,
+        Kin::Close => {
+            same || largest.is_nan() || largest >= 1e4 || (a - b).abs() <= 0.02 * (1.0 + a.abs()) + rounding
+        }
         Kin::Apart => true,
     }
 }

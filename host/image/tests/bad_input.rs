@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use made::small;
-use monocle_image::{DecodeOptions, ImageError, Limits, decode, open};
+use monocle_image::{DecodeOptions, ImageError, decode, open};
 use proptest::prelude::*;
 
 fn oracle() -> PathBuf {

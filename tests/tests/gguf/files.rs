@@ -89,13 +89,16 @@ fn set(values: &mut Values, key: &str, value: Value) {
     }
 }
 
+/// What is done to a file's values, where, and the words of the error.
+type Case = (fn(&mut Values), &'static str, &'static [&'static str]);
+
 /// What is missing or does not fit is called by the file's own names, and what to do is said.
 #[test]
 fn what_is_wrong_is_said_in_the_files_words() {
     fn without(values: &mut Values, key: &str) {
         values.retain(|(known, _)| known != key);
     }
-    let cases: [(fn(&mut Values), &str, &[&str]); 9] = [
+    let cases: [Case; 9] = [
         (
             |values| without(values, "llama.attention.head_count"),
             "",

@@ -115,7 +115,7 @@ impl Expression {
                 KNOWN_RETRIES,
                 region,
             );
-            return found.unwrap_or_else(|_| stop(Stop::TooLong));
+            return found.unwrap_or_else(|_| stop(Stop::Word));
         }
         let mut at = from;
         loop {
@@ -142,7 +142,7 @@ impl Expression {
             match self.look_at(text, at, next, RETRIES, region) {
                 Ok(Some(found)) => return Some(found),
                 Ok(None) => {}
-                Err(_) => stop(Stop::TooSlow),
+                Err(_) => stop(Stop::Time),
             }
             if next == to {
                 return None;
@@ -178,7 +178,7 @@ impl Expression {
         let found = found.map(|(from, to)| (from + start, to + start));
         match found {
             // It might go on behind what was seen.
-            Some((_, last)) if cut && last == end => stop(Stop::TooLong),
+            Some((_, last)) if cut && last == end => stop(Stop::Word),
             found => Ok(found),
         }
     }

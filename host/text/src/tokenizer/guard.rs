@@ -32,11 +32,11 @@ const LONGEST: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub enum Stop {
     /// A text becomes too large.
-    TooLarge,
+    Size,
     /// Its time is over.
-    TooSlow,
+    Time,
     /// A word is too long.
-    TooLong,
+    Word,
 }
 
 /// Stops the work.
@@ -47,7 +47,7 @@ pub fn stop(stop: Stop) -> ! {
 /// Stops the work whose time is over.
 pub fn look() {
     if clock::is_over() {
-        stop(Stop::TooSlow);
+        stop(Stop::Time);
     }
 }
 
@@ -62,13 +62,13 @@ pub fn guarded<T>(bytes: usize, work: impl FnOnce() -> T) -> Result<T, String> {
 fn words(payload: &(dyn Any + Send)) -> String {
     if let Some(stop) = payload.downcast_ref::<Stop>() {
         return match stop {
-            Stop::TooLarge => format!(
+            Stop::Size => format!(
                 "its normaliser makes it more than {} times as long, and {} MiB",
                 normaliser::EACH,
                 normaliser::FREE_BYTES >> 20
             ),
-            Stop::TooSlow => "the tokenizer takes longer for it than it may; shorten it".to_owned(),
-            Stop::TooLong => format!(
+            Stop::Time => "the tokenizer takes longer for it than it may; shorten it".to_owned(),
+            Stop::Word => format!(
                 "it has a word that is too long for the tokenizer: where its regular expression is not one of those known, more than {} KiB; \
                  break the word",
                 SIGHT >> 10

@@ -141,6 +141,6 @@ impl Normalizer for Normaliser {
 fn held(bytes: usize) -> usize {
     match LEFT.get().checked_sub(bytes) {
         Some(left) => left,
-        None => stop(Stop::TooLarge),
+        None => stop(Stop::Size),
     }
 }

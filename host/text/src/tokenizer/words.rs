@@ -56,7 +56,7 @@ impl Model for Words {
     fn tokenize(&self, word: &str) -> tokenizers::Result<Vec<Token>> {
         look();
         if word.len().saturating_mul(self.steps) > MOST_STEPS {
-            stop(Stop::TooLong);
+            stop(Stop::Word);
         }
         self.model.tokenize(word)
     }

@@ -95,7 +95,7 @@ impl Rules {
             rest = &rest[used..];
             // Symbols are looked for at each place, each in all lengths.
             steps += 1;
-            if steps % LOOK == 0 {
+            if steps.is_multiple_of(LOOK) {
                 look();
             }
         }

@@ -2,6 +2,7 @@
 //! them: what a test makes of random bytes, a fuzzer makes of bytes that it chooses.
 
 pub mod answers;
+pub mod components;
 pub mod lifted;
 pub mod manifests;
 pub mod plans;

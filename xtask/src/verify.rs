@@ -168,12 +168,14 @@ fn fuzz(target: &Path) -> Result<()> {
         ("host/weights", "header"),
         ("host/weights", "gguf"),
         ("host/cpu", "programs"),
+        ("host/cpu", "steps"),
         ("host/text", "template"),
         ("host/text", "tokenizer"),
         ("host/image", "picture"),
         ("tests", "plan"),
         ("tests", "lifted"),
-        ("tests", "manifest"),
+        ("tests", "model_manifest"),
+        ("tests", "component"),
         ("tests", "answers"),
     ] {
         let mut command = Command::new("cargo");

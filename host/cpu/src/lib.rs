@@ -21,6 +21,8 @@ mod own_values;
 mod prepared_program;
 mod product;
 mod recurrence;
+#[cfg(test)]
+mod refusals;
 mod rotary;
 mod rows;
 mod run;
@@ -28,6 +30,7 @@ mod sequence_operations;
 mod sequence_state;
 mod shape;
 mod stored_heads;
+mod sync;
 pub mod threads;
 mod value;
 mod watchdog;

@@ -19,6 +19,9 @@ struct State {
     usage: MemoryUse,
     /// Bytes that may be in use.
     most: usize,
+    /// How many requests from here on are granted before one is refused.
+    #[cfg(test)]
+    granted: Option<usize>,
 }
 
 impl Default for State {
@@ -27,6 +30,8 @@ impl Default for State {
             free: HashMap::new(),
             usage: MemoryUse::default(),
             most: usize::MAX,
+            #[cfg(test)]
+            granted: None,
         }
     }
 }
@@ -59,6 +64,8 @@ impl Memory {
         let elements = rounded(elements);
         let bytes = elements.saturating_mul(size_of::<f32>());
         let mut state = self.0.borrow_mut();
+        #[cfg(test)]
+        state.count(bytes);
         let found = state.free.get_mut(&elements).and_then(Vec::pop);
         if found.is_some() {
             state.usage.cached -= bytes;
@@ -85,6 +92,8 @@ impl Memory {
     /// Counts bytes that are allocated elsewhere, before they are: within the limit, as those of buffers.
     pub fn hold(&self, bytes: usize) -> Held {
         let mut state = self.0.borrow_mut();
+        #[cfg(test)]
+        state.count(bytes);
         state.make_room(bytes);
         state.begin(bytes);
         drop(state);
@@ -109,6 +118,13 @@ impl Memory {
         self.0.borrow().usage
     }
 
+    /// After so many requests for memory the next one is refused, whatever there is, and then none; `None` takes it back. What was named
+    /// before and has not come yet.
+    #[cfg(test)]
+    pub fn refuse_after(&self, granted: Option<usize>) -> Option<usize> {
+        std::mem::replace(&mut self.0.borrow_mut().granted, granted)
+    }
+
     /// Starts a new measurement of the peak.
     pub fn reset_peak(&self) {
         let usage = &mut self.0.borrow_mut().usage;
@@ -130,6 +146,18 @@ impl State {
         }
         if all > self.most {
             self.refuse(bytes, Some(self.most));
+        }
+    }
+
+    #[cfg(test)]
+    fn count(&mut self, bytes: usize) {
+        match &mut self.granted {
+            Some(0) => {
+                self.granted = None;
+                self.refuse(bytes, Some(self.most));
+            }
+            Some(left) => *left -= 1,
+            None => {}
         }
     }
 

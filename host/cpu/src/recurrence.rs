@@ -44,6 +44,8 @@ pub fn recurrent(run: &mut ProgramRun<'_>, layer: u32) -> Result<Value, BackendE
                 shape.state()
             )));
         }
+        // Only the last step can be undone, and that is this one: what was before the one before makes room.
+        state.before = None;
         let mut next = memory.take(shape.state());
         let next_values = &mut next.floats_mut()[..shape.state()];
         next_values.copy_from_slice(state.values.floats());

@@ -394,6 +394,8 @@ pub fn short_conv(run: &mut ProgramRun<'_>, layer: u32) -> Result {
                 rows.sequence.0, state.tokens, rows.past
             )));
         }
+        // Only the last step can be undone, and that is this one: what was before the one before makes room.
+        state.before = None;
         // Earlier rows, then this step's.
         let mut all = memory.take((kept + rows.rows) * channels);
         let all_rows = &mut all.floats_mut()[..(kept + rows.rows) * channels];

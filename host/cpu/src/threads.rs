@@ -5,15 +5,24 @@ use std::any::Any;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::Interruption;
 
+use super::sync::{
+    self, AtomicPtr, AtomicU64, AtomicUsize, Condvar, JoinHandle, Mutex, spin_loop, yield_now,
+};
+
 /// How long a worker looks for the next job before it sleeps.
-const SPIN: Duration = Duration::from_micros(40);
+const SPIN: Duration = if sync::IS_TRIED_OUT {
+    Duration::ZERO
+} else {
+    Duration::from_micros(40)
+};
+/// How often it looks before it looks at the clock.
+const LOOKS: usize = if sync::IS_TRIED_OUT { 1 } else { 64 };
 
 /// The next chunk's number when no job is open.
 const CLOSED: u32 = u32::MAX;
@@ -43,7 +52,7 @@ struct Shared {
     sleepers: AtomicUsize,
     sleep: Mutex<()>,
     wake: Condvar,
-    stop: AtomicBool,
+    stop: sync::AtomicBool,
 }
 
 type Function = unsafe fn(*const (), usize);
@@ -60,7 +69,7 @@ impl Threads {
         let workers = (1..count.max(1))
             .map_while(|index| {
                 let shared = Arc::clone(&shared);
-                std::thread::Builder::new()
+                sync::Builder::new()
                     .name(format!("cpu-engine-{index}"))
                     .spawn(move || shared.work())
                     .ok() // with fewer threads, it is slower only
@@ -114,9 +123,9 @@ impl Threads {
         while shared.done.load(Ordering::Acquire) < chunks {
             turns += 1;
             if turns.is_multiple_of(256) {
-                std::thread::yield_now();
+                yield_now();
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         shared.state.store(job | u64::from(CLOSED), Ordering::SeqCst);
         let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -165,13 +174,13 @@ impl Shared {
         };
         let start = Instant::now();
         loop {
-            for _ in 0..64 {
+            for _ in 0..LOOKS {
                 if let Some(job) = open() {
                     return Some(job);
                 }
-                std::hint::spin_loop();
+                spin_loop();
             }
-            if start.elapsed() > SPIN {
+            if start.elapsed() >= SPIN {
                 break;
             }
         }
@@ -219,7 +228,7 @@ impl Shared {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -291,5 +300,87 @@ mod tests {
             });
             assert_eq!(sum.into_inner(), 28);
         }
+    }
+}
+
+/// Schedules of a small pool, tried out one by one: `RUSTFLAGS="--cfg loom" cargo test --release -p monocle-cpu --lib schedules`
+#[cfg(all(test, loom))]
+mod schedules {
+    use loom::cell::UnsafeCell;
+
+    use super::*;
+
+    /// Switches between threads that are not asked for, in one schedule.
+    const SWITCHES: usize = 3;
+
+    /// A number that only one chunk may write to, without a lock.
+    struct Unlocked(UnsafeCell<usize>);
+
+    // SAFETY: that it is used by one thread at a time is what loom looks at, and fails the test otherwise.
+    unsafe impl Sync for Unlocked {}
+
+    impl Unlocked {
+        fn new() -> Self {
+            Self(UnsafeCell::new(0))
+        }
+
+        fn add(&self, more: usize) {
+            // SAFETY: see above.
+            self.0.with_mut(|number| unsafe { *number += more });
+        }
+
+        fn get(&self) -> usize {
+            // SAFETY: see above.
+            self.0.with(|number| unsafe { *number })
+        }
+    }
+
+    fn in_all_schedules(test: impl Fn() + Sync + Send + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(SWITCHES);
+        model.check(test);
+    }
+
+    /// Two jobs, so that a worker may be late for the first and find the second.
+    fn two_jobs(threads: &Threads, chunks: usize) {
+        for job in 1..3 {
+            let sums: Vec<Unlocked> = (0..chunks).map(|_| Unlocked::new()).collect();
+            threads.parallel(chunks, |chunk| sums[chunk].add(job));
+            assert!(sums.iter().all(|sum| sum.get() == job));
+        }
+    }
+
+    #[test]
+    fn each_chunk_is_run_once_and_seen_by_the_caller() {
+        in_all_schedules(|| two_jobs(&Threads::new(2), 2));
+    }
+
+    #[test]
+    fn three_threads_do_so_too() {
+        in_all_schedules(|| {
+            let threads = Threads::new(3);
+            let sums: Vec<Unlocked> = (0..2).map(|_| Unlocked::new()).collect();
+            threads.parallel(2, |chunk| sums[chunk].add(1));
+            assert!(sums.iter().all(|sum| sum.get() == 1));
+        });
+    }
+
+    #[test]
+    fn what_is_interrupted_ends_and_the_pool_goes_on() {
+        in_all_schedules(|| {
+            let threads = Threads::new(2);
+            threads.interrupt().store(true, Ordering::Relaxed);
+            let job = AssertUnwindSafe(|| threads.parallel(2, |_| unreachable!("it was interrupted before")));
+            let payload = catch_unwind(job).expect_err("it was interrupted");
+            assert_eq!(payload.downcast_ref(), Some(&Interruption::Stopped));
+            threads.interrupt().store(false, Ordering::Relaxed);
+            let sum = Unlocked::new();
+            threads.parallel(2, |chunk| {
+                if chunk == 1 {
+                    sum.add(1);
+                }
+            });
+            assert_eq!(sum.get(), 1);
+        });
     }
 }

@@ -476,3 +476,30 @@ proptest! {
         prop_assert_eq!(made::check(&bytes, &small()), Ok(()));
     }
 }
+
+/// What fuzzers begin with (`tests/fuzz/make_corpora.py`): sound files of each kind, with the colours that were written.
+#[test]
+fn the_corpus_is_decoded() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/picture");
+    let sound: [(&str, u32, &[u8]); 3] = [
+        ("four.png", 2, &[255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255]),
+        ("one.gif", 1, &[255, 0, 0]),
+        ("two.bmp", 2, &[255, 0, 0, 0, 255, 0]),
+    ];
+    for (name, width, rgb) in sound {
+        let bytes = fs::read(corpus.join(name)).expect("the file");
+        let decoded = decode(&bytes, &small()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            (decoded.picture.width(), decoded.picture.rgb()),
+            (width, rgb),
+            "{name}"
+        );
+    }
+    let mut files = 0;
+    for entry in fs::read_dir(&corpus).expect("the folder") {
+        let bytes = fs::read(entry.expect("the folder can be read").path()).expect("the file");
+        let _ = decode(&bytes, &small());
+        files += 1;
+    }
+    assert!(files >= 5, "{files}");
+}

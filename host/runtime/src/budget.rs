@@ -45,6 +45,9 @@ pub struct Budget(Arc<Counts>);
 struct Counts {
     all: AtomicUsize,
     used: AtomicUsize,
+    /// How many charges are granted before one is refused.
+    #[cfg(test)]
+    granted: AtomicUsize,
 }
 
 /// More was to be kept than the budget has.
@@ -63,7 +66,26 @@ impl Budget {
         Self(Arc::new(Counts {
             all: AtomicUsize::new(all),
             used: AtomicUsize::new(0),
+            #[cfg(test)]
+            granted: AtomicUsize::new(usize::MAX),
         }))
+    }
+
+    /// After so many charges the next one is refused, whatever there is, and then none. How many were still to be granted before.
+    #[cfg(test)]
+    pub fn refuse_after(&self, granted: usize) -> usize {
+        self.0.granted.swap(granted, Relaxed)
+    }
+
+    /// Whether the next charge is the one.
+    #[cfg(test)]
+    fn refuses(&self) -> bool {
+        let less = |granted: usize| match granted {
+            usize::MAX => None,
+            granted => Some(granted.wrapping_sub(1)),
+        };
+        // After the last that is granted comes the largest number: none is refused any more.
+        self.0.granted.fetch_update(Relaxed, Relaxed, less) == Ok(0)
     }
 
     /// A budget for a request of so many pictures, each of which may need a program of its own.
@@ -88,6 +110,11 @@ impl Budget {
     /// Takes bytes, before they are kept.
     pub fn charge(&self, bytes: usize) -> Result<(), Exhausted> {
         let all = self.0.all.load(Relaxed);
+        #[cfg(test)]
+        if self.refuses() {
+            let wanted = self.0.used.load(Relaxed).saturating_add(bytes);
+            return Err(Exhausted { wanted, all });
+        }
         let more = |used: usize| used.checked_add(bytes).filter(|wanted| *wanted <= all);
         match self.0.used.fetch_update(Relaxed, Relaxed, more) {
             Ok(_) => Ok(()),

@@ -8,11 +8,13 @@ mod cuts;
 mod tiles;
 pub mod work;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
 use monocle_tensor::backend::Backend;
-use monocle_tensor::program::Program;
+use monocle_tensor::program::{Program, ProgramId};
 use monocle_tensor::recorder::{Recorder, RecordingLimits};
 use monocle_tensor::stored::Weight;
 
@@ -126,18 +128,13 @@ impl Encoder {
             ..coarse
         };
         // Tiles share programs, and so their pieces.
-        let mut cut: Vec<(Arc<Program>, cuts::Cut)> = Vec::new();
+        let mut cut: HashMap<ProgramId, cuts::Cut> = HashMap::new();
         for piece in coarse.pieces {
-            let known = cut.iter().position(|(known, _)| known.id == piece.program.id);
-            let known = match known {
-                Some(known) => known,
-                None => {
-                    let pieces = cuts::cut(&piece.program, weights, budget)?;
-                    cut.push((Arc::clone(&piece.program), pieces));
-                    cut.len() - 1
-                }
+            let known = match cut.entry(piece.program.id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(cuts::cut(&piece.program, weights, budget)?),
             };
-            encoder.slots += cut[known].1.append(&piece, encoder.slots, &mut encoder.pieces);
+            encoder.slots += known.append(&piece, encoder.slots, &mut encoder.pieces);
         }
         Some(encoder)
     }
@@ -163,29 +160,27 @@ impl Encoder {
 
     /// What it takes on an engine.
     pub fn bytes(&self, backend: &dyn Backend) -> EncoderBytes {
-        let mut slots = vec![0; self.slots];
+        // Programs may have very many pieces and results: what is kept is counted along.
+        let (mut slots, mut kept) = (vec![0; self.slots], 0_usize);
+        let mut fill = |slot: usize, bytes: usize| {
+            kept = kept - std::mem::replace(&mut slots[slot], bytes) + bytes;
+            kept
+        };
         let mut most = EncoderBytes::default();
-        let mut known: Vec<(usize, &Arc<Program>)> = Vec::new();
+        let mut between = 0;
+        let mut known: HashMap<ProgramId, usize> = HashMap::new();
         for piece in &self.pieces {
-            let kept: usize = slots.iter().sum();
             let pixels: usize = piece.inputs.iter().map(|source| self.pixel_bytes(source)).sum();
-            let same = known.iter().find(|(_, program)| program.id == piece.program.id);
-            let run = match same {
-                Some((bytes, _)) => *bytes,
-                None => {
-                    let bytes = backend.program_bytes(&piece.program);
-                    known.push((bytes, &piece.program));
-                    bytes
-                }
-            };
-            most.peak = most.peak.max(kept + pixels + run);
+            let run = known.entry(piece.program.id);
+            let run = *run.or_insert_with(|| backend.program_bytes(&piece.program));
+            most.peak = most.peak.max(between + pixels + run);
             for (slot, value) in piece.outputs.iter().zip(&piece.program.outputs) {
-                slots[*slot] = piece.program.value(*value).len() * FLOAT;
+                between = fill(*slot, piece.program.value(*value).len() * FLOAT);
             }
             for slot in &piece.frees {
-                slots[*slot] = 0;
+                between = fill(*slot, 0);
             }
-            most.between = most.between.max(slots.iter().sum());
+            most.between = most.between.max(between);
         }
         most
     }
@@ -213,6 +208,8 @@ fn recorder(weights: &Arc<Vec<Weight>>, inputs: Vec<monocle_tensor::program::Val
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use monocle_cpu::CpuBackend;
     use monocle_tensor::backend::Tensor;
     use monocle_tensor::operation::{Attention, Binary, Op, Pooling, Reduction, Unary, Window};
@@ -494,5 +491,31 @@ mod tests {
             let (_, whole, pieces) = both(&program, work::of(&program) / part);
             prop_assert!(close(&whole, &pieces));
         }
+    }
+
+    /// Of a hundred thousand results, each its own piece: a search through all of them for each would take minutes.
+    #[test]
+    fn very_many_results_take_no_time() {
+        const MANY: usize = 100_000;
+        let started = Instant::now();
+        let mut recorder = recorder(&Arc::default(), vec![ValueType::float([1, 1])]);
+        let x = recorder.input_values()[0];
+        let each = |_| recorder.push(Op::Unary(Unary::Negate), &[x], None).unwrap();
+        let results: Vec<ValueId> = (0..MANY).map(each).collect();
+        let program = Arc::new(recorder.finish(results));
+        let encoder = Encoder::within(Arc::clone(&program), &Arc::default(), 1);
+        assert_eq!((encoder.pieces.len(), encoder.results.len()), (MANY, MANY));
+        let mut engine = CpuBackend::new(Some(1));
+        assert_eq!(encoder.bytes(&engine).between, MANY * FLOAT);
+        let input = engine.upload(&[1, 1], vec![2.0]).unwrap();
+        let found = engine.run(&program, &[input], None).unwrap();
+        assert_eq!(found.len(), MANY);
+        assert_eq!(engine.download(&found[MANY - 1]).unwrap(), [-2.0]);
+        // A tenth of it on any machine.
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }

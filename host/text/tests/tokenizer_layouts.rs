@@ -818,3 +818,21 @@ proptest! {
         }
     }
 }
+
+/// What fuzzers begin with.
+#[test]
+fn the_corpus_holds() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/tokenizer");
+    let mut files = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(
+            made::check(&std::fs::read(&path).unwrap()),
+            Ok(()),
+            "{}",
+            path.display()
+        );
+        files += 1;
+    }
+    assert!(files >= 3, "{files}");
+}

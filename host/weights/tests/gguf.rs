@@ -349,3 +349,27 @@ proptest! {
         }
     }
 }
+
+/// What fuzzers begin with (`tests/fuzz/make_corpora.py`): sound and broken files, and all their beginnings.
+#[test]
+fn the_corpus_and_all_its_prefixes_are_read() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/gguf");
+    let mut files = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        for end in 0..=bytes.len() {
+            if let Ok(header) = GgufHeader::parse(&bytes[..end]) {
+                assert!(header.tensors.iter().all(|tensor| tensor.range.end <= end));
+            }
+        }
+        files += 1;
+    }
+    assert!(files >= 4, "{files}");
+    let read = |name: &str| GgufHeader::parse(&std::fs::read(format!("{corpus}/{name}")).unwrap());
+    let header = read("one-tensor.gguf").unwrap();
+    let tensor = &header.tensors[0];
+    assert_eq!((tensor.shape.as_slice(), tensor.range.len()), (&[2, 4][..], 32));
+    assert_eq!(read("values-only.gguf").unwrap().values.len(), 2);
+    read("cut.gguf").unwrap_err();
+    read("many-tensors.gguf").unwrap_err();
+}

@@ -120,7 +120,7 @@ pub fn component() -> Vec<u8> {
 }
 
 /// A model that has nothing.
-struct Nothing;
+pub struct Nothing;
 
 impl Services for Nothing {
     fn encode(&self, text: &str, _add_special_tokens: bool) -> Result<Vec<u32>, String> {

@@ -1,7 +1,8 @@
 //! Whatever a plugin answers, a manifest asks for or a server says: it is refused, or what was promised holds. Fuzz targets make the same things
 //! (`tests/fuzz`).
 
-use monocle_tests::made::{answers, lifted, manifests, plans};
+use monocle_tests::made::{answers, components, lifted, manifests, plans};
+use monocle_tests::project;
 use proptest::prelude::*;
 
 proptest! {
@@ -19,6 +20,15 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_component_and_stamp_is_refused_or_what_it_says(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        prop_assert_eq!(components::check(&bytes), Ok(()));
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
@@ -29,5 +39,31 @@ proptest! {
     #[test]
     fn any_server_is_refused_or_gives_what_it_lists(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         prop_assert_eq!(answers::check(&bytes), Ok(()));
+    }
+}
+
+/// What fuzzers begin with.
+#[test]
+fn the_corpora_hold() {
+    type Check = fn(&[u8]) -> Result<(), String>;
+    let targets: [(&str, Check); 5] = [
+        ("answers", answers::check),
+        ("component", components::check),
+        ("lifted", lifted::check),
+        ("model_manifest", manifests::check),
+        ("plan", plans::check),
+    ];
+    for (target, check) in targets {
+        let folder = project::root().join("tests/fuzz/corpus").join(target);
+        let entries =
+            std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut files = 0;
+        for entry in entries {
+            let path = entry.expect("the folder can be read").path();
+            let bytes = std::fs::read(&path).expect("the file can be read");
+            assert_eq!(check(&bytes), Ok(()), "{}", path.display());
+            files += 1;
+        }
+        assert!(files >= 3, "{target}: {files} files");
     }
 }

@@ -24,7 +24,9 @@ fn engines() -> Vec<Box<dyn Backend>> {
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Err(reason) = ENGINES.with_borrow_mut(|engines| programs::check(bytes, engines)) {
+    let mut fresh = |number| engines().swap_remove(number);
+    let checked = ENGINES.with_borrow_mut(|engines| programs::check(bytes, engines, Some(&mut fresh)));
+    if let Err(reason) = checked {
         panic!("{reason}");
     }
 });

@@ -17,6 +17,8 @@ mod random;
 mod resources;
 #[path = "../../../engine-tests/sequences.rs"]
 mod sequences;
+#[path = "../../../engine-tests/steps.rs"]
+mod steps;
 #[path = "../../../engine-tests/support.rs"]
 mod support;
 

@@ -9,11 +9,16 @@ mod fusing;
 mod matrices;
 #[path = "../../../engine-tests/operations.rs"]
 mod operations;
+#[path = "../../../engine-tests/programs.rs"]
+mod programs;
 #[path = "../../../engine-tests/properties.rs"]
 mod properties;
+mod random;
 mod resources;
 #[path = "../../../engine-tests/sequences.rs"]
 mod sequences;
+#[path = "../../../engine-tests/steps.rs"]
+mod steps;
 #[path = "../../../engine-tests/support.rs"]
 mod support;
 

@@ -453,3 +453,94 @@ fn check_widths(recordings: &Recordings, encoders: &[Arc<Encoder>]) -> Result<()
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use monocle_weights::hub::Hub;
+
+    use super::*;
+    use crate::model::OpenOptions;
+    use crate::model::locate::Places;
+    use crate::plugin::folders::PluginFolders;
+
+    /// Charges that are refused one by one; of more, some.
+    const EACH: usize = 64;
+    /// Of those, every so many.
+    const STEP: usize = 29;
+
+    /// A small model, by the plugin that `cargo xtask build-plugins` made.
+    fn model() -> (Arc<Model>, Request) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let program = std::env::current_exe().expect("a test has a program");
+        let target = program.ancestors().nth(3).map(PathBuf::from);
+        let plugins = target
+            .expect("tests are built into target/PROFILE/deps")
+            .join("plugins");
+        assert!(
+            plugins.is_dir(),
+            "{}: run `cargo xtask build-plugins` first",
+            plugins.display()
+        );
+        let places = Places {
+            manifests: Vec::new(),
+            plugins: PluginFolders::new(vec![plugins]),
+            hub: Hub::from_variables(|name| (name == "HF_HUB_OFFLINE").then(|| "1".to_owned())),
+        };
+        let folder = root.join("tests/oracle/smolvlm");
+        let declaration = places.find(&folder.display().to_string(), &mut |_| {});
+        let declaration = declaration.unwrap_or_else(|error| panic!("{error}"));
+        let model = Model::open(&places, &declaration, OpenOptions::default(), &mut |_| {});
+        let model = model.unwrap_or_else(|error| panic!("{error}"));
+        let picture = pictures::PictureInput::File(folder.join("image.png"));
+        (
+            Arc::new(model),
+            Request::single(None, vec![picture], "What is it?"),
+        )
+    }
+
+    /// Each charge to a request's budget is refused in turn: an error that says so, and the next request is prepared by the same plugin as if
+    /// nothing had been.
+    #[test]
+    fn any_charge_may_be_refused() {
+        let (model, request) = model();
+        let bounds = Bounds {
+            memory: None,
+            terms: Instant::now().into(),
+        };
+        let prepare = |recordings: &Recordings, budget: &Budget| {
+            let recordings = recordings.serving(None, budget);
+            let prepared = PreparedRequest::within(&model, &recordings, &request, 4, 512, bounds, budget)?;
+            let programs = prepared.programs.iter().map(|(program, _)| program.nodes.len());
+            Ok::<_, RequestError>((prepared.prompt.ids().to_vec(), programs.collect::<Vec<_>>()))
+        };
+        let anew = || Recordings::new(Arc::clone(&model));
+        let right = prepare(&anew(), &Budget::of_request(1)).unwrap_or_else(|error| panic!("{error}"));
+        let mut granted = 0;
+        loop {
+            let (recordings, budget) = (anew(), Budget::of_request(1));
+            budget.refuse_after(granted);
+            match prepare(&recordings, &budget) {
+                Ok(found) => {
+                    assert_eq!(found, right, "charge {granted}");
+                    // None was refused: a refusal is never passed over.
+                    assert_ne!(budget.refuse_after(0), usize::MAX, "charge {granted}");
+                    break;
+                }
+                Err(error) => {
+                    let words = error.to_string();
+                    assert!(
+                        words.contains("that the host keeps for one request"),
+                        "{granted}: {words}"
+                    );
+                }
+            }
+            let next = prepare(&recordings, &Budget::of_request(1));
+            let next = next.unwrap_or_else(|error| panic!("after charge {granted}: {error}"));
+            assert_eq!(next, right, "after charge {granted}");
+            granted += if granted < EACH { 1 } else { STEP };
+        }
+        assert!(granted > EACH, "{granted} charges");
+    }
+}

@@ -3,6 +3,7 @@
 //! Everything is looked up by absolute position, so a prompt can be cut into chunks anywhere that its attention scheme
 //! allows, in the middle of a picture too.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,8 +26,9 @@ pub struct Prompt {
     marks: Vec<Mark>,
     mark_names: Arc<[String]>,
     attention: AttentionScheme,
+    /// Ascending, and disjoint.
     slots: Vec<PlacedSlot>,
-    /// `None` when features are spliced.
+    /// `None` when features are spliced; else [`settled`].
     context: Option<Vec<ContextRange>>,
 }
 
@@ -134,8 +136,25 @@ impl Prompt {
             marks,
             attention,
             slots,
-            context,
+            context: context.map(|ranges| settled(&ranges)),
         }
+    }
+
+    /// The slots that have a token in this range. A plan may have very many: they are looked up, not searched.
+    fn slots_in(&self, range: &Range<usize>) -> &[PlacedSlot] {
+        let first = self.slots.partition_point(|placed| placed.end() <= range.start);
+        let after = &self.slots[first..];
+        &after[..after.partition_point(|placed| placed.start < range.end)]
+    }
+
+    /// The slot that a token stands in.
+    fn slot_at(&self, index: usize) -> Option<&PlacedSlot> {
+        self.slots_in(&(index..index + 1)).first()
+    }
+
+    /// The slot that a cut before this token would go through.
+    fn slot_across(&self, at: usize) -> Option<&PlacedSlot> {
+        self.slot_at(at).filter(|placed| placed.start < at)
     }
 
     /// Token ids.
@@ -192,11 +211,7 @@ impl Prompt {
                 }
             }
             AttentionScheme::ImageBlocks => {
-                if let Some(cut) = self
-                    .slots
-                    .iter()
-                    .find(|placed| placed.start < end && end < placed.end())
-                {
+                if let Some(cut) = self.slot_across(end) {
                     // End before the picture, or, when it starts the chunk, after it.
                     end = if cut.start > start { cut.start } else { cut.end() };
                 }
@@ -207,11 +222,7 @@ impl Prompt {
 
     /// Whether any of these tokens holds a picture's feature.
     pub fn has_features(&self, range: &Range<usize>) -> bool {
-        self.context.is_none()
-            && self
-                .slots
-                .iter()
-                .any(|placed| placed.start < range.end && range.start < placed.end())
+        self.context.is_none() && !self.slots_in(range).is_empty()
     }
 
     /// Whether the sequence may be cut before this token: no earlier one sees it or what comes after it.
@@ -219,10 +230,7 @@ impl Prompt {
         match self.attention {
             AttentionScheme::Causal => true,
             AttentionScheme::Prefix(prefix) => at == 0 || at >= prefix as usize,
-            AttentionScheme::ImageBlocks => !self
-                .slots
-                .iter()
-                .any(|placed| placed.start < at && at < placed.end()),
+            AttentionScheme::ImageBlocks => self.slot_across(at).is_none(),
         }
     }
 
@@ -231,23 +239,15 @@ impl Prompt {
         if self.context.is_some() {
             return Vec::new();
         }
-        let in_range = |placed: &&PlacedSlot| placed.start < range.end && range.start < placed.end();
-        let mut pictures: Vec<usize> = self
-            .slots
-            .iter()
-            .filter(in_range)
-            .map(|placed| placed.slot.image as usize)
-            .collect();
+        let slots = self.slots_in(&range).iter();
+        let mut pictures: Vec<usize> = slots.map(|placed| placed.slot.image as usize).collect();
         pictures.dedup();
         pictures
     }
 
     /// The feature that stands at a token: its picture and its number there.
     pub fn feature_at(&self, index: usize) -> Option<(usize, usize)> {
-        let placed = self
-            .slots
-            .iter()
-            .find(|placed| placed.start <= index && index < placed.end())?;
+        let placed = self.slot_at(index)?;
         let offset = placed.slot.offset as usize + (index - placed.start);
         Some((placed.slot.image as usize, offset))
     }
@@ -294,19 +294,15 @@ impl Prompt {
 
     fn splices(&self, range: &Range<usize>, features: &[Option<Rc<[Tensor]>>]) -> Vec<Splice> {
         let mut splices = Vec::new();
-        for placed in &self.slots {
+        for placed in self.slots_in(range) {
             let (start, end) = (placed.start.max(range.start), placed.end().min(range.end));
-            if start < end {
-                let features = features[placed.slot.image as usize].as_ref();
-                splices.push(Splice {
-                    row: start - range.start,
-                    count: end - start,
-                    features: Rc::clone(
-                        features.expect("pictures are encoded before their tokens are computed"),
-                    ),
-                    offset: placed.slot.offset as usize + (start - placed.start),
-                });
-            }
+            let features = features[placed.slot.image as usize].as_ref();
+            splices.push(Splice {
+                row: start - range.start,
+                count: end - start,
+                features: Rc::clone(features.expect("pictures are encoded before their tokens are computed")),
+                offset: placed.slot.offset as usize + (start - placed.start),
+            });
         }
         splices
     }
@@ -324,19 +320,13 @@ impl Prompt {
                 end: prefix,
             },
             AttentionScheme::Prefix(_) => causal,
-            AttentionScheme::ImageBlocks => {
-                match self
-                    .slots
-                    .iter()
-                    .find(|placed| placed.start <= index && index < placed.end())
-                {
-                    Some(placed) => Visible {
-                        block_start: placed.start as u32,
-                        end: placed.end() as u32,
-                    },
-                    None => causal,
-                }
-            }
+            AttentionScheme::ImageBlocks => match self.slot_at(index) {
+                Some(placed) => Visible {
+                    block_start: placed.start as u32,
+                    end: placed.end() as u32,
+                },
+                None => causal,
+            },
         }
     }
 
@@ -344,10 +334,8 @@ impl Prompt {
         let ranges = self.context.as_deref().unwrap_or_default();
         // What is generated sees what the prompt's last token sees.
         let index = index.min(self.len().saturating_sub(1)) as u32;
-        match ranges
-            .iter()
-            .find(|range| range.from_token <= index && index < range.to_token)
-        {
+        let first = ranges.partition_point(|range| range.to_token <= index);
+        match ranges.get(first).filter(|range| range.from_token <= index) {
             Some(range) => VisibleContext {
                 start: range.from_row,
                 end: range.to_row,
@@ -357,8 +345,38 @@ impl Prompt {
     }
 }
 
+/// The same ranges, ascending and disjoint: of those that hold a token, the first that was given counts.
+fn settled(ranges: &[ContextRange]) -> Vec<ContextRange> {
+    let of_some = ranges.iter().enumerate();
+    let of_some = of_some.filter(|(_, range)| range.from_token < range.to_token);
+    let mut edges: Vec<(u32, usize)> = of_some
+        .flat_map(|(index, range)| [(range.from_token, index), (range.to_token, index)])
+        .collect();
+    edges.sort_unstable();
+    let (mut settled, mut open) = (Vec::new(), BTreeSet::new());
+    for (at, &(token, index)) in edges.iter().enumerate() {
+        // Its first edge opens a range, its second one closes it.
+        if !open.remove(&index) {
+            open.insert(index);
+        }
+        let next = edges.get(at + 1).map_or(token, |(next, _)| *next);
+        if let Some(&first) = open.first()
+            && token < next
+        {
+            settled.push(ContextRange {
+                from_token: token,
+                to_token: next,
+                ..ranges[first]
+            });
+        }
+    }
+    settled
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::plugin::contract::{ImagePlan, Size};
 
@@ -519,5 +537,74 @@ mod tests {
         let ends: Vec<_> = step.visible_context.iter().map(|visible| visible.end).collect();
         assert_eq!(ends, [0, 0, 5, 5, 5]);
         assert_eq!(prompt.rows(5..6, &[1], &features()).visible_context[0].end, 5);
+    }
+
+    #[test]
+    fn the_first_of_several_ranges_counts() {
+        let mut plan = plan(AttentionScheme::Causal);
+        plan.pieces.remove(1);
+        let range = |[from_token, to_token, to_row]: [u32; 3]| ContextRange {
+            from_token,
+            to_token,
+            from_row: 0,
+            to_row,
+        };
+        let ranges = [[1, 3, 1], [0, 4, 2], [4, 4, 3], [2, 5, 4]].map(range);
+        plan.feature_use = FeatureUse::Context(ranges.into());
+        let step = Prompt::new(&plan).rows(0..5, &[], &features());
+        let ends: Vec<_> = step.visible_context.iter().map(|visible| visible.end).collect();
+        assert_eq!(ends, [2, 1, 1, 2, 4]);
+    }
+
+    /// A plan may have as many slots, or ranges of context, as its prompt has tokens: what there is to know of all tokens takes time in
+    /// proportion to them. A search through all slots at each token would take minutes.
+    #[test]
+    fn very_many_slots_and_ranges_take_no_time() {
+        let many = 100_000;
+        let started = Instant::now();
+        let mut plan = plan(AttentionScheme::ImageBlocks);
+        let slot = |offset| {
+            Piece::Features(Slot {
+                image: 0,
+                offset,
+                tokens: 1,
+                token_id: 99,
+            })
+        };
+        plan.pieces = (0..many).map(slot).collect();
+        plan.images[0].features = many;
+        assert_eq!(plan.check(1), Ok(()));
+        let prompt = Prompt::new(&plan);
+        let (mut start, mut splices) = (0, 0);
+        while start < prompt.len() {
+            let end = prompt.chunk_end(start, 8);
+            assert!(prompt.can_be_cut_at(end) && prompt.has_features(&(start..end)));
+            assert_eq!(prompt.pictures_of(start..end), [0]);
+            let step = prompt.rows(start..end, &[], &features());
+            assert_eq!(interval(step.visible[0]), (start as u32, start as u32 + 1));
+            assert_eq!(prompt.feature_at(start), Some((0, start)));
+            splices += step.splices.len();
+            start = end;
+        }
+        assert_eq!(splices, many as usize);
+
+        plan.pieces = vec![Piece::Tokens(vec![1; many as usize])];
+        let ranges = (0..many).map(|token| ContextRange {
+            from_token: token,
+            to_token: token + 1,
+            from_row: 0,
+            to_row: token + 1,
+        });
+        plan.feature_use = FeatureUse::Context(ranges.collect());
+        assert_eq!(plan.check(1), Ok(()));
+        let step = Prompt::new(&plan).rows(0..many as usize, &[], &features());
+        let ends: Vec<u32> = step.visible_context.iter().map(|visible| visible.end).collect();
+        assert!(ends.into_iter().eq(1..=many));
+        // A tenth of it on any machine.
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Cutting a program between its operations.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -101,18 +101,18 @@ fn last_uses(program: &Program) -> Vec<usize> {
 /// Where to cut: each range is about `budget` of work, and ends, in its second half, where least has to be kept.
 fn ranges(program: &Program, last_use: &[usize], budget: u64) -> Vec<Range<usize>> {
     let count = program.nodes.len();
-    // What is kept where a cut is before this operation.
-    let mut kept = vec![0_usize; count + 1];
-    for (index, node) in program
-        .nodes
-        .iter()
-        .enumerate()
-        .filter(|(_, node)| !is_given(&node.op))
-    {
+    // What is kept where a cut is before this operation: first only what begins to be, and what ends to be, there.
+    let mut kept = vec![0_i128; count + 1];
+    let computed = program.nodes.iter().enumerate();
+    for (index, node) in computed.filter(|(_, node)| !is_given(&node.op)) {
         let end = last_use[index].min(count - 1);
-        for bytes in &mut kept[index + 1..=end] {
-            *bytes += node.output.len();
-        }
+        kept[index + 1] += node.output.len() as i128;
+        kept[end.max(index) + 1] -= node.output.len() as i128;
+    }
+    let mut all = 0;
+    for bytes in &mut kept {
+        all += *bytes;
+        *bytes = all;
     }
     let mut ranges = Vec::new();
     let mut start = 0;
@@ -155,6 +155,7 @@ fn extract(
         return Some(None);
     }
     let mut inputs: Vec<ValueId> = Vec::new();
+    let mut known = HashSet::new();
     for index in range.clone() {
         for value in &program.nodes[index].inputs {
             let needed = match program.nodes[value.index()].op.facts().origin {
@@ -162,7 +163,7 @@ fn extract(
                 Origin::Constant => false,
                 Origin::Computed => value.index() < range.start,
             };
-            if needed && !inputs.contains(value) {
+            if needed && known.insert(*value) {
                 inputs.push(*value);
             }
         }

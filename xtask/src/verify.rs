@@ -23,7 +23,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 18] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests and what they ask for, headers of safetensors and GGUF files, programs, \
@@ -34,6 +34,16 @@ const PARTS: [Part; 16] = [
         name: "deny",
         what: "licences, sources and known faults of all dependencies, by cargo-deny",
         run: deny,
+    },
+    Part {
+        name: "faults",
+        what: "each read, write, rename and mapping of small runs fails once: the right answer or an error, and nothing half-written",
+        run: faults,
+    },
+    Part {
+        name: "loom",
+        what: "the schedules that the threads of the engine `cpu` may have, tried out by loom",
+        run: loom,
     },
     Part {
         name: "soak",
@@ -218,6 +228,27 @@ fn sanitizer(target: &Path) -> Result<()> {
     ]);
     command.env("RUSTFLAGS", "-Zsanitizer=address");
     command.env("CARGO_TARGET_DIR", target.join("sanitizer"));
+    run(&mut command)
+}
+
+fn faults(_: &Path) -> Result<()> {
+    let mut command = cargo_command();
+    command.args([
+        "test",
+        "--release",
+        "--workspace",
+        "--test",
+        "program",
+        "faults::",
+    ]);
+    run(command.env("MONOCLE_FAULTS", "all"))
+}
+
+fn loom(target: &Path) -> Result<()> {
+    let mut command = cargo_command();
+    command.args(["test", "--release", "-p", "monocle-cpu", "--lib", "threads::"]);
+    command.env("RUSTFLAGS", "--cfg loom");
+    command.env("CARGO_TARGET_DIR", target.join("loom"));
     run(&mut command)
 }
 

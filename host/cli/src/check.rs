@@ -197,7 +197,7 @@ impl Check {
     fn tasks(&self, models: &[String], picture: &str) -> anyhow::Result<Vec<Task>> {
         let prompt = match (&self.prompt, &self.prompt_file) {
             (Some(prompt), _) => prompt.clone(),
-            (None, Some(path)) => monocle_files::read_text(path, monocle_files::TEXT)
+            (None, Some(path)) => monocle_files::read_given_text(path, monocle_files::TEXT)
                 .with_context(|| format!("cannot read `{}`", path.display()))?,
             (None, None) => CATALOGUE_PROMPT.to_owned(),
         };

@@ -67,5 +67,5 @@ impl ConstraintArguments {
 
 fn read(path: &str, flag: &str) -> Result<String, Misuse> {
     let bad = |reason: String| Misuse(format!("`{flag}`: cannot read `{path}`: {reason}"));
-    monocle_files::read_text(path.as_ref(), LARGEST_FILE).map_err(|error| bad(error.to_string()))
+    monocle_files::read_given_text(path.as_ref(), LARGEST_FILE).map_err(|error| bad(error.to_string()))
 }

@@ -93,7 +93,27 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
 
 /// As [`read`], of a text.
 pub fn read_text(path: &Path, most: u64) -> Result<String, FileError> {
-    String::from_utf8(read(path, most)?).map_err(|error| FileError::NotText {
+    text(read(path, most)?)
+}
+
+/// As [`read_text`], of a file that the user names on the command line. It may be a pipe, as a shell's `<(…)` is: then its writer is waited
+/// for.
+pub fn read_given_text(path: &Path, most: u64) -> Result<String, FileError> {
+    if !std::fs::metadata(path)?.file_type().is_fifo() {
+        return read_text(path, most);
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(most.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    match bytes.len() as u64 {
+        bytes if bytes > most => Err(FileError::TooLarge { bytes, most }),
+        _ => text(bytes),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, FileError> {
+    String::from_utf8(bytes).map_err(|error| FileError::NotText {
         at: error.utf8_error().valid_up_to(),
     })
 }
@@ -214,5 +234,21 @@ mod tests {
         assert_eq!(error.to_string(), "it is not UTF-8 text, from byte 2 on");
         std::fs::write(&path, "abö").expect("it can be written");
         assert_eq!(read_text(&path, 10).expect("it is text"), "abö");
+        assert_eq!(read_given_text(&path, 10).expect("it is text"), "abö");
+    }
+
+    #[test]
+    fn what_a_user_names_may_come_through_a_pipe() {
+        let folder = Folder::new("given");
+        let pipe = folder.path("pipe");
+        let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo starts");
+        assert!(made.success());
+        for (most, expected) in [(10, Ok("abö")), (3, Err("it has 4 bytes; expected at most 3"))] {
+            let to = pipe.clone();
+            let writer = std::thread::spawn(move || std::fs::write(to, "abö"));
+            let read = read_given_text(&pipe, most).map_err(|error| error.to_string());
+            assert_eq!(read.as_deref().map_err(String::as_str), expected);
+            writer.join().expect("no panic").expect("it is written");
+        }
     }
 }

@@ -174,7 +174,7 @@ impl Run {
     fn questions(&self) -> anyhow::Result<Questions> {
         let prompt = match &self.prompt_file {
             Some(path) => {
-                let text = monocle_files::read_text(path, monocle_files::TEXT);
+                let text = monocle_files::read_given_text(path, monocle_files::TEXT);
                 Some(text.with_context(|| format!("cannot read `{}`", path.display()))?)
             }
             None => self.prompt.clone(),

@@ -36,7 +36,7 @@ impl Cases {
         let mut text = match text {
             None => TEXT.to_owned(),
             Some(path) => {
-                let text = monocle_files::read_text(path, monocle_files::TEXT)
+                let text = monocle_files::read_given_text(path, monocle_files::TEXT)
                     .with_context(|| path.display().to_string())?;
                 if text.trim().is_empty() {
                     anyhow::bail!(

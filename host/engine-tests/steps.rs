@@ -158,7 +158,12 @@ fn program(layers: &[Layer], rows: usize) -> Program {
                     };
                     push(Op::Attend(attention.clone()), &inputs);
                     if *is_shared {
-                        push(Op::AttendShared(attention, *cached), &inputs[..1]);
+                        // What is read of latent rows is said by the attention that writes them.
+                        let shared = CachedAttention {
+                            value_dim: None,
+                            ..attention
+                        };
+                        push(Op::AttendShared(shared, *cached), &inputs[..1]);
                     }
                 }
                 Layer::Convolve { .. } => push(Op::ShortConv { layer: number }, &inputs),

@@ -40,6 +40,8 @@ CASES = {
     "crops": ("query", "What is in the middle?", "wide.png"),
     "caption": ("caption", "short caption", "image.png"),
 }
+# Of the end's row of the head, see `end`: other rows have a length of 3.
+RIDGE, LONGEST = 0.02, 15
 POINT = ("point: a red disc", "wide.png")
 DETECT = ("detect: a blue wall", "wide.png")
 SIZES = [(1, 1), (16, 3000), (3000, 16), (333, 217), (1024, 1024), (5477, 7819), (378, 378), (379, 378), (379, 379), (645, 380), (700, 500), (640, 480)]
@@ -177,13 +179,17 @@ def end():
     for third in (3, len(points) + 3):
         wanted[third] += 5
     states = torch.stack([state for _, state in steps])
-    return torch.linalg.lstsq(states, wanted[:, None], driver="gelsd").solution[:, 0].bfloat16()
+    # Not to the last digit: a long row would make much of what states are rounded by.
+    return torch.linalg.solve(states.T @ states + RIDGE * torch.eye(states.shape[1]), states.T @ wanted).bfloat16()
 
 
-for seed in range(100):
+for seed in range(1000):
     draw(seed)
     with torch.no_grad():
-        model.text.lm_head.weight[END] = end()
+        row = end()
+        if row.norm() > LONGEST:
+            continue
+        model.text.lm_head.weight[END] = row
         model.text.lm_head.bias[END] = 0
     with torch.inference_mode():
         points = point(6)

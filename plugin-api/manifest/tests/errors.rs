@@ -252,7 +252,10 @@ fn what_a_manifest_names_must_be_there() {
     let message = load(&GOOD.replace("repo = \"o/r\"", "path = \"m.toml\""))
         .unwrap_err()
         .to_string();
-    assert!(message.ends_with("m.toml`, which is not a folder"), "{message}");
+    assert!(
+        message.ends_with("m.toml`, which is neither a folder nor a `.gguf` file"),
+        "{message}"
+    );
 
     std::fs::write(&file, [0xff, 0xfe]).unwrap();
     assert!(matches!(

@@ -76,7 +76,8 @@ fn no_state_outlives_a_request() {
 
 #[test]
 fn folders_without_a_template_get_the_family_s_own() {
-    for folder in FOLDERS {
+    // The template of nanollava's folder is not the published one, which is the family's: see its own test.
+    for folder in FOLDERS.into_iter().filter(|folder| *folder != "nanollava") {
         let without = variant::copy(
             folder,
             &format!("{folder}-without-template"),

@@ -7,7 +7,7 @@ use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
 use monocle_tests::variant::{self, NewTensor};
 use monocle_tests::{project, scratch::Scratch};
-use monocle_weights::{ModelFolder, QuantiseOptions, dequantise_rows, quantise_folder, to_f32};
+use monocle_weights::{ModelFolder, QuantiseOptions, WeightsError, dequantise_rows, quantise_folder, to_f32};
 use serde_json::Value;
 
 /// mlx-vlm's names and orders of axes, for each folder that it loads: see make_mlx_names.py.
@@ -184,8 +184,12 @@ fn bits_of_single_layers_stand_under_mlx_vlms_names() {
             ModelFolder::open(&project::oracle(&folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
         let mut options = QuantiseOptions::new(4, 32);
         options.mixed = Some(6);
-        let layers =
-            quantise_folder(&source, &target, &options).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        let layers = match quantise_folder(&source, &target, &options) {
+            Ok(layers) => layers,
+            // Its layers have other names than those by which mixtures are chosen: refused in words.
+            Err(WeightsError::NoMixture) => continue,
+            Err(error) => panic!("{folder}: {error}"),
+        };
         let copy = ModelFolder::open(&target).unwrap_or_else(|error| panic!("{folder}: {error}"));
         let settings = &copy.config()["quantization"];
         families += 1;

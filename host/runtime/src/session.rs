@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{SequenceId, Tensor};
-use monocle_text::clock;
 use monocle_text::{
     Delta, FinishReason, OutputStream, Removed, RemovedKind, TokenLogprobs, find_request_flags,
 };
@@ -119,9 +118,7 @@ impl Session {
             rules.stop.clear();
             end_tokens.clear();
         }
-        let time = clock::Time::until(terms.deadline());
         let end = model.thinking_end(&rules, &tokenizer)?;
-        drop(time);
         let choice = TokenChoice::new(
             options.sampling.clone(),
             options.thinking_budget,

@@ -51,7 +51,7 @@ fn counted(count: &Path, run: impl FnOnce(&[(&str, &str)]) -> Outcome, right: &s
     let outcome = run(&[("FAULT_COUNT", &count.display().to_string())]);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, right), "{outcome:?}");
     let kinds = std::fs::read(count).expect("it counted");
-    assert!(kinds.len() > 50, "{} calls", kinds.len());
+    assert!(kinds.len() > 20, "{} calls", kinds.len());
     kinds
 }
 

@@ -130,7 +130,7 @@ fn attacks_take_little_more_than_a_harmless_request() {
         ("configure: write long lines", "tired of writing"),
         ("configure: allocate for ever", "may have 32"),
         // 100 MB, as the limit on memory is.
-        ("pixels: a thin picture", "the 95 MiB that they may"),
+        ("pixels: a thin picture", "the 95 MiB that pictures may"),
         ("pixels: a huge picture", "takes more than"),
         ("pixels: pictures without end", "4096 pictures"),
         ("encode: an estimate that wraps", "the request needs"),
@@ -308,7 +308,10 @@ fn tokenizers_and_pictures_take_little_more_than_harmless_ones() {
         ),
     ];
     // Two megabytes for the tokenizer.
-    model.write("chat_template.jinja", "{{ 'xxxxxxxxxxxxxxxxxxxx ' * 100000 }}");
+    model.write(
+        "chat_template.jinja",
+        "<image>{{ 'xxxxxxxxxxxxxxxxxxxx ' * 100000 }}",
+    );
     for (name, part, value, words) in cases {
         let mut file = sound.clone();
         file[part] = value;

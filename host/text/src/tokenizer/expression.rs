@@ -1,10 +1,10 @@
 //! A tokenizer's regular expression, searched for under the clock of [`crate::clock`].
 //!
 //! The library's engine goes back and forth, and cannot be stopped within a search. Expressions that are known ([`known`]) take time in
-//! proportion to a text: of those only the time between matches is looked at. Any other is searched for at few places at once, sees
-//! only so much of the text ([`SIGHT`]), and may go back only so often; a search is then short whatever the expression is, as
-//! going back counts and what lies between is no longer than what is seen. What could go on without going back is refused: see
-//! [`excess`].
+//! proportion to a text: of those only the time between matches is looked at. Any other is tried at one place after the other, with a
+//! look at the clock before each, and may go back only so often at a place: the longer the text is, the less often, as what lies between
+//! is no longer than the text. What looks ahead does so at each step, so less text may be looked through. What could go on without
+//! going back is refused: see [`excess`].
 
 mod known;
 
@@ -26,15 +26,12 @@ const REFUSED: [&str; 10] = [
     "\\g", "\\G", "\\K", "\\X", "\\y", "\\Y", "(?~", "(?{", "(?(", "(*",
 ];
 
-/// Bytes that an expression which is not known sees behind the place where it is tried, and so the longest word that it can cut.
-pub const SIGHT: usize = 8 << 10;
-/// Bytes that it sees before the place.
-const BEHIND: usize = 256;
-/// Places that are tried at once, and how often each may go back then.
-const PLACES: usize = 64;
-const FEW_RETRIES: u32 = 64;
-/// How often it may go back at one place that is tried alone.
-const RETRIES: u32 = 4 * SIGHT as u32;
+/// Steps that may be taken at one place: some seconds of work.
+const STEPS: u64 = 1 << 33;
+/// How often it may go back at a place: as often in a short text, and in a long one at least so often. What would take too many steps even
+/// so is an error.
+const MOST_RETRIES: u64 = 1 << 15;
+const LEAST_RETRIES: u64 = 64;
 /// The same for expressions that are known, which a run of spaces makes go back as often as it is long.
 const KNOWN_RETRIES: u32 = 10_000_000;
 /// Choices that are open at once: each takes 32 bytes.
@@ -45,6 +42,8 @@ const OPEN: u32 = 1 << 20;
 pub struct Expression {
     regex: Arc<Regex>,
     known: bool,
+    /// How deep within each other groups are that look through text without taking it.
+    looking: u32,
 }
 
 /// What no tokenizer's expression needs, in words.
@@ -100,6 +99,7 @@ impl Expression {
         Ok(Self {
             regex: Arc::new(regex),
             known: known::is_known(expression),
+            looking: looking(expression),
         })
     }
 
@@ -107,100 +107,112 @@ impl Expression {
     fn find(&self, text: &str, from: usize, region: &mut Region) -> Option<(usize, usize)> {
         if self.known {
             look();
-            let found = self.search(
-                text,
-                from,
-                text.len(),
-                SearchOptions::SEARCH_OPTION_NONE,
-                KNOWN_RETRIES,
-                region,
-            );
+            let found = self.search(text, from, region);
             return found.unwrap_or_else(|_| stop(Stop::Word));
         }
+        let Some(retries) = self.retries(text.len()) else {
+            stop(Stop::Word)
+        };
         let mut at = from;
         loop {
             look();
-            let next = text.ceil_char_boundary((at + PLACES).min(text.len()));
-            let found = match self.look_at(text, at, next, FEW_RETRIES, region) {
-                Ok(found) => found,
-                Err(_) => self.one_by_one(text, at, next, region),
-            };
-            if found.is_some() || next == text.len() {
-                return found;
-            }
-            at = next;
-        }
-    }
-
-    /// Tries each place between these alone.
-    fn one_by_one(&self, text: &str, from: usize, to: usize, region: &mut Region) -> Option<(usize, usize)> {
-        let mut at = from;
-        loop {
-            look();
-            let next = text.ceil_char_boundary((at + 1).min(to));
-            // The place `next` is tried, too, as searches do: it is the first of the next round, and finds the same.
-            match self.look_at(text, at, next, RETRIES, region) {
-                Ok(Some(found)) => return Some(found),
+            region.clear();
+            let found = self.regex.match_with_param(
+                text,
+                at,
+                SearchOptions::SEARCH_OPTION_NONE,
+                Some(&mut *region),
+                bounds(retries),
+            );
+            match found {
+                Ok(Some(length)) => return Some((at, at + length)),
                 Ok(None) => {}
                 Err(_) => stop(Stop::Time),
             }
-            if next == to {
-                return None;
-            }
-            at = next;
+            at += text[at..].chars().next()?.len_utf8();
         }
     }
 
-    /// Tries the places between these, seeing only so much of the text.
-    fn look_at(
-        &self,
-        text: &str,
-        from: usize,
-        to: usize,
-        retries: u32,
-        region: &mut Region,
-    ) -> Result<Option<(usize, usize)>, onig::Error> {
-        let start = text.floor_char_boundary(from.saturating_sub(BEHIND));
-        let end = text.floor_char_boundary(to.saturating_add(SIGHT).min(text.len()));
-        let cut = end < text.len();
-        let options = match cut {
-            true => SearchOptions::SEARCH_OPTION_NOTEOL,
-            false => SearchOptions::SEARCH_OPTION_NONE,
-        };
-        let found = self.search(
-            &text[start..end],
-            from - start,
-            to - start,
-            options,
-            retries,
-            region,
-        )?;
-        let found = found.map(|(from, to)| (from + start, to + start));
-        match found {
-            // It might go on behind what was seen.
-            Some((_, last)) if cut && last == end => stop(Stop::Word),
-            found => Ok(found),
-        }
+    /// How often it may go back at a place of a text of so many bytes.
+    fn retries(&self, length: usize) -> Option<u32> {
+        let steps = (length.max(1) as u64).saturating_pow(1 + self.looking);
+        let retries = (STEPS / steps).min(MOST_RETRIES);
+        (retries >= LEAST_RETRIES).then_some(retries as u32)
     }
 
     fn search(
         &self,
         text: &str,
         from: usize,
-        to: usize,
-        options: SearchOptions,
-        retries: u32,
         region: &mut Region,
     ) -> Result<Option<(usize, usize)>, onig::Error> {
-        let mut bounds = MatchParam::default();
-        bounds.set_match_stack_limit(OPEN);
-        bounds.set_retry_limit_in_match(retries);
         region.clear();
-        let found = self
-            .regex
-            .search_with_param(text, from, to, options, Some(region), bounds)?;
+        let options = SearchOptions::SEARCH_OPTION_NONE;
+        let bounds = bounds(KNOWN_RETRIES);
+        let found =
+            self.regex
+                .search_with_param(text, from, text.len(), options, Some(&mut *region), bounds)?;
         Ok(found.and_then(|_| region.pos(0)))
     }
+}
+
+fn bounds(retries: u32) -> MatchParam {
+    let mut bounds = MatchParam::default();
+    bounds.set_match_stack_limit(OPEN);
+    bounds.set_retry_limit_in_match(retries);
+    bounds
+}
+
+/// A group of an expression, as far as it was read.
+#[derive(Default)]
+struct Group {
+    /// Whether it takes none of the text, or does not go back into what it took.
+    looks: bool,
+    /// Whether something in it is repeated without end.
+    repeats: bool,
+    /// How deep within each other such groups are in it.
+    depth: u32,
+}
+
+/// How deep within each other groups are that look through text without taking it: each step outside of one may be all steps inside.
+fn looking(expression: &str) -> u32 {
+    let mut groups = vec![Group::default()];
+    let (mut rest, mut classes) = (expression, 0_usize);
+    while let Some(letter) = rest.chars().next() {
+        let escaped = letter == '\\';
+        let group = groups.last_mut().expect("the expression itself is one");
+        match letter {
+            '[' => classes += 1,
+            ']' => classes = classes.saturating_sub(1),
+            _ if classes > 0 || escaped => {}
+            '(' => groups.push(Group {
+                looks: ["(?=", "(?!", "(?<=", "(?<!", "(?>"]
+                    .iter()
+                    .any(|start| rest.starts_with(start)),
+                ..Group::default()
+            }),
+            ')' => {
+                let inner = groups.pop().unwrap_or_default();
+                if groups.is_empty() {
+                    groups.push(Group::default());
+                }
+                let outer = groups.last_mut().expect("one was put there");
+                outer.depth = outer
+                    .depth
+                    .max(inner.depth + u32::from(inner.looks && inner.repeats));
+                outer.repeats |= inner.repeats;
+            }
+            '*' | '+' | '{' => group.repeats = true,
+            _ => {}
+        }
+        let mut letters = rest.chars();
+        letters.next();
+        if escaped {
+            letters.next();
+        }
+        rest = letters.as_str();
+    }
+    groups.iter().map(|group| group.depth).max().unwrap_or(0)
 }
 
 impl Pattern for &Expression {
@@ -368,11 +380,32 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_too_long_to_see_is_told() {
+    fn what_looks_ahead_is_counted() {
+        for (expression, depth) in [
+            (r"\s+(?!\S)|\p{N}{1,3}", 0),
+            (r"a(?=b+)|a(?!c*)", 1),
+            (r"(?:(?=(?:(?=[a-z]*)[a-z])*)[a-z])*1", 2),
+            (r"(?>x(?<=y{2,}))", 2),
+            (r"\(?=x+[(?=y+)]*\)", 0),
+            (")(?=x+", 0),
+        ] {
+            assert_eq!(looking(expression), depth, "{expression}");
+        }
+        // 2^33 steps: 64 times 2^27 bytes, or 64 times the square of 11,585.
+        let retries = |expression: &str, length: usize| Expression::new(expression).unwrap().retries(length);
+        assert_eq!(retries("q.*k", 1 << 27), Some(64));
+        assert_eq!(retries("q.*k", (1 << 27) + 1), None);
+        assert_eq!(retries("q(?=.*k)", 11_585), Some(64));
+        assert_eq!(retries("q(?=.*k)", 11_586), None);
+        assert_eq!(retries("q.*k", 100), Some(1 << 15));
+    }
+
+    /// What is seen is not cut off anywhere.
+    #[test]
+    fn words_of_unknown_expressions_are_as_long_as_they_are() {
         let ours = Expression::new("[a-z]+(?:-[a-z]+)*").unwrap();
-        let told = guarded(0, || (&ours).find_matches(&"x".repeat(SIGHT * 2)).map(drop)).unwrap_err();
-        assert!(told.contains("8 KiB"), "{told}");
-        let short = guarded(0, || (&ours).find_matches(&"x".repeat(SIGHT / 2)).unwrap());
-        assert_eq!(short.unwrap(), vec![((0, SIGHT / 2), true)]);
+        let long = 100_000;
+        let pieces = guarded(0, || (&ours).find_matches(&"x".repeat(long)).unwrap());
+        assert_eq!(pieces.unwrap(), vec![((0, long), true)]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::expression::{self, SIGHT};
+use super::expression;
 use super::normaliser;
 use crate::clock;
 
@@ -68,11 +68,9 @@ fn words(payload: &(dyn Any + Send)) -> String {
                 normaliser::FREE_BYTES >> 20
             ),
             Stop::Time => "the tokenizer takes longer for it than it may; shorten it".to_owned(),
-            Stop::Word => format!(
-                "it has a word that is too long for the tokenizer: where its regular expression is not one of those known, more than {} KiB; \
-                 break the word",
-                SIGHT >> 10
-            ),
+            Stop::Word => "it is too long for the tokenizer, whose words or whose regular expression would take very many steps for it; \
+                           shorten it"
+                .to_owned(),
         };
     }
     let said = payload

@@ -65,7 +65,7 @@ fn sound(stamp: &Stamp) -> Result<(), String> {
 }
 
 fn plain(error: &str) -> Result<(), String> {
-    match error.len() > LONGEST || error.contains(|c: char| c.is_control() && c != '\n') {
+    match error.len() > LONGEST || error.contains(|c: char| c.is_control() && !"\n\t".contains(c)) {
         true => Err(format!("an error of {} bytes: {error:?}", error.len())),
         false => Ok(()),
     }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use monocle_runtime::trace::Trace;
 use monocle_tensor::stored::{StoredTensor, Weight};
 use monocle_tests::oracle::Oracle;
-use monocle_tests::parity::{LOGITS, close};
+use monocle_tests::parity::{LOGITS, close, step_logits};
 use monocle_tests::variant::{self, NewTensor};
 use monocle_tests::{project, scratch::Scratch};
 use monocle_weights::{ModelFolder, QuantiseOptions, WeightsError, dequantise_rows, quantise_folder, to_f32};
@@ -99,14 +100,16 @@ fn permuted(name: &str, tensor: &StoredTensor, order: &[usize]) -> NewTensor {
     )
 }
 
-/// The logits of 16 steps after the prompt with a picture.
-fn steps(folder: &Path, oracle: &Oracle) -> Vec<f32> {
+/// 16 steps after the prompt with a picture.
+fn traced(folder: &Path, oracle: &Oracle) -> Trace {
     let mut model = project::open_folder(folder);
     let trace = model.trace(&oracle.request("image"), 512, 16);
-    trace
-        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        .step_logits
-        .concat()
+    trace.unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+/// Their logits.
+fn steps(folder: &Path, oracle: &Oracle) -> Vec<f32> {
+    traced(folder, oracle).step_logits.concat()
 }
 
 #[test]
@@ -116,10 +119,8 @@ fn converted_checkpoints_answer_as_the_originals() {
     for (folder, rows) in conversions {
         let oracle = Oracle::open(&project::oracle(&folder));
         let converted = convert(&folder, &rows, "converted");
-        let (_, expected) = oracle
-            .floats("image/step_logits")
-            .expect("a case has logits of each step");
-        close(&folder, &steps(&converted, &oracle), &expected, LOGITS);
+        let (found, expected) = step_logits(&oracle, "image", &traced(&converted, &oracle));
+        close(&folder, &found, &expected, LOGITS);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use monocle_text::shown;
 use wasmtime::component::{Component as Compiled, InstancePre, Linker, Resource};
 use wasmtime::{Config, Engine, Store, Trap};
 
@@ -34,7 +35,8 @@ impl Component {
     pub fn load(path: &Path, wasm: &[u8], stamp: &Stamp) -> Result<Self, PluginError> {
         let unusable = |reason: String| PluginError::NotAPlugin {
             path: path.to_owned(),
-            reason,
+            // Names in it are the file's.
+            reason: shown::message(&reason),
         };
         let Some(version) = version::of(stamp) else {
             return Err(PluginError::incompatible(stamp, version::served()));

@@ -74,7 +74,9 @@ class Llama:
         """The tokens through the decoder."""
         for start in range(0, len(tokens), BATCH):
             part = tokens[start : start + BATCH]
-            batch = self.library.llama_batch_get_one((self.library.llama_token * len(part))(*part), len(part))
+            # The batch has only a pointer: the array must live as long.
+            array = (self.library.llama_token * len(part))(*part)
+            batch = self.library.llama_batch_get_one(array, len(part))
             need(self.library.llama_decode(self.context, batch) == 0, "llama_decode")
 
     def next(self):
@@ -154,6 +156,7 @@ def main():
 
     clock = time.perf_counter
     loaded = load_library()
+    import llama_cpp
     import llama_cpp.llama_cpp as library
 
     if arguments.mmproj:
@@ -203,7 +206,7 @@ def main():
     timings["decode_tokens_per_s"] = (len(answer) - 1) / timings["decode_s"] if len(answer) > 1 else None
     peak = bytes_of("VmHWM")
     print(json.dumps({
-        "version": importlib.import_module("importlib.metadata").version("llama_cpp_python"),
+        "version": f"llama-cpp-python {llama_cpp.__version__}",
         "device": library.llama_print_system_info().decode().strip(),
         "prompt": {"tokens": count, "image_tokens": seen},
         "output": {"tokens": len(answer)},

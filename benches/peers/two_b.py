@@ -7,7 +7,7 @@ import numpy as np
 
 import gguf_files
 import shapes
-from tensors import bf16, made, of_bf16, write_safetensors
+from tensors import SMALL, bf16, made, of_bf16, write_safetensors
 
 # The step between two values of a weight; exact in 16 bits of both kinds.
 STEP = np.float32(2**-8)
@@ -23,21 +23,20 @@ class Both:
     def __init__(self, writer, random):
         self.writer, self.random, self.tensors = writer, random, {}
 
-    def matrix(self, name, other, out, inside, zero=()):
-        """Values from -7 to 7 steps; rows in `zero` are 0."""
+    def matrix(self, name, other, out, inside, small=()):
+        """Values from -7 to 7 steps; the step of rows in `small` is smaller."""
         two = self.random.integers(0, 225, size=(out, inside // 2), dtype=np.uint8)
         low, high = two % 15 + 1, two // 15 + 1
-        for row in zero:
-            low[row], high[row] = 8, 8
+        steps = np.full((out, 1), STEP)
+        steps[list(small)] /= SMALL
         # MLX: eight values fill 32 bits from the lowest up.
         self.tensors[f"{name}.weight"] = (low | high << 4).view(np.uint32)
-        groups = (out, inside // 64)
-        self.tensors[f"{name}.scales"] = np.full(groups, bf16(STEP)[()], np.uint16)
-        self.tensors[f"{name}.biases"] = np.full(groups, bf16(-8 * STEP)[()], np.uint16)
+        self.tensors[f"{name}.scales"] = bf16(np.repeat(steps, inside // 64, axis=1))
+        self.tensors[f"{name}.biases"] = bf16(np.repeat(-8 * steps, inside // 64, axis=1))
         # Q4_0: a step in f16, then values 0 to 15 in the low halves of 16 bytes and 16 to 31 in the high ones.
         values = np.stack([low, high], axis=-1).reshape(out, inside // 32, 32)
         blocks = np.empty((out, inside // 32, 18), np.uint8)
-        blocks[..., :2] = np.frombuffer(np.float16(STEP).tobytes(), np.uint8)
+        blocks[..., :2] = steps.astype(np.float16).view(np.uint8)[:, None, :]
         blocks[..., 2:] = values[..., :16] | values[..., 16:] << 4
         self.writer.add_tensor(other, blocks.reshape(out, -1), raw_dtype=gguf_files.Kind.Q4_0)
 

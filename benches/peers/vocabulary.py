@@ -5,6 +5,7 @@ import json
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SPACE = "Ġ"
+LINE_END = "Ċ"
 
 
 class Vocabulary:
@@ -37,6 +38,8 @@ def made_up(count, special, first=0):
         merges.append((left, right))
         pieces.append(left + right)
 
+    # llama.cpp puts it behind a picture's tiles as one token.
+    merge(LINE_END, LINE_END)
     for letter in LETTERS:
         merge(SPACE, letter)
     for left, right in itertools.product(LETTERS, repeat=2):

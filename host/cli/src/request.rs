@@ -105,8 +105,9 @@ pub struct EngineArguments {
     #[arg(long, value_enum)]
     pub engine: Option<Engine>,
 
-    /// What the engine `mlx` computes in; on `cpu`, `f32` keeps the numbers that quantised weights are multiplied with from being rounded
-    /// to 16-bit integers
+    /// How exactly the engine computes. `cpu` computes in 32 bits and has two modes: `auto` rounds what quantised weights are multiplied
+    /// with to 16-bit integers, `f32` rounds nothing; weights that are not quantised are multiplied alike in both. `mlx` computes in what
+    /// this names
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub precision: Precision,
 
@@ -137,14 +138,14 @@ pub enum Engine {
 /// What floats are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
-    /// As the model's weights are stored
+    /// On `mlx` as the model's weights are stored; on `cpu` 32 bits, but 16-bit integers times quantised weights
     #[default]
     Auto,
-    /// 32 bits
+    /// 32 bits, nothing rounded
     F32,
-    /// The upper 16 of 32 bits: half the memory for what is not quantised
+    /// Only on `mlx`: the upper 16 of 32 bits, half the memory for what is not quantised
     Bf16,
-    /// 16 bits, finer than bf16, but nothing beyond 65504
+    /// Only on `mlx`: 16 bits, finer than bf16, but nothing beyond 65504
     F16,
 }
 

@@ -217,6 +217,19 @@ impl Instructions {
         Self::special().into_iter().chain([Self::Portable]).collect()
     }
 
+    /// All that there are kernels for on this kind of processor, best first, whether this one has them or not.
+    pub fn known() -> Vec<Self> {
+        vec![
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon,
+            Self::Portable,
+        ]
+    }
+
     /// What only some processors have, best first.
     #[cfg(target_arch = "x86_64")]
     fn special() -> Vec<Self> {

@@ -116,6 +116,19 @@ fn keys_and_values_are_stored_as_asked() {
     }
 }
 
+/// Linux counts what the process that starts another one held into that one's resource usage.
+#[test]
+fn peak_memory_is_the_program_s_own() {
+    const HELD: usize = 400 << 20;
+    let held = vec![1_u8; HELD];
+    let touched: usize = held.iter().step_by(4096).map(|byte| usize::from(*byte)).sum();
+    assert_eq!(touched, HELD / 4096);
+    let report = golden("run").args(["--json"]).json();
+    let peak = report["memory"]["process_peak_bytes"].as_u64().unwrap();
+    assert!(peak > 1 << 20 && peak < HELD as u64 / 2, "{peak}");
+    drop(held);
+}
+
 #[test]
 fn the_instruction_set_can_be_chosen() {
     let portable = golden("run")

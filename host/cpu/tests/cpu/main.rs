@@ -22,6 +22,8 @@ mod steps;
 #[path = "../../../engine-tests/support.rs"]
 mod support;
 
+use std::io::Write;
+
 use monocle_cpu::{CpuBackend, Instructions};
 use monocle_tensor::backend::Backend;
 
@@ -38,4 +40,34 @@ fn engines() -> Vec<Box<dyn Backend>> {
             Box::new(CpuBackend::with_instructions(Some(threads), instructions).expect("it is available"))
         })
         .collect()
+}
+
+/// Which kernels the tests here run, and which ones only another machine can run. Written past the test's own output, which is not shown.
+#[test]
+fn kernels_that_are_not_run_are_named() {
+    let (known, available) = (Instructions::known(), Instructions::available());
+    let mut said = std::io::stderr();
+    for instructions in &known {
+        let engine = CpuBackend::with_instructions(Some(1), *instructions);
+        assert_eq!(
+            engine.is_some(),
+            available.contains(instructions),
+            "{instructions:?}"
+        );
+        match engine {
+            Some(engine) => {
+                let name = format!("{} instructions", instructions.name());
+                assert!(engine.device().contains(&name), "{}", engine.device());
+            }
+            None => writeln!(
+                said,
+                "kernels that were not run here: {} (this processor has no such instructions)",
+                instructions.name()
+            )
+            .expect("errors can be written"),
+        }
+    }
+    // Nothing is run that this list does not know, so what it leaves out was run.
+    assert!(available.iter().all(|instructions| known.contains(instructions)));
+    assert_eq!(known.last(), Some(&Instructions::Portable));
 }

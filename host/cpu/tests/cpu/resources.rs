@@ -71,3 +71,42 @@ fn any_number_of_threads_gives_the_same_bits() {
         }
     }
 }
+
+/// Set for the run of this program that may use one processor only.
+#[cfg(target_os = "linux")]
+const ONE_PROCESSOR: &str = "MONOCLE_TEST_ONE_PROCESSOR";
+
+/// Where a process may use one processor of several, as in a container, the engine has one thread, unless it is told otherwise.
+#[test]
+#[cfg(target_os = "linux")]
+fn there_is_a_thread_for_each_processor_that_may_be_used() {
+    let device = |threads| CpuBackend::new(threads).device();
+    if std::env::var_os(ONE_PROCESSOR).is_some() {
+        assert!(device(None).contains(", 1 threads,"), "{}", device(None));
+        assert!(device(Some(3)).contains(", 3 threads,"), "{}", device(Some(3)));
+        return;
+    }
+    let status = std::fs::read_to_string("/proc/self/status").expect("proc is there");
+    let allowed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .expect("the system says which processors may be used");
+    let first: String = allowed.trim().chars().take_while(char::is_ascii_digit).collect();
+    let this = std::env::current_exe().expect("a test has a program");
+    let run = std::process::Command::new("taskset")
+        .args(["-c", &first])
+        .arg(this)
+        .args([
+            "--exact",
+            "resources::there_is_a_thread_for_each_processor_that_may_be_used",
+        ])
+        .env(ONE_PROCESSOR, "1")
+        .output();
+    match run {
+        Ok(run) => {
+            let said = String::from_utf8_lossy(&run.stdout);
+            assert!(run.status.success() && said.contains("1 passed"), "{said}");
+        }
+        Err(error) => println!("skipped: `taskset` (util-linux) cannot be started: {error}"),
+    }
+}

@@ -252,7 +252,7 @@ fn tokenizers_and_pictures_take_little_more_than_harmless_ones() {
     let normalizers = |steps: Vec<Value>| json!({"type": "Sequence", "normalizers": steps});
     let split = |expression: &str| json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
     let text = json!({"Sequence": {"id": "A", "type_id": 0}});
-    let long = "still running after 10000 ms";
+    let long = "longer for it than it may";
     let cases = [
         (
             "doubled",
@@ -292,7 +292,7 @@ fn tokenizers_and_pictures_take_little_more_than_harmless_ones() {
             "seen far ahead",
             "pre_tokenizer",
             split("(?:[a-z]*1|[a-z])*2"),
-            long,
+            "the model's context holds",
         ),
         (
             "replaced slowly",
@@ -307,10 +307,10 @@ fn tokenizers_and_pictures_take_little_more_than_harmless_ones() {
             "regular expression",
         ),
     ];
-    // Two megabytes for the tokenizer.
+    // A hundred kilobytes: what the library takes for a text grows with it, and so much is promised of none (docs/threat-model.md).
     model.write(
         "chat_template.jinja",
-        "<image>{{ 'xxxxxxxxxxxxxxxxxxxx ' * 100000 }}",
+        "<image>{{ 'xxxxxxxxxxxxxxxxxxxx ' * 5000 }}",
     );
     for (name, part, value, words) in cases {
         let mut file = sound.clone();

@@ -79,16 +79,7 @@ pub fn open_within(path: &Path, most: u64) -> Result<(File, Metadata), FileError
 /// All of a regular file that has at most so many bytes.
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
     let (file, metadata) = open_within(path, most)?;
-    let mut bytes = Vec::new();
-    // Where memory is short, this is an error and not the end of the process.
-    let expected = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    bytes.try_reserve(expected).map_err(io::Error::from)?;
-    // It may grow while it is read, and some files of the system say that they are empty, and are not.
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 {
-        bytes if bytes > most => Err(FileError::TooLarge { bytes, most }),
-        _ => Ok(bytes),
-    }
+    all_of(file, metadata.len(), most)
 }
 
 /// As [`read`], of a text.
@@ -102,13 +93,20 @@ pub fn read_given_text(path: &Path, most: u64) -> Result<String, FileError> {
     if !std::fs::metadata(path)?.file_type().is_fifo() {
         return read_text(path, most);
     }
+    text(all_of(File::open(path)?, 0, most)?)
+}
+
+/// All that a file or a pipe gives, at most so many bytes. Room is made for the expected ones at once.
+fn all_of(file: File, expected: u64, most: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(most.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    // Where memory is short, this is an error and not the end of the process.
+    let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+    bytes.try_reserve(expected).map_err(io::Error::from)?;
+    // It may grow while it is read, and some files of the system say that they are empty, and are not.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 {
         bytes if bytes > most => Err(FileError::TooLarge { bytes, most }),
-        _ => text(bytes),
+        _ => Ok(bytes),
     }
 }
 

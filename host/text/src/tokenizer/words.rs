@@ -10,7 +10,7 @@ use tokenizers::{Model, ModelWrapper, Token};
 use super::guard::{Stop, look, stop};
 
 /// Steps that one word may take, and that cannot be stopped: some seconds' work. A text of four megabytes that is one word, with tokens of
-/// 128 bytes, takes as many.
+/// 16 bytes, takes as many.
 const MOST_STEPS: usize = 1 << 26;
 /// Words that a model remembers the ids of. Each takes up to ten kilobytes, in each thread.
 const REMEMBERED: usize = 1000;

@@ -11,6 +11,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use mixture::Mixture;
 use monocle_runtime::model::locate::Places;
+use monocle_weights::gguf::is_gguf;
 use monocle_weights::{
     BITS, Checkpoint, Converted, GROUP_SIZES, ModelFolder, NameRules, Part, QuantiseOptions, SEEING, compare,
     finish_conversion, quantise_folder_with,
@@ -128,10 +129,7 @@ impl Convert {
         let source = places.open(&path)?;
         match (&self.verify, &self.output) {
             (Some(other), _) => {
-                let is_gguf = other
-                    .extension()
-                    .is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
-                if other.is_file() && !is_gguf {
+                if other.is_file() && !is_gguf(other) {
                     anyhow::bail!(
                         "`{}` is a file; name the folder that it lies in, with its `config.json`",
                         other.display()

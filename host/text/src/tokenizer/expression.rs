@@ -15,6 +15,7 @@ use tokenizers::Offsets;
 use tokenizers::tokenizer::pattern::Pattern;
 
 use super::guard::{Stop, look, stop};
+pub use known::is_known;
 
 /// Bytes of an expression. Known ones have some hundred.
 const LONGEST: usize = 1 << 16;
@@ -48,7 +49,7 @@ pub struct Expression {
 
 /// What no tokenizer's expression needs, in words.
 pub fn excess(expression: &str) -> Option<String> {
-    if known::is_known(expression) {
+    if is_known(expression) {
         return None;
     }
     if expression.len() > LONGEST {
@@ -84,11 +85,6 @@ fn number(digits: &str) -> usize {
     digits.parse().unwrap_or(usize::MAX)
 }
 
-/// Whether it takes time in proportion to a text.
-pub fn is_linear(expression: &str) -> bool {
-    known::is_known(expression)
-}
-
 impl Expression {
     /// Reads one, as the library does.
     pub fn new(expression: &str) -> Result<Self, String> {
@@ -98,7 +94,7 @@ impl Expression {
         let regex = Regex::new(expression).map_err(|error| error.description().to_owned())?;
         Ok(Self {
             regex: Arc::new(regex),
-            known: known::is_known(expression),
+            known: is_known(expression),
             looking: looking(expression),
         })
     }

@@ -131,7 +131,7 @@ pub fn excess(file: &Value) -> Option<String> {
         .or_else(|| {
             // A decoder's are searched for by the library itself.
             let unknown = |text: &str| {
-                (!expression::is_linear(text)).then(|| "a regular expression that is not known".to_owned())
+                (!expression::is_known(text)).then(|| "a regular expression that is not known".to_owned())
             };
             expressions(&file["decoder"], &unknown)
         })

@@ -325,6 +325,12 @@ fn suits(_: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// What is said when the repository cannot be fetched.
+fn refusal(hub: &Hub) -> String {
+    let refused = hub.fetch("org/model", "main", &suits, |_| {});
+    refused.unwrap_err().to_string()
+}
+
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -402,10 +408,7 @@ fn a_repository_is_fetched_once_into_the_standard_cache() {
         hub.locate("org/model", "main").unwrap().unwrap().missing,
         ["model-00002-of-00002.safetensors"]
     );
-    let message = hub
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&hub);
     assert!(
         message.starts_with("`org/model` is not complete in the cache") && message.contains("HF_HUB_OFFLINE"),
         "{message}"
@@ -441,21 +444,14 @@ fn a_single_file_is_enough() {
 #[test]
 fn refusals_say_what_to_do() {
     let server = Server::start("gated", REPO, Mood::Gated);
-    let message = server
-        .hub()
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&server.hub());
     assert!(
         message.contains("does not give `org/model` to the owner of HF_TOKEN"),
         "{message}"
     );
     let mut hub = server.hub();
     hub.token = None;
-    let message = hub
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&hub);
     assert!(
         message.contains("without a token") && message.contains("set HF_TOKEN"),
         "{message}"
@@ -473,11 +469,7 @@ fn refusals_say_what_to_do() {
     );
 
     let server = Server::start("empty", &[("README.md", "x")], Mood::Good);
-    let message = server
-        .hub()
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&server.hub());
     assert_eq!(
         message,
         "`org/model` has no `config.json`, so it cannot be run; it has: README.md"
@@ -487,21 +479,13 @@ fn refusals_say_what_to_do() {
         &[("config.json", "{}"), ("pytorch_model.bin", "x")],
         Mood::Good,
     );
-    let message = server
-        .hub()
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&server.hub());
     assert!(
         message.starts_with("`org/model` has no safetensors weights"),
         "{message}"
     );
     let server = Server::start("blind", &[("Model-Q8_0.gguf", "x")], Mood::Good);
-    let message = server
-        .hub()
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&server.hub());
     assert_eq!(
         message,
         "`org/model` has no `mmproj` file, which holds what sees, so it cannot be run; it has: Model-Q8_0.gguf"
@@ -519,10 +503,7 @@ fn one_of_several_gguf_conversions_is_fetched_by_its_name() {
     ];
     let server = Server::start("gguf", &files, Mood::Good);
     let mut hub = server.hub();
-    let without = hub
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let without = refusal(&hub);
     assert!(without.contains("`Q4_K_M`, `Q8_0`"), "{without}");
     let path = hub.fetch_gguf("org/model", "main", "q8_0", |_| {}).unwrap();
     assert!(
@@ -582,19 +563,13 @@ fn a_server_that_is_gone_or_silent_is_reported() {
     let server = Server::start("silent", REPO, Mood::Silent);
     let mut hub = server.hub();
     hub.patience = Duration::from_millis(100);
-    let message = hub
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&hub);
     assert!(message.contains("sent nothing for"), "{message}");
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     hub.endpoint = format!("http://{closed}");
     hub.patience = Duration::from_secs(20);
-    let message = hub
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&hub);
     assert!(
         message.starts_with(&format!("cannot reach http://{closed} to fetch `org/model`: ")),
         "{message}"
@@ -610,11 +585,7 @@ fn a_file_that_comes_short_is_not_kept() {
         ("model.safetensors", "all of it"),
     ];
     let server = Server::start("short", &files, Mood::Short);
-    let message = server
-        .hub()
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&server.hub());
     assert!(
         message.starts_with("`model.safetensors` of `org/model` has 4 bytes instead of 9"),
         "{message}"
@@ -650,11 +621,7 @@ fn everything(folder: &Path) -> Vec<PathBuf> {
 
 /// Fetches what the server does not give rightly, and returns what is said.
 fn refused(server: &Server) -> String {
-    let message = server
-        .hub()
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&server.hub());
     let weights = server
         .cache
         .join("hub/models--org--model/snapshots")
@@ -870,10 +837,7 @@ fn a_complete_cache_needs_no_network_and_damage_is_found_and_repaired() {
     let mut offline = hub.clone();
     offline.offline = true;
     for message in [
-        offline
-            .fetch("org/model", "main", &suits, |_| {})
-            .unwrap_err()
-            .to_string(),
+        refusal(&offline),
         offline
             .obtain("org/model", "main", &suits, |_| {})
             .unwrap_err()
@@ -1068,10 +1032,7 @@ fn several_at_once_get_the_same() {
     std::fs::remove_dir_all(server.cache.join("hub/models--org--model")).unwrap();
     let mut hub = server.hub();
     hub.patience = Duration::from_millis(300);
-    let message = hub
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&hub);
     assert!(
         message.starts_with("another process began to fetch `model.safetensors` of `org/model`"),
         "{message}"
@@ -1150,10 +1111,7 @@ fn a_server_that_does_not_speak_tls_is_reported() {
     let mut hub = Hub::from_variables(|name| (name == "HF_TOKEN").then(|| "secret".to_owned()));
     hub.cache = std::env::temp_dir().join(format!("monocle-hub-{}-no-tls", std::process::id()));
     hub.endpoint = endpoint.clone();
-    let message = hub
-        .fetch("org/model", "main", &suits, |_| {})
-        .unwrap_err()
-        .to_string();
+    let message = refusal(&hub);
     assert!(
         message.starts_with(&format!("cannot reach {endpoint} to fetch `org/model`: ")),
         "{message}"
@@ -1198,10 +1156,7 @@ fn an_endpoint_that_is_no_address_is_refused() {
     for endpoint in ["huggingface.co", "file:///etc", "", "http://", "ftp://x"] {
         let mut hub = Hub::from_variables(|_| None);
         hub.endpoint = endpoint.to_owned();
-        let message = hub
-            .fetch("org/model", "main", &suits, |_| {})
-            .unwrap_err()
-            .to_string();
+        let message = refusal(&hub);
         assert!(message.contains("is no server (HF_ENDPOINT)"), "{message}");
     }
 }
@@ -1227,11 +1182,7 @@ fn links_in_the_cache_are_not_written_through() {
         let place = server.cache.join("hub").join(linked);
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
         symlink(&outside, &place).unwrap();
-        let message = server
-            .hub()
-            .fetch("org/model", "main", &suits, |_| {})
-            .unwrap_err()
-            .to_string();
+        let message = refusal(&server.hub());
         assert!(
             message.contains("which is outside of the cache"),
             "{linked}: {message}"

@@ -369,27 +369,27 @@ mod tests {
     #[test]
     fn what_sees_is_that_of_the_same_model() {
         let all = names(&[
-            "GLM-4V-Q8_0.gguf",
-            "Qwen2.5-VL-3B-Q4_K_M.gguf",
-            "Qwen2.5-VL-7B-Instruct-Q4_K_M-00001-of-00001.gguf",
-            "Qwen2.5-VL-7B-Q4_K_M.gguf",
+            "Other-4V-Q8_0.gguf",
+            "Thing2.5-VL-3B-Q4_K_M.gguf",
+            "Thing2.5-VL-7B-Instruct-Q4_K_M-00001-of-00001.gguf",
+            "Thing2.5-VL-7B-Q4_K_M.gguf",
             "mmproj-F16.gguf",
-            "mmproj-GLM-4V-BF16.gguf",
-            "mmproj-Qwen2.5-VL-3B-F32.gguf",
-            "mmproj-Qwen2.5-VL-7B-F32.gguf",
-            "mmproj-Qwen2.5-VL-7B-Instruct-Q8_0.gguf",
-            "mmproj-Qwen2.5-VL-7B-Q8_0.gguf",
+            "mmproj-Other-4V-BF16.gguf",
+            "mmproj-Thing2.5-VL-3B-F32.gguf",
+            "mmproj-Thing2.5-VL-7B-F32.gguf",
+            "mmproj-Thing2.5-VL-7B-Instruct-Q8_0.gguf",
+            "mmproj-Thing2.5-VL-7B-Q8_0.gguf",
         ]);
         let projector = |asked: &str| model_of(&all, asked).unwrap().projector.unwrap();
         for (asked, expected) in [
-            ("GLM-4V-Q8_0.gguf", "mmproj-GLM-4V-BF16.gguf"),
-            ("Qwen2.5-VL-3B-Q4_K_M.gguf", "mmproj-Qwen2.5-VL-3B-F32.gguf"),
-            ("Qwen2.5-VL-7B-Q4_K_M.gguf", "mmproj-Qwen2.5-VL-7B-Q8_0.gguf"),
+            ("Other-4V-Q8_0.gguf", "mmproj-Other-4V-BF16.gguf"),
+            ("Thing2.5-VL-3B-Q4_K_M.gguf", "mmproj-Thing2.5-VL-3B-F32.gguf"),
+            ("Thing2.5-VL-7B-Q4_K_M.gguf", "mmproj-Thing2.5-VL-7B-Q8_0.gguf"),
             (
-                "Qwen2.5-VL-7B-Instruct-Q4_K_M-00001-of-00001.gguf",
-                "mmproj-Qwen2.5-VL-7B-Instruct-Q8_0.gguf",
+                "Thing2.5-VL-7B-Instruct-Q4_K_M-00001-of-00001.gguf",
+                "mmproj-Thing2.5-VL-7B-Instruct-Q8_0.gguf",
             ),
-            ("Other-Q8_0.gguf", "mmproj-F16.gguf"),
+            ("Third-Q8_0.gguf", "mmproj-F16.gguf"),
         ] {
             assert_eq!(projector(asked), expected, "{asked}");
         }

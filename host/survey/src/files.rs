@@ -1,6 +1,5 @@
 //! Files that are written whole or not at all, and photos that are read piece by piece.
 
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -38,9 +37,5 @@ pub fn hash_of_photo(path: &Path) -> std::io::Result<String> {
             bytes => hash.update(&piece[..bytes]),
         }
     }
-    let mut text = String::new();
-    for byte in hash.finalize() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+    Ok(crate::hex(&hash.finalize()))
 }

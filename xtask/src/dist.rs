@@ -22,6 +22,7 @@ use archive::Tree;
 use bare::System;
 use build::Built;
 use licences::Other;
+use origin::Folders;
 
 use crate::process::{run, works};
 use crate::wheel;
@@ -141,6 +142,18 @@ fn made(folder: &Path) -> Result<PathBuf> {
         .with_context(|| format!("finding `{}`", folder.display()))
 }
 
+/// What an archive is packed of.
+struct Contents<'a> {
+    program: &'a Path,
+    plugins: &'a Path,
+    /// What must not be named in what is built.
+    folders: &'a Folders,
+    /// What is in it that is no crate.
+    others: &'a [Other],
+    /// Files for its `lib`, by name.
+    libraries: &'a [(&'a str, PathBuf)],
+}
+
 /// An archive for a Linux, built in a folder; gives its name and hash.
 fn linux(target: &Path, place: &Path, building: &Path, triple: &str) -> Result<(String, String)> {
     let Built {
@@ -153,12 +166,14 @@ fn linux(target: &Path, place: &Path, building: &Path, triple: &str) -> Result<(
         name: "zig's runtime and libunwind".to_owned(),
         files: licences,
     }];
-    let speaker = speaker(target, &program)?;
-    let tree = tree(&program, &plugins, &speaker, triple, &others)?;
-    folders.check(&tree)?;
-    let name = format!("monocle-{VERSION}-{triple}");
-    let (_, hash) = archive::write(&tree, &name, place)?;
-    Ok((name, hash))
+    let contents = Contents {
+        program: &program,
+        plugins: &plugins,
+        folders: &folders,
+        others: &others,
+        libraries: &[],
+    };
+    pack(target, place, triple, contents)
 }
 
 /// The archive for Macs, with MLX's library beside the program.
@@ -181,16 +196,35 @@ fn macos(target: &Path, place: &Path, building: &Path) -> Result<(String, String
             ],
         },
     ];
-    let speaker = speaker(target, &built.program)?;
-    let mut tree = tree(&built.program, &built.plugins, &speaker, mac::TRIPLE, &others)?;
-    built.folders.check(&tree)?;
-    for (name, path) in mac::libraries(&built) {
-        let bytes = fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
-        tree.add(format!("lib/{name}"), bytes);
-    }
     let pages = mac::check(&built).context("the program for macOS would not start")?;
     println!("the program for macOS: {pages} signed pages, and each library has what it takes");
-    let name = format!("monocle-{VERSION}-{}", mac::TRIPLE);
+    let contents = Contents {
+        program: &built.program,
+        plugins: &built.plugins,
+        folders: &built.folders,
+        others: &others,
+        libraries: &mac::libraries(&built),
+    };
+    pack(target, place, mac::TRIPLE, contents)
+}
+
+/// Packs an archive into a folder; gives its name and hash.
+fn pack(target: &Path, place: &Path, triple: &str, contents: Contents<'_>) -> Result<(String, String)> {
+    let Contents {
+        program,
+        plugins,
+        folders,
+        others,
+        libraries,
+    } = contents;
+    let speaker = speaker(target, program)?;
+    let mut tree = tree(program, plugins, &speaker, triple, others)?;
+    folders.check(&tree)?;
+    for (name, path) in libraries {
+        let bytes = fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
+        tree.add(format!("lib/{name}"), bytes);
+    }
+    let name = format!("monocle-{VERSION}-{triple}");
     let (_, hash) = archive::write(&tree, &name, place)?;
     Ok((name, hash))
 }

@@ -220,9 +220,9 @@ mod tests {
         directory.extend([32, SHA256, 0, 8, 0, 0, 0, 0]);
         directory.extend(Sha256::digest(&bytes[..256]));
         directory.extend(Sha256::digest(&bytes[256..]));
+        // The list of blobs is 20 bytes long with its one entry.
         bytes.extend(big(&[SIGNATURE, 20 + directory.len() as u32, 1, 0, 20]));
         bytes.extend(directory);
-        // The list of blobs is 20 bytes long with its one entry.
         bytes
     }
 

@@ -42,10 +42,7 @@ impl Programs {
         record: impl FnOnce() -> Result<Encoder, E>,
     ) -> Result<Arc<Encoder>, E> {
         let bytes = |encoder: &Encoder| encoder.program.held_bytes();
-        self.uses += 1;
-        let encoder = self.encode.get_or_record(self.uses, signature, record, bytes);
-        self.make_room();
-        encoder
+        self.get_or_record(|this| &mut this.encode, signature, record, bytes)
     }
 
     /// The program for an encoder's prompt, recorded if need be.
@@ -54,12 +51,12 @@ impl Programs {
         signature: BatchShape,
         record: impl FnOnce() -> Result<Program, E>,
     ) -> Result<Arc<Program>, E> {
-        self.uses += 1;
-        let program = self
-            .encode_prompt
-            .get_or_record(self.uses, signature, record, Program::held_bytes);
-        self.make_room();
-        program
+        self.get_or_record(
+            |this| &mut this.encode_prompt,
+            signature,
+            record,
+            Program::held_bytes,
+        )
     }
 
     /// The program for a batch, recorded if need be.
@@ -68,10 +65,20 @@ impl Programs {
         signature: BatchShape,
         record: impl FnOnce() -> Result<Program, E>,
     ) -> Result<Arc<Program>, E> {
+        self.get_or_record(|this| &mut this.forward, signature, record, Program::held_bytes)
+    }
+
+    /// One of a kind, recorded if need be.
+    fn get_or_record<K: Hash + Eq + Clone, P, E>(
+        &mut self,
+        kind: impl FnOnce(&mut Self) -> &mut Kept<K, P>,
+        signature: K,
+        record: impl FnOnce() -> Result<P, E>,
+        bytes: impl FnOnce(&P) -> usize,
+    ) -> Result<Arc<P>, E> {
         self.uses += 1;
-        let program = self
-            .forward
-            .get_or_record(self.uses, signature, record, Program::held_bytes);
+        let now = self.uses;
+        let program = kind(self).get_or_record(now, signature, record, bytes);
         self.make_room();
         program
     }
@@ -207,24 +214,14 @@ mod tests {
             let recorder = Recorder::new(Arc::default(), Vec::new(), None, RecordingLimits::default());
             Ok::<_, ()>(recorder.finish(Vec::new()))
         };
-        let half = |_: &Program| KEPT_BYTES / 2;
+        type Kind = fn(&mut Programs) -> &mut Kept<BatchShape, Program>;
+        let half = |programs: &mut Programs, kind: Kind, tokens| {
+            let got = programs.get_or_record(kind, shape(tokens), program, |_| KEPT_BYTES / 2);
+            got.unwrap()
+        };
+        let forward = |programs: &mut Programs, tokens| half(programs, |this| &mut this.forward, tokens);
+        let prompt = |programs: &mut Programs, tokens| half(programs, |this| &mut this.encode_prompt, tokens);
         let mut programs = Programs::default();
-        let forward = |programs: &mut Programs, tokens| {
-            programs.uses += 1;
-            let got = programs
-                .forward
-                .get_or_record(programs.uses, shape(tokens), program, half);
-            programs.make_room();
-            got.unwrap()
-        };
-        let prompt = |programs: &mut Programs, tokens| {
-            programs.uses += 1;
-            let got = programs
-                .encode_prompt
-                .get_or_record(programs.uses, shape(tokens), program, half);
-            programs.make_room();
-            got.unwrap()
-        };
         let first = forward(&mut programs, 1);
         let other = prompt(&mut programs, 1);
         assert_eq!(first.id, forward(&mut programs, 1).id);
@@ -235,11 +232,7 @@ mod tests {
         assert_eq!(second.id, forward(&mut programs, 2).id);
         assert_ne!(other.id, prompt(&mut programs, 1).id);
         // What alone is too large stays while it is used.
-        programs.uses += 1;
-        let large = programs
-            .forward
-            .get_or_record(programs.uses, shape(3), program, |_| 2 * KEPT_BYTES);
-        programs.make_room();
+        let large = programs.get_or_record(|this| &mut this.forward, shape(3), program, |_| 2 * KEPT_BYTES);
         let again = programs.forward(shape(3), || Err(()));
         assert_eq!(large.unwrap().id, again.unwrap().id);
         assert_eq!(

@@ -33,6 +33,9 @@ pub fn indices(run: &GraphBuilder<'_>, operand: usize, size: usize) -> Result {
         None
     };
     let Some(values) = known else {
+        if size == 0 && indices.size() > 0 {
+            return Err(run.value_error("an index is not among 0 rows".to_owned()).into());
+        }
         let last = Array::from_int(dimension(size.saturating_sub(1))?);
         return Ok(minimum(maximum(indices, Array::from_int(0))?, last)?);
     };

@@ -37,7 +37,6 @@ proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
-    #[ignore = "MLX's own errors come out where rows are taken from empty tables: docs/design.md, What is not there"]
     fn any_program_runs_as_on_the_engine_cpu(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let checked = ENGINES.with_borrow_mut(|engines| programs::check(&bytes, engines, None));
         prop_assert!(checked.is_ok(), "{}", checked.unwrap_err());

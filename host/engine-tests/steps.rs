@@ -8,7 +8,7 @@ use monocle_tensor::operation::{CachedAttention, CachedHeads, Op};
 use monocle_tensor::program::{Program, ValueId, ValueType};
 
 use crate::batches::{batch, recorded, step};
-use crate::programs::Choices;
+use crate::programs::{Choices, bits};
 
 /// Tokens of one step.
 const ROWS: [usize; 8] = [1, 1, 2, 3, 5, 17, 64, 130];
@@ -273,12 +273,6 @@ fn walk_all(walk: &mut Walk<'_>, steps: &[(usize, &Program)]) -> Result<Vec<Vec<
 }
 
 fn same_bits(first: &[Vec<f32>], second: &[Vec<f32>]) -> Result<(), String> {
-    let bits = |results: &[Vec<f32>]| -> Vec<Vec<u32>> {
-        let results = results.iter();
-        results
-            .map(|numbers| numbers.iter().map(|number| number.to_bits()).collect())
-            .collect()
-    };
     match bits(first) == bits(second) {
         true => Ok(()),
         false => Err(format!("{second:?}, and before {first:?}")),

@@ -246,7 +246,7 @@ fn faults(_: &Path) -> Result<()> {
 
 fn loom(target: &Path) -> Result<()> {
     let mut command = cargo_command();
-    command.args(["test", "--release", "-p", "monocle-cpu", "--lib", "threads::"]);
+    command.args(["test", "--release", "-p", "monocle-kernels", "--lib", "threads::"]);
     command.env("RUSTFLAGS", "--cfg loom");
     command.env("CARGO_TARGET_DIR", target.join("loom"));
     run(&mut command)

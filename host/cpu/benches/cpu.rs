@@ -2,17 +2,21 @@
 //! `attention` and `decode`; all without one. Prints gigabytes a second for one row times a
 //! stored matrix, gigaflops for many rows, microseconds for a call of the thread pool.
 
+#[path = "../../engine-tests/one_sequence.rs"]
+mod one_sequence;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use monocle_cpu::threads::Threads;
 use monocle_cpu::{Activations, CpuBackend};
-use monocle_tensor::backend::{Backend, KeyValueType, SequenceRows, Step, Visible};
+use monocle_kernels::threads::Threads;
+use monocle_tensor::backend::{Backend, KeyValueType};
 use monocle_tensor::operation::{Attention, CachedAttention, Op, WeightId};
 use monocle_tensor::program::{Program, ValueType};
-use monocle_tensor::recorder::{BatchShape, Recorder, RecordingLimits};
+use monocle_tensor::recorder::{Recorder, RecordingLimits};
 use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
+use one_sequence::{batch, recorded, step};
 
 /// The least seconds of several tries.
 fn seconds(tries: usize, mut work: impl FnMut()) -> f64 {
@@ -58,9 +62,9 @@ fn affine(rows: usize, columns: usize, bits: usize) -> Matrix {
     }
 }
 
-fn program(weights: &Arc<Vec<Weight>>, shapes: &[Vec<usize>], op: Op, batch: Option<BatchShape>) -> Program {
+fn program(weights: &Arc<Vec<Weight>>, shapes: &[Vec<usize>], op: Op) -> Program {
     let inputs = shapes.iter().cloned().map(ValueType::float).collect();
-    let mut recorder = Recorder::new(Arc::clone(weights), inputs, batch, RecordingLimits::default());
+    let mut recorder = Recorder::new(Arc::clone(weights), inputs, None, RecordingLimits::default());
     let inputs = recorder.input_values();
     let output = recorder.push(op, &inputs, None).expect("the shapes fit");
     recorder.finish(vec![output])
@@ -92,14 +96,7 @@ fn linear(what: &str, matrix: &Matrix, tokens: usize, activations: Activations) 
         .load(Arc::clone(&weights), &mut |_, _| {})
         .expect("loadable");
     let programs: Vec<Program> = (0..copies as u32)
-        .map(|copy| {
-            program(
-                &weights,
-                &[vec![tokens, shape[1]]],
-                Op::Linear(WeightId(copy)),
-                None,
-            )
-        })
+        .map(|copy| program(&weights, &[vec![tokens, shape[1]]], Op::Linear(WeightId(copy))))
         .collect();
     let x = engine
         .upload(&[tokens, shape[1]], vec![0.5; tokens * shape[1]])
@@ -132,7 +129,6 @@ fn attention(tokens: usize, heads: usize, dim: usize) {
         &Arc::new(Vec::new()),
         &[shape.clone(), shape.clone(), shape.clone()],
         op,
-        None,
     );
     let x = engine
         .upload(&shape, vec![0.1; tokens * heads * dim])
@@ -149,7 +145,6 @@ fn attention(tokens: usize, heads: usize, dim: usize) {
 
 fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize, kind: KeyValueType) {
     let mut engine = CpuBackend::new(None).storing(kind);
-    let weights = Arc::new(Vec::new());
     let attend = |rows: usize| {
         let op = Op::Attend(CachedAttention {
             layer: 0,
@@ -158,22 +153,12 @@ fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize, kind: KeyValue
             window: None,
             value_dim: None,
         });
-        let batch = BatchShape {
-            tokens: rows,
-            axes: 1,
-            marks: Vec::new(),
-            wanted: 0,
-            features: None,
-            has_context: false,
-            new_context: None,
-        };
         let kv = vec![rows, kv_heads, dim];
-        program(
-            &weights,
-            &[vec![rows, heads, dim], kv.clone(), kv],
-            op,
-            Some(batch),
-        )
+        let types = [vec![rows, heads, dim], kv.clone(), kv].map(ValueType::float);
+        recorded(batch(rows), types.into(), &Arc::default(), |recorder| {
+            let inputs = recorder.input_values();
+            vec![recorder.push(op, &inputs, None).expect("the shapes fit")]
+        })
     };
     let sequence = engine.new_sequence();
     let step = |engine: &mut CpuBackend, program: &Program, past: usize, rows: usize| {
@@ -182,19 +167,7 @@ fn decode(past: usize, heads: usize, kv_heads: usize, dim: usize, kind: KeyValue
             .iter()
             .map(|input| engine.upload(&input.shape, vec![0.1; input.len()]).expect("room"))
             .collect();
-        let step = Step {
-            tokens: vec![0; rows],
-            axes: 1,
-            positions: vec![0; rows],
-            sequences: vec![SequenceRows { sequence, past, rows }],
-            visible: (past as u32..(past + rows) as u32)
-                .map(|row| Visible {
-                    block_start: row,
-                    end: row + 1,
-                })
-                .collect(),
-            ..Step::default()
-        };
+        let step = step(sequence, past, rows);
         engine.run(program, &inputs, Some(&step)).expect("runs");
     };
     step(&mut engine, &attend(past), 0, past);

@@ -1,14 +1,14 @@
 //! Running operations that compute on rows: products, norms, convolutions.
 
-use super::convolution::Convolution;
-use super::integers::IntegerProduct;
-use super::interpolation::Interpolate;
-use super::matrix::{Decode, MatrixView};
-use super::output::{Shared, by_rows};
-use super::product::{Product, Right};
-use super::rows::{LayerNorm, RmsNorm, Softmax};
 use super::run::{Activations, ProgramRun};
 use super::value::Value;
+use monocle_kernels::convolution::Convolution;
+use monocle_kernels::integers::IntegerProduct;
+use monocle_kernels::interpolation::Interpolate;
+use monocle_kernels::matrix::{Decode, MatrixView};
+use monocle_kernels::output::{Shared, by_rows};
+use monocle_kernels::product::{Product, Right};
+use monocle_kernels::rows::{LayerNorm, RmsNorm, Softmax};
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::interpolation::Sampling;
 use monocle_tensor::operation::{Pooling, WeightId, Window};

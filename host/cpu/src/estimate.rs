@@ -5,14 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::attention::{self, Shape};
-use super::convolution;
-use super::few_rows::{MOST_ROWS, MOST_ROWS_OF_AFFINE};
-use super::memory::{MOST_CACHED, rounded};
 use super::prepared_program::rope_tables;
-use super::product::packed_elements;
 use super::sequence_state::{CacheShape, most_tokens};
-use super::stored_heads::BLOCK_TOKENS;
+use monocle_kernels::attention::{self, Shape};
+use monocle_kernels::convolution;
+use monocle_kernels::memory::{MOST_CACHED, rounded};
+use monocle_kernels::product::packed_elements;
+use monocle_kernels::product::{MOST_ROWS, MOST_ROWS_OF_AFFINE};
+use monocle_kernels::stored_heads::BLOCK_TOKENS;
 use monocle_tensor::backend::KeyValueType;
 use monocle_tensor::interpolation::Sampling;
 use monocle_tensor::operation::{CachedHeads, Op, WeightId};

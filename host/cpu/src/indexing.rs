@@ -1,10 +1,10 @@
 //! Running operations that look elements up by indices. Every index is checked before it is used.
 
-use super::matrix::Decode;
-use super::output::by_rows;
-use super::rows;
 use super::run::ProgramRun;
 use super::value::Value;
+use monocle_kernels::matrix::Decode;
+use monocle_kernels::output::by_rows;
+use monocle_kernels::rows;
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::operation::WeightId;
 

@@ -1,37 +1,19 @@
 //! The engine for plain processors: several threads, weights as they are stored, sums in 32-bit floats.
 
-mod attention;
 mod batch_operations;
-mod convolution;
 mod dense;
-mod elementwise;
 mod estimate;
-mod few_rows;
 mod indexing;
-mod integers;
-mod interpolation;
-mod lanes;
 mod load;
-mod math;
-mod matrix;
-mod memory;
 mod movement;
-mod output;
 mod own_values;
 mod prepared_program;
-mod product;
 mod recurrence;
 #[cfg(test)]
 mod refusals;
-mod rotary;
-mod rows;
 mod run;
 mod sequence_operations;
 mod sequence_state;
-mod shape;
-mod stored_heads;
-mod sync;
-pub mod threads;
 mod value;
 mod watchdog;
 
@@ -40,12 +22,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use lanes::Instructions;
+pub use monocle_kernels::lanes::Instructions;
 pub use run::Activations;
 
-use lanes::Processor;
 use load::Loaded;
-use memory::Memory;
+use monocle_kernels::lanes::Processor;
+use monocle_kernels::memory::Memory;
+use monocle_kernels::threads::Threads;
 use monocle_tensor::backend::{
     Backend, BackendError, KeyValueType, MemoryUse, SequenceId, Step, Tensor, guarded,
 };
@@ -56,7 +39,6 @@ use monocle_tensor::stored::{Weight, stored_bytes};
 use prepared_program::PreparedProgram;
 use run::ProgramRun;
 use sequence_state::Sequence;
-use threads::Threads;
 use value::Value;
 use watchdog::Watchdog;
 

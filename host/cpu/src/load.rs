@@ -1,8 +1,8 @@
 //! Weights as the engine uses them: matrices as they are stored, everything else as floats.
 
-use super::matrix::{MatrixView, StoredMatrix};
-use super::memory::{Memory, rounded};
 use super::value::Value;
+use monocle_kernels::matrix::{MatrixView, StoredMatrix};
+use monocle_kernels::memory::{Memory, rounded};
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::stored::{Matrix, StoredTensor, Weight};
 

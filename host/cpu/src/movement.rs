@@ -1,9 +1,9 @@
 //! Running operations that broadcast, move or reduce elements.
 
-use super::elementwise::{BinaryRun, Broadcast, arithmetic, by_runs, compare};
 use super::run::ProgramRun;
-use super::shape;
 use super::value::Value;
+use monocle_kernels::elementwise::{BinaryRun, Broadcast, arithmetic, by_runs, compare};
+use monocle_kernels::shape;
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::operation::{Binary, Kind, Reduction};
 use monocle_tensor::operations::moves_nothing;
@@ -188,8 +188,8 @@ pub fn reduce(run: &mut ProgramRun<'_>, reduction: Reduction, axes: &[usize]) ->
         arranged.floats()
     };
     Ok(run.floats(|out| {
-        super::output::by_rows(run.threads, out, 1, width, |first, part| {
-            run.processor.run(super::rows::Reduce {
+        monocle_kernels::output::by_rows(run.threads, out, 1, width, |first, part| {
+            run.processor.run(monocle_kernels::rows::Reduce {
                 reduction,
                 width,
                 x: &x[first * width..][..part.len() * width],

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::hash::RandomState;
 use std::sync::Arc;
 
-use super::memory::Memory;
 use super::value::Value;
+use monocle_kernels::memory::Memory;
 use monocle_tensor::operation::{Op, Rope};
 use monocle_tensor::operations::Constant;
 use monocle_tensor::program::{Program, ValueId};

@@ -1,16 +1,20 @@
 //! Each request for memory is refused in turn, in programs of several kinds: an error and nothing lost, and what comes next is right.
 
+#[path = "../../engine-tests/one_sequence.rs"]
+mod one_sequence;
+
 use std::sync::Arc;
 
-use monocle_tensor::backend::{Backend, BackendError, KeyValueType, SequenceRows, Step, Visible};
+use monocle_tensor::backend::{Backend, BackendError, KeyValueType, Step};
 use monocle_tensor::operation::{
     Attention, CachedAttention, CachedHeads, Interpolation, Op, Pooling, Reduction, WeightId, Window,
 };
 use monocle_tensor::program::{Program, ValueId, ValueType};
-use monocle_tensor::recorder::{BatchShape, Recorder, RecordingLimits};
+use monocle_tensor::recorder::{Recorder, RecordingLimits};
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
 use super::CpuBackend;
+use one_sequence::{batch, recorded, step};
 
 type Results = Result<Vec<f32>, BackendError>;
 
@@ -210,18 +214,8 @@ fn layers(rows: usize) -> (Program, Vec<Vec<usize>>) {
         vec![rows, 2],
         vec![rows, 2],
     ];
-    let batch = BatchShape {
-        tokens: rows,
-        axes: 1,
-        marks: Vec::new(),
-        wanted: 1,
-        features: None,
-        has_context: false,
-        new_context: None,
-    };
+    let shape = batch(rows);
     let types = shapes.iter().map(|shape| ValueType::float(shape.clone()));
-    let limits = RecordingLimits::default();
-    let mut recorder = Recorder::new(Arc::default(), types.collect(), Some(batch), limits);
     let [keys, values, queries, rows, kernel, gate, beta] =
         std::array::from_fn(|index| ValueId(index as u32));
     let attention = CachedAttention {
@@ -250,8 +244,12 @@ fn layers(rows: usize) -> (Program, Vec<Vec<usize>>) {
         (Op::ShortConv { layer: 2 }, vec![rows, kernel]),
         (Op::Recurrent { layer: 3 }, vec![keys, keys, values, gate, beta]),
     ];
-    let outputs = outputs.map(|(op, inputs)| push(&mut recorder, op, &inputs, None));
-    (recorder.finish(outputs.into()), shapes)
+    let program = recorded(shape, types.collect(), &Arc::default(), |recorder| {
+        outputs
+            .map(|(op, inputs)| push(recorder, op, &inputs, None))
+            .into()
+    });
+    (program, shapes)
 }
 
 /// A refused step can be taken back, and taken again.
@@ -267,20 +265,7 @@ fn sequences() {
             let sequence = engine.new_sequence();
             let (mut past, mut all, mut refused) = (0, Vec::new(), None);
             for (rows, (program, shapes)) in steps.into_iter().zip(&programs) {
-                let step = Step {
-                    tokens: vec![0; rows],
-                    axes: 1,
-                    positions: vec![0; rows],
-                    sequences: vec![SequenceRows { sequence, past, rows }],
-                    visible: (past as u32..(past + rows) as u32)
-                        .map(|row| Visible {
-                            block_start: row,
-                            end: row + 1,
-                        })
-                        .collect(),
-                    wanted: vec![0],
-                    ..Step::default()
-                };
+                let step = step(sequence, past, rows);
                 let found = match results(engine, program, shapes, Some(&step)) {
                     Err(error @ BackendError::Memory { .. }) => {
                         assert!(engine.truncate(sequence, past)?, "{past} are gone after: {error}");

@@ -2,22 +2,22 @@
 
 use std::sync::atomic::Ordering;
 
-use super::lanes::Processor;
 use super::load::{Experts, Loaded};
-use super::matrix::StoredMatrix;
-use super::memory::Memory;
 use super::prepared_program::PreparedProgram;
 use super::sequence_state::Sequence;
-use super::threads::Threads;
 use super::value::Value;
+use monocle_kernels::lanes::Processor;
+use monocle_kernels::matrix::StoredMatrix;
+use monocle_kernels::memory::Memory;
+use monocle_kernels::threads::Threads;
 use monocle_tensor::backend::{BackendError, KeyValueType, Step, Tensor};
 use monocle_tensor::interpolation::Sampling;
 use monocle_tensor::operation::{Op, Unary, WeightId};
 use monocle_tensor::program::{Node, Program, ValueId};
 use monocle_tensor::sequences::Sequences;
 
-use super::elementwise::{self, Function};
 use super::{batch_operations, dense, indexing, movement, recurrence, sequence_operations};
+use monocle_kernels::elementwise::{self, Function};
 
 /// What quantised matrices are multiplied with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

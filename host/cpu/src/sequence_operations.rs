@@ -1,11 +1,11 @@
 //! Running attention, rotary embeddings, and what else depends on where a sequence is.
 
-use super::attention::{KeyValues, Queries, Shape, attend as attend_to};
-use super::output::by_rows;
-use super::rotary;
 use super::run::ProgramRun;
 use super::sequence_state::{Cache, CacheShape, Context, Convolution};
 use super::value::Value;
+use monocle_kernels::attention::{KeyValues, Queries, Shape, attend as attend_to};
+use monocle_kernels::output::by_rows;
+use monocle_kernels::rotary;
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::operation::{Attention, CachedAttention, CachedHeads, Rope};
 use std::sync::Arc;

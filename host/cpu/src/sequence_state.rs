@@ -6,10 +6,10 @@ use std::rc::Rc;
 use monocle_tensor::backend::KeyValueType;
 use monocle_tensor::operation::CachedHeads;
 
-use super::attention::KeyValues;
-use super::memory::{Buffer, Memory};
-use super::stored_heads::{self, BLOCK_TOKENS};
 use super::value::Value;
+use monocle_kernels::attention::KeyValues;
+use monocle_kernels::memory::{Buffer, Memory};
+use monocle_kernels::stored_heads::{self, BLOCK_TOKENS};
 
 /// How many more tokens than a sliding window sees are kept, so that a sequence can be cut back by so many.
 const SLACK_TOKENS: usize = BLOCK_TOKENS;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::memory::{Buffer, Memory};
+use monocle_kernels::memory::{Buffer, Memory};
 
 /// A part of a shared buffer.
 #[derive(Clone)]

@@ -1,11 +1,11 @@
 //! Convolution and pooling over `[batch, height, width, channels]`.
 
-use super::lanes::Processor;
-use super::matrix::MatrixView;
-use super::memory::Memory;
-use super::output::by_rows;
-use super::product::{Product, Right};
-use super::threads::Threads;
+use crate::lanes::Processor;
+use crate::matrix::MatrixView;
+use crate::memory::Memory;
+use crate::output::by_rows;
+use crate::product::{Product, Right};
+use crate::threads::Threads;
 use monocle_tensor::operation::{Pooling, Window};
 
 /// Output pixels whose patches are laid out at a time.

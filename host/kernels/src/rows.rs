@@ -1,7 +1,7 @@
 //! Operations along the last dimension: norms, softmax, the largest elements.
 
-use super::lanes::{Kernel, Lanes};
-use super::math;
+use crate::lanes::{Kernel, Lanes};
+use crate::math;
 use monocle_tensor::operation::Reduction;
 
 /// `x / √(mean(x²) + eps) · (weight + offset)` of each row.

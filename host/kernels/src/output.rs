@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::threads::Threads;
+use crate::threads::Threads;
 
 /// A slice whose parts are written by several threads.
 pub struct Shared<'a, T> {

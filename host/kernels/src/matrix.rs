@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::lanes::{Kernel, Lanes};
+use crate::lanes::{Kernel, Lanes};
 use monocle_tensor::scaled::{ScaledRows, SmallFloat};
 use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredType};

@@ -12,11 +12,11 @@ use std::ops::Range;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::lanes::{IntegerKernel, Integers, Lanes, Processor};
-use super::matrix::{AHEAD, Affine, Data, MatrixView, decode_dense, with_scratch};
-use super::memory::Memory;
-use super::output::Shared;
-use super::threads::Threads;
+use crate::lanes::{IntegerKernel, Integers, Lanes, Processor};
+use crate::matrix::{AHEAD, Affine, Data, MatrixView, decode_dense, with_scratch};
+use crate::memory::Memory;
+use crate::output::Shared;
+use crate::threads::Threads;
 
 /// The largest activation: 127 · 257, so that it is `256 high + low` with two signed bytes.
 const LARGEST: f32 = 32639.0;

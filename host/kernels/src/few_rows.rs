@@ -6,9 +6,9 @@
 
 use std::marker::PhantomData;
 
-use super::lanes::{Kernel, Lanes};
-use super::matrix::{AHEAD, Affine, CACHE_LINE, Data, Float, MatrixView, decode, decode_dense, scalar};
-use super::output::Shared;
+use crate::lanes::{Kernel, Lanes};
+use crate::matrix::{AHEAD, Affine, CACHE_LINE, Data, Float, MatrixView, decode, decode_dense, scalar};
+use crate::output::Shared;
 
 /// Up to how many rows of activations this is faster than the blocked product.
 pub fn most_rows(matrix: MatrixView<'_>) -> usize {

@@ -1,7 +1,7 @@
 //! Operations that only move elements, on 32-bit words: floats and integers alike.
 
-use super::output::by_rows;
-use super::threads::Threads;
+use crate::output::by_rows;
+use crate::threads::Threads;
 
 /// Sizes before, at and after a dimension, multiplied out.
 pub fn split(shape: &[usize], axis: usize) -> [usize; 3] {

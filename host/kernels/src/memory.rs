@@ -20,7 +20,7 @@ struct State {
     /// Bytes that may be in use.
     most: usize,
     /// How many requests from here on are granted before one is refused.
-    #[cfg(test)]
+    #[cfg(feature = "refusals")]
     granted: Option<usize>,
 }
 
@@ -30,7 +30,7 @@ impl Default for State {
             free: HashMap::new(),
             usage: MemoryUse::default(),
             most: usize::MAX,
-            #[cfg(test)]
+            #[cfg(feature = "refusals")]
             granted: None,
         }
     }
@@ -64,7 +64,7 @@ impl Memory {
         let elements = rounded(elements);
         let bytes = elements.saturating_mul(size_of::<f32>());
         let mut state = self.0.borrow_mut();
-        #[cfg(test)]
+        #[cfg(feature = "refusals")]
         state.count(bytes);
         let found = state.free.get_mut(&elements).and_then(Vec::pop);
         if found.is_some() {
@@ -92,7 +92,7 @@ impl Memory {
     /// Counts bytes that are allocated elsewhere, before they are: within the limit, as those of buffers.
     pub fn hold(&self, bytes: usize) -> Held {
         let mut state = self.0.borrow_mut();
-        #[cfg(test)]
+        #[cfg(feature = "refusals")]
         state.count(bytes);
         state.make_room(bytes);
         state.begin(bytes);
@@ -120,7 +120,7 @@ impl Memory {
 
     /// After so many requests for memory the next one is refused, whatever there is, and then none; `None` takes it back. What was named
     /// before and has not come yet.
-    #[cfg(test)]
+    #[cfg(feature = "refusals")]
     pub fn refuse_after(&self, granted: Option<usize>) -> Option<usize> {
         std::mem::replace(&mut self.0.borrow_mut().granted, granted)
     }
@@ -149,7 +149,7 @@ impl State {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(feature = "refusals")]
     fn count(&mut self, bytes: usize) {
         match &mut self.granted {
             Some(0) => {

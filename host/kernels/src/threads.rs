@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::Interruption;
 
-use super::sync::{
+use crate::sync::{
     self, AtomicPtr, AtomicU64, AtomicUsize, Condvar, JoinHandle, Mutex, spin_loop, yield_now,
 };
 
@@ -303,7 +303,7 @@ mod tests {
     }
 }
 
-/// Schedules of a small pool, tried out one by one: `RUSTFLAGS="--cfg loom" cargo test --release -p monocle-cpu --lib schedules`
+/// Schedules of a small pool, tried out one by one: `RUSTFLAGS="--cfg loom" cargo test --release -p monocle-kernels --lib schedules`
 #[cfg(all(test, loom))]
 mod schedules {
     use loom::cell::UnsafeCell;

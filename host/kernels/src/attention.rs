@@ -4,14 +4,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::lanes::{Kernel, Lanes, Processor};
-use super::math;
-use super::matrix::with_scratch;
-use super::memory::Memory;
-use super::output::Shared;
-use super::product::{Initial, TILE_ROWS, Tile, multiply_tile, turn};
-use super::stored_heads::{self, BLOCK_TOKENS};
-use super::threads::Threads;
+use crate::lanes::{Kernel, Lanes, Processor};
+use crate::math;
+use crate::matrix::with_scratch;
+use crate::memory::Memory;
+use crate::output::Shared;
+use crate::product::{Initial, TILE_ROWS, Tile, multiply_tile, turn};
+use crate::stored_heads::{self, BLOCK_TOKENS};
+use crate::threads::Threads;
 use monocle_tensor::backend::KeyValueType;
 
 /// Keys that are worked on at a time: a block of a cache.
@@ -363,7 +363,7 @@ fn way(shape: Shape, queries: &Queries<'_>) -> Way {
 fn way_of(shape: Shape, rows: usize) -> Way {
     let group = shape.heads / shape.kv_heads.max(1);
     // Products take six rows at a time.
-    let fill_a_tile = rows > 1 && rows * group >= TILE_ROWS;
+    let fill_a_tile = rows > 1 && rows.saturating_mul(group) >= TILE_ROWS;
     match rows {
         0..=FEW_ROWS if group <= MOST_SHARED && !fill_a_tile => Way::OneByOne,
         0..=SOME_ROWS => Way::Together,

@@ -1,7 +1,7 @@
 //! Functions on vectors of floats. The polynomials were fitted for this (near-minimax, in double precision); their
 //! errors are below 2e-9 before rounding.
 
-use super::lanes::Lanes;
+use crate::lanes::Lanes;
 
 /// `c[0] + c[1] x + c[2] x² + …`
 #[inline(always)]
@@ -121,8 +121,8 @@ pub fn gelu_tanh<V: Lanes>(x: V) -> V {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::{Instructions, Kernel, Processor};
     use super::*;
+    use crate::lanes::{Instructions, Kernel, Processor};
 
     /// One function on eight floats.
     struct Eight(Name, [f32; 8]);

@@ -6,7 +6,7 @@ use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 use monocle_tensor::backend::KeyValueType;
 
-use super::lanes::Lanes;
+use crate::lanes::Lanes;
 
 /// Tokens of one block of a cache.
 pub const BLOCK_TOKENS: usize = 64;
@@ -18,7 +18,8 @@ const ZERO: f32 = 128.0;
 
 /// 32-bit words of one head's tokens in a block.
 pub fn head_words(kind: KeyValueType, dim: usize) -> usize {
-    BLOCK_TOKENS * dim / elements_of_a_word(kind) + BLOCK_TOKENS * scales(kind, dim)
+    let elements = BLOCK_TOKENS.saturating_mul(dim) / elements_of_a_word(kind);
+    elements.saturating_add(BLOCK_TOKENS.saturating_mul(scales(kind, dim)))
 }
 
 /// How many elements lie in a 32-bit word.

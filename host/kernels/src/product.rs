@@ -1,12 +1,13 @@
 //! Products of matrices: blocked and packed, so that each number is read from memory a few times only. After Goto and
 //! van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
 
-use super::few_rows::{self, EvenThenOdd, FewRows, group_sums};
-use super::lanes::{Kernel, Lanes, Processor};
-use super::matrix::{Data, MatrixView, decode, prefetch, with_scratch};
-use super::memory::Memory;
-use super::output::Shared;
-use super::threads::Threads;
+use crate::few_rows::{self, EvenThenOdd, FewRows, group_sums};
+pub use crate::few_rows::{MOST_ROWS, MOST_ROWS_OF_AFFINE};
+use crate::lanes::{Kernel, Lanes, Processor};
+use crate::matrix::{Data, MatrixView, decode, prefetch, with_scratch};
+use crate::memory::Memory;
+use crate::output::Shared;
+use crate::threads::Threads;
 
 /// Rows of the left operand that one micro-kernel takes.
 pub const TILE_ROWS: usize = 6;

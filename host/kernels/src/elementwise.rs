@@ -1,10 +1,10 @@
 //! Operations that work element by element.
 
-use super::lanes::{Kernel, Lanes, Processor};
-use super::math;
-use super::output::{Shared, WORTH_SHARING};
-use super::rows::{load_part, store_part};
-use super::threads::Threads;
+use crate::lanes::{Kernel, Lanes, Processor};
+use crate::math;
+use crate::output::{Shared, WORTH_SHARING};
+use crate::rows::{load_part, store_part};
+use crate::threads::Threads;
 use monocle_tensor::operation::{Binary, Unary};
 
 /// A function of one float.

@@ -1,8 +1,8 @@
 //! Interpolation of `[batch, height, width, channels]`.
 
-use super::memory::Memory;
-use super::output::by_rows;
-use super::threads::Threads;
+use crate::memory::Memory;
+use crate::output::by_rows;
+use crate::threads::Threads;
 use monocle_tensor::interpolation::Sampling;
 
 /// What is interpolated how.

@@ -13,7 +13,7 @@ use std::ops::Range;
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use crate::lanes::{IntegerKernel, Integers, Lanes, Processor};
-use crate::matrix::{AHEAD, Affine, Data, MatrixView, decode_dense, with_scratch};
+use crate::matrix::{Affine, CACHE_LINE, Data, MatrixView, decode_dense, with_scratch};
 use crate::memory::Memory;
 use crate::output::Shared;
 use crate::threads::Threads;
@@ -135,7 +135,7 @@ impl<'a> IntegerProduct<'a> {
         parameters
             + self.copy_len()
             + match way {
-                Way::RowByRow => eight_rows(groups) + EIGHT * padded,
+                Way::RowByRow => 0,
                 Way::Unpacked => EIGHT * self.affine.group / 2 + m * EIGHT,
             }
     }
@@ -410,24 +410,26 @@ impl<'a> Multiply<'a> {
         (parameters, cast_slice_mut(copy), rest)
     }
 
-    /// The bytes of stored rows, eight at most, with as many after them as a kernel may read.
+    /// The bytes of eight stored rows, with as many after them as a kernel may read. Of rows that are not there, anything.
     #[inline(always)]
     fn stored<'b>(&self, rows: Range<usize>, copy: &'b mut [u8]) -> &'b [u8]
     where
         'a: 'b,
     {
         let (packed, bytes) = (self.product.affine.packed, self.product.row_bytes());
-        let (start, length) = (rows.start * bytes, rows.len() * bytes);
-        match packed.get(start..start + length + BEYOND) {
+        let start = rows.start * bytes;
+        match packed.get(start..start + EIGHT * bytes + BEYOND) {
             Some(stored) => stored,
             None => {
+                let length = rows.len() * bytes;
                 copy[..length].copy_from_slice(&packed[start..start + length]);
-                &copy[..length + BEYOND]
+                &copy[..EIGHT * bytes + BEYOND]
             }
         }
     }
 
-    /// Eight rows at a time; `GROUP` is the group's size where that is known beforehand, else 0.
+    /// Eight outputs at a time, and of their rows one group after another; `GROUP` is the group's size where that is known beforehand,
+    /// else 0.
     #[inline(always)]
     fn row_by_row<I: Integers, const BITS: usize, const GROUP: usize>(&mut self) {
         let group = if GROUP == 0 {
@@ -436,30 +438,32 @@ impl<'a> Multiply<'a> {
             GROUP
         };
         let (n, k, m) = (self.product.matrix.rows(), self.product.matrix.columns(), self.m);
-        let groups = k / group;
+        let (groups, row_bytes, bytes) = (k / group, k * BITS / 8, group * BITS / 8);
         let [first, end] = self.outputs;
-        let (mut parameters, copy, rest) = self.split();
-        // `[8][groups]` and some more, then `[groups, rounded up][8]`.
-        let (dots, turned) = rest.split_at_mut(eight_rows(groups));
+        let (mut parameters, copy, _) = self.split();
+        assert!(self.rounded.integers.len() == groups * m * group);
         for start in (first..end).step_by(EIGHT) {
             let count = EIGHT.min(end - start);
             parameters.read::<I::Floats>(self.product.affine, groups, start..start + count);
             let stored = self.stored(start..start + count, copy);
             for row in 0..m {
-                group_dots::<I, BITS>(
-                    stored,
-                    self.rounded.integers,
-                    [row, m],
-                    group,
-                    count * groups,
-                    dots,
-                );
-                turn::<I::Floats>(dots, groups, turned);
                 let mut sum = I::Floats::splat(0.0);
                 for index in 0..groups {
-                    // SAFETY: there are eight for every group.
-                    let dot = unsafe { I::Floats::load(turned[index * EIGHT..][..EIGHT].as_ptr()) };
-                    sum = self.with_group(parameters.of(index), index * m + row, dot, sum);
+                    // The next eight rows lie behind these: as much of them as is read of these.
+                    if row == 0 {
+                        let next = stored.as_ptr().wrapping_add(EIGHT * (row_bytes + index * bytes));
+                        for line in (0..EIGHT * bytes).step_by(CACHE_LINE) {
+                            I::Floats::prefetch(next.wrapping_add(line));
+                        }
+                    }
+                    let at = index * m + row;
+                    // SAFETY: `at < groups * m`, and eight rows of `groups` groups are stored, with enough bytes after them.
+                    let dots = unsafe {
+                        let x = self.rounded.integers.as_ptr().add(at * group);
+                        let from = stored.as_ptr().add(index * bytes);
+                        eight_dots::<I, BITS>(from, row_bytes, x, group)
+                    };
+                    sum = self.with_group(parameters.of(index), at, dots, sum);
                 }
                 self.write(sum, row * n, start, count);
             }
@@ -575,53 +579,21 @@ fn unpack_group<I: Integers, const BITS: usize>(stored: &[u8], out: &mut [i16]) 
     }
 }
 
-/// The dot products of `count` groups, of stored rows that lie one after another, with one row of activations of so many, as floats.
+/// The dot products of a group of eight rows, so many bytes apart, with one of activations, as floats.
+///
+/// # Safety
+/// A group of integers must be at `x`, and of each row's stored numbers at `from`, with [`BEYOND`] bytes after the last.
 #[inline(always)]
-fn group_dots<I: Integers, const BITS: usize>(
-    stored: &[u8],
-    integers: &[i16],
-    [row, rows]: [usize; 2],
+unsafe fn eight_dots<I: Integers, const BITS: usize>(
+    from: *const u8,
+    row_bytes: usize,
+    x: *const i16,
     group: usize,
-    count: usize,
-    out: &mut [f32],
-) {
-    let groups = integers.len() / (rows * group);
-    assert!(row < rows);
-    assert!(stored.len() >= count * group * BITS / 8 + BEYOND && out.len() >= count.next_multiple_of(EIGHT));
-    let bytes = group * BITS / 8;
-    let [mut from, mut index] = [0, 0];
-    for (block, out) in out.chunks_exact_mut(EIGHT).enumerate() {
-        let left = count.saturating_sub(block * EIGHT);
-        if left == 0 {
-            break;
-        }
-        let mut sums = [I::no_sums(); EIGHT];
-        // Not in one loop with a condition: this is the hot one, and is unrolled.
-        if left >= EIGHT {
-            for sums in &mut sums {
-                // SAFETY: `index < groups`, and the group's numbers are there, with enough bytes after them.
-                *sums = unsafe {
-                    I::Floats::prefetch(stored.as_ptr().wrapping_add(from + AHEAD));
-                    let x = integers.as_ptr().add((index * rows + row) * group);
-                    group_dot::<I, BITS>(stored.as_ptr().add(from), x, group)
-                };
-                from += bytes;
-                index = if index + 1 == groups { 0 } else { index + 1 };
-            }
-        } else {
-            for sums in &mut sums[..left] {
-                // SAFETY: as above.
-                *sums = unsafe {
-                    let x = integers.as_ptr().add((index * rows + row) * group);
-                    group_dot::<I, BITS>(stored.as_ptr().add(from), x, group)
-                };
-                from += bytes;
-                index = if index + 1 == groups { 0 } else { index + 1 };
-            }
-        }
-        // SAFETY: there is room for eight.
-        unsafe { I::totals(sums).store(out.as_mut_ptr()) };
-    }
+) -> I::Floats {
+    // SAFETY: the caller vouches for it.
+    let dot = |row: usize| unsafe { group_dot::<I, BITS>(from.add(row * row_bytes), x, group) };
+    // Not in a loop: the sums stay in registers.
+    I::totals([dot(0), dot(1), dot(2), dot(3), dot(4), dot(5), dot(6), dot(7)])
 }
 
 /// The eight sums whose total is a group's dot product.

@@ -320,14 +320,11 @@ impl Integers for Avx2 {
     fn totals(s: [__m256i; 8]) -> Self {
         // SAFETY: the instructions are there.
         unsafe {
-            let pairs = [
-                _mm256_hadd_epi32(s[0], s[1]),
-                _mm256_hadd_epi32(s[2], s[3]),
-                _mm256_hadd_epi32(s[4], s[5]),
-                _mm256_hadd_epi32(s[6], s[7]),
-            ];
-            let first = _mm256_hadd_epi32(pairs[0], pairs[1]);
-            let last = _mm256_hadd_epi32(pairs[2], pairs[3]);
+            // Not `hadd`, which is two shuffles and a sum as well, and on many processors more than that.
+            let by_two = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let by_four = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+            let first = by_four(by_two(s[0], s[1]), by_two(s[2], s[3]));
+            let last = by_four(by_two(s[4], s[5]), by_two(s[6], s[7]));
             let low = _mm256_permute2x128_si256::<0x20>(first, last);
             let high = _mm256_permute2x128_si256::<0x31>(first, last);
             Self(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)))

@@ -4,11 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use monocle_runtime::engines::{EngineName, EngineOptions};
+use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::request::{GenerateOptions, Request};
-use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
+use monocle_runtime::scheduler::{self, Scheduler, SchedulerOptions};
 use monocle_tests::observed::{Event, Observed};
 use monocle_tests::oracle::Oracle;
 use monocle_tests::project;
+use monocle_tests::scratch::Scratch;
+use monocle_weights::{ModelFolder, QuantiseOptions, quantise_folder};
 
 use super::{Ends, FAMILIES, alone, open, options, run, submit};
 
@@ -93,6 +97,78 @@ fn a_batch_answers_what_each_answers_alone() {
             );
         }
     }
+}
+
+/// A token and the bits of its logarithmic probability.
+type Choice = (u32, u64);
+
+/// What each of some requests, submitted at once, chose, with the likeliest tokens beside each choice.
+fn choices(scheduler: &mut Scheduler, requests: &[Request], options: &GenerateOptions) -> Vec<Vec<Choice>> {
+    let ids: Vec<_> = requests
+        .iter()
+        .map(|request| submit(scheduler, request, options))
+        .collect();
+    let mut found: BTreeMap<_, Vec<Choice>> = BTreeMap::new();
+    while !scheduler.is_idle() {
+        for (id, event) in scheduler.step() {
+            match event {
+                scheduler::Event::Logprobs(tokens) => {
+                    let scored = tokens
+                        .iter()
+                        .flat_map(|token| [&token.chosen].into_iter().chain(&token.top));
+                    let bits = scored.map(|scored| (scored.id, scored.logprob.to_bits()));
+                    found.entry(id).or_default().extend(bits);
+                }
+                scheduler::Event::Failed(error) => panic!("{error}"),
+                _ => {}
+            }
+        }
+    }
+    ids.iter()
+        .map(|id| found.remove(id).unwrap_or_default())
+        .collect()
+}
+
+/// With 4-bit weights and the default options, whose products are exact sums of integers, nothing depends on who else is there: not the last
+/// bit of a probability. A probability is made of all logits.
+#[test]
+fn four_bits_answer_alike_bit_for_bit_alone_and_among_eight() {
+    let scratch = Scratch::new("four-bits");
+    let target = scratch.file("shapes");
+    let source = ModelFolder::open(&project::root().join("models/shapes")).expect("the model is there");
+    quantise_folder(&source, &target, &QuantiseOptions::new(4, 32)).expect("it can be quantised");
+    let engine = EngineName::Cpu.start(EngineOptions {
+        threads: Some(2),
+        ..EngineOptions::default()
+    });
+    let engine = engine.expect("the engine is there");
+    assert!(engine.device().contains("16-bit integers"), "{}", engine.device());
+    let mut scheduler = project::open_folder_with(&target, engine, SchedulerOptions::default());
+    let requests: Vec<_> = (0..8)
+        .map(|number| {
+            let picture = project::oracle("shapes").join(format!("{number:02}.png"));
+            Request::single(None, vec![PictureInput::File(picture)], "Describe this image.")
+        })
+        .collect();
+    let options = GenerateOptions {
+        logprobs: Some(5),
+        ..options(64)
+    };
+    let together = choices(&mut scheduler, &requests, &options);
+    for (number, (request, together)) in requests.iter().zip(&together).enumerate() {
+        let alone = choices(&mut scheduler, std::slice::from_ref(request), &options);
+        // Each token, and the five likeliest.
+        assert!(alone[0].len() >= 8 * 6, "request {number}: {}", alone[0].len());
+        let differs = alone[0].iter().zip(together).position(|(a, b)| a != b);
+        assert_eq!(
+            differs.map(|at| at / 6),
+            None,
+            "request {number}, from this token on"
+        );
+        assert_eq!(alone[0].len(), together.len(), "request {number}");
+    }
+    let distinct: std::collections::BTreeSet<_> = together.iter().collect();
+    assert!(distinct.len() > 1, "all pictures had the same answer");
 }
 
 /// On an engine that works ahead too, also where a step has several passes: positions of other axes, contexts.

@@ -18,6 +18,8 @@ use crate::memory::Memory;
 use crate::output::Shared;
 use crate::threads::Threads;
 
+mod tiles;
+
 /// The largest activation: 127 · 257, so that it is `256 high + low` with two signed bytes.
 const LARGEST: f32 = 32639.0;
 /// What is smaller counts as nothing: its scale could not be inverted.
@@ -104,7 +106,7 @@ impl<'a> IntegerProduct<'a> {
             } else {
                 let least = match way {
                     Way::RowByRow => 16 * 1024 / k.max(1),
-                    Way::Unpacked => 4 * OUTPUTS,
+                    Way::Tiles => 4 * OUTPUTS,
                 };
                 n.div_ceil(threads.count() * 8).min(512).max(least)
             };
@@ -128,16 +130,12 @@ impl<'a> IntegerProduct<'a> {
 
     /// Floats of scratch that a task needs.
     fn scratch_len(&self, way: Way, m: usize) -> usize {
-        let k = self.matrix.columns();
-        let groups = k / self.affine.group;
-        let padded = groups.next_multiple_of(EIGHT);
-        let parameters = 2 * eight_rows(groups) + 2 * EIGHT * padded;
-        parameters
-            + self.copy_len()
-            + match way {
-                Way::RowByRow => 0,
-                Way::Unpacked => EIGHT * self.affine.group / 2 + m * EIGHT,
-            }
+        let group = self.affine.group;
+        let of_eight_rows = Parameters::len(self.matrix.columns() / group) + self.copy_len();
+        match way {
+            Way::RowByRow => of_eight_rows,
+            Way::Tiles => 2 * of_eight_rows + tiles::scratch_len(m, group),
+        }
     }
 
     /// Floats that hold eight stored rows, and what may be read after them.
@@ -155,15 +153,15 @@ impl<'a> IntegerProduct<'a> {
 enum Way {
     /// Stored rows as they lie, one after another: the memory's speed is the limit.
     RowByRow,
-    /// A group of eight rows unpacked, for many rows of activations.
-    Unpacked,
+    /// A group of sixteen rows unpacked, for many rows of activations.
+    Tiles,
 }
 
 impl Way {
     fn of(m: usize) -> Self {
         match m {
             ..=MOST_ROW_BY_ROW => Self::RowByRow,
-            _ => Self::Unpacked,
+            _ => Self::Tiles,
         }
     }
 }
@@ -333,6 +331,11 @@ struct Parameters<'a> {
 }
 
 impl Parameters<'_> {
+    /// Floats that those of so many groups take.
+    fn len(groups: usize) -> usize {
+        2 * (eight_rows(groups) + EIGHT * groups.next_multiple_of(EIGHT))
+    }
+
     /// Reads those of eight rows at most.
     #[inline(always)]
     fn read<V: Lanes>(&mut self, affine: Affine<'_>, groups: usize, rows: Range<usize>) {
@@ -387,16 +390,15 @@ impl<'a> Multiply<'a> {
             (Way::RowByRow, 64) if BITS == 4 => self.row_by_row::<I, BITS, 64>(),
             (Way::RowByRow, 32) if BITS == 4 => self.row_by_row::<I, BITS, 32>(),
             (Way::RowByRow, _) => self.row_by_row::<I, BITS, 0>(),
-            (Way::Unpacked, 64) if BITS == 4 => self.unpacked::<I, BITS, 64>(),
-            (Way::Unpacked, _) => self.unpacked::<I, BITS, 0>(),
+            (Way::Tiles, _) => self.tiles::<I, BITS>(),
         }
     }
 
-    /// The scratch of both ways, and what is left of it.
-    fn split(&mut self) -> (Parameters<'a>, &'a mut [u8], &'a mut [f32]) {
+    /// Room for what eight stored rows need, and what is left of the scratch.
+    fn split(&self, scratch: &'a mut [f32]) -> (Parameters<'a>, &'a mut [u8], &'a mut [f32]) {
         let groups = self.product.matrix.columns() / self.product.affine.group;
         let padded = groups.next_multiple_of(EIGHT);
-        let (scales, rest) = std::mem::take(&mut self.scratch).split_at_mut(eight_rows(groups));
+        let (scales, rest) = scratch.split_at_mut(eight_rows(groups));
         let (biases, rest) = rest.split_at_mut(eight_rows(groups));
         let (turned_scales, rest) = rest.split_at_mut(EIGHT * padded);
         let (turned_biases, rest) = rest.split_at_mut(EIGHT * padded);
@@ -440,7 +442,8 @@ impl<'a> Multiply<'a> {
         let (n, k, m) = (self.product.matrix.rows(), self.product.matrix.columns(), self.m);
         let (groups, row_bytes, bytes) = (k / group, k * BITS / 8, group * BITS / 8);
         let [first, end] = self.outputs;
-        let (mut parameters, copy, _) = self.split();
+        let scratch = std::mem::take(&mut self.scratch);
+        let (mut parameters, copy, _) = self.split(scratch);
         assert!(self.rounded.integers.len() == groups * m * group);
         for start in (first..end).step_by(EIGHT) {
             let count = EIGHT.min(end - start);
@@ -465,64 +468,6 @@ impl<'a> Multiply<'a> {
                     };
                     sum = self.with_group(parameters.of(index), at, dots, sum);
                 }
-                self.write(sum, row * n, start, count);
-            }
-        }
-    }
-
-    /// Eight outputs at a time: a group of their rows is unpacked, and multiplied by that of all rows of activations.
-    #[inline(always)]
-    fn unpacked<I: Integers, const BITS: usize, const GROUP: usize>(&mut self) {
-        let group = if GROUP == 0 {
-            self.product.affine.group
-        } else {
-            GROUP
-        };
-        let (n, k, m) = (self.product.matrix.rows(), self.product.matrix.columns(), self.m);
-        let groups = k / group;
-        let [first, end] = self.outputs;
-        let (mut parameters, copy, rest) = self.split();
-        // `[8][group]`, then `[m][8]`.
-        let (numbers, totals) = rest.split_at_mut(EIGHT * group / 2);
-        let numbers = cast_slice_mut::<f32, i16>(numbers);
-        let totals = &mut totals[..m * EIGHT];
-        for start in (first..end).step_by(EIGHT) {
-            let count = EIGHT.min(end - start);
-            parameters.read::<I::Floats>(self.product.affine, groups, start..start + count);
-            let stored = self.stored(start..start + count, copy);
-            totals.fill(0.0);
-            for index in 0..groups {
-                // Of rows that are not there, what is left is not written anywhere.
-                for (row, numbers) in numbers.chunks_exact_mut(group).take(count).enumerate() {
-                    let from = &stored[(row * groups + index) * group * BITS / 8..];
-                    unpack_group::<I, BITS>(from, numbers);
-                }
-                let of_group = parameters.of::<I::Floats>(index);
-                for (row, total) in totals.chunks_exact_mut(EIGHT).enumerate() {
-                    let at = index * m + row;
-                    let x = &self.rounded.integers[at * group..][..group];
-                    let mut sums = [I::no_sums(); EIGHT];
-                    for column in (0..group).step_by(32) {
-                        // SAFETY: thirty-two integers are there, in `x` and in each of eight rows.
-                        unsafe {
-                            let x = x.as_ptr().add(column);
-                            for (row, sums) in sums.iter_mut().enumerate() {
-                                let numbers = numbers.as_ptr().add(row * group + column);
-                                *sums = I::add_thirty_two(*sums, numbers, x);
-                            }
-                        }
-                    }
-                    // SAFETY: `total` has eight.
-                    unsafe {
-                        let sum = I::Floats::load(total.as_ptr());
-                        self.with_group(of_group, at, I::totals(sums), sum)
-                            .store(total.as_mut_ptr());
-                    }
-                }
-            }
-            for (row, total) in totals.chunks_exact(EIGHT).enumerate() {
-                // SAFETY: `total` has eight.
-                let sum = unsafe { I::Floats::load(total.as_ptr()) };
                 self.write(sum, row * n, start, count);
             }
         }
@@ -555,26 +500,16 @@ impl<'a> Multiply<'a> {
     }
 }
 
-/// Unpacks a group, in the order in which activations are.
+/// Unpacks a group, in the order in which it is stored.
 #[inline(always)]
 fn unpack_group<I: Integers, const BITS: usize>(stored: &[u8], out: &mut [i16]) {
     let group = out.len();
     assert!(stored.len() >= group * BITS / 8 + BEYOND && group.is_multiple_of(16));
-    // SAFETY: the group's numbers are there, with enough bytes after them, and room for all.
-    unsafe {
-        let (from, to) = (stored.as_ptr(), out.as_mut_ptr());
-        if takes_words::<I>(BITS, group) {
-            for at in (0..group).step_by(64) {
-                let numbers = I::unpack_words(from.add(at / 2));
-                for (part, numbers) in numbers.into_iter().enumerate() {
-                    I::store_integers(numbers, to.add(at + part * 16));
-                }
-            }
-        } else {
-            for at in (0..group).step_by(16) {
-                let numbers = I::unpack_integers::<BITS>(from.add(at * BITS / 8));
-                I::store_integers(numbers, to.add(at));
-            }
+    for at in (0..group).step_by(16) {
+        // SAFETY: the group's numbers are there, with enough bytes after them, and room for all.
+        unsafe {
+            let numbers = I::unpack_integers::<BITS>(stored.as_ptr().add(at * BITS / 8));
+            I::store_integers(numbers, out.as_mut_ptr().add(at));
         }
     }
 }
@@ -590,10 +525,20 @@ unsafe fn eight_dots<I: Integers, const BITS: usize>(
     x: *const i16,
     group: usize,
 ) -> I::Floats {
+    // Not in a loop, so that the sums stay in registers.
     // SAFETY: the caller vouches for it.
-    let dot = |row: usize| unsafe { group_dot::<I, BITS>(from.add(row * row_bytes), x, group) };
-    // Not in a loop: the sums stay in registers.
-    I::totals([dot(0), dot(1), dot(2), dot(3), dot(4), dot(5), dot(6), dot(7)])
+    unsafe {
+        I::totals([
+            group_dot::<I, BITS>(from, x, group),
+            group_dot::<I, BITS>(from.add(row_bytes), x, group),
+            group_dot::<I, BITS>(from.add(2 * row_bytes), x, group),
+            group_dot::<I, BITS>(from.add(3 * row_bytes), x, group),
+            group_dot::<I, BITS>(from.add(4 * row_bytes), x, group),
+            group_dot::<I, BITS>(from.add(5 * row_bytes), x, group),
+            group_dot::<I, BITS>(from.add(6 * row_bytes), x, group),
+            group_dot::<I, BITS>(from.add(7 * row_bytes), x, group),
+        ])
+    }
 }
 
 /// The eight sums whose total is a group's dot product.

@@ -105,6 +105,8 @@ pub trait Integers {
     type Vector: Copy;
     /// Sums of 32 bits.
     type Sums: Copy;
+    /// Sums of 32 bits of sixteen outputs, side by side.
+    type Sixteen: Copy;
     /// Whether [`Integers::unpack_words`] is faster than [`Integers::unpack_integers`].
     const HAS_WORDS: bool;
 
@@ -164,19 +166,15 @@ pub trait Integers {
         sums
     }
 
-    /// Adds the products of 32 integers with 32 others.
+    /// Nothing yet.
+    fn no_sixteen() -> Self::Sixteen;
+    /// Adds to each of sixteen outputs the products of two numbers of its own, which lie side by side, with two of `x`.
     ///
     /// # Safety
-    /// 32 integers must be readable at `a` and at `b`.
-    #[inline(always)]
-    unsafe fn add_thirty_two(mut sums: Self::Sums, a: *const i16, b: *const i16) -> Self::Sums {
-        for at in [0, 16] {
-            // SAFETY: the caller vouches for both.
-            let [a, b] = unsafe { [Self::load_integers(a.add(at)), Self::load_integers(b.add(at))] };
-            sums = Self::add_products(sums, a, b);
-        }
-        sums
-    }
+    /// 32 integers must be readable at `numbers`, and two at `x`.
+    unsafe fn add_pair(sums: Self::Sixteen, numbers: *const i16, x: *const i16) -> Self::Sixteen;
+    /// The sums of the first eight outputs as floats, then those of the others.
+    fn sixteen_floats(sums: Self::Sixteen) -> [Self::Floats; 2];
 }
 
 /// Work that is compiled for each instruction set. Implementations mark `run`, and what it calls with lanes,

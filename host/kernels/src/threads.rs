@@ -310,8 +310,8 @@ mod schedules {
 
     use super::*;
 
-    /// Switches between threads that are not asked for, in one schedule.
-    const SWITCHES: usize = 3;
+    /// Switches between threads that are not asked for, in one schedule: of two threads, and of three, whose schedules are many more.
+    const SWITCHES: [usize; 2] = [3, 2];
 
     /// A number that only one chunk may write to, without a lock.
     struct Unlocked(UnsafeCell<usize>);
@@ -335,9 +335,9 @@ mod schedules {
         }
     }
 
-    fn in_all_schedules(test: impl Fn() + Sync + Send + 'static) {
+    fn in_all_schedules(switches: usize, test: impl Fn() + Sync + Send + 'static) {
         let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(SWITCHES);
+        model.preemption_bound = Some(switches);
         model.check(test);
     }
 
@@ -352,12 +352,12 @@ mod schedules {
 
     #[test]
     fn each_chunk_is_run_once_and_seen_by_the_caller() {
-        in_all_schedules(|| two_jobs(&Threads::new(2), 2));
+        in_all_schedules(SWITCHES[0], || two_jobs(&Threads::new(2), 2));
     }
 
     #[test]
     fn three_threads_do_so_too() {
-        in_all_schedules(|| {
+        in_all_schedules(SWITCHES[1], || {
             let threads = Threads::new(3);
             let sums: Vec<Unlocked> = (0..2).map(|_| Unlocked::new()).collect();
             threads.parallel(2, |chunk| sums[chunk].add(1));
@@ -367,7 +367,7 @@ mod schedules {
 
     #[test]
     fn what_is_interrupted_ends_and_the_pool_goes_on() {
-        in_all_schedules(|| {
+        in_all_schedules(SWITCHES[0], || {
             let threads = Threads::new(2);
             threads.interrupt().store(true, Ordering::Relaxed);
             let job = AssertUnwindSafe(|| threads.parallel(2, |_| unreachable!("it was interrupted before")));

@@ -229,6 +229,7 @@ impl Integers for Avx2 {
     type Floats = Self;
     type Vector = __m256i;
     type Sums = __m256i;
+    type Sixteen = [__m256i; 2];
     const HAS_WORDS: bool = true;
 
     #[inline(always)]
@@ -317,19 +318,62 @@ impl Integers for Avx2 {
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
     }
     #[inline(always)]
+    fn no_sixteen() -> [__m256i; 2] {
+        [Self::no_sums(); 2]
+    }
+    #[inline(always)]
+    unsafe fn add_pair(sums: [__m256i; 2], numbers: *const i16, x: *const i16) -> [__m256i; 2] {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
+            [
+                Self::add_products(sums[0], Self::load_integers(numbers), x),
+                Self::add_products(sums[1], Self::load_integers(numbers.add(16)), x),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn sixteen_floats(sums: [__m256i; 2]) -> [Self; 2] {
+        // SAFETY: the instructions are there.
+        unsafe {
+            [
+                Self(_mm256_cvtepi32_ps(sums[0])),
+                Self(_mm256_cvtepi32_ps(sums[1])),
+            ]
+        }
+    }
+    #[inline(always)]
     fn totals(s: [__m256i; 8]) -> Self {
         // SAFETY: the instructions are there.
         unsafe {
             // Not `hadd`, which is two shuffles and a sum as well, and on many processors more than that.
-            let by_two = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-            let by_four = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-            let first = by_four(by_two(s[0], s[1]), by_two(s[2], s[3]));
-            let last = by_four(by_two(s[4], s[5]), by_two(s[6], s[7]));
+            let first = added_fours(added_pairs(s[0], s[1]), added_pairs(s[2], s[3]));
+            let last = added_fours(added_pairs(s[4], s[5]), added_pairs(s[6], s[7]));
             let low = _mm256_permute2x128_si256::<0x20>(first, last);
             let high = _mm256_permute2x128_si256::<0x31>(first, last);
             Self(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)))
         }
     }
+}
+
+/// In each half: two sums of `a` and two of `b`, as neighbours `a, b, a, b`.
+///
+/// # Safety
+/// AVX2 must be there.
+#[inline(always)]
+unsafe fn added_pairs(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe { _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)) }
+}
+
+/// Likewise those sums' own: `a, b` of one, then of the other.
+///
+/// # Safety
+/// AVX2 must be there.
+#[inline(always)]
+unsafe fn added_fours(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe { _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)) }
 }
 
 /// For each of sixteen numbers of so many bits, its first byte and the one after it.

@@ -195,6 +195,7 @@ impl Integers for Avx512 {
     type Vector = __m256i;
     /// Sixteen sums.
     type Sums = __m512i;
+    type Sixteen = __m512i;
     const HAS_WORDS: bool = true;
 
     #[inline(always)]
@@ -251,9 +252,24 @@ impl Integers for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn add_thirty_two(sums: __m512i, a: *const i16, b: *const i16) -> __m512i {
+    fn no_sixteen() -> __m512i {
+        Self::no_sums()
+    }
+    #[inline(always)]
+    unsafe fn add_pair(sums: __m512i, numbers: *const i16, x: *const i16) -> __m512i {
         // SAFETY: the instructions are there, and the caller vouches for the memory.
-        unsafe { _mm512_dpwssd_epi32(sums, _mm512_loadu_si512(a.cast()), _mm512_loadu_si512(b.cast())) }
+        unsafe {
+            let x = _mm512_set1_epi32(x.cast::<i32>().read_unaligned());
+            _mm512_dpwssd_epi32(sums, _mm512_loadu_si512(numbers.cast()), x)
+        }
+    }
+    #[inline(always)]
+    fn sixteen_floats(sums: __m512i) -> [Avx2; 2] {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let [low, high] = [_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums)];
+            [Avx2(_mm256_cvtepi32_ps(low)), Avx2(_mm256_cvtepi32_ps(high))]
+        }
     }
     #[inline(always)]
     fn totals(s: [__m512i; 8]) -> Avx2 {

@@ -192,6 +192,7 @@ impl Integers for Neon {
     type Floats = Self;
     type Vector = (int16x8_t, int16x8_t);
     type Sums = (int32x4_t, int32x4_t);
+    type Sixteen = [Self::Sums; 2];
     const HAS_WORDS: bool = false;
 
     #[inline(always)]
@@ -271,6 +272,31 @@ impl Integers for Neon {
                 vcombine_s16(vqmovn_s32(a), vqmovn_s32(b))
             };
             (eight(low), eight(high))
+        }
+    }
+    #[inline(always)]
+    fn no_sixteen() -> [Self::Sums; 2] {
+        [Self::no_sums(); 2]
+    }
+    #[inline(always)]
+    unsafe fn add_pair(sums: [Self::Sums; 2], numbers: *const i16, x: *const i16) -> [Self::Sums; 2] {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let x = vreinterpretq_s16_s32(vdupq_n_s32(x.cast::<i32>().read_unaligned()));
+            [
+                Self::add_products(sums[0], Self::load_integers(numbers), (x, x)),
+                Self::add_products(sums[1], Self::load_integers(numbers.add(16)), (x, x)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn sixteen_floats(sums: [Self::Sums; 2]) -> [Self; 2] {
+        // SAFETY: the instructions are there.
+        unsafe {
+            [
+                Self(vcvtq_f32_s32(sums[0].0), vcvtq_f32_s32(sums[0].1)),
+                Self(vcvtq_f32_s32(sums[1].0), vcvtq_f32_s32(sums[1].1)),
+            ]
         }
     }
     #[inline(always)]

@@ -139,6 +139,7 @@ impl Integers for Array {
     type Floats = Self;
     type Vector = [i16; 16];
     type Sums = [i32; 8];
+    type Sixteen = [i32; 16];
     const HAS_WORDS: bool = false;
 
     #[inline(always)]
@@ -183,6 +184,26 @@ impl Integers for Array {
             let from = if lane < 8 { low.0[lane] } else { high.0[lane - 8] };
             from.round_ties_even() as i16
         })
+    }
+    #[inline(always)]
+    fn no_sixteen() -> [i32; 16] {
+        [0; 16]
+    }
+    #[inline(always)]
+    unsafe fn add_pair(sums: [i32; 16], numbers: *const i16, x: *const i16) -> [i32; 16] {
+        // SAFETY: the caller vouches for 32 integers and for two.
+        let (numbers, x) = unsafe {
+            let numbers = numbers.cast::<[[i16; 2]; 16]>().read_unaligned();
+            (numbers, x.cast::<[i16; 2]>().read_unaligned())
+        };
+        std::array::from_fn(|lane| {
+            let product = |at: usize| i32::from(numbers[lane][at]) * i32::from(x[at]);
+            sums[lane].wrapping_add(product(0).wrapping_add(product(1)))
+        })
+    }
+    #[inline(always)]
+    fn sixteen_floats(sums: [i32; 16]) -> [Self; 2] {
+        [0, 8].map(|first| Self(std::array::from_fn(|lane| sums[first + lane] as f32)))
     }
     #[inline(always)]
     fn totals(sums: [[i32; 8]; 8]) -> Self {

@@ -46,6 +46,7 @@ impl Picture {
             .max(between[1])
             .saturating_mul(3)
             .saturating_add(windows[0].max(windows[1]))
+            .saturating_add(passes::row_bytes(self.width()))
     }
 
     fn with_width(&self, width: u32, filter: Filter) -> Result<Picture, ImageError> {

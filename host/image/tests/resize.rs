@@ -110,6 +110,30 @@ fn pil_has_six_filters() {
     assert_eq!(Filter::from_pil(6), None);
 }
 
+/// Bands of odd numbers of rows too; that one thread gives the references' pixels is held above.
+#[test]
+fn any_number_of_threads_gives_the_same_pixels() {
+    let source: Vec<u8> = (0..701 * 403 * 3_u32).map(|at| (at * 37 % 251) as u8).collect();
+    let source = Picture::from_rgb(701, 403, source).expect("a picture");
+    let normalise = Normalise {
+        rescale: 1.0 / 255.0,
+        mean: [0.5; 3],
+        std: [0.5; 3],
+    };
+    let made = |threads: usize| {
+        monocle_image::use_threads(Some(threads));
+        let resized = source.resize(1203, 801, Filter::Lanczos).expect("a picture");
+        let layouts = [Layout::ChannelsFirst, Layout::ChannelsLast];
+        let tensors = layouts.map(|layout| monocle_image::stack(&[&resized, &resized], &normalise, layout));
+        monocle_image::use_threads(None);
+        (resized.rgb().to_vec(), tensors)
+    };
+    let one = made(1);
+    for threads in [2, 3, 7] {
+        assert!(made(threads) == one, "{threads} threads");
+    }
+}
+
 #[test]
 fn resizing_to_the_same_size_changes_nothing() {
     let picture = picture("97x61");

@@ -86,6 +86,7 @@ impl EngineName {
 
     /// The engine, ready to load weights.
     pub fn start(self, options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
+        monocle_image::use_threads(options.threads);
         match self {
             Self::Cpu => cpu(options),
             Self::Mlx => mlx(options),

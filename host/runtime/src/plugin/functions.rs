@@ -1,6 +1,6 @@
 //! What host functions do in every version of the contract and in every carrier, on the host's own types.
 
-use monocle_image::{Filter, ImageError, Layout, Normalise, Picture};
+use monocle_image::{Filter, ImageError, Layout, Normalise, Picture, stack};
 
 use super::contract::Rendering;
 use super::error::Fault;
@@ -80,9 +80,8 @@ impl State {
             Layout::ChannelsLast => vec![count, height as usize, width as usize, 3],
             Layout::ChannelsFirst => vec![count, 3, height as usize, width as usize],
         };
-        let mut values = Vec::with_capacity(each * count);
+        let mut pictures = Vec::with_capacity(count);
         for &image in images {
-            self.in_time()?;
             let image = self.image(image)?;
             if (image.width(), image.height()) != (width, height) {
                 let found = format!("{}x{}", image.width(), image.height());
@@ -90,8 +89,10 @@ impl State {
                     "`images.stack` takes pictures of one size: the first is {width}x{height}, another {found}"
                 )));
             }
-            values.extend(image.to_tensor(normalise, layout));
+            pictures.push(image);
         }
+        self.in_time()?;
+        let values = stack(&pictures, normalise, layout);
         self.add_pixels(PixelTensor { shape, values })
     }
 

@@ -106,8 +106,8 @@ def row(stored: dict, value) -> list:
     return []
 
 
-def names(folder: Path) -> list:
-    stored = {name: np.array(value.astype(mx.float32)) for file in folder.glob("model*.safetensors") for name, value in mx.load(str(file)).items()}
+def opened(folder: Path):
+    """The folder's model, as mlx-vlm loads it."""
     with tempfile.TemporaryDirectory() as copy:
         for file in (file for file in folder.iterdir() if file.name != "golden.safetensors"):
             shutil.copyfile(file, Path(copy) / file.name)
@@ -120,7 +120,12 @@ def names(folder: Path) -> list:
             config[part] = config.get(part, {}) | more if isinstance(more, dict) else more
         (Path(copy) / "config.json").write_text(json.dumps(config))
         strict = not any(isinstance(more, dict) for more in sizes.values())
-        model = load_model(Path(copy), lazy=False, strict=strict)
+        return load_model(Path(copy), lazy=False, strict=strict)
+
+
+def names(folder: Path) -> list:
+    stored = {name: np.array(value.astype(mx.float32)) for file in folder.glob("model*.safetensors") for name, value in mx.load(str(file)).items()}
+    model = opened(folder)
     found = []
     for there, value in tree_flatten(model.parameters()):
         value = np.array(value.astype(mx.float32))

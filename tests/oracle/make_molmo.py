@@ -12,21 +12,21 @@ base class has changed. Of pixels every 5th is kept. Not checked: the published 
 them the tokens of the first, so one is taken.
 """
 
-import importlib.util
 import json
 import shutil
 import sys
 from pathlib import Path
 
+import molmo_pictures
 import numpy as np
 import torch
 import transformers
 from collect_parity import packed
+from molmo_pictures import SHAPE, fitted, modules
 from PIL import Image
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-FOLDER = Path(sys.argv[1])
 HERE = Path(__file__).parent
 OUT, WORDS = HERE / "molmo", HERE / "nanollava"
 STEPS, EVERY = 16, 5
@@ -39,41 +39,8 @@ CASES = {
 SIZES = [(1, 1), (16, 3000), (3000, 16), (112, 112), (333, 217), (1024, 1024), (5477, 7819), (336, 336), (337, 336), (640, 480), (1541, 1540)]
 
 
-def module(name):
-    spec = importlib.util.spec_from_file_location(f"molmo.{name}", FOLDER / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[f"molmo.{name}"] = loaded
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-package = importlib.util.module_from_spec(importlib.machinery.ModuleSpec("molmo", None, is_package=True))
-sys.modules["molmo"] = package
-module("config_molmo")
-modeling, pictures = module("modeling_molmo"), module("image_preprocessing_molmo")
-
-
-def fitted(size, into):
-    """`resize_and_pad`'s arithmetic: the width and height that a picture gets."""
-    (width, height), (into_height, into_width) = size, into
-    scale = min(np.float32(into_height) / np.float32(height), np.float32(into_width) / np.float32(width))
-    return int(np.float32(width) * scale), int(np.float32(height) * scale)
-
-
-def resized(image, into, pad_value=0, normalize=True, image_mean=pictures.OPENAI_CLIP_MEAN, image_std=pictures.OPENAI_CLIP_STD, **_):
-    """`resize_and_pad`, by Pillow."""
-    width, height = fitted((image.shape[1], image.shape[0]), into)
-    image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)).astype(np.float32) / np.float32(255)
-    top, left = (into[0] - height) // 2, (into[1] - width) // 2
-    around = [[top, into[0] - height - top], [left, into[1] - width - left], [0, 0]]
-    mask = np.pad(np.ones_like(image[:, :, 0], dtype=bool), around[:2])
-    image = np.pad(image, around, constant_values=pad_value)
-    return (pictures.normalize_image(image, offset=image_mean, scale=image_std) if normalize else image), mask
-
-
-pictures.resize_and_pad = resized
-shape = dict(max_crops=6, overlap_margins=[2, 2], base_image_input_size=[112, 112], image_token_length_w=4, image_token_length_h=4, image_patch_size=14)
-processor = pictures.MolmoImageProcessor(**shape, image_padding_mask=True, do_normalize=True)
+_, modeling, pictures = modules(sys.argv[1], "config_molmo", "modeling_molmo", "image_preprocessing_molmo")
+processor = molmo_pictures.processor(pictures)
 
 
 def write(name, content):
@@ -173,7 +140,7 @@ save_file(weights, OUT / "model.safetensors")
 write("config.json", {"architectures": ["MolmoForCausalLM"], "model_type": "molmo", "attention_layer_norm": False, "clip_qkv": None, "layer_norm_type": "rms",
                       "norm_after": False, "qkv_bias": True, "use_position_ids": True, "weight_tying": False, "tie_word_embeddings": False} | text | {
     "vision_config": {"image_num_heads": 4, "vit_layers": [-2, -4]}})
-write("preprocessor_config.json", shape | {"do_normalize": True, "image_mean": list(pictures.OPENAI_CLIP_MEAN), "image_std": list(pictures.OPENAI_CLIP_STD),
+write("preprocessor_config.json", SHAPE | {"do_normalize": True, "image_mean": list(pictures.OPENAI_CLIP_MEAN), "image_std": list(pictures.OPENAI_CLIP_STD),
                                            "image_padding_mask": True, "image_processor_type": "MolmoImageProcessor", "processor_class": "MolmoProcessor"})
 arrays = {f"{case}/{name}": array for case, (found, *_) in answers.items() for name, array in found.items()}
 arrays = {name: np.ascontiguousarray(part) for key, array in arrays.items() for name, part in packed(key, array).items()}

@@ -1,5 +1,6 @@
 //! The families of models beyond parity: what went wrong with each elsewhere, awkward pictures, converted checkpoints.
 
+mod awkward_pixels;
 mod contract_page;
 mod deepseek_kimi;
 mod gemma_mistral_phi_mllama;

@@ -2,9 +2,12 @@
 
 use monocle_runtime::plugin::contract::{FeatureUse, Piece};
 use monocle_runtime::request::Request;
+use monocle_runtime::scheduler::Scheduler;
 use monocle_tests::pictures::{PHOTO, SIZES, grey};
 use monocle_tests::project;
 use serde_json::Value;
+
+use crate::awkward_pixels::padded;
 
 fn request((width, height): (usize, usize)) -> Request {
     Request::single(None, vec![grey(width, height)], "caption en")
@@ -12,7 +15,15 @@ fn request((width, height): (usize, usize)) -> Request {
 
 /// Plans every size, and encodes and answers all but the photo. `expected` gives the features of a size, where they depend on it.
 fn check(folder: &str, expected: impl Fn((usize, usize)) -> Option<usize>) {
-    let mut model = project::open_folder(&project::oracle(folder));
+    check_model(
+        folder,
+        &mut project::open_folder(&project::oracle(folder)),
+        expected,
+    );
+}
+
+/// As [`check`], with a model that is open already.
+fn check_model(folder: &str, model: &mut Scheduler, expected: impl Fn((usize, usize)) -> Option<usize>) {
     for size in SIZES.into_iter().chain([PHOTO]) {
         let what = format!("{folder}, {size:?}");
         let prepared = model
@@ -57,11 +68,26 @@ fn check(folder: &str, expected: impl Fn((usize, usize)) -> Option<usize>) {
 
 /// What the reference's processor makes of a size, with the tiny checkpoint's rules: see make_sizes.py.
 fn golden(folder: &str, select: impl Fn(&Value) -> bool) -> Vec<Value> {
-    let text =
-        std::fs::read_to_string(project::oracle(folder).join("sizes.json")).expect("sizes.json is there");
-    let golden: Value = serde_json::from_str(&text).expect("sizes.json is JSON");
-    let cases = golden["cases"].as_array().expect("sizes.json has cases");
-    cases.iter().filter(|case| select(case)).cloned().collect()
+    listed(&format!("{folder}/sizes.json"), "cases", select)
+}
+
+/// Entries of a list in a file of goldens.
+fn listed(file: &str, list: &str, select: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let text = std::fs::read_to_string(project::oracle(file));
+    let text = text.unwrap_or_else(|error| panic!("{file}: {error}"));
+    let golden: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let entries = golden[list].as_array();
+    let entries = entries.unwrap_or_else(|| panic!("{file} has no list `{list}`"));
+    entries.iter().filter(|entry| select(entry)).cloned().collect()
+}
+
+/// Checks the features of every size, as the reference counts them with the tiny checkpoint's rules: see make_awkward_pictures.py.
+fn check_counted(folder: &str) {
+    let cases = listed("awkward/golden.json", "features", |case| case["folder"] == folder);
+    check(folder, |size| {
+        let case = find(&cases, size).unwrap_or_else(|| panic!("{folder}, {size:?}: no golden"));
+        Some(case["features"].as_u64().expect("a number of features") as usize)
+    });
 }
 
 fn find(cases: &[Value], (width, height): (usize, usize)) -> Option<&Value> {
@@ -88,7 +114,7 @@ fn gemma3n() {
 #[test]
 fn molmo() {
     // The published geometry's counts are held by the plugin's own tests.
-    check("molmo", |_| None);
+    check_counted("molmo");
 }
 
 #[test]
@@ -99,7 +125,7 @@ fn florence2() {
 #[test]
 fn llava_onevision() {
     // The published geometry's counts are held by the plugin's own tests.
-    check("llava_onevision", |_| None);
+    check_counted("llava_onevision");
 }
 
 #[test]
@@ -168,19 +194,28 @@ fn glm4v() {
 
 #[test]
 fn smolvlm() {
+    // The rules of both tiny checkpoints, whose tiles have 4 features (`image_seq_len`).
+    let cases = listed("smolvlm/tiling.json", "tilings", |case| {
+        case["longest_edge"] == 224 && case["tile"] == 56
+    });
     for folder in ["smolvlm", "idefics3"] {
-        check(folder, |_| None);
+        check(folder, |size| {
+            let case = find(&cases, size).unwrap_or_else(|| panic!("{size:?}: no golden"));
+            Some(case["tiles"].as_u64().expect("a number of tiles") as usize * 4)
+        });
     }
 }
 
 #[test]
 fn nanollava() {
     check("nanollava", |_| Some(729)); // 384 / 14, squared
+    let mut padded = project::open_manifest(&padded());
+    check_model("nanollava with a border", &mut padded, |_| Some(729));
 }
 
 #[test]
 fn deepseek_vl2() {
-    check("deepseek_vl2", |_| None);
+    check_counted("deepseek_vl2");
 }
 
 #[test]

@@ -22,3 +22,4 @@ mod paligemma;
 mod phi3_v;
 mod qwen_vl;
 mod smolvlm;
+mod tied_experts;

@@ -10,8 +10,10 @@ use crate::json_values::json_values;
 
 /// The largest file that is read. The largest tokenizers known have some 40 MB.
 pub const MAX_BYTES: u64 = 64 << 20;
-/// Values in a JSON file, each of which takes some hundred bytes however short it is written. Known tokenizers have two million.
+/// Values in `tokenizer.json`, each of which takes some hundred bytes however short it is written. Known tokenizers have two million.
 const MAX_VALUES: usize = 4 << 20;
+/// What the values of a file beside it may take once they are parsed: the largest known (Gemma 3's added tokens) take 13 MB.
+const MOST_BESIDE: u64 = 24 << 20;
 
 /// How every Git LFS pointer begins (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -61,10 +63,11 @@ pub fn read_json(path: &Path, notes: &mut Vec<String>) -> Result<Option<Value>, 
         }
         Err(error) => return Err(error),
     };
-    if let Some(reason) = too_many_values(&bytes) {
+    let taken = monocle_files::parsed_bytes(&bytes);
+    if taken > MOST_BESIDE {
         return Err(TokenizerError::Excessive {
             path: path.to_owned(),
-            reason,
+            reason: format!("its values take {taken} bytes, more than {MOST_BESIDE}"),
         });
     }
     match serde_json::from_slice(&bytes) {

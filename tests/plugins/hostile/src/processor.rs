@@ -130,6 +130,19 @@ impl Processor for HostileProcessor {
                 plan.pieces.push(Piece::Tokens(vec![1]));
                 plan.media[0].features = SIZES * BLOCK;
             }
+            "slots without end" => {
+                let many = 0..300_000;
+                plan.media[0].features = many.end;
+                plan.pieces = many
+                    .map(|offset| {
+                        Piece::Features(Slot {
+                            tokens: 1,
+                            offset,
+                            ..slot(0)
+                        })
+                    })
+                    .collect();
+            }
             "a prompt for days" => {
                 plan.pieces = vec![Piece::Tokens(vec![1; 3_000_000])];
                 plan.media[0].features = 0;

@@ -167,6 +167,7 @@ fn attacks_take_little_more_than_a_harmless_request() {
         // 100 MB, as the limit on memory is.
         ("pixels: a thin picture", "the 95 MiB that pictures may"),
         ("pixels: a huge picture", "takes more than"),
+        ("pixels: a picture whose bytes wrap", "takes more than"),
         ("pixels: pictures without end", "4096 pictures"),
         ("encode: an estimate that wraps", "the request needs"),
         ("encode: one pixel made many", "the request needs"),
@@ -215,7 +216,7 @@ fn attacks_take_little_more_than_a_harmless_request() {
             "{{ ('a' * 3000000)|__replace('a', 'b' * 3000000) }}",
             "unknown filter",
         ),
-        ("{{ range(99999)|list|__join('b' * 3000000) }}", "unknown filter"),
+        ("{{ ['a', 'b']|__join('b' * 3000000) }}", "unknown filter"),
         ("{{ '%2000000000d'|__format(1) }}", "unknown filter"),
         ("{{ ('\\n' * 3000000)|__indent(3000000) }}", "unknown filter"),
         (
@@ -698,6 +699,33 @@ fn odd_stamps_are_rows_of_the_table() {
         listed.output
     );
     listed.took_little("plugins", usual);
+}
+
+/// What strangers wrote comes to a terminal without what would clear it or name its window, whether it is an error or a table.
+#[test]
+fn a_terminal_gets_no_controls_of_others() {
+    let model = Scratch::checkpoint("smolvlm");
+    let controls = "\u{1b}[2J\u{1b}]0;x\u{7}";
+    model.edit("config.json", |text| {
+        text.replacen("\"smolvlm\"", &json!(format!("odd{controls}")).to_string(), 1)
+    });
+    let plugins = Scratch::new("controls");
+    let stamp = json!({"name": format!("odd{controls}"), "version": "1.0.0", "contract": "0.2.0", "kind": "adapter", "model-types": []});
+    let section = custom("monocle:plugin", stamp.to_string().as_bytes());
+    plugins.write("odd.wasm", [component(), section].concat());
+    let folder = model.path().display().to_string();
+    for arguments in [&["run", folder.as_str(), "-p", "hi"][..], &["plugins"]] {
+        let command = Monocle::new(arguments).env("MONOCLE_PLUGINS", plugins.path());
+        let Some(mut terminal) = command.on_terminal() else {
+            println!("`script` is not installed: nothing is looked at");
+            return;
+        };
+        let shown = terminal.waits_for("odd\u{fffd}[2J\u{fffd}]0;x\u{fffd}");
+        assert!(
+            !shown.contains("\u{1b}[2J") && !shown.contains("\u{1b}]0;"),
+            "{shown:?}"
+        );
+    }
 }
 
 /// Answers that do not end, or have very many entries.

@@ -2,6 +2,7 @@
 //! estimated. Property tests and a fuzz target share it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use monocle_tensor::backend::{Backend, BackendError};
 use monocle_tensor::operation::{
@@ -14,6 +15,8 @@ use monocle_tensor::recorder::{Recorder, RecordingLimits};
 const MOST: usize = 24;
 /// Elements of one tensor.
 const ELEMENTS: usize = 1 << 14;
+/// A program of so little takes some milliseconds, with all that is asked of it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Choices by bytes; when there are no more, the first of all.
 pub struct Choices<'a>(&'a [u8]);
@@ -461,6 +464,14 @@ pub fn bits(results: &[Vec<f32>]) -> Vec<Vec<u32>> {
     bits.collect()
 }
 
+/// Whether what was begun then did not take long. An engine that runs ahead may compile kernels meanwhile.
+pub fn in_time(engine: &dyn Backend, started: Instant) -> Result<(), String> {
+    match started.elapsed() {
+        long if long > PATIENCE && !engine.is_ahead() => Err(format!("it took {long:?}")),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the engine of a number anew.
 pub type Fresh<'a> = &'a mut dyn FnMut(usize) -> Box<dyn Backend>;
 
@@ -478,6 +489,7 @@ pub fn check(
     for (number, engine) in engines.iter_mut().enumerate() {
         let device = engine.device();
         let said = |reason: String| format!("{device}: {reason}\n{:?}", program.nodes);
+        let started = Instant::now();
         let found = outcome(engine.as_mut(), &program).map_err(said)?;
         if let Some(fresh) = &mut fresh
             && number == in_turn
@@ -486,6 +498,7 @@ pub fn check(
             replays(&program, &found, fresh(number).as_mut())
                 .map_err(|reason| said(format!("on a new engine: {reason}")))?;
         }
+        in_time(engine.as_ref(), started).map_err(said)?;
         let Some(expected) = &first else {
             first = Some(found);
             continue;

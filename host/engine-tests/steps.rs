@@ -2,13 +2,14 @@
 //! them, the same steps give the same bits again, other steps give the same numbers, and nothing takes more memory than was estimated.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use monocle_tensor::backend::{Backend, SequenceId, Tensor};
 use monocle_tensor::operation::{CachedAttention, CachedHeads, Op};
 use monocle_tensor::program::{Program, ValueId, ValueType};
 
 use crate::batches::{batch, recorded, step};
-use crate::programs::{Choices, bits};
+use crate::programs::{Choices, bits, in_time};
 
 /// Tokens of one step.
 const ROWS: [usize; 8] = [1, 1, 2, 3, 5, 17, 64, 130];
@@ -307,11 +308,13 @@ pub fn check(bytes: &[u8], engines: &mut [Box<dyn Backend>]) -> Result<(), Strin
     for engine in engines {
         let device = engine.device();
         let said = |reason: String| format!("{device}, steps of {sizes:?}: {reason}\n{layers:?}");
+        let started = Instant::now();
         let found = walk(engine.as_mut(), &layers, &steps).map_err(said)?;
         let again = walk(engine.as_mut(), &layers, &steps).map_err(said)?;
         same_bits(&found, &again).map_err(|reason| said(format!("run again: {reason}")))?;
         let at_once = walk(engine.as_mut(), &layers, &[(tokens, &whole)]).map_err(said)?;
         close(&found, &at_once).map_err(|reason| said(format!("in one step: {reason}")))?;
+        in_time(engine.as_ref(), started).map_err(said)?;
         match &first {
             Some(first) => {
                 close(first, &found).map_err(|reason| said(format!("after another engine: {reason}")))?;

@@ -45,25 +45,45 @@ def chunk(kind, content):
 
 
 def picture():
-    folder = "host/image/fuzz/corpus/picture"
+    # The target's first byte chooses a page: none.
+    put = lambda name, content: write("host/image/fuzz/corpus/picture", name, b"\0" + content)
     # PNG (ISO/IEC 15948): 2 x 2 pixels of eight bits, red, green, blue; each line begins with its filter.
     header = struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0)
     lines = b"\0" + bytes([255, 0, 0, 0, 255, 0]) + b"\0" + bytes([0, 0, 255, 255, 255, 255])
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
-    write(folder, "four.png", png)
-    write(folder, "cut.png", png[:50])
+    put("four.png", png)
+    put("cut.png", png[:50])
     # GIF89a: one pixel of a table of two colours; the codes are clear, 0, end, of three bits each.
     gif = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes([255, 0, 0, 0, 0, 0])
     gif += b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + bytes([2, 2, 0x44, 0x01, 0]) + b";"
-    write(folder, "one.gif", gif)
+    put("one.gif", gif)
     # BMP with a BITMAPINFOHEADER: 2 x 1 pixels of 24 bits, blue first, lines of a multiple of four bytes.
     pixels = bytes([0, 0, 255, 0, 255, 0, 0, 0])
     bmp = b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54)
     bmp += struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 24, 0, len(pixels), 2835, 2835, 0, 0) + pixels
-    write(folder, "two.bmp", bmp)
+    put("two.bmp", bmp)
     # WebP (RFC 9649), lossless, one pixel.
     webp = base64.b64decode("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==")
-    write(folder, "one.webp", webp)
+    put("one.webp", webp)
+
+
+TEMPLATES = {
+    "a-conversation": """{% for message in messages %}{{ message.role }}: {% for part in message.content %}\
+{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}{{ '\\n' }}{% endfor %}""",
+    "a-macro": "{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f('a') }}{{ f('b') }}",
+    "filters": "{{ [1, 2]|join(',') }}|{{ 'what'|upper }}|{{ {'a': range(1)|list}|tojson }}",
+    "namespaces": "{% set ns = namespace(x='') %}{% for i in range(9) %}{% set ns.x = ns.x ~ i %}{% endfor %}{{ ns.x[::-1] }}",
+    "a-tag-without-an-end": "5{%}{}{{ma{a{}s}{",
+}
+
+
+def template():
+    # The target's first byte: the others are text, or they choose words (`host/text/fuzz/templates.rs`).
+    put = lambda name, content: write("host/text/fuzz/corpus/template", name, content)
+    for name, content in TEMPLATES.items():
+        put(name, b"\0" + content.encode())
+    for seed in range(1, 3):
+        put(f"words-{seed}", b"\1" + mixed(seed, 24))
 
 
 def mixed(seed, count):
@@ -93,4 +113,5 @@ def choices():
 
 gguf()
 picture()
+template()
 choices()

@@ -265,6 +265,29 @@ mod tests {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Crates that are compiled without checks of overflow: with them, the innermost loops of kernels are not unrolled, and what they multiply
+    /// are lengths of buffers that exist (`host/kernels/src/lib.rs`); the other crate is the plugins' and no part of the host.
+    const UNCHECKED: [&str; 2] = ["monocle-kernels", "monocle-plugin"];
+
+    #[test]
+    fn sums_of_the_host_never_wrap() {
+        let profiles = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        let mut seen = 0;
+        for folder in ["host", "plugin-api"] {
+            for entry in fs::read_dir(root().join(folder)).unwrap() {
+                let Ok(about) = fs::read_to_string(entry.unwrap().path().join("Cargo.toml")) else {
+                    continue;
+                };
+                let name = about.lines().find_map(|line| line.strip_prefix("name = \""));
+                let name = name.and_then(|name| name.strip_suffix('"')).unwrap();
+                let checked = format!("[profile.release.package.{name}]\noverflow-checks = true\n");
+                assert_eq!(profiles.contains(&checked), !UNCHECKED.contains(&name), "{name}");
+                seen += 1;
+            }
+        }
+        assert!(seen >= 20, "{seen} crates");
+    }
+
     /// Else `cargo test` compiles them again, and all that depends on them: minutes.
     #[test]
     fn tests_ask_for_the_features_that_the_build_has() {

@@ -15,6 +15,10 @@ const PAGE: &str = "docs/verification.md";
 
 /// Seconds of fuzzing for each target.
 const FUZZING: u32 = 120;
+/// What one input may take: no target's own bound on time is longer than 100 seconds.
+const LONGEST_INPUT: u32 = 120;
+/// Mebibytes that a target may have resident. The largest, which compiles plugins and opens models, had some 120.
+const FUZZER_MEMORY: u32 = 1024;
 
 /// One thing to verify.
 struct Part {
@@ -37,7 +41,8 @@ const PARTS: [Part; 18] = [
     },
     Part {
         name: "faults",
-        what: "each read, write, rename and mapping of small runs fails once: the right answer or an error, and nothing half-written",
+        what: "each read, write, rename and mapping of small runs fails once, and each charge to a request's budget: the right answer or an \
+               error, and nothing half-written",
         run: faults,
     },
     Part {
@@ -202,6 +207,10 @@ fn fuzz(target: &Path) -> Result<()> {
         }
         command.arg("--");
         command.arg(format!("-max_total_time={FUZZING}"));
+        command.arg(format!("-timeout={LONGEST_INPUT}"));
+        command.arg(format!("-rss_limit_mb={FUZZER_MEMORY}"));
+        // Plugins are compiled there, and not among the user's.
+        command.env("MONOCLE_CACHE", target.join("plugin-cache"));
         command.env("CARGO_TARGET_DIR", target.join("fuzz"));
         run(&mut command)?;
     }
@@ -237,9 +246,12 @@ fn faults(_: &Path) -> Result<()> {
         "test",
         "--release",
         "--workspace",
+        "--lib",
         "--test",
         "program",
+        "--",
         "faults::",
+        "any_charge_may_be_refused",
     ]);
     run(command.env("MONOCLE_FAULTS", "all"))
 }

@@ -3,12 +3,16 @@
 //! A path may lead to a pipe, which waits for ever, to a device, which never ends, or to a file that is larger than all memory. Links are
 //! followed: what they lead to is looked at.
 
+mod json;
+
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use thiserror::Error;
+
+pub use json::parsed_bytes;
 
 /// The largest picture or photo: of raw photos, the largest known have some 250 MB.
 pub const PICTURE: u64 = 512 << 20;

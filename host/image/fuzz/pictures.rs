@@ -22,7 +22,16 @@ pub fn small() -> DecodeOptions {
     }
 }
 
-/// Decodes them within these limits.
+/// A file and how it is decoded, of any bytes: the first chooses a page, as a user may.
+pub fn made(bytes: &[u8]) -> (DecodeOptions, &[u8]) {
+    let (page, file) = bytes
+        .split_first()
+        .map_or((0, bytes), |(first, rest)| (first % 4, rest));
+    let page = (page > 0).then_some(u32::from(page));
+    (DecodeOptions { page, ..small() }, file)
+}
+
+/// Decodes a file within these limits.
 pub fn check(bytes: &[u8], options: &DecodeOptions) -> Result<(), String> {
     let started = Instant::now();
     match decode(bytes, options) {

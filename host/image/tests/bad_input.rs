@@ -477,7 +477,7 @@ proptest! {
     }
 }
 
-/// What fuzzers begin with (`tests/fuzz/make_corpora.py`): sound files of each kind, with the colours that were written.
+/// What fuzzers begin with (`tests/fuzz/make_corpora.py`), as their target takes it: sound files of each kind, with the colours that were written.
 #[test]
 fn the_corpus_is_decoded() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/picture");
@@ -488,7 +488,8 @@ fn the_corpus_is_decoded() {
     ];
     for (name, width, rgb) in sound {
         let bytes = fs::read(corpus.join(name)).expect("the file");
-        let decoded = decode(&bytes, &small()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (options, file) = made::made(&bytes);
+        let decoded = decode(file, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(
             (decoded.picture.width(), decoded.picture.rgb()),
             (width, rgb),
@@ -497,8 +498,10 @@ fn the_corpus_is_decoded() {
     }
     let mut files = 0;
     for entry in fs::read_dir(&corpus).expect("the folder") {
-        let bytes = fs::read(entry.expect("the folder can be read").path()).expect("the file");
-        let _ = decode(&bytes, &small());
+        let path = entry.expect("the folder can be read").path();
+        let bytes = fs::read(&path).expect("the file");
+        let (options, file) = made::made(&bytes);
+        assert_eq!(made::check(file, &options), Ok(()), "{}", path.display());
         files += 1;
     }
     assert!(files >= 5, "{files}");

@@ -289,17 +289,37 @@ proptest! {
 
     /// Whatever a template is made of, there is a prompt or an error.
     #[test]
-    fn any_template_renders_or_is_refused(
-        pieces in prop::collection::vec(
-            prop::sample::select(vec![
-                "{{ ", " }}", "{% ", " %}", "{%- ", " -%}", "{# ", " #}", "for m in messages", "endfor", "if ", "endif",
-                "generation", "endgeneration", "messages", "[::-1]", "[1:]", "['content']", ".role", "|tojson",
-                "|length", "|first", "(", ")", "set x = ", "x", " ~ ", " + ", "'a'", "1", "range(9)", "macro f(x)",
-                "endmacro", "f(", " % ", "'%5s'", "|center(9)", ".zfill(", ".rsplit(", "|truncate(3)", "cycler(", " is ", "defined", " in ", "not ", "\n", "break", "raw", "endraw", "-", "*", "{", "}",
-            ]),
-            0..24,
-        ),
-    ) {
-        prop_assert_eq!(made::check(&pieces.concat()), Ok(()));
+    fn any_template_renders_or_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..24), text in any::<bool>()) {
+        let bytes = [&[u8::from(!text)][..], &bytes].concat();
+        prop_assert_eq!(made::check(&made::made(&bytes)), Ok(()));
     }
+}
+
+/// What fuzzers begin with (`tests/fuzz/make_corpora.py`), as their target takes it.
+#[test]
+fn the_corpus_holds() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/template");
+    let conversation = Conversation::single(None, 1, "What?");
+    for (name, expected) in [
+        ("a-conversation", "user: <image>What?\n"),
+        ("a-macro", "[a][b]"),
+        ("filters", "1,2|WHAT|{\"a\": [0]}"),
+    ] {
+        let text = made::made(&std::fs::read(corpus.join(name)).unwrap());
+        let template = ChatTemplate::new(TemplateSource::Flag, text).unwrap();
+        let prompt = template.render(
+            &conversation,
+            &SpecialTokens::default(),
+            &RenderOptions::default(),
+        );
+        assert_eq!(prompt.unwrap(), expected, "{name}");
+    }
+    let mut files = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        let text = made::made(&std::fs::read(&path).unwrap());
+        assert_eq!(made::check(&text), Ok(()), "{}: {text}", path.display());
+        files += 1;
+    }
+    assert!(files >= 5, "{files}");
 }

@@ -8,11 +8,16 @@ use serde_json::Value;
 use crate::error::WeightsError;
 use crate::files;
 use crate::hub::distrust;
+use crate::shards::INDEX;
 
 /// The largest text file that is read: the index of a model with a hundred thousand tensors has some 10 MB.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
-/// Values in a JSON file, each of which takes some hundred bytes however short it is written: that index has as many as tensors.
-const MAX_VALUES: usize = 1 << 20;
+/// What the values of an index may take once they are parsed: 350,000 tensors with names of a hundred letters.
+const MOST_OF_INDEX: u64 = 128 << 20;
+/// Those of the tokenizer's configuration, which is parsed twice: the largest known (Gemma 3, 6,414 added tokens) takes 13 MB.
+const MOST_OF_TOKENIZER: u64 = 24 << 20;
+/// Those of any other file; some are parsed by the plugin, too.
+const MOST: u64 = 16 << 20;
 
 /// Reads a text file; `None` when there is none.
 pub(crate) fn read_text(path: &Path) -> Result<Option<String>, WeightsError> {
@@ -56,29 +61,23 @@ pub(crate) fn read_json(path: &Path) -> Result<Option<Value>, WeightsError> {
             reason,
         }
     };
-    let values = values(&text);
-    if values > MAX_VALUES {
+    let (bytes, most) = (monocle_files::parsed_bytes(text.as_bytes()), most_of(path));
+    if bytes > most {
         return Err(bad(format!(
-            "it has {values} values, more than the {MAX_VALUES} that a file may have"
+            "its values take {bytes} bytes, more than the {most} that they may"
         )));
     }
     let value = parse(&text).map_err(|error| bad(error.to_string()))?;
     Ok(Some(value))
 }
 
-/// How many values a JSON text has, seen before it is parsed.
-fn values(json: &str) -> usize {
-    let (mut values, mut in_string, mut escaped) = (0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            b',' | b'[' | b'{' if !in_string => values += 1,
-            _ => {}
-        }
+/// What the values of this file may take.
+fn most_of(path: &Path) -> u64 {
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(INDEX) => MOST_OF_INDEX,
+        Some("tokenizer_config.json") => MOST_OF_TOKENIZER,
+        _ => MOST,
     }
-    values
 }
 
 /// Parses JSON as Python writes it: with `NaN` (read as null) and infinities (read as the largest numbers).
@@ -120,6 +119,8 @@ fn without_special_numbers(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::json;
 
     #[test]
@@ -132,9 +133,32 @@ mod tests {
         assert!(super::parse("").is_err());
     }
 
+    /// So many entries of a file, as large as published ones have them, within what the file may take.
+    #[track_caller]
+    fn fits(name: &str, entry: &str, count: u64) {
+        let bytes = count * monocle_files::parsed_bytes(entry.as_bytes());
+        let most = super::most_of(Path::new(name));
+        assert!(bytes <= most && bytes > most / 8, "{name}: {bytes} of {most}");
+    }
+
     #[test]
-    fn values_are_counted_outside_of_texts() {
-        assert_eq!(super::values(r#"{"a": [1, 2], "b,[": "\"{,", "c": {}}"#), 6);
-        assert_eq!(super::values(r#"["\\", 1]"#), 2);
+    fn large_published_files_are_read() {
+        // Kimi K2 has 384 experts in each of 60 layers, of three matrices, stored in three parts each.
+        let name = "language_model.model.layers.60.mlp.experts.383.down_proj.weight_packed";
+        let file = "model-00062-of-000064.safetensors";
+        fits(
+            "model.safetensors.index.json",
+            &format!("    \"{name}\": \"{file}\",\n"),
+            207_360,
+        );
+        // Gemma 3's added tokens.
+        let token = r#""lstrip": false, "normalized": false, "rstrip": false, "single_word": false, "special": false"#;
+        fits(
+            "tokenizer_config.json",
+            &format!("\"256001\": {{\"content\": \"<unused6241>\", {token}}},"),
+            6414,
+        );
+        // ImageNet's 21,841 classes, by number and by name.
+        fits("config.json", "\"21840\": \"n12345678 a name\",", 2 * 21_841);
     }
 }

@@ -2,6 +2,7 @@
 //! lists that share their elements included.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use monocle_component::{NewStamp, componentize, stamp};
 use monocle_image::Picture;
@@ -22,9 +23,14 @@ use crate::scratch::Scratch;
 const START: u32 = 1024;
 /// Bytes that are told to it.
 const TOLD: u32 = 1 << 12;
+/// Four instances and their answers, each of which takes some milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A plugin's four answers, each of a fresh instance, as a trap ends one.
 pub fn check(bytes: &[u8]) -> Result<(), String> {
+    // Compiled before the clock runs.
+    plugin();
+    let started = Instant::now();
     let words = words(&mut Choices::new(bytes));
     let letters = words
         .iter()
@@ -62,7 +68,10 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
     }
     let _ = instance()?.output("words", true);
     let _ = instance()?.parts("words", 1);
-    Ok(())
+    match started.elapsed() {
+        long if long > PATIENCE => Err(format!("it took {long:?}")),
+        _ => Ok(()),
+    }
 }
 
 /// What lies in its memory: small numbers, addresses of one another, ends of all numbers, letters.

@@ -1,5 +1,7 @@
 //! Plans, and the prompts that are made of those that pass the check.
 
+use std::time::{Duration, Instant};
+
 use monocle_runtime::plugin::contract::{
     AttentionScheme, ContextRange, EncoderPlan, FeatureUse, ImagePlan, Mark, Piece, Plan, Positions, Size,
     Slot,
@@ -10,15 +12,21 @@ use super::Choices;
 
 /// Tokens of prompts that are looked at one by one.
 const MOST: usize = 1 << 12;
+/// Plans of so few pieces take some milliseconds, those of ranges to the end of all numbers too.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes a plan and a number of pictures; if the plan passes, its prompt can be cut anywhere that it says it can.
 pub fn check(bytes: &[u8]) -> Result<(), String> {
     let mut choices = Choices::new(bytes);
     let images = choices.byte() % 4;
     let plan = plan(&mut choices, images);
-    match plan.check(images) {
-        Ok(()) => prompt(&plan),
-        Err(_) => Ok(()),
+    let started = Instant::now();
+    if plan.check(images).is_ok() {
+        prompt(&plan)?;
+    }
+    match started.elapsed() {
+        long if long > PATIENCE => Err(format!("it took {long:?}")),
+        _ => Ok(()),
     }
 }
 

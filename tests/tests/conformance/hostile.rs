@@ -255,6 +255,10 @@ fn pixels() {
                 &["a picture of 4294967295x4294967295 takes more than the 1024 MiB"],
             ),
             (
+                "a picture whose bytes wrap",
+                &["a picture of 2007567422x3062868337 takes more than the 1024 MiB"],
+            ),
+            (
                 "a huge border",
                 &["a picture of 4294967295x4294967295 takes more than"],
             ),

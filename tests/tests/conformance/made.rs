@@ -42,6 +42,15 @@ proptest! {
     }
 }
 
+/// Plugins that are made here are compiled in this process: what is kept of them is not kept among the user's (`.cargo/config.toml`).
+#[test]
+fn the_cache_is_not_the_users() {
+    assert!(
+        std::env::var_os("MONOCLE_CACHE").is_some(),
+        "run this test by cargo"
+    );
+}
+
 /// What fuzzers begin with.
 #[test]
 fn the_corpora_hold() {

@@ -1,5 +1,7 @@
 //! What strangers made takes little more memory than what friends made, whatever it tries, and ends in an error of one request.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What became of a run.
 struct Ran {
     code: Option<i32>,
+    output: String,
     error: String,
     /// The most bytes that were resident.
     resident: u64,
@@ -52,26 +55,31 @@ fn watched_with(model: &Path, picture: &Path, plugins: &Path) -> Ran {
 
 /// The same with compiled plugins kept in another folder.
 fn watched_in(model: &Path, picture: &Path, plugins: &Path, cache: &Path) -> Ran {
-    let scratch = Scratch::new("watched");
-    let error = scratch.file("error");
-    let mut command = Command::new(path());
-    command.arg("run").args([model, picture]);
-    command.args([
-        "-p",
-        "hi",
-        "--max-tokens",
-        "4",
-        "--memory-limit",
-        "100MB",
-        "--threads",
-        "1",
-    ]);
-    let mut child = environment(&mut command)
+    watch(
+        environment(Command::new(path()).arg("run").args([model, picture]).args([
+            "-p",
+            "hi",
+            "--max-tokens",
+            "4",
+            "--memory-limit",
+            "100MB",
+            "--threads",
+            "1",
+        ]))
         .env("MONOCLE_PLUGINS", plugins)
-        .env("MONOCLE_CACHE", cache)
+        .env("MONOCLE_CACHE", cache),
+    )
+}
+
+/// Any command, watched.
+fn watch(command: &mut Command) -> Ran {
+    let scratch = Scratch::new("watched");
+    let [output, error] = ["output", "error"].map(|name| scratch.file(name));
+    let file = |path: &Path| std::fs::File::create(path).expect("the folder is ours");
+    let mut child = command
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(&error).expect("the folder is ours"))
+        .stdout(file(&output))
+        .stderr(file(&error))
         .spawn()
         .expect("the program can be started");
     let (started, mut most) = (Instant::now(), 0);
@@ -83,14 +91,41 @@ fn watched_in(model: &Path, picture: &Path, plugins: &Path, cache: &Path) -> Ran
         }
         if started.elapsed() > PATIENCE {
             let _ = child.kill();
-            panic!("{} did not end", model.display());
+            panic!("{command:?} did not end");
         }
         std::thread::sleep(Duration::from_millis(1));
     };
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
     Ran {
         code: status.code(),
-        error: std::fs::read_to_string(&error).unwrap_or_default(),
+        output: text(&output),
+        error: text(&error),
         resident: most,
+    }
+}
+
+impl Ran {
+    /// That it took little more than a harmless request.
+    #[track_caller]
+    fn took_little(&self, name: &str, usual: u64) {
+        println!("{:4} MiB  {name}: {}", self.resident >> 20, self.error);
+        assert!(
+            self.resident <= usual + MORE,
+            "{name}: {} MiB, usual are {}",
+            self.resident >> 20,
+            usual >> 20
+        );
+    }
+
+    /// That it was refused in these words, and took little for it.
+    #[track_caller]
+    fn refused(&self, name: &str, words: &[&str], usual: u64) {
+        assert_eq!(self.code, Some(1), "{name}: {}", self.error);
+        for word in words {
+            assert!(self.error.contains(word), "{name}: {}", self.error);
+        }
+        assert!(self.error.len() <= 4096, "{name}: {}", self.error);
+        self.took_little(name, usual);
     }
 }
 
@@ -132,11 +167,14 @@ fn attacks_take_little_more_than_a_harmless_request() {
         // 100 MB, as the limit on memory is.
         ("pixels: a thin picture", "the 95 MiB that pictures may"),
         ("pixels: a huge picture", "takes more than"),
+        ("pixels: a picture whose bytes wrap", "takes more than"),
         ("pixels: pictures without end", "4096 pictures"),
         ("encode: an estimate that wraps", "the request needs"),
         ("encode: one pixel made many", "the request needs"),
         ("configure: tokens without end", "`tokenizers.add`"),
+        ("load: a name without end", "has no weight `xxx"),
         ("plan: pixels without end", "pixel tensors, more than the 64"),
+        ("plan: slots without end", "the prompt has 300000 tokens"),
         ("plan: context ranges without end", "ranges of context"),
         ("plan: a prompt for days", "3000000 tokens"),
         ("plan: variables without end", "values, more than 131072"),
@@ -152,6 +190,8 @@ fn attacks_take_little_more_than_a_harmless_request() {
         ("forward: a shape that overflows", "more than the"),
         ("output: a flood of text", "grows too large"),
     ];
+    // Odd, and served: these harm nobody.
+    let passed = ["encode: attention of nothing", "forward: what is not a number"];
     let each = (0..200).map(|index| format!("{{% set v{index} = 'a' * n ~ {index} %}}"));
     let kept = format!("{{% set n = 9000000 %}}{}", each.collect::<String>());
     let templates = [
@@ -163,7 +203,22 @@ fn attacks_take_little_more_than_a_harmless_request() {
             "{{ range(9999)|list|tojson(separators=('x' * 1000000, ':')) }}",
             "values of more than",
         ),
+        (
+            "{{ range(9999)|list|tojson(indent='x' * 5000000) }}",
+            "values of more than",
+        ),
         ("{{ [1]|slice(2000000000)|list|length }}", "values of more than"),
+        (
+            "{{ [1]|batch(2000000000, 0)|list|length }}",
+            "values of more than",
+        ),
+        (
+            "{{ ('a' * 3000000)|__replace('a', 'b' * 3000000) }}",
+            "unknown filter",
+        ),
+        ("{{ ['a', 'b']|__join('b' * 3000000) }}", "unknown filter"),
+        ("{{ '%2000000000d'|__format(1) }}", "unknown filter"),
+        ("{{ ('\\n' * 3000000)|__indent(3000000) }}", "unknown filter"),
         (
             "{% set a = 'a' * 6000000 %}{% set b = 'a' * 6000000 %}{% for i in range(99999) %}{% if a == b %}{% endif %}{% endfor %}",
             "did not end within",
@@ -196,6 +251,11 @@ fn attacks_take_little_more_than_a_harmless_request() {
         manifest(&scratch, "ignore", &patterns),
         &"a list of at most 64",
     );
+    for (at, told) in passed.iter().enumerate() {
+        let ran = watched(&deed(&scratch, 200 + at, told), &picture);
+        assert_eq!(ran.code, Some(0), "{told}: {}", ran.error);
+        ran.took_little(told, usual.resident);
+    }
     let mut wrong = Vec::new();
     for (told, model, words) in deeds.chain(templates).chain([doubling, patterns]) {
         let ran = watched(&model, &picture);
@@ -459,15 +519,7 @@ fn components_of_many_parts_take_no_more_than_one() {
         );
         let model = manifest(&scratch, name, &more);
         let ran = watched_with(&model, &picture, scratch.path());
-        println!("{:4} MiB  {name}: {}", ran.resident >> 20, ran.error);
-        assert_eq!(ran.code, Some(1), "{name}: {}", ran.error);
-        assert!(ran.error.contains(words), "{name}: {}", ran.error);
-        assert!(
-            ran.resident <= usual + MORE,
-            "{name}: {} MiB, usual are {}",
-            ran.resident >> 20,
-            usual >> 20
-        );
+        ran.refused(name, &[words], usual);
     }
 }
 
@@ -499,36 +551,283 @@ fn folders_of_very_many_values_are_refused() {
     drop(watched(model.path(), &picture));
     let usual = watched(model.path(), &picture);
     assert_eq!(usual.code, Some(0), "{}", usual.error);
+    let usual = usual.resident;
     // Sixteen million values, which would take more than a gibibyte.
     let zeros = format!("{{\"x\": [{}0]}}", "0,".repeat(16 << 20));
-    for name in [
-        "config.json",
-        "tokenizer_config.json",
-        "tokenizer.json",
-        "generation_config.json",
+    // As many of the smallest values, and of the smallest objects, as may be (`host/files/src/json.rs` counts 74 bytes for one and 479 for the
+    // other). Some files are parsed more than once.
+    let numbers = |bytes: usize| format!("{{\"x\": [{}0]}}", "0,".repeat(bytes / 74 - 16));
+    let objects = |bytes: usize| format!("{{\"x\": [{}0]}}", "{\"\":0},".repeat(bytes / 479 - 16));
+    for (name, most) in [
+        ("config.json", 16 << 20),
+        ("generation_config.json", 16 << 20),
+        ("preprocessor_config.json", 16 << 20),
+        ("processor_config.json", 16 << 20),
+        ("tokenizer_config.json", 24 << 20),
+        ("special_tokens_map.json", 24 << 20),
+        ("added_tokens.json", 24 << 20),
+        // Honest ones take more than this test's measure: see docs/threat-model.md.
+        ("model.safetensors.index.json", 0),
+        ("tokenizer.json", 0),
     ] {
         let file = model.file(name);
         let sound = std::fs::read(&file).ok();
         model.write(name, &zeros);
         let ran = watched(model.path(), &picture);
-        println!("{:4} MiB  {name}: {}", ran.resident >> 20, ran.error);
-        assert_eq!(ran.code, Some(1), "{name}: {}", ran.error);
-        assert!(
-            ran.error.contains(name) && ran.error.contains("values"),
-            "{name}: {}",
-            ran.error
-        );
-        assert!(
-            ran.resident <= usual.resident + 2 * MORE,
-            "{name}: {} MiB, usual are {}",
-            ran.resident >> 20,
-            usual.resident >> 20
-        );
+        ran.refused(name, &[name, "values"], usual);
+        for made in [&numbers as &dyn Fn(usize) -> String, &objects] {
+            if most == 0 {
+                continue;
+            }
+            model.write(name, made(most));
+            let ran = watched(model.path(), &picture);
+            assert!(!ran.error.contains("values"), "{name}: {}", ran.error);
+            ran.took_little(name, usual);
+        }
         match sound {
             Some(bytes) => drop(model.write(name, bytes)),
             None => model.remove(name),
         }
     }
+}
+
+/// A device without an end and a pipe without a writer under the name of each file that is read.
+#[test]
+fn what_never_ends_is_not_read() {
+    let model = Scratch::checkpoint("smolvlm");
+    let scratch = Scratch::new("never-ends");
+    let picture = project::oracle("smolvlm").join("image.png");
+    drop(watched(model.path(), &picture));
+    let usual = watched(model.path(), &picture);
+    assert_eq!(usual.code, Some(0), "{}", usual.error);
+    let usual = usual.resident;
+    let zero = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).expect("a link");
+    let pipe = |path: &Path| {
+        let made = Command::new("mkfifo").arg(path).status();
+        assert!(made.expect("mkfifo starts").success());
+    };
+    let kinds: [(&dyn Fn(&Path), &str); 2] = [(&zero, "device"), (&pipe, "pipe")];
+    for name in [
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+        "model.safetensors.index.json",
+    ] {
+        let file = model.file(name);
+        let sound = std::fs::read(&file).ok();
+        for (make, kind) in kinds {
+            let _ = std::fs::remove_file(&file);
+            make(&file);
+            watched(model.path(), &picture).refused(name, &[name, kind], usual);
+        }
+        model.remove(name);
+        if let Some(bytes) = sound {
+            model.write(name, bytes);
+        }
+    }
+
+    // A folder of plugins, where others go on to work, and what is to be made a plugin.
+    let smolvlm = project::plugins().join("smolvlm.wasm");
+    scratch.write("smolvlm.wasm", std::fs::read(smolvlm).expect("it was built"));
+    zero(&scratch.file("zero.wasm"));
+    pipe(&scratch.file("pipe.wasm"));
+    let ran = watched_with(model.path(), &picture, scratch.path());
+    assert_eq!(ran.code, Some(0), "{}", ran.error);
+    ran.took_little("beside plugins", usual);
+    let listed = monocle(&["plugins"], scratch.path());
+    assert_eq!(listed.code, Some(0), "{}", listed.error);
+    for (name, words) in [
+        ("smolvlm", "0.1.0"),
+        ("zero", "it is a device"),
+        ("pipe", "it is a pipe"),
+    ] {
+        assert!(row(&listed, name).contains(words), "{}", listed.output);
+    }
+    listed.took_little("plugins", usual);
+    for name in ["zero.wasm", "pipe.wasm"] {
+        let file = scratch.file(name).display().to_string();
+        let made = scratch.file("made").display().to_string();
+        let ran = monocle(&["plugins", "wrap", &file, "-o", &made], scratch.path());
+        ran.refused("plugins wrap", &[name, "expected a regular file"], usual);
+    }
+}
+
+/// `monocle ARGUMENTS…` with the plugins of a folder, watched.
+fn monocle(arguments: &[&str], plugins: &Path) -> Ran {
+    watch(environment(Command::new(path()).args(arguments)).env("MONOCLE_PLUGINS", plugins))
+}
+
+/// The line of a table that begins with this name.
+fn row<'a>(table: &'a Ran, name: &str) -> &'a str {
+    let is_its = |line: &&str| line.split_whitespace().next() == Some(name);
+    table.output.lines().find(is_its).unwrap_or_default()
+}
+
+/// A stamp that says more than any may is a row of the table, and no other plugin's row is lost.
+#[test]
+fn odd_stamps_are_rows_of_the_table() {
+    let scratch = Scratch::new("odd-stamps");
+    let smolvlm = project::plugins().join("smolvlm.wasm");
+    scratch.write("smolvlm.wasm", std::fs::read(smolvlm).expect("it was built"));
+    let usual = monocle(&["plugins"], scratch.path()).resident;
+    for (file, name) in [
+        ("long", "x".repeat(70_000)),
+        ("path", "../x".to_owned()),
+        ("screen", "\u{1b}[2J".to_owned()),
+    ] {
+        let stamp = json!({"name": name, "version": "1.0.0", "contract": "0.2.0", "kind": "adapter", "model-types": []});
+        let section = custom("monocle:plugin", stamp.to_string().as_bytes());
+        scratch.write(&format!("{file}.wasm"), [component(), section].concat());
+    }
+    let listed = monocle(&["plugins"], scratch.path());
+    assert_eq!(listed.code, Some(0), "{}", listed.error);
+    assert!(row(&listed, "smolvlm").contains("0.1.0"), "{}", listed.output);
+    for name in ["long", "path", "screen"] {
+        let row = row(&listed, name);
+        assert!(
+            row.contains("not usable") && row.contains("malformed"),
+            "{}",
+            listed.output
+        );
+    }
+    assert!(
+        listed.output.len() < 4096 && !listed.output.contains('\u{1b}'),
+        "{:?}",
+        listed.output
+    );
+    listed.took_little("plugins", usual);
+}
+
+/// What strangers wrote comes to a terminal without what would clear it or name its window, whether it is an error or a table.
+#[test]
+fn a_terminal_gets_no_controls_of_others() {
+    let model = Scratch::checkpoint("smolvlm");
+    let controls = "\u{1b}[2J\u{1b}]0;x\u{7}";
+    model.edit("config.json", |text| {
+        text.replacen("\"smolvlm\"", &json!(format!("odd{controls}")).to_string(), 1)
+    });
+    let plugins = Scratch::new("controls");
+    let stamp = json!({"name": format!("odd{controls}"), "version": "1.0.0", "contract": "0.2.0", "kind": "adapter", "model-types": []});
+    let section = custom("monocle:plugin", stamp.to_string().as_bytes());
+    plugins.write("odd.wasm", [component(), section].concat());
+    let folder = model.path().display().to_string();
+    for arguments in [&["run", folder.as_str(), "-p", "hi"][..], &["plugins"]] {
+        let command = Monocle::new(arguments).env("MONOCLE_PLUGINS", plugins.path());
+        let Some(mut terminal) = command.on_terminal() else {
+            println!("`script` is not installed: nothing is looked at");
+            return;
+        };
+        let shown = terminal.waits_for("odd\u{fffd}[2J\u{fffd}]0;x\u{fffd}");
+        assert!(
+            !shown.contains("\u{1b}[2J") && !shown.contains("\u{1b}]0;"),
+            "{shown:?}"
+        );
+    }
+}
+
+/// Answers that do not end, or have very many entries.
+#[test]
+fn servers_that_say_very_much_are_refused() {
+    let picture = project::oracle("smolvlm").join("image.png");
+    let model = project::oracle("smolvlm");
+    drop(watched(&model, &picture));
+    let usual = watched(&model, &picture).resident;
+    // As small as an entry can be, and as a file's can be.
+    let entry = r#"{"type":"","path":"a"}"#;
+    let file = |at| format!(r#"{{"type":"file","path":"{at}.json"}}"#);
+    let files: Vec<String> = (0..400_000).map(file).collect();
+    let about = || Said::whole(r#"{"sha":"0123456789abcdef0123456789abcdef01234567"}"#.to_owned());
+    for (name, answers, words) in [
+        (
+            "about without end",
+            vec![Said::on_and_on(r#"{"x":""#, "a".repeat(1 << 16))],
+            "longer than 16 MiB",
+        ),
+        (
+            "list without end",
+            vec![about(), Said::on_and_on("[", format!("{entry},").repeat(1 << 12))],
+            "longer than 16 MiB",
+        ),
+        // All that may be said.
+        (
+            "entries",
+            vec![
+                about(),
+                Said::whole(format!("[{}{entry}]", format!("{entry},").repeat(700_000))),
+            ],
+            "it has: nothing",
+        ),
+        (
+            "files",
+            vec![about(), Said::whole(format!("[{}]", files.join(",")))],
+            "more than 20000 files",
+        ),
+    ] {
+        let home = Scratch::new("hub");
+        let ran = watch(
+            environment(Command::new(path()).args(["run", "org/model", "-p", "hi"]))
+                .env("HF_HUB_OFFLINE", "0")
+                .env("HF_HOME", home.path())
+                .env("HF_ENDPOINT", serve(answers)),
+        );
+        ran.refused(name, &[words], usual);
+    }
+}
+
+/// A server's answer: how it begins, and what follows so many times.
+struct Said {
+    start: &'static str,
+    rest: String,
+    times: usize,
+}
+
+impl Said {
+    fn whole(text: String) -> Self {
+        Self {
+            start: "",
+            rest: text,
+            times: 1,
+        }
+    }
+
+    /// No test waits for its end.
+    fn on_and_on(start: &'static str, rest: String) -> Self {
+        Self {
+            start,
+            rest,
+            times: 1 << 16,
+        }
+    }
+}
+
+/// A server on this machine that gives each connection the next answer, and then ends; its address.
+fn serve(answers: Vec<Said>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = listener.local_addr().expect("the port is known");
+    std::thread::spawn(move || {
+        for (said, stream) in answers.iter().zip(listener.incoming().flatten()) {
+            let _ = say(stream, said);
+        }
+    });
+    format!("http://{address}")
+}
+
+fn say(mut stream: TcpStream, said: &Said) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+    let lines = BufReader::new(stream.try_clone()?).lines();
+    lines
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+        .for_each(drop);
+    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", said.start);
+    stream.write_all(head.as_bytes())?;
+    // It ends where nobody reads any more.
+    (0..said.times).try_for_each(|_| stream.write_all(said.rest.as_bytes()))?;
+    stream.flush()
 }
 
 #[test]
@@ -555,9 +854,13 @@ fn programs_for_days_end_with_their_request() {
 #[test]
 fn very_many_tables_take_no_longer_than_a_call_may() {
     let scratch = Scratch::new("tables");
+    let picture = project::oracle("smolvlm").join("image.png");
+    let harmless = deed(&scratch, 1, "");
+    drop(watched(&harmless, &picture));
+    let usual = watched(&harmless, &picture).resident;
     let model = deed(&scratch, 0, "forward: angles of its own each");
     let started = Instant::now();
-    let ran = watched(&model, &project::oracle("smolvlm").join("image.png"));
+    let ran = watched(&model, &picture);
     // It is served, or its time is over; either is soon.
     assert!(
         ran.code == Some(0) || ran.error.contains("still running") || ran.error.contains("more than"),
@@ -569,6 +872,7 @@ fn very_many_tables_take_no_longer_than_a_call_may() {
         "{:?}",
         started.elapsed()
     );
+    ran.took_little("tables", usual);
 }
 
 /// Whether this system's kernel has what the wall is made of; where it has not, that is said.
@@ -708,6 +1012,11 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A section of this name that only says something.
+fn custom(name: &str, content: &[u8]) -> Vec<u8> {
+    section(0, &[&number(name.len())[..], name.as_bytes(), content].concat())
+}
+
 fn number(mut value: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
@@ -761,22 +1070,14 @@ fn a_plugin_is_compiled_in_another_process() {
     assert_eq!(usual.code, Some(0), "{}", usual.error);
     let cache = Scratch::new("compiled-apart-cache");
     let compiling = watched_in(&model, &picture, plugins.path(), cache.path());
-    println!(
-        "{} MiB, usual are {}",
-        compiling.resident >> 20,
-        usual.resident >> 20
-    );
     // The adapter says what pleases nobody; it was compiled first.
     assert!(
         compiling.error.contains("compiling the plugin `large`"),
         "{}",
         compiling.error
     );
-    // The file, its code, and what an adapter may have.
-    assert!(
-        compiling.resident <= usual.resident + 2 * MORE,
-        "{} MiB, usual are {}",
-        compiling.resident >> 20,
-        usual.resident >> 20
-    );
+    compiling.took_little("compiled", usual.resident);
+    let warm = watched_in(&model, &picture, plugins.path(), cache.path());
+    assert!(!warm.error.contains("compiling"), "{}", warm.error);
+    warm.took_little("kept", usual.resident);
 }

@@ -13,6 +13,7 @@ use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::scheduler::{Scheduler, SchedulerOptions};
 use monocle_runtime::trace::{Answer, Trace, argmax};
 
+use crate::overdue::{self, Watch};
 use crate::request::{EngineArguments, USUAL_QUESTION};
 
 /// The text that is built in: prose, numbers, a list and code.
@@ -102,11 +103,14 @@ pub fn measure(
         text: Part::default(),
         pictures: Part::default(),
     };
+    let watch = Watch::over("measuring the loss", overdue::USUAL);
     let mut original = open(places, declaration, engine)?;
+    watch.went_on();
     let text = original.trace(&words, 512, 1);
     let text = loss.text.kept("the original, on the text", text);
     let mut answers = Vec::new();
     for request in &requests {
+        watch.went_on();
         let answer = original.trace_steps(request, 512, Answer::Greedy(ANSWER));
         let answer = loss.pictures.kept("the original, on a picture", answer);
         answers.extend(answer.map(|answer| (request, answer)));
@@ -115,7 +119,9 @@ pub fn measure(
     if text.is_some() || !answers.is_empty() {
         let mut copy = declaration.clone();
         copy.manifest.source = Source::Path(std::path::absolute(target)?);
+        watch.went_on();
         let mut copy = open(places, &copy, engine)?;
+        watch.went_on();
         if let Some(text) = text {
             let found = copy.trace_along(&words, 512, &text.tokens);
             if let Some(found) = loss.text.kept("the copy, on the text", found) {
@@ -127,6 +133,7 @@ pub fn measure(
             }
         }
         for (request, answer) in answers {
+            watch.went_on();
             let found = copy.trace_steps(request, 512, Answer::Given(&answer.tokens));
             if let Some(found) = loss.pictures.kept("the copy, on a picture", found) {
                 let logits = answer.step_logits.iter().zip(&found.step_logits);

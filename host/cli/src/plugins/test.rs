@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::project::Project;
 use crate::output;
+use crate::overdue::{self, Watch};
 use crate::request::EngineArguments;
 use crate::trace::Within;
 use crate::trace::compare::Tolerances;
@@ -142,13 +143,15 @@ fn tested(
         None => what.to_owned(),
     };
     let declaration = places.find(&model, &mut |_| {})?;
+    let watch = Watch::over("the plugin", overdue::USUAL);
     let model = Model::open(&places, &declaration, OpenOptions::default(), &mut |_| {})?;
     let options = SchedulerOptions {
         memory_limit: engine.memory_limit,
         ..SchedulerOptions::default()
     };
     let mut scheduler = Scheduler::new(Arc::new(model), engine.exact().backend()?, options);
-    let checks = asked.checks(&mut scheduler);
+    watch.went_on();
+    let checks = asked.checks(&mut scheduler, &watch);
     let model = scheduler.model();
     Ok(Tested {
         monocle: crate::about::VERSION,
@@ -159,15 +162,15 @@ fn tested(
 }
 
 impl Asked<'_> {
-    fn checks(&self, scheduler: &mut Scheduler) -> Vec<Check> {
+    fn checks(&self, scheduler: &mut Scheduler, watch: &Watch) -> Vec<Check> {
         let model = Arc::clone(scheduler.model());
         let recordings = scheduler.recordings().clone();
         let prompts = prompts::check(&model, &self.goldens.join("prompts.json"), self.accept);
         let mut checks = vec![
-            check("sizes", plans::sizes(&model, &recordings)),
-            check("repeats", plans::repeats(&model)),
-            check("pixels", plans::pixels(&model)),
-            check("prompts", prompts),
+            check(watch, "sizes", plans::sizes(&model, &recordings)),
+            check(watch, "repeats", plans::repeats(&model)),
+            check(watch, "pixels", plans::pixels(&model)),
+            check(watch, "prompts", prompts),
         ];
         // After a plan that is wrong, answers would only say so again.
         if checks.iter().any(Check::failed) || self.plans_only {
@@ -180,17 +183,22 @@ impl Asked<'_> {
             return checks;
         }
         let within = self.within;
-        checks.push(check("chunks", answers::chunks(scheduler, within.logits)));
-        checks.push(check("batches", answers::batches(scheduler, within.logits)));
-        checks.push(check("output", answers::output(scheduler)));
+        checks.push(check(watch, "chunks", answers::chunks(scheduler, within.logits)));
+        checks.push(check(
+            watch,
+            "batches",
+            answers::batches(scheduler, within.logits),
+        ));
+        checks.push(check(watch, "output", answers::output(scheduler)));
         let references = answers::references(scheduler, self.goldens, self.pictures, within);
-        checks.push(check("reference", references));
+        checks.push(check(watch, "reference", references));
         checks
     }
 }
 
-/// What a check found; that it could not be made is a failure, in the words of the error.
-fn check<E: Into<anyhow::Error>>(name: &'static str, verdict: Result<Verdict, E>) -> Check {
+/// What a check found, now that it has ended; that it could not be made is a failure, in the words of the error.
+fn check<E: Into<anyhow::Error>>(watch: &Watch, name: &'static str, verdict: Result<Verdict, E>) -> Check {
+    watch.went_on();
     let verdict = verdict.unwrap_or_else(|error| {
         let error: anyhow::Error = error.into();
         Verdict::Failed(vec![crate::in_words(&error)])

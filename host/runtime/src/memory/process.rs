@@ -1,5 +1,7 @@
 //! What the system says of this process's memory.
 
+use std::path::Path;
+
 /// The most bytes that were ever resident; `None` where the system does not say.
 pub fn peak_resident() -> Option<usize> {
     // Linux's getrusage says no less than what the process held that started this one.
@@ -84,8 +86,12 @@ pub fn installed() -> Option<usize> {
 /// What the control group allows, if it limits anything: https://docs.kernel.org/admin-guide/cgroup-v2.html, and the older
 /// https://docs.kernel.org/admin-guide/cgroup-v1/memory.html, which says "no limit" with a number beyond all memory.
 fn container() -> Option<usize> {
-    let limit = |file: &str| limit(&std::fs::read_to_string(file).ok()?);
-    limit("/sys/fs/cgroup/memory.max").or_else(|| limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+    container_of(Path::new("/sys/fs/cgroup"))
+}
+
+fn container_of(groups: &Path) -> Option<usize> {
+    let limit = |file: &str| limit(&std::fs::read_to_string(groups.join(file)).ok()?);
+    limit("memory.max").or_else(|| limit("memory/memory.limit_in_bytes"))
 }
 
 fn limit(text: &str) -> Option<usize> {
@@ -119,6 +125,22 @@ mod tests {
             super::limit("9223372036854771712\n"),
             Some(9_223_372_036_854_771_712)
         );
+    }
+
+    #[test]
+    fn the_older_control_groups_are_asked_where_the_newer_say_nothing() {
+        let folder = std::env::temp_dir().join(format!("monocle-groups-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("memory")).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+        let found = || super::container_of(&folder);
+        assert_eq!(found(), None);
+        write("memory/memory.limit_in_bytes", "268435456\n");
+        assert_eq!(found(), Some(256 << 20));
+        write("memory.max", "max\n");
+        assert_eq!(found(), Some(256 << 20));
+        write("memory.max", "536870912\n");
+        assert_eq!(found(), Some(512 << 20));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

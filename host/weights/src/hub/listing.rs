@@ -1,9 +1,11 @@
 //! What a server says of a repository: which commit a revision is, and which files it has.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use monocle_fetch::http::shown;
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::hub::names::{Oid, is_commit, is_file_name, is_in_tree};
@@ -12,6 +14,8 @@ use crate::hub::names::{Oid, is_commit, is_file_name, is_in_tree};
 pub const LONGEST: u64 = 16 << 20;
 /// The most pages of a listing; the hub puts 1000 files on one.
 pub const MOST_PAGES: usize = 100;
+/// The most files in a repository's root that a model could want: no model has a hundredth of them.
+const MOST_FILES: usize = 20_000;
 
 /// The commit that a revision is, from the answer about it.
 pub fn commit(answer: &[u8]) -> Result<String, String> {
@@ -52,46 +56,48 @@ pub struct Listing {
 impl Listing {
     /// Adds a page. A path that git cannot have is refused; what could be no file of a model is passed over.
     pub fn add(&mut self, page: &[u8]) -> Result<(), String> {
-        #[derive(Deserialize)]
-        struct Entry {
-            r#type: String,
-            path: String,
-            size: Option<u64>,
-            oid: Option<String>,
-            lfs: Option<Lfs>,
+        let mut refused = None;
+        let mut json = serde_json::Deserializer::from_slice(page);
+        let entries = Entries {
+            listing: self,
+            refused: &mut refused,
+        };
+        let read = entries.deserialize(&mut json).and_then(|()| json.end());
+        match refused {
+            Some(reason) => Err(reason),
+            None => read.map_err(|error| no_json(&error)),
         }
-        #[derive(Deserialize)]
-        struct Lfs {
-            oid: String,
-        }
+    }
+
+    fn take(&mut self, entry: Entry) -> Result<(), String> {
         const SHOWN: usize = 12;
-        let entries: Vec<Entry> = serde_json::from_slice(page).map_err(|error| no_json(&error))?;
-        for entry in entries {
-            if !is_in_tree(&entry.path) {
-                return Err(format!(
-                    "it lists `{}`, which no repository can have",
-                    shown(&entry.path)
-                ));
-            }
-            if entry.r#type != "file" {
-                if entry.r#type == "directory" && self.folders.len() < SHOWN {
-                    self.folders.push(shown(&entry.path));
-                }
-                continue;
-            }
-            if self.seen.len() < SHOWN {
-                self.seen.push(shown(&entry.path));
-            }
-            if !is_file_name(&entry.path) {
-                continue;
-            }
-            let oid = match &entry.lfs {
-                Some(lfs) => Oid::sha256(&lfs.oid),
-                None => entry.oid.as_deref().and_then(Oid::git),
-            };
-            let size = entry.size.unwrap_or(0);
-            self.files.insert(entry.path, Listed { size, oid });
+        if !is_in_tree(&entry.path) {
+            return Err(format!(
+                "it lists `{}`, which no repository can have",
+                shown(&entry.path)
+            ));
         }
+        if entry.r#type != "file" {
+            if entry.r#type == "directory" && self.folders.len() < SHOWN {
+                self.folders.push(shown(&entry.path));
+            }
+            return Ok(());
+        }
+        if self.seen.len() < SHOWN {
+            self.seen.push(shown(&entry.path));
+        }
+        if !is_file_name(&entry.path) {
+            return Ok(());
+        }
+        if self.files.len() >= MOST_FILES {
+            return Err(format!("it lists more than {MOST_FILES} files of a model"));
+        }
+        let oid = match &entry.lfs {
+            Some(lfs) => Oid::sha256(&lfs.oid),
+            None => entry.oid.as_deref().and_then(Oid::git),
+        };
+        let size = entry.size.unwrap_or(0);
+        self.files.insert(entry.path, Listed { size, oid });
         Ok(())
     }
 
@@ -122,6 +128,54 @@ impl Listing {
             true => "nothing".to_owned(),
             false => self.seen.join(", "),
         }
+    }
+}
+
+/// A line of a page.
+#[derive(Deserialize)]
+struct Entry {
+    r#type: String,
+    path: String,
+    size: Option<u64>,
+    oid: Option<String>,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    oid: String,
+}
+
+/// Takes a page's entries one by one: all at once would take many times what the page has.
+struct Entries<'a> {
+    listing: &'a mut Listing,
+    /// Why an entry was refused, which is not the JSON's fault.
+    refused: &'a mut Option<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Entries<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, page: D) -> Result<(), D::Error> {
+        page.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entries<'_> {
+    type Value = ();
+
+    fn expecting(&self, words: &mut fmt::Formatter<'_>) -> fmt::Result {
+        words.write_str("a list of files")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut page: A) -> Result<(), A::Error> {
+        while let Some(entry) = page.next_element()? {
+            if let Err(reason) = self.listing.take(entry) {
+                *self.refused = Some(reason);
+                return Err(serde::de::Error::custom("an entry was refused"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -184,6 +238,31 @@ mod tests {
         assert_eq!((oid("lied.json"), oid("lied.safetensors")), (None, None));
         assert_eq!(listing.names().count(), 4);
         assert!(listing.folders_in_words().contains("looked into: onnx;"));
+    }
+
+    #[test]
+    fn very_many_files_are_refused() {
+        let page = |files: std::ops::Range<usize>| {
+            let entry = |at| format!(r#"{{"type":"file","path":"{at}.json"}}"#);
+            format!("[{}]", files.map(entry).collect::<Vec<_>>().join(","))
+        };
+        let mut listing = Listing::default();
+        listing.add(page(0..MOST_FILES - 1).as_bytes()).unwrap();
+        listing.add(page(MOST_FILES - 1..MOST_FILES).as_bytes()).unwrap();
+        let error = listing
+            .add(page(MOST_FILES..MOST_FILES + 1).as_bytes())
+            .unwrap_err();
+        assert_eq!(error, "it lists more than 20000 files of a model");
+        // What a model cannot want is not kept, however much of it there is.
+        let others = vec![r#"{"type":"","path":"a"}"#; 100_000].join(",");
+        let mut listing = Listing::default();
+        listing.add(format!("[{others}]").as_bytes()).unwrap();
+        assert_eq!(listing.in_words(), "nothing");
+        let error = listing
+            .add(b"[{\"type\":\"file\",\"path\":\"../x\"}]")
+            .unwrap_err();
+        assert_eq!(error, "it lists `../x`, which no repository can have");
+        assert!(listing.add(b"[] x").is_err() && listing.add(b"{}").is_err());
     }
 
     proptest! {

@@ -35,6 +35,7 @@ impl Network for HostileNetwork {
             "a weight that is not there" => {
                 drop(Weights::root().linear("model.text_model.layers.0.self_attn.q_porj"))
             }
+            "a name without end" => drop(Weights::root().linear(&"x".repeat(8 << 20))),
             "a vector as a layer" => {
                 drop(Weights::root().linear("model.text_model.layers.0.input_layernorm"))
             }

@@ -11,6 +11,8 @@ use crate::{be_told, deed, told};
 const SIDE: u32 = 8;
 /// A picture so long, and one pixel wide, has few pixels, and takes long lists to resize.
 const THIN: u32 = 1 << 27;
+/// A width and a height whose product, of three bytes each, is 2^64 and 26, which wraps to 26.
+const WRAPS: [u32; 2] = [2_007_567_422, 3_062_868_337];
 /// Features of a picture.
 const FEATURES: u32 = 4;
 /// A prompt has chunks of so many sizes.
@@ -130,6 +132,19 @@ impl Processor for HostileProcessor {
                 plan.pieces.push(Piece::Tokens(vec![1]));
                 plan.media[0].features = SIZES * BLOCK;
             }
+            "slots without end" => {
+                let many = 0..300_000;
+                plan.media[0].features = many.end;
+                plan.pieces = many
+                    .map(|offset| {
+                        Piece::Features(Slot {
+                            tokens: 1,
+                            offset,
+                            ..slot(0)
+                        })
+                    })
+                    .collect();
+            }
             "a prompt for days" => {
                 plan.pieces = vec![Piece::Tokens(vec![1; 3_000_000])];
                 plan.media[0].features = 0;
@@ -197,6 +212,7 @@ impl Processor for HostileProcessor {
             }
             "a picture of no size" => drop(small.resize(0, 5, Filter::Bilinear)),
             "a huge picture" => drop(small.resize(u32::MAX, u32::MAX, Filter::Nearest)),
+            "a picture whose bytes wrap" => drop(small.resize(WRAPS[0], WRAPS[1], Filter::Nearest)),
             "a huge border" => drop(small.pad(u32::MAX, u32::MAX, u32::MAX, u32::MAX, 0, 0, 0)),
             "a far corner" => {
                 let corner = small.crop(i32::MAX, i32::MIN, SIDE, SIDE);

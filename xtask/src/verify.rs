@@ -107,7 +107,7 @@ const PARTS: [Part; 18] = [
     },
     Part {
         name: "sanitizer",
-        what: "the tests of the engine `cpu`, random programs among them, under AddressSanitizer",
+        what: "the tests of the engine `cpu` and its kernels, random programs among them, under AddressSanitizer",
         run: sanitizer,
     },
     Part {
@@ -232,6 +232,8 @@ fn sanitizer(target: &Path) -> Result<()> {
         "--release",
         "-p",
         "monocle-cpu",
+        "-p",
+        "monocle-kernels",
         "--target",
         host,
     ]);

@@ -20,8 +20,8 @@ pub fn best(picture: Size, candidates: &[Size]) -> Option<Size> {
     best.map(|(size, _, _)| size)
 }
 
-/// The size of a picture that fills `canvas` along one side, its proportions kept (`contain` in Pillow's `ImageOps.py`). Pillow refuses pictures
-/// that are so thin that nothing would be left of them; here a line is left.
+/// The size of a picture that fills `canvas` along one side, its proportions kept (`contain` in Pillow's `ImageOps.py`). Of pictures so thin
+/// that nothing would be left of them, Pillow before version 13 refused to make one, and 13 leaves the border alone; here a line is left.
 pub fn contained(picture: Size, canvas: Size) -> Size {
     let (width, height) = (f64::from(picture.width), f64::from(picture.height));
     let (across, down) = (f64::from(canvas.width), f64::from(canvas.height));
@@ -83,7 +83,7 @@ mod tests {
             let fitted = contained(size(case.size), canvas);
             match case.fitted {
                 Some(expected) => assert_eq!(fitted, size(expected), "{:?}", case.size),
-                // Pillow refuses it.
+                // Nothing is left there.
                 None => assert_eq!(fitted.width.min(fitted.height), 1, "{:?}", case.size),
             }
         }

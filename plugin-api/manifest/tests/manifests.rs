@@ -22,7 +22,16 @@ fn every_key_arrives() {
     assert_eq!(manifest.adapter.unwrap().name, "captions");
     let (repo, revision) = ("HuggingFaceTB/SmolVLM-500M-Instruct".to_owned(), "v1".to_owned());
     let gguf = Some("Q8_0".to_owned());
-    assert_eq!(manifest.source, Source::Repo { repo, revision, gguf });
+    let also = Vec::new();
+    assert_eq!(
+        manifest.source,
+        Source::Repo {
+            repo,
+            revision,
+            gguf,
+            also
+        }
+    );
     assert_eq!(manifest.tokenizer.pattern.as_deref(), Some(r"\s+(?!\S)|\S+"));
     assert_eq!(
         manifest.prompt.template,
@@ -84,6 +93,7 @@ fn the_least_manifest_equals_one_made_in_code() {
             repo,
             revision,
             gguf: None,
+            also: Vec::new(),
         },
     );
     assert_eq!(Manifest::from_str(text, "m.toml").unwrap(), made);

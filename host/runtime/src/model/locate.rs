@@ -229,9 +229,34 @@ impl Places {
         })
     }
 
+    /// The models that manifests name as stored otherwise (`also`), but those that have a manifest of their own.
+    pub fn stored_otherwise(&self) -> Vec<Declaration> {
+        let listed: Vec<(Manifest, String)> = self
+            .list()
+            .into_iter()
+            .filter_map(|listed| Some((listed.manifest.ok()?, listed.path.display().to_string())))
+            .collect();
+        let has_own = |asked: &str| listed.iter().any(|(manifest, _)| is_of(manifest, asked));
+        let mut found: Vec<Declaration> = Vec::new();
+        for (manifest, declared_by) in &listed {
+            for repo in manifest.also().iter().filter(|repo| !has_own(repo)) {
+                let is_new = found.iter().all(|other| other.manifest.name != *repo);
+                if let Some(manifest) = manifest.stored_in(repo).filter(|_| is_new) {
+                    found.push(Declaration {
+                        manifest,
+                        declared_by: declared_by.clone(),
+                    });
+                }
+            }
+        }
+        found
+    }
+
     /// A manifest's model, or a repository; another revision than the manifest's where one is given.
     fn by_name(&self, asked: &str, revision: Option<&str>) -> Result<Meant, ModelError> {
         let mut near = Vec::new();
+        // Whoever names a repository as its own goes before those who name it besides.
+        let mut besides: Option<Declaration> = None;
         for listed in self.list() {
             let file = listed.path.file_stem().is_some_and(|stem| stem == asked);
             let declared_by = listed.path.display().to_string();
@@ -243,21 +268,21 @@ impl Places {
                     })));
                 }
                 Ok(mut manifest) => {
-                    // One of a repository's GGUF models is meant only where it is named.
-                    if let Source::Repo {
-                        repo,
-                        revision: own,
-                        gguf: None,
-                    } = &mut manifest.source
-                        && repo == asked
-                    {
-                        if let Some(revision) = revision {
-                            revision.clone_into(own);
-                        }
+                    if is_of(&manifest, asked) {
+                        at_revision(&mut manifest.source, revision);
                         return Ok(Meant::Declared(Box::new(Declaration {
                             manifest,
                             declared_by,
                         })));
+                    }
+                    if besides.is_none()
+                        && let Some(mut manifest) = manifest.stored_in(asked)
+                    {
+                        at_revision(&mut manifest.source, revision);
+                        besides = Some(Declaration {
+                            manifest,
+                            declared_by,
+                        });
                     }
                     near.push(manifest.name);
                 }
@@ -265,6 +290,9 @@ impl Places {
                 // Another manifest's mistakes are not this model's.
                 Err(_) => {}
             }
+        }
+        if let Some(declaration) = besides {
+            return Ok(Meant::Declared(Box::new(declaration)));
         }
         if is_repository(asked) {
             return Ok(Meant::Repository {
@@ -309,11 +337,13 @@ impl Places {
                 repo,
                 revision,
                 gguf: Some(tag),
+                ..
             } => Ok(self.hub.obtain_gguf(repo, revision, tag, progress)?),
             Source::Repo {
                 repo,
                 revision,
                 gguf: None,
+                ..
             } => {
                 let suits = |folder: &Path| self.has_own_tokenizer(folder, manifest);
                 Ok(self.hub.obtain(repo, revision, &suits, progress)?)
@@ -491,6 +521,18 @@ pub(super) fn tokenizer(folder: &ModelFolder, rules: &TokenizerRules) -> Result<
 fn has_tokenizer(folder: &Path, rules: &TokenizerRules) -> Result<(), String> {
     let tokenizer = Tokenizer::with_rules(folder, rules);
     tokenizer.map(drop).map_err(|error| error.to_string())
+}
+
+/// Whether a manifest's model is a repository. One of a repository's GGUF models is meant only where it is named.
+fn is_of(manifest: &Manifest, asked: &str) -> bool {
+    matches!(&manifest.source, Source::Repo { repo, gguf: None, .. } if repo == asked)
+}
+
+/// Another revision than the source's, where one is asked for.
+fn at_revision(source: &mut Source, asked: Option<&str>) {
+    if let (Source::Repo { revision, .. }, Some(asked)) = (source, asked) {
+        asked.clone_into(revision);
+    }
 }
 
 fn by_manifest(path: &Path) -> Result<Declaration, ModelError> {

@@ -135,6 +135,14 @@ impl Catalogue {
                         models.push(model);
                     }
                 }
+                for declaration in self.places.stored_otherwise() {
+                    if models
+                        .iter()
+                        .all(|other| other.name != declaration.manifest.name)
+                    {
+                        models.push(listed(&self.places, declaration, None));
+                    }
+                }
                 *read = Some((signature, models.clone()));
                 models
             }
@@ -150,6 +158,8 @@ impl Catalogue {
             None => named.clone(),
             Some(Ok(manifest)) => {
                 let stem = named.stem.clone();
+                // It was named by a repository that the manifest names besides.
+                let manifest = manifest.stored_in(&named.name).unwrap_or(manifest);
                 let declaration = Declaration {
                     manifest,
                     declared_by,
@@ -237,8 +247,12 @@ fn as_before(model: &Listed, error: &str) -> Listed {
 fn listed(places: &Places, declaration: Declaration, stem: Option<String>) -> Listed {
     let folder = match &declaration.manifest.source {
         Source::Path(path) => (path.join("config.json").is_file() || is_gguf(path)).then(|| path.clone()),
-        Source::Repo { repo, revision, gguf } => match places.hub.locate_one(repo, revision, gguf.as_deref())
-        {
+        Source::Repo {
+            repo,
+            revision,
+            gguf,
+            ..
+        } => match places.hub.locate_one(repo, revision, gguf.as_deref()) {
             Ok(Some(located)) if located.is_complete() => Some(located.folder),
             _ => None,
         },

@@ -532,10 +532,7 @@ fn here(places: &Places) -> Vec<String> {
             }
             Source::Path(_) => {}
             Source::Repo {
-                repo,
-                revision,
-                gguf,
-                ..
+                repo, revision, gguf, ..
             } => {
                 if let Ok(Some(located)) = places.hub.locate_one(repo, revision, gguf.as_deref()) {
                     folders.insert(located.folder.clone());

@@ -227,10 +227,7 @@ fn row(places: &Places, listed: Listed) -> Row {
             )
         }
         Source::Repo {
-            repo,
-            revision,
-            gguf,
-            ..
+            repo, revision, gguf, ..
         } => {
             let source = match gguf {
                 Some(tag) => format!("{repo}:{tag}@{revision}"),

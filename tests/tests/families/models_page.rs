@@ -13,7 +13,10 @@ fn same(written: &str, would_be: &str) {
     let mut lines = written.lines();
     for line in would_be.lines() {
         let found = lines.next().unwrap_or_default();
-        assert_eq!(found, line, "docs/models.md is stale: write it anew with `{COMMAND}`");
+        assert_eq!(
+            found, line,
+            "docs/models.md is stale: write it anew with `{COMMAND}`"
+        );
     }
     assert_eq!(
         lines.next(),
@@ -26,9 +29,9 @@ fn same(written: &str, would_be: &str) {
 fn plugins_and_manifests_are_as_they_would_be_written() {
     let page = page();
     let heading = parity_heading();
-    let (before, after) = page
-        .split_once(&heading)
-        .unwrap_or_else(|| panic!("docs/models.md says otherwise what parity means: write it anew with `{COMMAND}`"));
+    let (before, after) = page.split_once(&heading).unwrap_or_else(|| {
+        panic!("docs/models.md says otherwise what parity means: write it anew with `{COMMAND}`")
+    });
     same(before, &plugin_part());
     let rows = after.find("\n\n").map_or(after.len(), |end| end + 1);
     same(&after[rows..], &manifest_part());

@@ -47,10 +47,7 @@ impl Places {
                 }
                 Source::Path(path) => return Ok(own(path)),
                 Source::Repo {
-                    repo,
-                    revision,
-                    gguf,
-                    ..
+                    repo, revision, gguf, ..
                 } => (repo, revision, gguf, Some(declaration.manifest)),
             },
         };
@@ -91,10 +88,7 @@ impl Places {
             Meant::Declared(declaration) => match declaration.manifest.source {
                 Source::Path(path) => return Err(own(path)),
                 Source::Repo {
-                    repo,
-                    revision,
-                    gguf,
-                    ..
+                    repo, revision, gguf, ..
                 } => {
                     let by_its_name = match Address::parse(asked, &self.hub.endpoint) {
                         Some(Ok(address)) => address.revision.is_none(),

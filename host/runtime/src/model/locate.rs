@@ -652,6 +652,76 @@ mod tests {
         std::fs::remove_dir_all(&root).unwrap();
     }
 
+    fn places(manifests: PathBuf) -> Places {
+        Places {
+            manifests: vec![manifests],
+            plugins: PluginFolders::new(Vec::new()),
+            hub: Hub::from_variables(|_| None),
+        }
+    }
+
+    fn declared(places: &Places, asked: &str) -> Manifest {
+        match places.meant(asked) {
+            Ok(Meant::Declared(declaration)) => declaration.manifest,
+            Ok(Meant::Folder(_) | Meant::Repository { .. }) => panic!("{asked}: no manifest"),
+            Err(error) => panic!("{asked}: {error}"),
+        }
+    }
+
+    /// The repositories that people run by their names; what each needs of its manifest is a test of the manifests.
+    #[test]
+    fn every_reported_repository_has_a_manifest() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let rows = std::fs::read(project.join("tests/oracle/reported_models.json")).unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&rows).unwrap();
+        let places = places(project.join("manifests"));
+        for row in rows {
+            let asked = row["repo"].as_str().unwrap();
+            let Source::Repo { repo, gguf, .. } = declared(&places, asked).source else {
+                panic!("{asked} is a folder");
+            };
+            let found = gguf.map_or(repo.clone(), |tag| format!("{repo}:{tag}"));
+            assert_eq!(found, asked);
+        }
+    }
+
+    #[test]
+    fn who_names_a_repository_as_its_own_goes_before_who_names_it_besides() {
+        let root = std::env::temp_dir().join(format!("monocle-besides-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let write = |name: &str, source: &str| {
+            let text = format!(
+                "schema = 1\nname = \"{name}\"\nplugin = \"p\"\n[source]\n{source}\n[image]\nmax_images = 3\n"
+            );
+            std::fs::write(root.join(format!("{name}.toml")), text).unwrap();
+        };
+        write(
+            "a",
+            "repo = \"org/a\"\nrevision = \"v1\"\nalso = [\"org/a-4bit\", \"org/b\"]",
+        );
+        write("b", "repo = \"org/b\"\nalso = [\"org/a-4bit\"]");
+        let places = places(root.clone());
+        let told = |asked: &str| {
+            let manifest = declared(&places, asked);
+            let Source::Repo { repo, revision, .. } = manifest.source else {
+                panic!("{asked} is a folder");
+            };
+            assert_eq!(manifest.image.max_images, Some(3));
+            (manifest.name, repo, revision)
+        };
+        let is =
+            |name: &str, repo: &str, revision: &str| (name.to_owned(), repo.to_owned(), revision.to_owned());
+        assert_eq!(told("org/a"), is("a", "org/a", "v1"));
+        assert_eq!(told("org/a-4bit"), is("org/a-4bit", "org/a-4bit", "main"));
+        assert_eq!(told("org/b"), is("b", "org/b", "main"));
+        let address = "https://huggingface.co/org/a-4bit/tree/x";
+        assert_eq!(told(address), is("org/a-4bit", "org/a-4bit", "x"));
+        let others = places.stored_otherwise();
+        let others: Vec<&str> = others.iter().map(|other| other.manifest.name.as_str()).collect();
+        assert_eq!(others, ["org/a-4bit"]);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
     #[test]
     fn near_names_are_offered() {
         assert!(similar("shapes", "shape"));

@@ -136,10 +136,7 @@ impl Catalogue {
                     }
                 }
                 for declaration in self.places.stored_otherwise() {
-                    if models
-                        .iter()
-                        .all(|other| other.name != declaration.manifest.name)
-                    {
+                    if models.iter().all(|other| other.name != declaration.manifest.name) {
                         models.push(listed(&self.places, declaration, None));
                     }
                 }
@@ -248,10 +245,7 @@ fn listed(places: &Places, declaration: Declaration, stem: Option<String>) -> Li
     let folder = match &declaration.manifest.source {
         Source::Path(path) => (path.join("config.json").is_file() || is_gguf(path)).then(|| path.clone()),
         Source::Repo {
-            repo,
-            revision,
-            gguf,
-            ..
+            repo, revision, gguf, ..
         } => match places.hub.locate_one(repo, revision, gguf.as_deref()) {
             Ok(Some(located)) if located.is_complete() => Some(located.folder),
             _ => None,

@@ -312,7 +312,7 @@ fn repositories_with_the_same_model_are_named_besides() {
         (
             &"repo = \"o/r\"\nalso = [\"o/r\", \"r\"]".to_owned(),
             "",
-            "m.toml:6:17: `source.also[1]` is `r`, which is not of the right form",
+            "m.toml:6:16: `source.also[1]` is `r`, which is not of the right form",
         ),
     ] {
         let refused = with(source, more).unwrap_err();

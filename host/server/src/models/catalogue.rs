@@ -259,3 +259,43 @@ fn listed(places: &Places, declaration: Declaration, stem: Option<String>) -> Li
         note: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use monocle_runtime::plugin::folders::PluginFolders;
+    use monocle_weights::hub::Hub;
+
+    use super::*;
+
+    /// By its own name, whether the server was started with it or not, and as its manifest says even after that was read again.
+    #[test]
+    fn a_model_stored_otherwise_is_found_by_its_repositorys_name() {
+        let root = std::env::temp_dir().join(format!("monocle-catalogue-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let text = "schema = 1\nname = \"a\"\nplugin = \"p\"\n[source]\nrepo = \"org/a\"\nalso = [\"org/a-4bit\"]\n[image]\nmax_images = 3\n";
+        std::fs::write(root.join("a.toml"), text).unwrap();
+        let places = Places {
+            manifests: vec![root.clone()],
+            plugins: PluginFolders::new(Vec::new()),
+            hub: Hub::from_variables(|name| {
+                (name == "HF_HOME").then(|| root.join("hub").display().to_string())
+            }),
+        };
+        let named = places.find("org/a-4bit", &mut |_| {}).unwrap();
+        for named in [vec![], vec![named]] {
+            let catalogue = Catalogue::new(places.clone(), named, Vec::new());
+            for asked in ["org/a-4bit", "org/a", "a"] {
+                let found = catalogue.find(asked).expect(asked);
+                let Source::Repo { repo, .. } = &found.declaration.manifest.source else {
+                    panic!("{asked} is a folder");
+                };
+                let name = if asked == "org/a-4bit" { asked } else { "a" };
+                let own = if asked == "org/a-4bit" { asked } else { "org/a" };
+                assert_eq!((found.name.as_str(), repo.as_str()), (name, own));
+                assert_eq!(found.declaration.manifest.image.max_images, Some(3));
+            }
+            assert!(catalogue.find("org/a-8bit").is_none());
+        }
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+}

@@ -332,8 +332,8 @@ fn ranks_are_taken_where_a_tokenizer_json_renumbers_their_special_tokens() {
     let filler = |id: u32| json!({"content": format!("<|reserved_{id}|>"), "special": true, "lstrip": false, "rstrip": false, "single_word": false, "normalized": false});
     let fillers: Vec<Value> = (0..500).map(filler).collect();
     let of = |id: u32| declared.iter().find(|(own, _)| *own == id);
-    let whole = (476..500).map(|id| (id, of(id).map_or(&fillers[id as usize], |(_, token)| *token)));
-    folder.write("tokenizer.json", numbered(&mut { whole }));
+    let mut whole = (476..500).map(|id| (id, of(id).map_or(&fillers[id as usize], |(_, token)| *token)));
+    folder.write("tokenizer.json", numbered(&mut whole));
     let agreeing = folder.open().unwrap();
     assert_eq!(agreeing.token_id("<|media_pad|>"), Some(497));
     assert_eq!(agreeing.token_id("t7"), Some(7));

@@ -26,6 +26,13 @@ pub struct Listed {
     pub note: Option<String>,
 }
 
+impl Listed {
+    /// Whether this manifest's file declares it.
+    fn is_of(&self, declared_by: &str) -> bool {
+        self.declaration.declared_by == declared_by
+    }
+}
+
 /// See the module.
 pub struct Catalogue {
     /// Where manifests, plugins and models are; the network is never used.
@@ -105,11 +112,7 @@ impl Catalogue {
         match read.as_ref() {
             Some((known, models)) if *known == signature => models.clone(),
             last => {
-                let last: HashMap<&str, &Listed> = last
-                    .iter()
-                    .flat_map(|(_, models)| models)
-                    .map(|listed| (listed.declaration.declared_by.as_str(), listed))
-                    .collect();
+                let last: Vec<&Listed> = last.iter().flat_map(|(_, models)| models).collect();
                 let named = self.named.iter();
                 let mut models: Vec<Listed> = named.map(|named| self.again(named, &last)).collect();
                 for found in self.places.list() {
@@ -126,10 +129,16 @@ impl Catalogue {
                             };
                             listed(&self.places, declaration, stem)
                         }
-                        Err(error) => match last.get(declared_by.as_str()) {
-                            Some(model) => as_before(model, &error.to_string()),
-                            None => continue,
-                        },
+                        Err(error) => {
+                            // All that it declared: its own model, and those that it names besides.
+                            let before = last.iter().filter(|model| model.is_of(&declared_by));
+                            for model in before {
+                                if models.iter().all(|other| other.name != model.name) {
+                                    models.push(as_before(model, &error.to_string()));
+                                }
+                            }
+                            continue;
+                        }
                     };
                     if models.iter().all(|other| other.name != model.name) {
                         models.push(model);
@@ -147,7 +156,7 @@ impl Catalogue {
     }
 
     /// A model that was named, read again if its manifest can be.
-    fn again(&self, named: &Listed, last: &HashMap<&str, &Listed>) -> Listed {
+    fn again(&self, named: &Listed, last: &[&Listed]) -> Listed {
         let declared_by = named.declaration.declared_by.clone();
         let path = Path::new(&declared_by);
         let manifest = path.extension().is_some_and(|end| end == "toml");
@@ -164,7 +173,13 @@ impl Catalogue {
                 listed(&self.places, declaration, stem)
             }
             Some(Err(error)) => {
-                let last = last.get(declared_by.as_str()).copied();
+                let of_it: Vec<&Listed> = last
+                    .iter()
+                    .copied()
+                    .filter(|model| model.is_of(&declared_by))
+                    .collect();
+                let last = of_it.iter().find(|model| model.name == named.name);
+                let last = last.or(of_it.first()).copied();
                 as_before(last.unwrap_or(named), &error.to_string())
             }
         }
@@ -295,6 +310,14 @@ mod tests {
                 assert_eq!(found.declaration.manifest.image.max_images, Some(3));
             }
             assert!(catalogue.find("org/a-8bit").is_none());
+            // Broken, it stays as it was, and so does what it names besides.
+            std::fs::write(root.join("a.toml"), "schema =").unwrap();
+            for asked in ["org/a-4bit", "a"] {
+                let found = catalogue.find(asked).expect(asked);
+                assert_eq!(found.name, asked);
+                assert!(found.note.is_some_and(|note| note.contains("cannot be used")));
+            }
+            std::fs::write(root.join("a.toml"), text).unwrap();
         }
         std::fs::remove_dir_all(&root).unwrap();
     }

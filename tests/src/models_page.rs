@@ -17,6 +17,12 @@ const SHORT: usize = 400;
 
 /// The page.
 pub fn page(records: &[ParityRecord]) -> String {
+    let rows: String = records.iter().map(row).collect();
+    [plugin_part(), parity_heading(), rows, manifest_part()].concat()
+}
+
+/// What stands before the table of parity: the plugins.
+pub fn plugin_part() -> String {
     let mut page = String::from("# Models\n\n");
     let _ = writeln!(
         page,
@@ -47,35 +53,45 @@ pub fn page(records: &[ParityRecord]) -> String {
         }
     }
     let _ = write!(page, "\nWhat makes the longer ones long:\n\n{reasons}");
-    let _ = writeln!(
-        page,
+    page
+}
+
+/// What parity means, and the head of its table.
+pub fn parity_heading() -> String {
+    String::from(
         "\n## Parity\n\n\
          Tiny checkpoints of each architecture, compared with the reference implementation: the rendered prompt and the token ids \
          are equal, pixels agree within 1e-6, logits within 1e-4, 16 greedy tokens are equal; at prefill chunks of 1, 7, 64 and all \
          tokens. The figures are the largest differences found. The same checkpoints named, arranged and quantised as mlx-vlm's conversions are compared too \
          (`tests/tests/families/mlx_conversions.rs`). The real models' own weights have not been run: they are too large for the \
          tests.\n\n\
-         | checkpoint | stands for | plugin | judge | case: pixels, logits |\n|---|---|---|---|---|"
-    );
-    for record in records {
-        let cases: Vec<String> = record
-            .cases
-            .iter()
-            .map(|case| match case.pixels {
-                Some(pixels) => format!("{}: {pixels:.0e}, {:.0e}", case.name, case.logits),
-                None => format!("{}: –, {:.0e}", case.name, case.logits),
-            })
-            .collect();
-        let _ = writeln!(
-            page,
-            "| {} | {} | `{}` | {} | {} |",
-            record.folder,
-            record.stands_for,
-            record.plugin,
-            record.reference,
-            cases.join("; ")
-        );
-    }
+         | checkpoint | stands for | plugin | judge | case: pixels, logits |\n|---|---|---|---|---|\n",
+    )
+}
+
+/// A row of that table.
+fn row(record: &ParityRecord) -> String {
+    let cases: Vec<String> = record
+        .cases
+        .iter()
+        .map(|case| match case.pixels {
+            Some(pixels) => format!("{}: {pixels:.0e}, {:.0e}", case.name, case.logits),
+            None => format!("{}: –, {:.0e}", case.name, case.logits),
+        })
+        .collect();
+    format!(
+        "| {} | {} | `{}` | {} | {} |\n",
+        record.folder,
+        record.stands_for,
+        record.plugin,
+        record.reference,
+        cases.join("; ")
+    )
+}
+
+/// What stands after the table of parity: the manifests.
+pub fn manifest_part() -> String {
+    let mut page = String::new();
     let _ = writeln!(
         page,
         "\n## Manifests\n\n| name | plugin | weights | pictures | besides |\n|---|---|---|---|---|"
@@ -154,7 +170,15 @@ fn lines(folder: &Path) -> usize {
 
 fn source(source: &Source) -> String {
     match source {
-        Source::Repo { repo, gguf: None, .. } => repo.clone(),
+        Source::Repo {
+            repo,
+            gguf: None,
+            also,
+            ..
+        } => match also.is_empty() {
+            true => repo.clone(),
+            false => format!("{repo}; also {}", also.join(", ")),
+        },
         Source::Repo {
             repo,
             gguf: Some(tag),

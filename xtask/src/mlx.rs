@@ -20,7 +20,7 @@ const TESTS: [&[&str]; 2] = [
     &["scheduler", "soak", "mlx"],
 ];
 /// Tests of these that no engine has a part in.
-const WITHOUT_ENGINE: [&str; 2] = ["picture_sizes", "hashed"];
+const WITHOUT_ENGINE: [&str; 1] = ["hashed"];
 
 /// Has a Mac take MLX from its Python wheel where `MONOCLE_MLX` is `wheel`. Otherwise mlx-sys builds MLX, for which it needs Xcode.
 pub fn choose(target: &Path) -> Result<()> {

@@ -531,13 +531,24 @@ fn here(places: &Places) -> Vec<String> {
                 models.push(manifest.name.clone());
             }
             Source::Path(_) => {}
-            Source::Repo { repo, revision, gguf } => {
+            Source::Repo {
+                repo, revision, gguf, ..
+            } => {
                 if let Ok(Some(located)) = places.hub.locate_one(repo, revision, gguf.as_deref()) {
                     folders.insert(located.folder.clone());
                     if located.is_complete() {
                         models.push(manifest.name.clone());
                     }
                 }
+            }
+        }
+    }
+    // Of the cache's others, those that manifests name besides go by their repositories' names.
+    for declared in places.stored_otherwise() {
+        if let Ok(Some(located)) = places.hub.locate_one(&declared.manifest.name, "main", None) {
+            folders.insert(located.folder.clone());
+            if located.is_complete() {
+                models.push(declared.manifest.name);
             }
         }
     }

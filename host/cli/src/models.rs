@@ -87,6 +87,7 @@ fn unnamed(places: &Places, rows: &[Row]) -> (Vec<Row>, u64) {
     let named: HashSet<&str> = rows.iter().filter_map(|row| row.folder.as_deref()).collect();
     let mut more = Vec::new();
     let mut total = 0;
+    let otherwise = places.stored_otherwise();
     for cached in places.hub.cached() {
         total += cached.bytes();
         let row = |name: String, source: String, state, folder: String, bytes| Row {
@@ -126,7 +127,12 @@ fn unnamed(places: &Places, rows: &[Row]) -> (Vec<Row>, u64) {
                     State::Partial
                 };
                 let name = cached.repo.clone();
-                more.push(row(name, source, state, folder, bytes_in(&snapshot.folder)));
+                let declared = otherwise.iter().find(|declared| declared.manifest.name == name);
+                more.push(Row {
+                    plugin: declared.map(|declared| declared.manifest.plugin.name.clone()),
+                    manifest: declared.map(|declared| declared.declared_by.clone()),
+                    ..row(name, source, state, folder, bytes_in(&snapshot.folder))
+                });
             }
         }
         if cached.left_over() > 0 {
@@ -220,7 +226,9 @@ fn row(places: &Places, listed: Listed) -> Row {
                 None,
             )
         }
-        Source::Repo { repo, revision, gguf } => {
+        Source::Repo {
+            repo, revision, gguf, ..
+        } => {
             let source = match gguf {
                 Some(tag) => format!("{repo}:{tag}@{revision}"),
                 None => format!("{repo}@{revision}"),

@@ -272,6 +272,74 @@ fn conflicts_between_files_are_told_and_the_vocabulary_decides() {
     assert_eq!(tokenizer.special_tokens().eos.as_deref(), Some("<|endoftext|>"));
 }
 
+/// Some converters write a `tokenizer.json` beside a file of ranks and close the gaps between the ids of special tokens, which the rows of the embedding
+/// do not follow: there, `<|im_end|>` of the published table's id 163586 became 163584.
+#[test]
+fn ranks_are_taken_where_a_tokenizer_json_renumbers_their_special_tokens() {
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/oracle/kimi_vl");
+    let folder = Folder::new();
+    for name in ["tiktoken.model", "tokenizer_config.json", "config.json"] {
+        std::fs::copy(published.join(name), folder.0.join(name)).unwrap();
+    }
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(published.join("tokenizer_config.json")).unwrap()).unwrap();
+    let table = config["added_tokens_decoder"].as_object().unwrap();
+    let declared: Vec<(u32, &Value)> = table
+        .iter()
+        .map(|(id, token)| (id.parse().unwrap(), token))
+        .collect();
+    let vocabulary: serde_json::Map<String, Value> =
+        (0..476).map(|rank| (format!("t{rank}"), rank.into())).collect();
+    let numbered = |ids: &mut dyn Iterator<Item = (u32, &Value)>| {
+        let added: Vec<Value> = ids
+            .map(|(id, token)| {
+                let mut token = token.clone();
+                token["id"] = id.into();
+                token
+            })
+            .collect();
+        json!({"model": {"type": "BPE", "vocab": vocabulary, "merges": []}, "added_tokens": added})
+            .to_string()
+    };
+    let told = |tokenizer: &Tokenizer| {
+        let notes = tokenizer.notes().join("\n");
+        notes.contains("`tokenizer.json` was not used")
+    };
+
+    // The gaps closed: 476 and on, without one.
+    let closed = numbered(&mut (476..).zip(declared.iter().map(|(_, token)| *token)));
+    folder.write("tokenizer.json", &closed);
+    let tokenizer = folder.open().unwrap();
+    // As `tokenizer_config.json` and `config.json` have them.
+    assert_eq!(tokenizer.token_id("<|im_end|>"), Some(478));
+    assert_eq!(tokenizer.token_id("<|media_pad|>"), Some(497));
+    assert!(told(&tokenizer), "{:?}", tokenizer.notes());
+    let plain = Tokenizer::from_folder(&published).unwrap();
+    let text = "<|im_user|>user<|im_middle|>How many?<|im_end|>";
+    assert_eq!(
+        tokenizer.encode(text, false).unwrap(),
+        plain.encode(text, false).unwrap()
+    );
+
+    // Without ranks there is nothing else to take.
+    std::fs::remove_file(folder.0.join("tiktoken.model")).unwrap();
+    let alone = folder.open().unwrap();
+    assert_ne!(alone.token_id("<|media_pad|>"), Some(497));
+    assert!(!told(&alone));
+
+    // One that agrees is taken.
+    std::fs::copy(published.join("tiktoken.model"), folder.0.join("tiktoken.model")).unwrap();
+    let filler = |id: u32| json!({"content": format!("<|reserved_{id}|>"), "special": true, "lstrip": false, "rstrip": false, "single_word": false, "normalized": false});
+    let fillers: Vec<Value> = (0..500).map(filler).collect();
+    let of = |id: u32| declared.iter().find(|(own, _)| *own == id);
+    let mut whole = (476..500).map(|id| (id, of(id).map_or(&fillers[id as usize], |(_, token)| *token)));
+    folder.write("tokenizer.json", numbered(&mut whole));
+    let agreeing = folder.open().unwrap();
+    assert_eq!(agreeing.token_id("<|media_pad|>"), Some(497));
+    assert_eq!(agreeing.token_id("t7"), Some(7));
+    assert!(!told(&agreeing), "{:?}", agreeing.notes());
+}
+
 #[test]
 fn git_lfs_pointers_are_named_wherever_they_stand() {
     let pointer = format!(

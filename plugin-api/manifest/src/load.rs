@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use crate::check;
 use crate::error::{ManifestError, Place, Problem};
 use crate::reference::{json_schema, served_schema};
-use crate::schema::{Manifest, Source, Template};
+use crate::schema::{Manifest, Source, Template, WeightRules};
 use crate::served::Served;
 
 /// The most bytes of a manifest, or of a template beside one, that are read.
@@ -160,6 +160,22 @@ impl<'a> Document<'a> {
                 self.span(&["prompt", "plain"]),
                 Problem::Message(problem.to_owned()).into(),
             )));
+        }
+        if !manifest.also().is_empty() {
+            // Both are about the files of one repository.
+            let own = [
+                (manifest.tokenizer.repo.is_some(), "`repo` in `[tokenizer]`"),
+                (manifest.weights != WeightRules::default(), "`[weights]`"),
+            ];
+            if let Some((_, what)) = own.into_iter().find(|(is_there, _)| *is_there) {
+                let problem = format!(
+                    "`also` names other repositories with the same model, and {what} is about the files of one; give the others a manifest of their own"
+                );
+                return Err(invalid((
+                    self.span(&["source", "also"]),
+                    Problem::Message(problem).into(),
+                )));
+            }
         }
         if let Some(name) = GIVEN_VARIABLES
             .iter()

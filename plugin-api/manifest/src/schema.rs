@@ -128,10 +128,15 @@ pub enum Source {
         revision: String,
         /// Which of its GGUF models, by its files' names.
         gguf: Option<String>,
+        /// Repositories with the same model, stored otherwise.
+        also: Vec<String>,
     },
     /// A folder, or a GGUF file. Relative to the manifest's own until the manifest is loaded from its file.
     Path(PathBuf),
 }
+
+/// The branch that is meant where none is named.
+const MAIN: &str = "main";
 
 /// Where a model's files are.
 #[derive(Deserialize, JsonSchema)]
@@ -146,6 +151,11 @@ struct SourceTable {
     /// Which of the GGUF models in `repo`, by the last part of its file's name: `Q8_0`. When absent: the repository's only model.
     #[schemars(regex(pattern = r"^[A-Za-z0-9._-]+$"))]
     gguf: Option<String>,
+    /// Repositories with the same model, stored otherwise: conversions to other bits, copies. Who asks for one gets its newest revision, under its
+    /// own name, and everything else as the manifest says. A repository that needs weights or a tokenizer of its own kind needs a manifest of its own.
+    #[serde(default)]
+    #[schemars(inner(regex(pattern = r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")))]
+    also: Vec<String>,
     /// A folder with the model's files, or a GGUF file (its `mmproj` file lies beside it), relative to the manifest.
     #[schemars(length(min = 1))]
     path: Option<PathBuf>,
@@ -156,11 +166,18 @@ impl TryFrom<SourceTable> for Source {
 
     fn try_from(table: SourceTable) -> Result<Self, String> {
         match (table.repo, table.path) {
+            (Some(_), None) if table.gguf.is_some() && !table.also.is_empty() => {
+                Err("`also` in `[source]` names repositories that are folders of weights, and `gguf` one model of several; keep one of them".into())
+            }
             (Some(repo), None) => Ok(Self::Repo {
                 repo,
-                revision: table.revision.unwrap_or_else(|| "main".to_owned()),
+                revision: table.revision.unwrap_or_else(|| MAIN.to_owned()),
                 gguf: table.gguf,
+                also: table.also,
             }),
+            (None, Some(_)) if !table.also.is_empty() => {
+                Err("`also` in `[source]` goes with `repo`, not with `path`; remove it".into())
+            }
             (None, Some(_)) if table.revision.is_some() => {
                 Err("`revision` in `[source]` goes with `repo`, not with `path`; remove it".into())
             }
@@ -460,6 +477,31 @@ impl Manifest {
             output: Output::default(),
             weights: WeightRules::default(),
             limits: Limits::default(),
+        }
+    }
+
+    /// The same model as another repository stores it, under that repository's name; nothing where `also` does not name it.
+    pub fn stored_in(&self, asked: &str) -> Option<Self> {
+        let Source::Repo { also, .. } = &self.source else {
+            return None;
+        };
+        also.iter().any(|repo| repo == asked).then(|| Self {
+            name: asked.to_owned(),
+            source: Source::Repo {
+                repo: asked.to_owned(),
+                revision: MAIN.to_owned(),
+                gguf: None,
+                also: Vec::new(),
+            },
+            ..self.clone()
+        })
+    }
+
+    /// Other repositories with the same model.
+    pub fn also(&self) -> &[String] {
+        match &self.source {
+            Source::Repo { also, .. } => also,
+            Source::Path(_) => &[],
         }
     }
 }

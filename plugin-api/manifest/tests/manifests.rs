@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use monocle_manifest::schema::WideGrey;
 use monocle_manifest::served::Served;
 use monocle_manifest::{Manifest, Oversize, Pattern, Reasoning, Source, Template};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 const FULL: &str = include_str!("../fuzz/corpus/manifest/full.toml");
 
@@ -22,7 +22,16 @@ fn every_key_arrives() {
     assert_eq!(manifest.adapter.unwrap().name, "captions");
     let (repo, revision) = ("HuggingFaceTB/SmolVLM-500M-Instruct".to_owned(), "v1".to_owned());
     let gguf = Some("Q8_0".to_owned());
-    assert_eq!(manifest.source, Source::Repo { repo, revision, gguf });
+    let also = Vec::new();
+    assert_eq!(
+        manifest.source,
+        Source::Repo {
+            repo,
+            revision,
+            gguf,
+            also
+        }
+    );
     assert_eq!(manifest.tokenizer.pattern.as_deref(), Some(r"\s+(?!\S)|\S+"));
     assert_eq!(
         manifest.prompt.template,
@@ -84,6 +93,7 @@ fn the_least_manifest_equals_one_made_in_code() {
             repo,
             revision,
             gguf: None,
+            also: Vec::new(),
         },
     );
     assert_eq!(Manifest::from_str(text, "m.toml").unwrap(), made);
@@ -168,6 +178,145 @@ fn the_manifests_of_the_project_are_good() {
             names.iter().any(|found| found == name),
             "{name} is not among {names:?}"
         );
+    }
+}
+
+/// Repositories that people run, as three reports name them, and what each needs of its manifest: a cap on pixels where a photo filled the memory, the
+/// marks of reasoning where it was mixed into the answer, a plain prompt where there is no template, and so on.
+#[test]
+fn every_reported_model_is_declared_as_it_needs() {
+    let manifests: Vec<Manifest> = std::fs::read_dir(project().join("manifests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| Manifest::from_str(&std::fs::read_to_string(&path).unwrap(), "m.toml").unwrap())
+        .collect();
+    let rows = std::fs::read(project().join("tests/oracle/reported_models.json")).unwrap();
+    let rows: Vec<Map<String, Value>> = serde_json::from_slice(&rows).unwrap();
+    assert_eq!(rows.len(), 53);
+    for mut row in rows {
+        let asked = row.remove("repo").unwrap();
+        let asked = asked.as_str().unwrap();
+        let declared: Vec<Manifest> = manifests
+            .iter()
+            .filter_map(|manifest| match &manifest.source {
+                Source::Repo { repo, gguf: None, .. } if repo == asked => Some(manifest.clone()),
+                Source::Repo {
+                    repo,
+                    gguf: Some(tag),
+                    ..
+                } if format!("{repo}:{tag}") == asked => Some(manifest.clone()),
+                _ => manifest.stored_in(asked),
+            })
+            .collect();
+        let [manifest] = &declared[..] else {
+            panic!("{asked} is declared {} times", declared.len());
+        };
+        assert_eq!(needs(manifest), row, "{asked}");
+    }
+}
+
+/// What of a manifest the rows tell, where it is not as if it were absent.
+fn needs(manifest: &Manifest) -> Map<String, Value> {
+    // 0.1 as it is written, not as the next larger `f32` is in `f64`.
+    let number = |number: Option<f32>| number.map(|number| json!(number.to_string().parse::<f64>().unwrap()));
+    let list = |list: &[String]| (!list.is_empty()).then(|| json!(list));
+    let (generation, output) = (&manifest.generation, &manifest.output);
+    let reasoning = output.reasoning.as_ref();
+    let yes = |is: bool| is.then_some(json!(true));
+    let all = [
+        ("plugin", Some(json!(manifest.plugin.name))),
+        ("pad", manifest.plugin.options.get("pad").cloned()),
+        (
+            "tokenizer",
+            manifest.tokenizer.repo.as_ref().map(|repo| json!(repo)),
+        ),
+        ("plain", yes(manifest.prompt.plain)),
+        (
+            "max_pixels",
+            manifest.image.max_pixels.map(|pixels| json!(pixels)),
+        ),
+        (
+            "max_images",
+            manifest.image.max_images.map(|images| json!(images)),
+        ),
+        ("temperature", number(generation.temperature)),
+        ("top_p", number(generation.top_p)),
+        ("min_p", number(generation.min_p)),
+        ("repetition_penalty", number(generation.repetition_penalty)),
+        ("stop_tokens", list(&generation.stop_tokens)),
+        ("reasoning", reasoning.map(|reasoning| json!(reasoning.end))),
+        ("opened", yes(reasoning.is_some_and(|reasoning| reasoning.opened))),
+        ("strip", list(&output.strip)),
+        ("trim", yes(output.trim)),
+    ];
+    all.into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+}
+
+#[test]
+fn repositories_with_the_same_model_are_named_besides() {
+    let with = |source: &str, more: &str| {
+        let text = format!("schema = 1\nname = \"m\"\nplugin = \"p\"\n[source]\n{source}\n{more}");
+        Manifest::from_str(&text, "m.toml").map_err(|error| error.to_string())
+    };
+    let also = "also = [\"o/r-4bit\", \"p/r\"]";
+    let manifest = with(
+        &format!("repo = \"o/r\"\nrevision = \"v1\"\n{also}"),
+        "[image]\nmax_pixels = 9\n",
+    )
+    .unwrap();
+    assert_eq!(manifest.also(), ["o/r-4bit", "p/r"]);
+    // Under its own name, at its newest revision, and everything else as the manifest says.
+    let stored = manifest.stored_in("p/r").unwrap();
+    let expected = Manifest {
+        name: "p/r".to_owned(),
+        source: Source::Repo {
+            repo: "p/r".to_owned(),
+            revision: "main".to_owned(),
+            gguf: None,
+            also: Vec::new(),
+        },
+        ..manifest.clone()
+    };
+    assert_eq!(stored, expected);
+    assert_eq!(stored.image.max_pixels, Some(9));
+    // Its own repository is not one of the others.
+    assert_eq!(
+        ["o/r", "o/R-4bit", "r-4bit"].map(|asked| manifest.stored_in(asked)),
+        [None, None, None]
+    );
+    let repo = format!("repo = \"o/r\"\n{also}");
+    for (source, more, words) in [
+        (
+            &format!("path = \"x\"\n{also}"),
+            "",
+            "`also` in `[source]` goes with `repo`, not with `path`; remove it",
+        ),
+        (
+            &format!("{repo}\ngguf = \"Q8_0\""),
+            "",
+            "and `gguf` one model of several; keep one of them",
+        ),
+        (
+            &repo,
+            "[weights]\nturn = ['experts']\n",
+            "m.toml:6:8: `also` names other repositories with the same model, and `[weights]` is about the files of one; give the others a manifest of their own",
+        ),
+        (
+            &repo,
+            "[tokenizer]\nrepo = \"o/t\"\n",
+            "`repo` in `[tokenizer]` is about the files of one",
+        ),
+        (
+            &"repo = \"o/r\"\nalso = [\"o/r\", \"r\"]".to_owned(),
+            "",
+            "m.toml:6:16: `source.also[1]` is `r`, which is not of the right form",
+        ),
+    ] {
+        let refused = with(source, more).unwrap_err();
+        assert!(refused.contains(words), "{refused}");
     }
 }
 

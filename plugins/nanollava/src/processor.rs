@@ -37,6 +37,11 @@ impl Processor for NanoLlavaProcessor {
     }
 
     fn plan(&self, request: &Request, pictures: &[()]) -> Result<Plan> {
+        ensure!(
+            pictures.len() <= 1,
+            "nanoLLaVA takes one picture a conversation; the request has {}",
+            pictures.len()
+        );
         // This model's own template knows messages of one text only.
         let hidden = prompt::hide_all(&request.messages, &[IMAGE]);
         let messages = prompt::as_strings(&hidden, |_| format!("{IMAGE}\n"));

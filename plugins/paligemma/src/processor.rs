@@ -29,10 +29,15 @@ impl Processor for PaliGemmaProcessor {
     fn plan(&self, request: &Request, pictures: &[()]) -> Result<Plan> {
         let answers = !pictures.is_empty();
         ensure!(answers, "PaliGemma models answer about a picture only; give one");
+        ensure!(
+            pictures.len() == 1,
+            "PaliGemma models answer about one picture; the request has {}",
+            pictures.len()
+        );
         let mut prompt = Prompt::of(IMAGE).pictures_first().render(request)?;
         let shown = prompt.text.clone();
         prompt.text = prefix(&shown);
-        let media = vec![self.squash.plan(self.features); pictures.len()];
+        let media = vec![self.squash.plan(self.features)];
         let expanded = prompt.expand(&media, |_, features| features)?;
         let ids = prompt::encode(&expanded, tokenizer::encode)?;
         prompt.text = shown;
@@ -46,12 +51,12 @@ impl Processor for PaliGemmaProcessor {
     }
 }
 
-/// The prompt as the model was trained on it: the beginning token between pictures and text, a line break at the end.
+/// The prompt as the model was trained on it: the beginning token between picture and text, a line break at the end.
 fn prefix(text: &str) -> String {
     let after = text.rfind(IMAGE).map_or(0, |at| at + IMAGE.len());
-    let (pictures, words) = text.split_at(after);
+    let (picture, words) = text.split_at(after);
     let words = words.strip_prefix(BEGIN).unwrap_or(words);
-    format!("{pictures}{BEGIN}{words}\n")
+    format!("{picture}{BEGIN}{words}\n")
 }
 
 #[cfg(test)]
@@ -62,10 +67,6 @@ mod tests {
     fn prompts_are_those_of_the_reference() {
         // transformers 5.23: PaliGemmaProcessor.prepare_inputs_layout
         assert_eq!(prefix("<image>caption en"), "<image><bos>caption en\n");
-        assert_eq!(
-            prefix("<image><image>what differs"),
-            "<image><image><bos>what differs\n"
-        );
         assert_eq!(prefix("<image><bos>caption en"), "<image><bos>caption en\n");
     }
 }

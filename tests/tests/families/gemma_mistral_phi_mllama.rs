@@ -254,6 +254,22 @@ fn paligemma_without_a_picture_is_refused_in_clear_words() {
     );
 }
 
+/// No reference's answer about two is known to be met: the published checkpoints were tuned on one.
+#[test]
+fn paligemma_with_two_pictures_is_refused_in_clear_words() {
+    let mut model = project::open_folder(&project::oracle("paligemma2"));
+    let request = Request::single(None, vec![grey(56, 56), grey(90, 70)], "caption en");
+    let Err(error) = model.prepare(&request, 1, 64) else {
+        panic!("a prompt with two pictures was planned");
+    };
+    assert!(
+        error
+            .to_string()
+            .contains("answer about one picture; the request has 2"),
+        "{error}"
+    );
+}
+
 /// Ministral 3 as Mistral released it: 8-bit floats that mean nothing without their scales.
 #[test]
 fn scaled_weights_are_refused_in_clear_words() {

@@ -106,6 +106,21 @@ fn the_end_of_a_turn_ends_the_answer_whatever_the_files_say() {
     assert_eq!(prepared.plan.stop_tokens, [478]);
 }
 
+/// The reference's code takes one picture.
+#[test]
+fn nanollava_with_two_pictures_is_refused_in_clear_words() {
+    let mut model = project::open_folder(&project::oracle("nanollava"));
+    let Err(error) = model.prepare(&about(vec![picture(40, 40), picture(60, 30)]), 1, 64) else {
+        panic!("a prompt with two pictures was planned");
+    };
+    assert!(
+        error
+            .to_string()
+            .contains("one picture a conversation; the request has 2"),
+        "{error}"
+    );
+}
+
 #[test]
 fn marks_in_a_user_s_words_are_no_pictures() {
     for folder in ["llava", "nanollava", "lfm2_vl"] {

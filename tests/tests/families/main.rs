@@ -3,6 +3,7 @@
 mod awkward_pixels;
 mod contract_page;
 mod deepseek_kimi;
+mod fixtures;
 mod gemma_mistral_phi_mllama;
 mod llava_internvl_lfm2;
 mod mlx_conversions;

@@ -286,6 +286,54 @@ fn a_manifests_model_is_its_revision() {
     assert!(own.contains("nothing to fetch"), "{own}");
 }
 
+/// A conversion that a manifest names besides goes by its own name, and is run as the manifest says.
+#[test]
+fn a_model_stored_otherwise_goes_by_its_own_name() {
+    let model = Scratch::checkpoint("smolvlm");
+    let place = Place::new("besides", &model);
+    // Another revision than the manifest's, and other settings than a repository without a manifest has.
+    place.manifests.write(
+        "tiny.toml",
+        "schema = 1\nname = \"tiny\"\nplugin = \"smolvlm\"\n[source]\nrepo = \"org/large\"\nrevision = \"v1\"\nalso = [\"org/model\"]\n\
+         [generation]\nmax_tokens = 1\n",
+    );
+    let pulled = place.with_manifest(&["pull", "org/model"]).succeeds().stdout;
+    assert!(pulled.starts_with("org/model: fetched "), "{pulled}");
+    let rows = place.with_manifest(&["models", "--sizes", "--json"]).json();
+    let row = |name: &str| {
+        let mut rows = rows.as_array().expect("a list").iter();
+        rows.find(|row| row["name"] == name)
+            .expect("it is listed")
+            .clone()
+    };
+    let (own, besides) = (row("tiny"), row("org/model"));
+    assert_eq!(
+        (&own["state"], &own["source"]),
+        (&json!("absent"), &json!("org/large@v1"))
+    );
+    assert_eq!(
+        (&besides["state"], &besides["plugin"], &besides["manifest"]),
+        (&json!("present"), &json!("smolvlm"), &own["manifest"])
+    );
+    let inspected = place
+        .with_manifest(&["inspect", "org/model", "-p", "Hello", "--json"])
+        .json();
+    assert_eq!(inspected["model"]["name"], "org/model");
+    let answer = place
+        .with_manifest(&["run", "org/model", "-p", "Hello", "--json"])
+        .json();
+    assert_eq!(answer["model"]["name"], "org/model");
+    assert_eq!(
+        (&answer["output"]["tokens"], &answer["output"]["finish"]["reason"]),
+        (&json!(1), &json!("max_tokens"))
+    );
+    let removed = place
+        .with_manifest(&["rm", "org/model", "--yes"])
+        .succeeds()
+        .stdout;
+    assert!(removed.starts_with("org/model: removed, "), "{removed}");
+}
+
 #[test]
 fn several_are_pulled_though_one_fails() {
     let model = Scratch::checkpoint("smolvlm");

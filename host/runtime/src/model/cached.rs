@@ -46,7 +46,9 @@ impl Places {
                     });
                 }
                 Source::Path(path) => return Ok(own(path)),
-                Source::Repo { repo, revision, gguf } => (repo, revision, gguf, Some(declaration.manifest)),
+                Source::Repo {
+                    repo, revision, gguf, ..
+                } => (repo, revision, gguf, Some(declaration.manifest)),
             },
         };
         let before = self.bytes(&repo);
@@ -85,7 +87,9 @@ impl Places {
             Meant::Repository { repo, revision, tag } => (repo, revision, tag),
             Meant::Declared(declaration) => match declaration.manifest.source {
                 Source::Path(path) => return Err(own(path)),
-                Source::Repo { repo, revision, gguf } => {
+                Source::Repo {
+                    repo, revision, gguf, ..
+                } => {
                     let by_its_name = match Address::parse(asked, &self.hub.endpoint) {
                         Some(Ok(address)) => address.revision.is_none(),
                         _ => asked.split_once(':').map_or(asked, |(repo, _)| repo) == repo,
@@ -108,6 +112,7 @@ impl Places {
                 repo: other,
                 revision,
                 gguf,
+                ..
             } => {
                 let found = self.hub.locate_one(other, revision, gguf.as_deref());
                 let found = found.ok().flatten();

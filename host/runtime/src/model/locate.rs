@@ -229,9 +229,34 @@ impl Places {
         })
     }
 
+    /// The models that manifests name as stored otherwise (`also`), but those that have a manifest of their own.
+    pub fn stored_otherwise(&self) -> Vec<Declaration> {
+        let listed: Vec<(Manifest, String)> = self
+            .list()
+            .into_iter()
+            .filter_map(|listed| Some((listed.manifest.ok()?, listed.path.display().to_string())))
+            .collect();
+        let has_own = |asked: &str| listed.iter().any(|(manifest, _)| is_of(manifest, asked));
+        let mut found: Vec<Declaration> = Vec::new();
+        for (manifest, declared_by) in &listed {
+            for repo in manifest.also().iter().filter(|repo| !has_own(repo)) {
+                let is_new = found.iter().all(|other| other.manifest.name != *repo);
+                if let Some(manifest) = manifest.stored_in(repo).filter(|_| is_new) {
+                    found.push(Declaration {
+                        manifest,
+                        declared_by: declared_by.clone(),
+                    });
+                }
+            }
+        }
+        found
+    }
+
     /// A manifest's model, or a repository; another revision than the manifest's where one is given.
     fn by_name(&self, asked: &str, revision: Option<&str>) -> Result<Meant, ModelError> {
         let mut near = Vec::new();
+        // Whoever names a repository as its own goes before those who name it besides.
+        let mut besides: Option<Declaration> = None;
         for listed in self.list() {
             let file = listed.path.file_stem().is_some_and(|stem| stem == asked);
             let declared_by = listed.path.display().to_string();
@@ -243,21 +268,21 @@ impl Places {
                     })));
                 }
                 Ok(mut manifest) => {
-                    // One of a repository's GGUF models is meant only where it is named.
-                    if let Source::Repo {
-                        repo,
-                        revision: own,
-                        gguf: None,
-                    } = &mut manifest.source
-                        && repo == asked
-                    {
-                        if let Some(revision) = revision {
-                            revision.clone_into(own);
-                        }
+                    if is_of(&manifest, asked) {
+                        at_revision(&mut manifest.source, revision);
                         return Ok(Meant::Declared(Box::new(Declaration {
                             manifest,
                             declared_by,
                         })));
+                    }
+                    if besides.is_none()
+                        && let Some(mut manifest) = manifest.stored_in(asked)
+                    {
+                        at_revision(&mut manifest.source, revision);
+                        besides = Some(Declaration {
+                            manifest,
+                            declared_by,
+                        });
                     }
                     near.push(manifest.name);
                 }
@@ -265,6 +290,9 @@ impl Places {
                 // Another manifest's mistakes are not this model's.
                 Err(_) => {}
             }
+        }
+        if let Some(declaration) = besides {
+            return Ok(Meant::Declared(Box::new(declaration)));
         }
         if is_repository(asked) {
             return Ok(Meant::Repository {
@@ -309,11 +337,13 @@ impl Places {
                 repo,
                 revision,
                 gguf: Some(tag),
+                ..
             } => Ok(self.hub.obtain_gguf(repo, revision, tag, progress)?),
             Source::Repo {
                 repo,
                 revision,
                 gguf: None,
+                ..
             } => {
                 let suits = |folder: &Path| self.has_own_tokenizer(folder, manifest);
                 Ok(self.hub.obtain(repo, revision, &suits, progress)?)
@@ -493,6 +523,18 @@ fn has_tokenizer(folder: &Path, rules: &TokenizerRules) -> Result<(), String> {
     tokenizer.map(drop).map_err(|error| error.to_string())
 }
 
+/// Whether a manifest's model is a repository. One of a repository's GGUF models is meant only where it is named.
+fn is_of(manifest: &Manifest, asked: &str) -> bool {
+    matches!(&manifest.source, Source::Repo { repo, gguf: None, .. } if repo == asked)
+}
+
+/// Another revision than the source's, where one is asked for.
+fn at_revision(source: &mut Source, asked: Option<&str>) {
+    if let (Source::Repo { revision, .. }, Some(asked)) = (source, asked) {
+        asked.clone_into(revision);
+    }
+}
+
 fn by_manifest(path: &Path) -> Result<Declaration, ModelError> {
     let manifest = Manifest::load(path)?;
     Ok(Declaration {
@@ -607,6 +649,76 @@ mod tests {
         assert_eq!(tidy(&asked), root.join("snapshots/one/Model-Q8_0.gguf"));
         assert_eq!(tidy(&root.join("snapshots/../snapshots")), root.join("snapshots"));
         assert_eq!(tidy(&root.join("none/../x")), root.join("none/../x"));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    fn places(manifests: PathBuf) -> Places {
+        Places {
+            manifests: vec![manifests],
+            plugins: PluginFolders::new(Vec::new()),
+            hub: Hub::from_variables(|_| None),
+        }
+    }
+
+    fn declared(places: &Places, asked: &str) -> Manifest {
+        match places.meant(asked) {
+            Ok(Meant::Declared(declaration)) => declaration.manifest,
+            Ok(Meant::Folder(_) | Meant::Repository { .. }) => panic!("{asked}: no manifest"),
+            Err(error) => panic!("{asked}: {error}"),
+        }
+    }
+
+    /// The repositories that people run by their names; what each needs of its manifest is a test of the manifests.
+    #[test]
+    fn every_reported_repository_has_a_manifest() {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let rows = std::fs::read(project.join("tests/oracle/reported_models.json")).unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&rows).unwrap();
+        let places = places(project.join("manifests"));
+        for row in rows {
+            let asked = row["repo"].as_str().unwrap();
+            let Source::Repo { repo, gguf, .. } = declared(&places, asked).source else {
+                panic!("{asked} is a folder");
+            };
+            let found = gguf.map_or(repo.clone(), |tag| format!("{repo}:{tag}"));
+            assert_eq!(found, asked);
+        }
+    }
+
+    #[test]
+    fn who_names_a_repository_as_its_own_goes_before_who_names_it_besides() {
+        let root = std::env::temp_dir().join(format!("monocle-besides-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let write = |name: &str, source: &str| {
+            let text = format!(
+                "schema = 1\nname = \"{name}\"\nplugin = \"p\"\n[source]\n{source}\n[image]\nmax_images = 3\n"
+            );
+            std::fs::write(root.join(format!("{name}.toml")), text).unwrap();
+        };
+        write(
+            "a",
+            "repo = \"org/a\"\nrevision = \"v1\"\nalso = [\"org/a-4bit\", \"org/b\"]",
+        );
+        write("b", "repo = \"org/b\"\nalso = [\"org/a-4bit\"]");
+        let places = places(root.clone());
+        let told = |asked: &str| {
+            let manifest = declared(&places, asked);
+            let Source::Repo { repo, revision, .. } = manifest.source else {
+                panic!("{asked} is a folder");
+            };
+            assert_eq!(manifest.image.max_images, Some(3));
+            (manifest.name, repo, revision)
+        };
+        let is =
+            |name: &str, repo: &str, revision: &str| (name.to_owned(), repo.to_owned(), revision.to_owned());
+        assert_eq!(told("org/a"), is("a", "org/a", "v1"));
+        assert_eq!(told("org/a-4bit"), is("org/a-4bit", "org/a-4bit", "main"));
+        assert_eq!(told("org/b"), is("b", "org/b", "main"));
+        let address = "https://huggingface.co/org/a-4bit/tree/x";
+        assert_eq!(told(address), is("org/a-4bit", "org/a-4bit", "x"));
+        let others = places.stored_otherwise();
+        let others: Vec<&str> = others.iter().map(|other| other.manifest.name.as_str()).collect();
+        assert_eq!(others, ["org/a-4bit"]);
         std::fs::remove_dir_all(&root).unwrap();
     }
 

@@ -26,6 +26,13 @@ pub struct Listed {
     pub note: Option<String>,
 }
 
+impl Listed {
+    /// Whether this manifest's file declares it.
+    fn is_of(&self, declared_by: &str) -> bool {
+        self.declaration.declared_by == declared_by
+    }
+}
+
 /// See the module.
 pub struct Catalogue {
     /// Where manifests, plugins and models are; the network is never used.
@@ -105,11 +112,7 @@ impl Catalogue {
         match read.as_ref() {
             Some((known, models)) if *known == signature => models.clone(),
             last => {
-                let last: HashMap<&str, &Listed> = last
-                    .iter()
-                    .flat_map(|(_, models)| models)
-                    .map(|listed| (listed.declaration.declared_by.as_str(), listed))
-                    .collect();
+                let last: Vec<&Listed> = last.iter().flat_map(|(_, models)| models).collect();
                 let named = self.named.iter();
                 let mut models: Vec<Listed> = named.map(|named| self.again(named, &last)).collect();
                 for found in self.places.list() {
@@ -126,13 +129,24 @@ impl Catalogue {
                             };
                             listed(&self.places, declaration, stem)
                         }
-                        Err(error) => match last.get(declared_by.as_str()) {
-                            Some(model) => as_before(model, &error.to_string()),
-                            None => continue,
-                        },
+                        Err(error) => {
+                            // All that it declared: its own model, and those that it names besides.
+                            let before = last.iter().filter(|model| model.is_of(&declared_by));
+                            for model in before {
+                                if models.iter().all(|other| other.name != model.name) {
+                                    models.push(as_before(model, &error.to_string()));
+                                }
+                            }
+                            continue;
+                        }
                     };
                     if models.iter().all(|other| other.name != model.name) {
                         models.push(model);
+                    }
+                }
+                for declaration in self.places.stored_otherwise() {
+                    if models.iter().all(|other| other.name != declaration.manifest.name) {
+                        models.push(listed(&self.places, declaration, None));
                     }
                 }
                 *read = Some((signature, models.clone()));
@@ -142,7 +156,7 @@ impl Catalogue {
     }
 
     /// A model that was named, read again if its manifest can be.
-    fn again(&self, named: &Listed, last: &HashMap<&str, &Listed>) -> Listed {
+    fn again(&self, named: &Listed, last: &[&Listed]) -> Listed {
         let declared_by = named.declaration.declared_by.clone();
         let path = Path::new(&declared_by);
         let manifest = path.extension().is_some_and(|end| end == "toml");
@@ -150,6 +164,8 @@ impl Catalogue {
             None => named.clone(),
             Some(Ok(manifest)) => {
                 let stem = named.stem.clone();
+                // It was named by a repository that the manifest names besides.
+                let manifest = manifest.stored_in(&named.name).unwrap_or(manifest);
                 let declaration = Declaration {
                     manifest,
                     declared_by,
@@ -157,7 +173,13 @@ impl Catalogue {
                 listed(&self.places, declaration, stem)
             }
             Some(Err(error)) => {
-                let last = last.get(declared_by.as_str()).copied();
+                let of_it: Vec<&Listed> = last
+                    .iter()
+                    .copied()
+                    .filter(|model| model.is_of(&declared_by))
+                    .collect();
+                let last = of_it.iter().find(|model| model.name == named.name);
+                let last = last.or(of_it.first()).copied();
                 as_before(last.unwrap_or(named), &error.to_string())
             }
         }
@@ -237,8 +259,9 @@ fn as_before(model: &Listed, error: &str) -> Listed {
 fn listed(places: &Places, declaration: Declaration, stem: Option<String>) -> Listed {
     let folder = match &declaration.manifest.source {
         Source::Path(path) => (path.join("config.json").is_file() || is_gguf(path)).then(|| path.clone()),
-        Source::Repo { repo, revision, gguf } => match places.hub.locate_one(repo, revision, gguf.as_deref())
-        {
+        Source::Repo {
+            repo, revision, gguf, ..
+        } => match places.hub.locate_one(repo, revision, gguf.as_deref()) {
             Ok(Some(located)) if located.is_complete() => Some(located.folder),
             _ => None,
         },
@@ -249,5 +272,53 @@ fn listed(places: &Places, declaration: Declaration, stem: Option<String>) -> Li
         declaration,
         folder,
         note: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use monocle_runtime::plugin::folders::PluginFolders;
+    use monocle_weights::hub::Hub;
+
+    use super::*;
+
+    /// By its own name, whether the server was started with it or not, and as its manifest says even after that was read again.
+    #[test]
+    fn a_model_stored_otherwise_is_found_by_its_repositorys_name() {
+        let root = std::env::temp_dir().join(format!("monocle-catalogue-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let text = "schema = 1\nname = \"a\"\nplugin = \"p\"\n[source]\nrepo = \"org/a\"\nalso = [\"org/a-4bit\"]\n[image]\nmax_images = 3\n";
+        std::fs::write(root.join("a.toml"), text).unwrap();
+        let places = Places {
+            manifests: vec![root.clone()],
+            plugins: PluginFolders::new(Vec::new()),
+            hub: Hub::from_variables(|name| {
+                (name == "HF_HOME").then(|| root.join("hub").display().to_string())
+            }),
+        };
+        let named = places.find("org/a-4bit", &mut |_| {}).unwrap();
+        for named in [vec![], vec![named]] {
+            let catalogue = Catalogue::new(places.clone(), named, Vec::new());
+            for asked in ["org/a-4bit", "org/a", "a"] {
+                let found = catalogue.find(asked).expect(asked);
+                let Source::Repo { repo, .. } = &found.declaration.manifest.source else {
+                    panic!("{asked} is a folder");
+                };
+                let name = if asked == "org/a-4bit" { asked } else { "a" };
+                let own = if asked == "org/a-4bit" { asked } else { "org/a" };
+                assert_eq!((found.name.as_str(), repo.as_str()), (name, own));
+                assert_eq!(found.declaration.manifest.image.max_images, Some(3));
+            }
+            assert!(catalogue.find("org/a-8bit").is_none());
+            // Broken, it stays as it was, and so does what it names besides.
+            std::fs::write(root.join("a.toml"), "schema =").unwrap();
+            for asked in ["org/a-4bit", "a"] {
+                let found = catalogue.find(asked).expect(asked);
+                assert_eq!(found.name, asked);
+                assert!(found.note.is_some_and(|note| note.contains("cannot be used")));
+            }
+            std::fs::write(root.join("a.toml"), text).unwrap();
+        }
+        std::fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -34,6 +34,9 @@ enum Layout {
     VocabularyAndMerges,
 }
 
+/// The usual name of a file of ranks.
+const RANKS: &str = "tiktoken.model";
+
 /// The files beside the vocabulary.
 struct Beside {
     tokenizer_config: Value,
@@ -88,14 +91,18 @@ pub fn open(
     rules: &TokenizerRules,
     notes: &mut Vec<String>,
 ) -> Result<Opened, TokenizerError> {
-    let layout = layout(folder)?;
+    let found = layout(folder)?;
+    let beside = Beside::read(folder, notes)?;
+    let layout = match found {
+        Layout::Json => trusted_ranks(folder, rules, &beside, notes)?.map_or(Layout::Json, Layout::Ranks),
+        layout => layout,
+    };
     if rules.pattern.is_some() && !matches!(layout, Layout::Ranks(_)) {
         notes.push(
             "the manifest's `tokenizer.pattern` was not used: it is for tokenizers that are files of ranks, and this one is not"
                 .to_owned(),
         );
     }
-    let beside = Beside::read(folder, notes)?;
     let mut special = beside.special(notes);
     let (inner, path) = match layout {
         Layout::Json => {
@@ -226,8 +233,8 @@ fn layout(folder: &Path) -> Result<Layout, TokenizerError> {
         [name] => Some(folder.join(name)),
         _ => None,
     };
-    if has("tiktoken.model") {
-        return Ok(Layout::Ranks(folder.join("tiktoken.model")));
+    if has(RANKS) {
+        return Ok(Layout::Ranks(folder.join(RANKS)));
     }
     if let Some(path) = one(&ranks) {
         return Ok(Layout::Ranks(path));
@@ -271,6 +278,36 @@ fn layout(folder: &Path) -> Result<Layout, TokenizerError> {
         folder: folder.to_owned(),
         found: several.or(found),
     })
+}
+
+/// The ranks beside a `tokenizer.json` that numbers special tokens otherwise than `tokenizer_config.json`. Some converters write that file anew and
+/// close the gaps between the ids of a tokenizer that is a file of ranks; the rows of the embedding stay where they were.
+fn trusted_ranks(
+    folder: &Path,
+    rules: &TokenizerRules,
+    beside: &Beside,
+    notes: &mut Vec<String>,
+) -> Result<Option<PathBuf>, TokenizerError> {
+    let (ranks, made) = (folder.join(RANKS), folder.join("tokenizer.json"));
+    if std::fs::symlink_metadata(&ranks).is_err() || pattern(folder, &ranks, rules, beside).is_err() {
+        return Ok(None);
+    }
+    let bytes = read(&made)?.unwrap_or_default();
+    let inner = parse(&bytes, &made)?;
+    let special = beside.special(&mut Vec::new());
+    let declared = beside.declared(&special, &mut Vec::new());
+    let otherwise = declared.iter().find_map(|declared| {
+        let text = &declared.token.content;
+        let (own, declared) = (inner.token_to_id(text)?, declared.id?);
+        (own != declared)
+            .then(|| format!("`{text}` has id {own} there and {declared} in `tokenizer_config.json`"))
+    });
+    Ok(otherwise.map(|otherwise| {
+        notes.push(format!(
+            "`tokenizer.json` was not used: {otherwise}, and `{RANKS}` lies beside them"
+        ));
+        ranks
+    }))
 }
 
 /// The names of a folder's entries, in order.

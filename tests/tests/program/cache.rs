@@ -206,8 +206,30 @@ fn one_of_several_gguf_models_runs_by_its_tag_and_by_a_manifest() {
     let cached = row("one")["folder"].as_str().expect("a file").to_owned();
     assert!(cached.ends_with("/Tiny-Q8_0.gguf"), "{cached}");
     run(&cached, &[]);
+    // A branch is looked up behind the wall too.
     #[cfg(target_os = "linux")]
-    run(&cached, &["--isolate"]);
+    for name in [&cached, "one"] {
+        run(name, &["--isolate"]);
+    }
+    let out = Scratch::new("gguf-checked");
+    let folder = out.file("report");
+    place
+        .with_manifest(&[
+            "check",
+            "--models",
+            "one",
+            "--image",
+            &picture,
+            "--max-tokens",
+            "8",
+        ])
+        .args([
+            "-p".as_ref(),
+            "Describe it.".as_ref(),
+            "--out".as_ref(),
+            folder.as_path(),
+        ])
+        .succeeds();
     #[cfg(unix)]
     {
         let links = Scratch::new("gguf-links");
@@ -252,15 +274,16 @@ fn a_gguf_models_tokenizer_may_be_the_original_repositorys() {
         file.display()
     );
     place.manifests.write("two.toml", manifest);
-    let ids = |name: &str| {
-        let inspected = place
-            .with_manifest(&["inspect", name, "-p", "How many?", "--json"])
-            .json();
+    let ids = |name: &str, more: &[&str]| {
+        let question = ["inspect", name, "-p", "How many?", "--json"];
+        let inspected = place.with_manifest(&[&question[..], more].concat()).json();
         inspected["token_ids"].clone()
     };
-    let own = ids(&source.display().to_string());
+    let own = ids(&source.display().to_string(), &[]);
     assert!(!own.is_null());
-    assert_eq!(ids("two"), own);
+    assert_eq!(ids("two", &[]), own);
+    #[cfg(target_os = "linux")]
+    assert_eq!(ids("two", &["--isolate"]), own);
 }
 
 #[test]

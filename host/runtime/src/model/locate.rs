@@ -338,13 +338,11 @@ impl Places {
         for folder in folders.iter_mut().filter(|path| path.is_file()) {
             folder.pop();
         }
-        // In the hub's cache, files are links into a folder beside that of the snapshots.
-        let of_snapshots = |folder: &PathBuf| {
-            let snapshots = folder.parent().filter(|parent| parent.ends_with("snapshots"))?;
-            Some(snapshots.parent()?.join("blobs"))
-        };
-        let blobs: Vec<PathBuf> = folders.iter().filter_map(of_snapshots).collect();
-        folders.extend(blobs);
+        let of_cache: Vec<PathBuf> = folders
+            .iter()
+            .flat_map(|folder| beside_snapshots(folder))
+            .collect();
+        folders.extend(of_cache);
         folders.extend(files);
         folders.extend(self.manifests.iter().cloned());
         folders.extend(self.plugins.folders().iter().cloned());
@@ -479,6 +477,17 @@ pub fn tidy(path: &Path) -> PathBuf {
     tidied.unwrap_or_else(|_| path.to_owned())
 }
 
+/// What is read of the hub's cache beside a snapshot: files are links into `blobs`, and `refs` says which snapshot a branch is. Nothing for a
+/// folder that is no snapshot, or in none.
+fn beside_snapshots(folder: &Path) -> Vec<PathBuf> {
+    let mut above = folder.ancestors().skip(1).take(2);
+    let snapshots = above.find(|folder| folder.ends_with("snapshots"));
+    let home = snapshots.and_then(Path::parent);
+    home.map_or(Vec::new(), |home| {
+        ["blobs", "refs"].map(|name| home.join(name)).to_vec()
+    })
+}
+
 /// The tokenizer of a model's files.
 pub(super) fn tokenizer(folder: &ModelFolder, rules: &TokenizerRules) -> Result<Tokenizer, ModelError> {
     folder.check_vocabulary()?;
@@ -608,6 +617,16 @@ mod tests {
         assert_eq!(tidy(&root.join("snapshots/../snapshots")), root.join("snapshots"));
         assert_eq!(tidy(&root.join("none/../x")), root.join("none/../x"));
         std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_snapshot_is_read_with_what_names_it_and_holds_its_bytes() {
+        let home = Path::new("/cache/models--org--name");
+        let expected = [home.join("blobs"), home.join("refs")];
+        for folder in ["snapshots/0123", "snapshots/0123/Q4_K_M"] {
+            assert_eq!(beside_snapshots(&home.join(folder)), expected, "{folder}");
+        }
+        assert_eq!(beside_snapshots(Path::new("/models/name")), [] as [PathBuf; 0]);
     }
 
     #[test]

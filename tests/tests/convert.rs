@@ -214,6 +214,53 @@ fn what_chooses_experts_stays_as_it_is() {
     }
 }
 
+/// Qwen3-VL's experts as published become what a conversion of MLX's layout has, and the copy runs.
+#[test]
+fn experts_by_their_inputs_become_those_of_mlx() {
+    let scratch = Scratch::new("convert");
+    let by_outputs = Scratch::checkpoint("qwen3_vl_moe");
+    let published = Scratch::checkpoint("qwen3_vl_moe");
+    variant::experts_by_inputs(published.path());
+    // The same numbers in 32 bits, so that scales have as many.
+    let checkpoint = variant::checkpoint(&project::oracle("qwen3_vl_moe"));
+    let tensors = checkpoint.names().map(|name| {
+        let tensor = checkpoint.tensor(name).expect("it is there");
+        let values = tensor.floats().expect("floats").collect();
+        (name.to_owned(), tensor.shape.clone(), values)
+    });
+    variant::write_weights(by_outputs.path(), &tensors.collect::<Vec<NewTensor>>());
+    let (expected, found) = (scratch.file("expected"), scratch.file("found"));
+    succeeds(by_outputs.path(), &expected, &["--group", "32", "--no-loss"]);
+    let manifest = scratch.write(
+        "published.toml",
+        format!(
+            "schema = 1\nname = \"published\"\nplugin = \"qwen-vl\"\n[source]\npath = '{}'\n[weights]\nturn = ['\\.experts\\.(gate_up|down)_proj$']\n",
+            published.path().display()
+        ),
+    );
+    let outcome = succeeds(&manifest, &found, &["--group", "32"]);
+    assert!(
+        outcome.stdout.contains("text: divergence") && outcome.stdout.contains("pictures: divergence"),
+        "{outcome:?}"
+    );
+    let (expected, found) = (variant::checkpoint(&expected), variant::checkpoint(&found));
+    assert!(found.names().eq(expected.names()));
+    let mut quantised = 0;
+    for name in expected.names() {
+        assert_eq!(stored(&found, name), stored(&expected, name), "{name}");
+        quantised += usize::from(name.contains(".switch_mlp.") && name.ends_with(".scales"));
+    }
+    // Gate and up of two layers; rows of down are no whole groups.
+    assert_eq!(quantised, 4);
+    // A folder without a manifest, and experts that are kept.
+    let kept = scratch.file("kept");
+    let more = ["--group", "32", "--no-loss", "--keep", "experts"];
+    succeeds(published.path(), &kept, &more);
+    let kept = variant::checkpoint(&kept);
+    let name = "language_model.model.layers.0.mlp.experts.gate_up_proj";
+    assert_eq!(kept.tensor(name).expect("it is there").kind, StoredType::F32);
+}
+
 #[test]
 fn small_files_hold_the_same_and_are_listed() {
     let (source, scratch) = (project::oracle("smolvlm"), Scratch::new("convert"));

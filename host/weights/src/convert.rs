@@ -3,6 +3,7 @@
 mod choice;
 mod mark;
 mod modules;
+mod target;
 mod write;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use choice::{Choices, POSITIONS};
 pub use choice::{Part, SEEING};
 pub use mark::finish_conversion;
 pub(crate) use mark::unfinished;
+use target::Target;
 
 /// How a folder is quantised.
 #[derive(Debug, Clone)]
@@ -132,26 +134,23 @@ pub fn quantise_folder_with(
         });
     }
     let choices = Choices::new(options, &tensors)?;
-    choices.refuse_nothing(source.path(), &tensors)?;
-    let notes = choices.notes(&tensors);
+    let targets = target::targets(in_order(&shards, tensors), &|name| choices.keeps(name))?;
+    choices.refuse_nothing(source.path(), &targets)?;
+    let notes = choices.notes(&targets);
     let begun = mark::begin(source, &shards, target, options)?;
-    let bytes = |tensor: &StoredTensor| (tensor.len() * tensor.kind.size()) as u64;
     let mut state = Converting {
         tensor: String::new(),
         done: 0,
-        total: tensors.values().map(bytes).sum(),
+        total: targets.iter().map(Target::bytes).sum(),
     };
     let mut layers = BTreeMap::new();
     let mut parts = Vec::new();
-    for tensor in in_order(&shards, tensors) {
-        let bits = choices.bits(&tensor);
-        let layer = tensor.name.strip_suffix(".weight").map(str::to_owned);
+    for target in targets {
+        let bits = choices.bits(&target);
+        let layer = target.name.strip_suffix(".weight").map(str::to_owned);
         let quantised = bits.zip(layer);
         layers.extend(quantised.iter().map(|(bits, layer)| (layer.clone(), *bits)));
-        parts.push(write::Part {
-            source: tensor,
-            quantised,
-        });
+        parts.push(write::Part { target, quantised });
     }
     let files = in_files(parts, options);
     let count = files.len();
@@ -170,14 +169,14 @@ pub fn quantise_folder_with(
         }
         let path = target.join(&name);
         if begun.goes_on && path.is_file() {
-            state.done += parts.iter().map(|part| bytes(&part.source)).sum::<u64>();
+            state.done += parts.iter().map(|part| part.target.bytes()).sum::<u64>();
             continue;
         }
         let partial = target.join(format!("{name}.partial"));
-        let written = write::write(&partial, parts, options.group_size, &mut |tensor| {
-            state.tensor.clone_from(&tensor.name);
+        let written = write::write(&partial, parts, options.group_size, &mut |target| {
+            state.tensor.clone_from(&target.name);
             progress(&state);
-            state.done += bytes(tensor);
+            state.done += target.bytes();
         });
         if let Err(error) = written {
             let _ = std::fs::remove_file(&partial);

@@ -332,6 +332,19 @@ pub enum WeightsError {
         /// Why, and what to do.
         problem: String,
     },
+    /// Experts that a conversion cannot take apart.
+    #[error(
+        "`{}` of shape {shape:?} holds experts, most of the model, and would stay as it is: expected `mlp.experts.gate_up_proj` and \
+         `mlp.experts.down_proj` of shapes that fit together, or a tensor for each expert; keep all of them as they are with `--keep 'experts'`, \
+         or take a conversion that others made",
+        cut(name)
+    )]
+    UnknownExperts {
+        /// The tensor.
+        name: String,
+        /// Its dimensions.
+        shape: Vec<usize>,
+    },
     /// A mixture where nobody knows which weights matter.
     #[error(
         "which weights get more bits in a mixture is told by `down_proj` and `feed_forward.w2` in the language model's layers, and this model \

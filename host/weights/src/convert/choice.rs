@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use monocle_tensor::stored::{StoredTensor, StoredType};
+use monocle_tensor::stored::StoredTensor;
 use regex::Regex;
 
 use super::QuantiseOptions;
+use super::target::Target;
 use crate::error::{WeightsError, cut};
 use crate::names::regex;
 use crate::quantisation::GROUP_SIZES;
@@ -83,17 +84,13 @@ impl<'a> Choices<'a> {
     }
 
     /// Refuses options under which every weight stays as it is.
-    pub fn refuse_nothing(
-        &self,
-        source: &Path,
-        tensors: &BTreeMap<String, StoredTensor>,
-    ) -> Result<(), WeightsError> {
-        if tensors.values().any(|tensor| self.bits(tensor).is_some()) {
+    pub fn refuse_nothing(&self, source: &Path, targets: &[Target]) -> Result<(), WeightsError> {
+        if targets.iter().any(|target| self.bits(target).is_some()) {
             return Ok(());
         }
         let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
-        let matrices = tensors.values().filter(|tensor| is_matrix(tensor));
-        for width in matrices.filter_map(|tensor| tensor.shape.last()) {
+        let matrices = targets.iter().filter(|target| is_matrix(target));
+        for width in matrices.filter_map(|target| target.shape.last()) {
             *widths.entry(*width).or_default() += 1;
         }
         let fitting = |size: usize| -> usize {
@@ -123,9 +120,11 @@ impl<'a> Choices<'a> {
     }
 
     /// What was asked to be kept and is not there.
-    pub fn notes(&self, tensors: &BTreeMap<String, StoredTensor>) -> Vec<String> {
+    pub fn notes(&self, targets: &[Target]) -> Vec<String> {
         let asked = self.keep.iter().filter(|keep| keep.as_str() != POSITIONS);
-        let unmatched = asked.filter(|keep| !tensors.keys().any(|name| keep.is_match(name)));
+        let matches =
+            |keep: &Regex, target: &Target| keep.is_match(&target.name) || keep.is_match(&target.source.name);
+        let unmatched = asked.filter(|keep| !targets.iter().any(|target| matches(keep, target)));
         unmatched
             .map(|keep| {
                 format!(
@@ -136,14 +135,19 @@ impl<'a> Choices<'a> {
             .collect()
     }
 
+    /// Whether a name is one of what is to stay as it is.
+    pub fn keeps(&self, name: &str) -> bool {
+        self.keep.iter().any(|keep| keep.is_match(name))
+    }
+
     /// How many bits a tensor gets; none where it stays as it is.
-    pub fn bits(&self, tensor: &StoredTensor) -> Option<u32> {
-        let name = tensor.name.as_str();
+    pub fn bits(&self, target: &Target) -> Option<u32> {
+        let name = target.name.as_str();
         let fits = |columns: &usize| *columns > 0 && columns.is_multiple_of(self.options.group_size);
-        if !is_matrix(tensor)
-            || !tensor.shape.last().is_some_and(fits)
+        if !is_matrix(target)
+            || !target.shape.last().is_some_and(fits)
             || self.routers.is_match(name)
-            || self.keep.iter().any(|keep| keep.is_match(name))
+            || self.keeps(name)
         {
             return None;
         }
@@ -180,7 +184,7 @@ impl<'a> Choices<'a> {
 }
 
 /// Whether a tensor could be a layer's weight.
-fn is_matrix(tensor: &StoredTensor) -> bool {
-    let float = matches!(tensor.kind, StoredType::F32 | StoredType::F16 | StoredType::BF16);
-    float && matches!(tensor.shape.len(), 2 | 3) && tensor.name.ends_with(".weight")
+fn is_matrix(target: &Target) -> bool {
+    let float = target.kind().holds_matrices();
+    float && matches!(target.shape.len(), 2 | 3) && target.name.ends_with(".weight")
 }

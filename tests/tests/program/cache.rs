@@ -152,6 +152,53 @@ fn one_of_several_gguf_models_is_pulled_counted_and_removed() {
     assert_eq!(rows(), []);
 }
 
+/// A repository may have safetensors and conversions of them.
+#[test]
+fn a_gguf_model_beside_safetensors_is_counted_and_removed_by_itself() {
+    let model = Scratch::checkpoint("smolvlm");
+    for (name, bytes) in [("Thing-Q8_0.gguf", 800), ("mmproj-Thing-f16.gguf", 7)] {
+        model.write(name, vec![b'x'; bytes]);
+    }
+    let place = Place::new("mixed", &model);
+    for name in ["org/model", "org/model:Q8_0"] {
+        place.monocle(&["pull", name]).succeeds();
+    }
+    let rows = || {
+        let rows = place.rows(&["models", "--sizes", "--json"]);
+        let told = |row: &Value| {
+            (
+                row["name"].as_str().unwrap().to_owned(),
+                row["bytes"].as_u64().unwrap(),
+            )
+        };
+        rows.iter().map(told).collect::<Vec<_>>()
+    };
+    let both = rows();
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert_eq!(both[0], ("org/model:Q8_0".to_owned(), 807));
+    assert_eq!(both[1].0, "org/model");
+    let told = place.monocle(&["rm", "org/model:Q8_0"]).run();
+    assert!(
+        told.stderr.contains("807 B become free") && told.stderr.contains("the revision main stays"),
+        "{told:?}"
+    );
+    place.monocle(&["rm", "org/model:Q8_0", "--yes"]).succeeds();
+    assert_eq!(rows(), both[1..]);
+    let picture = project::oracle("smolvlm").join("image.png").display().to_string();
+    place
+        .monocle(&[
+            "run",
+            "org/model",
+            &picture,
+            "-p",
+            "Describe it.",
+            "--max-tokens",
+            "2",
+        ])
+        .env("HF_HUB_OFFLINE", "1")
+        .succeeds();
+}
+
 /// The cache's files are links to blobs: a model is what its links are called, and what lies beside them.
 #[test]
 fn one_of_several_gguf_models_runs_by_its_tag_and_by_a_manifest() {

@@ -144,9 +144,14 @@ pub struct GgufModel {
 
 /// The GGUF models in a folder that is none of safetensors.
 pub fn gguf_models(folder: &Path) -> Vec<GgufModel> {
-    if !is_gguf(folder) {
-        return Vec::new();
+    match is_gguf(folder) {
+        true => all_gguf_models(folder),
+        false => Vec::new(),
     }
+}
+
+/// The GGUF models in a folder, beside a model of safetensors too.
+pub fn all_gguf_models(folder: &Path) -> Vec<GgufModel> {
     let models = models_of(&names_in(folder)).into_iter();
     let model = |(tag, files): (String, Vec<String>)| {
         let file = folder.join(files.first()?);
@@ -155,6 +160,17 @@ pub fn gguf_models(folder: &Path) -> Vec<GgufModel> {
         Some(GgufModel { tag, file, is_whole })
     };
     models.filter_map(model).collect()
+}
+
+/// Bytes of a folder's files that are no GGUF files; links count as what they lead to.
+pub fn bytes_beside_gguf(folder: &Path) -> u64 {
+    let is_gguf = |name: &String| name.to_ascii_lowercase().ends_with(".gguf");
+    let names = names_in(folder).into_iter().filter(|name| !is_gguf(name));
+    let files = names.filter_map(|name| std::fs::metadata(folder.join(name)).ok());
+    files
+        .filter(std::fs::Metadata::is_file)
+        .map(|found| found.len())
+        .sum()
 }
 
 fn own(folder: PathBuf) -> Pulled {

@@ -11,7 +11,8 @@ use monocle_tests::program::{Monocle, Outcome, path};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use monocle_tests::variant::{self, NewTensor};
-use monocle_weights::{Checkpoint, QuantiseOptions, quantise_folder};
+use monocle_weights::{Checkpoint, QuantiseOptions, SEEING, quantise_folder};
+use regex::Regex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -187,6 +188,83 @@ fn what_sees_and_what_is_named_stays_as_it_is() {
         "Not measured",
     ] {
         assert!(card.contains(part), "{part}: {card}");
+    }
+}
+
+/// Each matrix of each family is of the language model or of what sees. The names of language models are those of the architectures' classes.
+#[test]
+fn what_sees_is_told_by_its_names_in_all_families() {
+    let language = Regex::new(
+        r"^(model\.)?(language_model|language|text_model|text|transformer)\.|^model\.(layers|embed_tokens|norm)\.|^lm_head\.",
+    );
+    let (language, sees) = (
+        language.expect("it is one"),
+        Regex::new(SEEING).expect("it is one"),
+    );
+    // What hears, and what finds places in a picture by the language model's states.
+    let others = ["model.embed_audio.", "model.region."];
+    let entries = std::fs::read_dir(project::root().join("tests/oracle")).expect("it is there");
+    let mut families = 0;
+    for folder in entries.map(|entry| entry.expect("it can be read").path()) {
+        // These are no published architectures.
+        let made_up = ["encoder_decoder", "latent_experts", "shapes"];
+        let is_made_up = made_up.iter().any(|name| folder.ends_with(name));
+        if is_made_up || !folder.join("config.json").is_file() {
+            continue;
+        }
+        families += 1;
+        let checkpoint = variant::checkpoint(&folder);
+        for name in checkpoint.names() {
+            let is_matrix = checkpoint.tensor(name).expect("it is there").shape.len() >= 2;
+            if is_matrix && !others.iter().any(|start| name.starts_with(start)) {
+                let found = (language.is_match(name), sees.is_match(name));
+                assert!(found.0 != found.1, "{}: {name}: {found:?}", folder.display());
+            }
+        }
+    }
+    assert!(families >= 30, "{families}");
+}
+
+/// Moondream 2's table of tokens is a bare parameter; rows of the tiny Molmo are no whole groups, and Gemma 3's head is its table.
+#[test]
+fn parts_are_what_they_are_called_and_what_is_none_is_said() {
+    let scratch = Scratch::new("convert");
+    let target = scratch.file("moondream2");
+    let more = ["--group", "32", "--embeddings", "6", "--head", "5"];
+    let outcome = succeeds(&project::oracle("moondream2"), &target, &more);
+    assert!(outcome.stdout.contains("pictures: divergence"), "{outcome:?}");
+    let checkpoint = variant::checkpoint(&target);
+    for (name, bits) in [("model.text.wte", 6), ("model.text.lm_head.weight", 5)] {
+        let tensor = checkpoint.tensor(name).expect("it is there");
+        assert_eq!(
+            (tensor.kind, tensor.shape[1]),
+            (StoredType::U32, 64 * bits / 32),
+            "{name}"
+        );
+    }
+    let original = variant::checkpoint(&project::oracle("moondream2"));
+    let parameters = |checkpoint: &Checkpoint| checkpoint.summary().parameters;
+    assert_eq!(parameters(&checkpoint), parameters(&original));
+    for (family, flag, what, claim) in [
+        ("molmo", "--embeddings", "a table of tokens", "Embeddings: 8 bits"),
+        (
+            "gemma3",
+            "--head",
+            "a head, as in models that take",
+            "The head: 8 bits",
+        ),
+    ] {
+        let target = scratch.file(family);
+        let outcome = succeeds(
+            &project::oracle(family),
+            &target,
+            &["--group", "32", "--no-loss", flag, "8"],
+        );
+        let note =
+            format!("`{flag}` changes nothing: no weight that could be quantised has the name of {what}");
+        assert!(outcome.stderr.contains(&note), "{outcome:?}");
+        let card = std::fs::read_to_string(target.join("README.md")).expect("there is a card");
+        assert!(!card.contains(claim), "{card}");
     }
 }
 

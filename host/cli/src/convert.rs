@@ -157,12 +157,13 @@ impl Convert {
         measure: impl FnOnce() -> Option<anyhow::Result<loss::Loss>>,
     ) -> anyhow::Result<()> {
         let quiet = !std::io::stderr().is_terminal();
-        let Converted { layers, notes } = quantise(source, target, &options, quiet)?;
-        for note in notes {
+        let converted = quantise(source, target, &options, quiet)?;
+        let layers = &converted.layers;
+        for note in &converted.notes {
             output::note(&format!("note: {note}"));
         }
         let lost = measure();
-        let card = card::text(name, &options, &layers, lost.as_ref());
+        let card = card::text(name, &options, &converted, lost.as_ref());
         let path = target.join("README.md");
         std::fs::write(&path, card).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
         finish_conversion(target)?;
@@ -174,7 +175,7 @@ impl Convert {
         let mut text = format!(
             "{}: {}, groups of {}: {} in {}\n",
             self.model,
-            card::bits(&layers),
+            card::bits(layers),
             self.group,
             stats::bytes(bytes as usize),
             target.display()

@@ -352,20 +352,26 @@ impl Checkpoint {
             return matrix.shape().iter().product::<usize>() as u64;
         }
         let name = entry.tensor.name.as_str();
-        let quantised =
-            |layer: &str| self.has(&format!("{layer}.scales")) && self.has(&format!("{layer}.weight"));
+        // Some tables are bare.
+        let quantised = |layer: &str| {
+            let has = |name: &str| self.has(name);
+            has(&format!("{layer}.scales")) && (has(&format!("{layer}.weight")) || has(layer))
+        };
         if let Some(layer) = name.strip_suffix(".scales").or(name.strip_suffix(".biases"))
             && quantised(layer)
         {
             return 0;
         }
-        let matrix = name
-            .strip_suffix(".weight")
-            .filter(|layer| quantised(layer))
-            .map(|layer| {
-                let rank = entry.tensor.shape.len();
-                self.stored_matrix(layer, "a quantised matrix", rank)
-            });
+        let layer = name.strip_suffix(".weight").unwrap_or(name);
+        let matrix = Some(layer).filter(|layer| quantised(layer)).map(|layer| {
+            let rank = entry.tensor.shape.len();
+            let role = if layer == name {
+                EMBEDDING
+            } else {
+                "a quantised matrix"
+            };
+            self.stored_matrix(layer, role, rank)
+        });
         match matrix {
             Some(Ok(matrix)) => matrix.shape().iter().product::<usize>() as u64,
             _ => entry.tensor.len() as u64,

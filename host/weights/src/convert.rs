@@ -19,7 +19,7 @@ use crate::hub::is_wanted;
 use crate::packed;
 use crate::shards::{INDEX, SINGLE, Shards};
 use choice::{Choices, POSITIONS};
-pub use choice::{Part, SEEING};
+pub use choice::{EMBEDDINGS_FLAG, HEAD_FLAG, Part, SEEING};
 pub use mark::finish_conversion;
 pub(crate) use mark::unfinished;
 use target::Target;
@@ -90,6 +90,8 @@ pub struct Converted {
     pub layers: BTreeMap<String, u32>,
     /// What was odd about the options, but did no harm.
     pub notes: Vec<String>,
+    /// [`EMBEDDINGS_FLAG`] and [`HEAD_FLAG`], where they changed nothing.
+    pub unused: Vec<&'static str>,
 }
 
 /// How far a conversion is.
@@ -136,7 +138,7 @@ pub fn quantise_folder_with(
     let choices = Choices::new(options, &tensors)?;
     let targets = target::targets(in_order(&shards, tensors), &|name| choices.keeps(name))?;
     choices.refuse_nothing(source.path(), &targets)?;
-    let notes = choices.notes(&targets);
+    let (notes, unused) = (choices.notes(&targets), choices.unused(&targets));
     let begun = mark::begin(source, &shards, target, options)?;
     let mut state = Converting {
         tensor: String::new(),
@@ -147,8 +149,8 @@ pub fn quantise_folder_with(
     let mut parts = Vec::new();
     for target in targets {
         let bits = choices.bits(&target);
-        let layer = target.name.strip_suffix(".weight").map(str::to_owned);
-        let quantised = bits.zip(layer);
+        let layer = target.name.strip_suffix(".weight").unwrap_or(&target.name);
+        let quantised = bits.map(|bits| (bits, layer.to_owned()));
         layers.extend(quantised.iter().map(|(bits, layer)| (layer.clone(), *bits)));
         parts.push(write::Part { target, quantised });
     }
@@ -199,7 +201,11 @@ pub fn quantise_folder_with(
     config["quantization"] = settings.clone();
     config["quantization_config"] = settings;
     write_json(&target.join("config.json"), &config)?;
-    Ok(Converted { layers, notes })
+    Ok(Converted {
+        layers,
+        notes,
+        unused,
+    })
 }
 
 /// What is quantised already would lose twice.

@@ -686,6 +686,7 @@ fn what_cannot_be_converted_is_said() {
         ),
         (&["--head", "none"], 2, "expected 2, 3, 4, 5, 6, 8 or `keep`"),
         (&["--group", "16"], 2, "expected 32, 64 or 128"),
+        (&["--group", "x"], 2, "expected 32, 64 or 128"),
         (&["--keep", "("], 1, "is not a regular expression"),
         (
             &["--group", "128"],
@@ -700,6 +701,14 @@ fn what_cannot_be_converted_is_said() {
         assert!(outcome.stderr.contains(expected), "{expected}: {outcome:?}");
         assert!(!target.exists(), "{more:?}");
     }
+    // What is no picture is found before anything is written.
+    let words = scratch.write("words.png", "no picture").display().to_string();
+    let outcome = convert(&source, &target, &["--group", "32", "--picture", &words]);
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.contains("words.png: ") && !target.exists(),
+        "{outcome:?}"
+    );
     let empty = scratch.write("empty.txt", " \n").display().to_string();
     let outcome = convert(&source, &target, &["--text", &empty]);
     assert_eq!(outcome.code, 1);

@@ -507,8 +507,35 @@ impl Checkpoint {
     fn matrix(&self, name: &str, role: &'static str, rank: usize) -> Result<Matrix, WeightsError> {
         self.stored_matrix(name, role, rank).map_err(|error| {
             let get = |name: &str| self.as_packed(name);
-            foreign::of_layer(name, &get).unwrap_or(error)
+            foreign::of_layer(name, &get).unwrap_or_else(|| self.in_the_files_names(error))
         })
+    }
+
+    /// What is wrong with a tensor, by its name in GGUF files too, where it comes from such.
+    fn in_the_files_names(&self, error: WeightsError) -> WeightsError {
+        match error {
+            WeightsError::Unfit {
+                name,
+                role,
+                expected,
+                found,
+            } => match self.in_gguf.get(&name) {
+                Some(own) => WeightsError::UnfitInGguf {
+                    own: own.clone(),
+                    name,
+                    role,
+                    expected,
+                    found,
+                },
+                None => WeightsError::Unfit {
+                    name,
+                    role,
+                    expected,
+                    found,
+                },
+            },
+            other => other,
+        }
     }
 
     fn stored_matrix(&self, name: &str, role: &'static str, rank: usize) -> Result<Matrix, WeightsError> {
@@ -548,7 +575,7 @@ impl Checkpoint {
         if weight.kind == StoredType::U32 {
             return Err(unfit(
                 "numbers, or packed values with scales".to_owned(),
-                format!("U32 without `{name}.scales`"),
+                format!("U32 without `{name}.scales`; the files are incomplete: download the model again"),
             ));
         }
         if !weight.kind.is_float() {
@@ -574,12 +601,12 @@ impl Checkpoint {
         let mut shape = matrix.shape();
         shape.pop();
         if bias.shape != shape || !bias.kind.is_float() {
-            return Err(WeightsError::Unfit {
+            return Err(self.in_the_files_names(WeightsError::Unfit {
                 name: bias.name.clone(),
                 role,
                 expected: format!("floats of shape {shape:?}"),
                 found: format!("{} of shape {:?}", bias.kind.name(), bias.shape),
-            });
+            }));
         }
         Ok(Some(bias.clone()))
     }

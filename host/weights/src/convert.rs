@@ -210,7 +210,12 @@ pub fn quantise_folder_with(
 
 /// What is quantised already would lose twice.
 fn refuse_quantised(source: &ModelFolder) -> Result<(), WeightsError> {
-    let how = if source.made_texts().is_some() {
+    let how = if let Some(made) = source.made() {
+        if made.tensors.iter().all(|(_, tensor)| tensor.scheme.is_none()) {
+            return Err(WeightsError::GgufSource {
+                path: source.path().to_owned(),
+            });
+        }
         "GGUF"
     } else if ["quantization", "quantization_config"]
         .iter()

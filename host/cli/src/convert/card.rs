@@ -41,7 +41,7 @@ pub fn text(
     );
     text += &match lost {
         None => "Not measured.\n".to_owned(),
-        Some(Err(error)) => format!("Not measured: {}\n", without_hint(&format!("{error:#}"))),
+        Some(Err(error)) => format!("Not measured: {}\n", without_hint(&crate::in_words(error))),
         Some(Ok(lost)) => lost.table(),
     };
     text

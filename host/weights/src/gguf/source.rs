@@ -108,12 +108,12 @@ pub fn choose(names: &[String], tag: Option<&str>) -> Result<Chosen, String> {
                 .collect::<Vec<_>>(),
         )
     };
-    let fits: Vec<&&str> = match tag {
-        None => models.keys().collect(),
-        Some(tag) => models.keys().filter(|stem| has_tag(stem, tag)).collect(),
+    let fits: Vec<&str> = match tag {
+        None => models.keys().copied().collect(),
+        Some(tag) => fitting(&models, tag),
     };
     let stem = match (fits.as_slice(), tag) {
-        ([only], _) => **only,
+        ([only], _) => *only,
         ([], Some(tag)) if !models.is_empty() => {
             return Err(format!(
                 "no GGUF file has `{tag}` in its name; there are {}",
@@ -140,9 +140,8 @@ pub fn models_of(names: &[String]) -> Vec<(String, Vec<String>)> {
 /// The files of the language model with this tag, those of them that are there; none where no model has it, or several have.
 pub(crate) fn tagged(names: &[String], tag: &str) -> Vec<String> {
     let models = stems(names);
-    let mut fits = models.iter().filter(|(stem, _)| has_tag(stem, tag));
-    match (fits.next(), fits.next()) {
-        (Some((_, files)), None) => files.iter().map(|name| (*name).clone()).collect(),
+    match fitting(&models, tag)[..] {
+        [stem] => models[stem].iter().map(|name| (*name).clone()).collect(),
         _ => Vec::new(),
     }
 }
@@ -212,11 +211,27 @@ fn apart(folder: &Path, asked: Option<&str>) -> (Vec<String>, Option<String>) {
     (names, found)
 }
 
-/// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`.
+/// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`, `UD-Q4_K_M` of `name-UD-Q4_K_M` where both are there.
 fn tag_of<'a>(stem: &'a str, models: &BTreeMap<&str, Vec<&String>>) -> &'a str {
-    let tag = stem.rsplit(['-', '.']).next().unwrap_or(stem);
-    let same = models.keys().filter(|other| has_tag(other, tag)).count();
-    if same == 1 { tag } else { stem }
+    let ends = stem.rmatch_indices(['-', '.']).map(|(at, _)| &stem[at + 1..]);
+    let own = |tag: &&str| fitting(models, tag) == [stem];
+    ends.take(2).find(own).unwrap_or(stem)
+}
+
+/// The models that a tag stands for. What Unsloth quantises by layers has `UD` before its tag, and is meant without only where it is the only one.
+fn fitting<'a>(models: &BTreeMap<&'a str, Vec<&String>>, tag: &str) -> Vec<&'a str> {
+    let fits = |tag: &str| models.keys().copied().filter(|stem| has_tag(stem, tag)).collect();
+    let all: Vec<&str> = fits(tag);
+    let of_layers: Vec<&str> = fits(&format!("UD-{tag}"));
+    let others: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|stem| !of_layers.contains(stem))
+        .collect();
+    match others.len() {
+        1 => others,
+        _ => all,
+    }
 }
 
 fn has_tag(stem: &str, tag: &str) -> bool {
@@ -364,6 +379,35 @@ mod tests {
         let tags: Vec<&str> = models.iter().map(|(tag, _)| tag.as_str()).collect();
         assert_eq!(tags, ["Q4_K_M", "Q8_0", "f16"]);
         assert_eq!(models[2].1, all[2..4]);
+    }
+
+    #[test]
+    fn a_tag_means_the_plain_conversion_where_there_is_another_by_layers() {
+        let all = names(&[
+            "X-Q4_K_M.gguf",
+            "X-UD-Q4_K_M.gguf",
+            "X-UD-Q2_K_XL.gguf",
+            "mmproj-F16.gguf",
+        ]);
+        for (tag, expected) in [
+            ("Q4_K_M", "X-Q4_K_M.gguf"),
+            ("UD-Q4_K_M", "X-UD-Q4_K_M.gguf"),
+            ("Q2_K_XL", "X-UD-Q2_K_XL.gguf"),
+            ("ud-q2_k_xl", "X-UD-Q2_K_XL.gguf"),
+        ] {
+            assert_eq!(
+                choose(&all, Some(tag)).unwrap().language,
+                names(&[expected]),
+                "{tag}"
+            );
+            assert_eq!(tagged(&all, tag), names(&[expected]), "{tag}");
+        }
+        let models = models_of(&all);
+        let tags: Vec<&str> = models.iter().map(|(tag, _)| tag.as_str()).collect();
+        assert_eq!(tags, ["Q4_K_M", "Q2_K_XL", "UD-Q4_K_M"]);
+        // Two others of one ending are as unclear as before.
+        let two = names(&["X-Q4_0.gguf", "Y-Q4_0.gguf", "X-UD-Q4_0.gguf"]);
+        assert!(choose(&two, Some("Q4_0")).is_err());
     }
 
     #[test]

@@ -409,7 +409,11 @@ impl<'a> Fetch<'a> {
             reason: format!("{reason}: `{}:NAME`{}", self.repo, listing.folders_in_words()),
         })?;
         let Some(projector) = chosen.projector else {
-            return Err(self.not_a_model("`mmproj` file, which holds what sees", listing));
+            return Err(self.not_a_model(
+                "file with `mmproj` in its name, which would hold what sees (where that is called otherwise, download it with the language \
+                 model into one folder, and name the model's file)",
+                listing,
+            ));
         };
         // What says more than the key-values counts where it lies beside them.
         let beside = BESIDE.iter().map(|name| (*name).to_owned());

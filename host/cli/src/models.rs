@@ -7,7 +7,7 @@ use monocle_manifest::schema::Source;
 use monocle_runtime::model::cached::{all_gguf_models, bytes_beside_gguf, bytes_in};
 use monocle_runtime::model::locate::{Listed, Places, tidy};
 use monocle_text::shown;
-use monocle_weights::gguf::is_gguf;
+use monocle_weights::gguf::{is_gguf, is_gguf_snapshot};
 use serde::Serialize;
 
 use super::{output, stats};
@@ -101,7 +101,10 @@ fn unnamed(places: &Places, rows: &[Row]) -> (Vec<Row>, u64) {
         };
         for snapshot in &cached.snapshots {
             let folder = snapshot.folder.display().to_string();
-            let (is_named, of_gguf) = (named.contains(folder.as_str()), is_gguf(&snapshot.folder));
+            let (is_named, of_gguf) = (
+                named.contains(folder.as_str()),
+                is_gguf_snapshot(&snapshot.folder),
+            );
             if is_named && of_gguf {
                 continue;
             }

@@ -303,6 +303,64 @@ fn one_of_several_gguf_models_runs_by_its_tag_and_by_a_manifest() {
     assert!(!std::path::Path::new(&cached).exists());
 }
 
+/// Large conversions have a folder each, and what sees lies above them all.
+#[test]
+fn a_gguf_model_in_a_folder_of_its_repository_is_one_by_its_tag() {
+    let made = Scratch::new("gguf-made");
+    let source = project::oracle("smolvlm");
+    let (file, _) = convert(&source, made.path(), |_, _| None);
+    let model = Scratch::new("gguf-folders");
+    for (from, to) in [
+        (file.as_path(), "Q8_0/Tiny-Q8_0.gguf"),
+        (
+            made.file("mmproj-Tiny-f32.gguf").as_path(),
+            "mmproj-Tiny-f32.gguf",
+        ),
+    ] {
+        let to = model.file(to);
+        std::fs::create_dir_all(to.parent().expect("it has a folder")).expect("it can be made");
+        std::fs::copy(from, to).expect("it can be copied");
+    }
+    std::fs::create_dir_all(model.file("Q4_0")).expect("it can be made");
+    model.write("Q4_0/Tiny-Q4_0.gguf", "not to be fetched");
+    let place = Place::new("gguf-folders", &model);
+    let oracle = Oracle::open(&source);
+    let words = oracle.case("image")["greedy_text"]
+        .as_str()
+        .expect("a case has a text");
+    let words = words.replace("<|reserved_special_token_3|>", "");
+    let picture = source.join("image.png").display().to_string();
+    let question = "Describe the image in one short sentence.";
+    let question = [picture.as_str(), "-p", question, "--max-tokens", "16", "--json"];
+    let run = |name: &str, more: &[&str]| {
+        let answer = place
+            .monocle(&[&["run", name], &question[..], more].concat())
+            .json();
+        assert_eq!(answer["output"]["text"], words.as_str(), "{name}");
+    };
+    place.monocle(&["pull", "org/model:Q8_0"]).succeeds();
+    run("org/model:Q8_0", &[]);
+    #[cfg(target_os = "linux")]
+    run("org/model:Q8_0", &["--isolate"]);
+    // A folder of the user's own that is laid out so.
+    let own = model.file("Q8_0/Tiny-Q8_0.gguf").display().to_string();
+    run(&own, &[]);
+    #[cfg(target_os = "linux")]
+    run(&own, &["--isolate"]);
+    let rows = place.rows(&["models", "--sizes", "--json"]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(
+        (rows[0]["name"].as_str(), rows[0]["state"].as_str()),
+        (Some("org/model:Q8_0"), Some("present"))
+    );
+    place.monocle(&["pull", "org/model:Q2_K"]).fails(
+        1,
+        &["no GGUF file has `Q2_K` in its name; there are `Q4_0`, `Q8_0`"],
+    );
+    place.monocle(&["rm", "org/model:Q8_0", "--yes"]).succeeds();
+    assert_eq!(place.rows(&["models", "--sizes", "--json"]), [] as [Value; 0]);
+}
+
 /// A vocabulary that no table knows is another repository's to give, and its template where the file has none.
 #[test]
 fn a_gguf_models_tokenizer_may_be_the_original_repositorys() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use monocle_manifest::schema::Source;
-use monocle_weights::gguf::{files_of, is_gguf, models_of, names_in};
+use monocle_weights::gguf::{files_of, is_gguf, is_gguf_snapshot, models_of, names_below, names_in};
 use monocle_weights::hub::{Progress, Removal};
 
 use super::address::Address;
@@ -142,9 +142,9 @@ pub struct GgufModel {
     pub is_whole: bool,
 }
 
-/// The GGUF models in a folder that is none of safetensors.
+/// The GGUF models in a snapshot's folder, and in its folders, that is none of safetensors.
 pub fn gguf_models(folder: &Path) -> Vec<GgufModel> {
-    match is_gguf(folder) {
+    match is_gguf_snapshot(folder) {
         true => all_gguf_models(folder),
         false => Vec::new(),
     }
@@ -152,7 +152,7 @@ pub fn gguf_models(folder: &Path) -> Vec<GgufModel> {
 
 /// The GGUF models in a folder, beside a model of safetensors too.
 pub fn all_gguf_models(folder: &Path) -> Vec<GgufModel> {
-    let models = models_of(&names_in(folder)).into_iter();
+    let models = models_of(&names_below(folder)).into_iter();
     let model = |(tag, files): (String, Vec<String>)| {
         let file = folder.join(files.first()?);
         // A file that is missing, or what sees, makes no model of it.

@@ -334,10 +334,12 @@ impl Places {
         let files = folders.iter().filter(|path| is_gguf(path));
         let files = files.flat_map(|path| files_of(path));
         let files: Vec<PathBuf> = files.filter_map(|file| file.canonicalize().ok()).collect();
-        // One is read with those beside it.
+        // One is read with those beside it, or in the folder above.
+        let above = files_above(&folders);
         for folder in folders.iter_mut().filter(|path| path.is_file()) {
             folder.pop();
         }
+        folders.extend(above);
         let of_cache: Vec<PathBuf> = folders
             .iter()
             .flat_map(|folder| beside_snapshots(folder))
@@ -475,6 +477,19 @@ pub fn tidy(path: &Path) -> PathBuf {
         _ => path.canonicalize(),
     };
     tidied.unwrap_or_else(|_| path.to_owned())
+}
+
+/// The folders above those of GGUF models whose `mmproj` file lies there.
+fn files_above(models: &[PathBuf]) -> Vec<PathBuf> {
+    let files = models
+        .iter()
+        .filter(|path| is_gguf(path))
+        .flat_map(|path| files_of(path));
+    let folders = files.filter_map(|file| file.parent().map(Path::to_owned));
+    folders
+        .filter(|folder| folder.ends_with(".."))
+        .filter_map(|folder| folder.canonicalize().ok())
+        .collect()
 }
 
 /// What is read of the hub's cache beside a snapshot: files are links into `blobs`, and `refs` says which snapshot a branch is. Nothing for a

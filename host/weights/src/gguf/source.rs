@@ -8,6 +8,8 @@ use super::file::GgufFile;
 use crate::error::{WeightsError, list};
 
 const ENDING: &str = ".gguf";
+/// How a file in the folder above is called.
+const ABOVE: &str = "../";
 /// The key-value that says what a file is of.
 pub(super) const ARCHITECTURE: &str = "general.architecture";
 /// Its value in files of what sees.
@@ -63,6 +65,28 @@ pub fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
+/// The names of what is in a folder, in order, and of the GGUF files in its folders, as `FOLDER/NAME`. Hidden folders are none of a model's.
+pub fn names_below(folder: &Path) -> Vec<String> {
+    let mut names = names_in(folder);
+    let folders = names
+        .iter()
+        .filter(|name| !name.starts_with('.') && folder.join(name).is_dir());
+    let within = |place: &String| {
+        let files = names_in(&folder.join(place)).into_iter();
+        let files = files.filter(|name| is_gguf_name(name));
+        files.map(|name| format!("{place}/{name}")).collect::<Vec<_>>()
+    };
+    let below: Vec<String> = folders.flat_map(within).collect();
+    names.extend(below);
+    names
+}
+
+/// Whether a repository's snapshot is one of GGUF files: some in it or in its folders, and no safetensors.
+pub fn is_gguf_snapshot(folder: &Path) -> bool {
+    let names = names_below(folder);
+    names.iter().any(|name| is_gguf_name(name)) && !names.iter().any(|name| name.ends_with(".safetensors"))
+}
+
 impl GgufFiles {
     /// Opens what a path stands for: a file with those that belong to it, or a folder with one model.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
@@ -81,6 +105,11 @@ impl GgufFiles {
             .cloned()
             .collect();
         let mut notes = Vec::new();
+        if let Some(projector) = chosen.projector.as_ref().filter(|name| name.starts_with(ABOVE)) {
+            notes.push(format!(
+                "`{projector}` is used: beside the model is no file that sees"
+            ));
+        }
         if let (Some(projector), false) = (&chosen.projector, others.is_empty()) {
             notes.push(format!("`{projector}` is used, and not {}", list(&others)));
         }
@@ -170,7 +199,10 @@ fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
     if path.is_dir() {
         let (names, projector) = apart(path, None);
         let mut chosen = choose(&names, None)?;
-        chosen.projector = chosen.projector.or(projector);
+        chosen.projector = chosen
+            .projector
+            .or(projector)
+            .or_else(|| above(path, &chosen.language[0]));
         return Ok((path.to_owned(), chosen));
     }
     let folder = match path.parent() {
@@ -180,8 +212,17 @@ fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
     let asked = path.file_name().unwrap_or_default().to_string_lossy();
     let (names, projector) = apart(folder, Some(&asked));
     let mut chosen = model_of(&names, &asked)?;
-    chosen.projector = chosen.projector.or(projector);
+    chosen.projector = chosen.projector.or(projector).or_else(|| above(folder, &asked));
     Ok((folder.to_owned(), chosen))
+}
+
+/// The `mmproj` file in the folder above, where each conversion has a folder of its own: one that is of this model by its name, or of no other.
+fn above(folder: &Path, language: &str) -> Option<String> {
+    let names = names_in(&folder.join(ABOVE));
+    let projector = projectors(&names, language).into_iter().next()?;
+    let (own, words) = (words(model_stem(language)), words(model_stem(projector)));
+    let is_of_it = words.is_empty() || words.intersection(&own).next().is_some();
+    is_of_it.then(|| format!("{ABOVE}{projector}"))
 }
 
 /// The names in a folder, and apart from them the file that sees where no name tells it but its key-values do.
@@ -267,6 +308,14 @@ pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> 
             parts
         }
     };
+    Ok(Chosen {
+        projector: projectors(names, asked).first().map(|name| (*name).clone()),
+        language,
+    })
+}
+
+/// The `mmproj` files for a language model, the best first.
+fn projectors<'a>(names: &'a [String], language: &str) -> Vec<&'a String> {
     // As numbers go: enough for pictures, and half as large as the largest.
     const BEST: [&str; 4] = ["f16", "bf16", "q8_0", "f32"];
     let rank = |name: &str| {
@@ -280,17 +329,14 @@ pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> 
         .iter()
         .filter(|name| is_gguf_name(name) && is_projector(name))
         .collect();
-    let own = words(model_stem(asked));
+    let own = words(model_stem(language));
     // In a folder of several models, that of the same name; then as numbers go.
     projectors.sort_by_key(|name| {
         let words = words(model_stem(name));
         let (shared, others) = (words.intersection(&own).count(), words.difference(&own).count());
         (Reverse(shared), others, rank(name).unwrap_or(BEST.len()))
     });
-    Ok(Chosen {
-        language,
-        projector: projectors.first().map(|name| (*name).clone()),
-    })
+    projectors
 }
 
 fn is_projector(name: &str) -> bool {
@@ -302,9 +348,9 @@ fn model_stem(name: &str) -> &str {
     shard(name).map_or(stem_of(name).unwrap_or(name), |shard| shard.stem)
 }
 
-/// The words of a file's name that say of what model it is: without its numbers' type, and without `mmproj`.
+/// The words of a file's name that say of what model it is: without its folder and its numbers' type, and without `mmproj`.
 fn words(stem: &str) -> BTreeSet<String> {
-    let stem = stem.to_lowercase();
+    let stem = stem.rsplit('/').next().unwrap_or(stem).to_lowercase();
     let typed = stem
         .rmatch_indices(SEPARATORS)
         .map(|(at, _)| at)
@@ -437,6 +483,38 @@ mod tests {
         ] {
             assert_eq!(projector(asked), expected, "{asked}");
         }
+    }
+
+    #[test]
+    fn a_model_may_lie_in_a_folder_and_what_sees_above_it() {
+        let root = std::env::temp_dir().join(format!("monocle-above-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let model = root.join("Q8_0/Thing-VL-Q8_0.gguf");
+        std::fs::create_dir_all(root.join("Q8_0")).unwrap();
+        std::fs::write(&model, "").unwrap();
+        let projector = |path: &Path| chosen_of(path).unwrap().1.projector;
+        // One of another model is none of this.
+        std::fs::write(root.join("mmproj-Other-4B-F16.gguf"), "").unwrap();
+        assert_eq!(projector(&model), None);
+        std::fs::write(root.join("mmproj-F16.gguf"), "").unwrap();
+        assert_eq!(projector(&model).as_deref(), Some("../mmproj-F16.gguf"));
+        std::fs::write(root.join("mmproj-Thing-VL-BF16.gguf"), "").unwrap();
+        let expected = Some("../mmproj-Thing-VL-BF16.gguf");
+        assert_eq!(projector(&model).as_deref(), expected);
+        assert_eq!(projector(&root.join("Q8_0")).as_deref(), expected);
+        assert_eq!(
+            files_of(&model),
+            [model.clone(), root.join("Q8_0/../mmproj-Thing-VL-BF16.gguf")]
+        );
+        assert!(is_gguf_snapshot(&root));
+        let names = names_below(&root);
+        assert_eq!(tagged(&names, "q8_0"), ["Q8_0/Thing-VL-Q8_0.gguf"]);
+        let chosen = choose(&names, Some("Q8_0")).unwrap();
+        assert_eq!(chosen.projector.as_deref(), Some("mmproj-Thing-VL-BF16.gguf"));
+        // Beside the model goes before above.
+        std::fs::write(root.join("Q8_0/mmproj-F32.gguf"), "").unwrap();
+        assert_eq!(projector(&model).as_deref(), Some("mmproj-F32.gguf"));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

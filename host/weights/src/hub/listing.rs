@@ -6,12 +6,16 @@ use monocle_fetch::http::shown;
 use serde::Deserialize;
 use url::Url;
 
-use crate::hub::names::{Oid, is_commit, is_file_name, is_in_tree};
+use crate::gguf::is_gguf_name;
+use crate::hub::names::{Oid, is_commit, is_file_name, is_file_path, is_in_tree};
 
 /// The longest answer that is no file, all pages of a listing together.
 pub const LONGEST: u64 = 16 << 20;
 /// The most pages of a listing; the hub puts 1000 files on one.
 pub const MOST_PAGES: usize = 100;
+
+/// The most folders of a repository that are looked into.
+const MOST_FOLDERS: usize = 32;
 
 /// The commit that a revision is, from the answer about it.
 pub fn commit(answer: &[u8]) -> Result<String, String> {
@@ -39,19 +43,28 @@ pub struct Listed {
     pub oid: Option<Oid>,
 }
 
-/// The files of a repository's root that could be wanted: their names are [`is_file_name`].
+/// The files of a repository that could be wanted: those of its root, and GGUF files of folders that were asked for. Their names are [`is_file_path`].
 #[derive(Debug, Default)]
 pub struct Listing {
     files: BTreeMap<String, Listed>,
     /// Some names of all, for messages.
     seen: Vec<String>,
-    /// Some names of folders, for messages.
+    /// Some folders.
     folders: Vec<String>,
 }
 
 impl Listing {
     /// Adds a page. A path that git cannot have is refused; what could be no file of a model is passed over.
     pub fn add(&mut self, page: &[u8]) -> Result<(), String> {
+        self.add_where(page, is_file_name)
+    }
+
+    /// Adds a page of one of the folders, of which only GGUF files are wanted.
+    pub fn add_folder(&mut self, page: &[u8]) -> Result<(), String> {
+        self.add_where(page, |path| is_file_path(path) && is_gguf_name(path))
+    }
+
+    fn add_where(&mut self, page: &[u8], is_wanted: impl Fn(&str) -> bool) -> Result<(), String> {
         #[derive(Deserialize)]
         struct Entry {
             r#type: String,
@@ -74,15 +87,18 @@ impl Listing {
                 ));
             }
             if entry.r#type != "file" {
-                if entry.r#type == "directory" && self.folders.len() < SHOWN {
-                    self.folders.push(shown(&entry.path));
+                if entry.r#type == "directory"
+                    && self.folders.len() < MOST_FOLDERS
+                    && is_file_name(&entry.path)
+                {
+                    self.folders.push(entry.path);
                 }
                 continue;
             }
             if self.seen.len() < SHOWN {
                 self.seen.push(shown(&entry.path));
             }
-            if !is_file_name(&entry.path) {
+            if !is_wanted(&entry.path) {
                 continue;
             }
             let oid = match &entry.lfs {
@@ -105,15 +121,9 @@ impl Listing {
         self.files.keys().map(String::as_str)
     }
 
-    /// That there are folders, for messages about what is not found; nothing where there are none.
-    pub fn folders_in_words(&self) -> String {
-        match self.folders.is_empty() {
-            true => String::new(),
-            false => format!(
-                " (its folders are not looked into: {}; download what is in one, and name the file)",
-                self.folders.join(", ")
-            ),
-        }
+    /// Its folders, at most so many as are looked into.
+    pub fn folders(&self) -> &[String] {
+        &self.folders
     }
 
     /// Some of what there is, for messages.
@@ -183,7 +193,21 @@ mod tests {
         assert_eq!(oid("large.safetensors"), Oid::sha256(&sha256));
         assert_eq!((oid("lied.json"), oid("lied.safetensors")), (None, None));
         assert_eq!(listing.names().count(), 4);
-        assert!(listing.folders_in_words().contains("looked into: onnx;"));
+        assert_eq!(listing.folders(), ["onnx"]);
+        // Of a folder, GGUF files alone.
+        let page = json!([
+            { "type": "file", "path": "Q8_0/x.gguf", "size": 1, "oid": git },
+            { "type": "file", "path": "Q8_0/x.json", "size": 1, "oid": git },
+            { "type": "file", "path": "a/b/x.gguf", "size": 1, "oid": git },
+        ]);
+        listing.add_folder(page.to_string().as_bytes()).unwrap();
+        assert_eq!(
+            listing
+                .names()
+                .filter(|name| name.contains('/'))
+                .collect::<Vec<_>>(),
+            ["Q8_0/x.gguf"]
+        );
     }
 
     proptest! {
@@ -193,6 +217,8 @@ mod tests {
             let mut listing = Listing::default();
             let _ = listing.add(json!(page).to_string().as_bytes());
             prop_assert!(listing.names().all(is_file_name));
+            let _ = listing.add_folder(json!(page).to_string().as_bytes());
+            prop_assert!(listing.names().all(is_file_path));
         }
 
         #[test]

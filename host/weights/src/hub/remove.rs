@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-use crate::gguf::{is_gguf, is_gguf_name, models_of, names_in, tagged};
+use crate::gguf::{is_gguf_name, is_gguf_snapshot, models_of, names_below, tagged};
 use crate::hub::inventory::{Cached, Snapshot, references};
 use crate::hub::names::is_commit;
 use crate::hub::{Hub, HubError};
@@ -96,7 +96,7 @@ impl Hub {
         let (mut going, mut staying) = (Vec::new(), Vec::new());
         let (mut files, mut goes) = (BTreeSet::new(), Vec::new());
         for snapshot in &cached.snapshots {
-            let names = names_in(&snapshot.folder);
+            let names = names_below(&snapshot.folder);
             let is_meant = revision.is_none_or(|revision| snapshot.is(revision));
             let tagged = if is_meant { tagged(&names, tag) } else { Vec::new() };
             if tagged.is_empty() {
@@ -105,7 +105,7 @@ impl Hub {
             }
             goes.push(format!("{tag} of {}", snapshot.name()));
             let is_last = models_of(&names).len() == 1;
-            if is_last && is_gguf(&snapshot.folder) {
+            if is_last && is_gguf_snapshot(&snapshot.folder) {
                 going.push(snapshot);
                 continue;
             }
@@ -181,7 +181,7 @@ impl Snapshot {
 
     /// What stays of it without some files: its other GGUF models, or where there are none, the rest.
     fn without(&self, files: &BTreeSet<PathBuf>) -> Stays {
-        let models = models_of(&names_in(&self.folder));
+        let models = models_of(&names_below(&self.folder));
         let stays = |names: &[String]| names.iter().any(|name| !files.contains(&self.folder.join(name)));
         let tags: Vec<String> = models
             .into_iter()

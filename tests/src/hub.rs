@@ -25,19 +25,10 @@ pub struct FakeHub {
 }
 
 impl FakeHub {
-    /// Serves the files of a folder.
+    /// Serves the files of a folder, and those of its folders.
     pub fn serve(folder: &Path) -> Self {
-        let entries = std::fs::read_dir(folder).expect("the folder can be read");
-        let files: BTreeMap<String, Vec<u8>> = entries
-            .map(|entry| {
-                let path = entry.expect("the folder can be read").path();
-                let name = path.file_name().expect("a file has a name").to_string_lossy();
-                (
-                    name.into_owned(),
-                    std::fs::read(&path).expect("the file can be read"),
-                )
-            })
-            .collect();
+        let mut files = BTreeMap::new();
+        add_files(folder, "", &mut files);
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = listener.local_addr().expect("the port is known");
         let (requests, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -68,6 +59,20 @@ impl Drop for FakeHub {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.endpoint.trim_start_matches("http://"));
+    }
+}
+
+/// By their paths below the first folder.
+fn add_files(folder: &Path, before: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("the folder can be read").path();
+        let name = path.file_name().expect("a file has a name").to_string_lossy();
+        let name = format!("{before}{name}");
+        if path.is_dir() {
+            add_files(&path, &format!("{name}/"), files);
+        } else {
+            files.insert(name, std::fs::read(&path).expect("the file can be read"));
+        }
     }
 }
 
@@ -105,10 +110,27 @@ fn listing(path: &str, files: &BTreeMap<String, Vec<u8>>) -> Option<String> {
     if path == "/api/models/org/model/revision/main" {
         return Some(json!({ "id": "org/model", "sha": COMMIT }).to_string());
     }
-    (path == format!("/api/models/org/model/tree/{COMMIT}")).then(|| {
-        let entries: Vec<Value> = files.iter().map(|(name, bytes)| entry(name, bytes)).collect();
-        json!(entries).to_string()
-    })
+    let folder = path.strip_prefix(&format!("/api/models/org/model/tree/{COMMIT}"))?;
+    // The root, or one folder: what lies deeper is a folder of it.
+    let before = match folder.strip_prefix('/') {
+        None => String::new(),
+        Some(folder) => format!("{folder}/"),
+    };
+    let mut entries: BTreeMap<String, Value> = BTreeMap::new();
+    for (name, bytes) in files {
+        let Some(below) = name.strip_prefix(&before) else {
+            continue;
+        };
+        match below.split_once('/') {
+            None => entries.insert(name.clone(), entry(name, bytes)),
+            Some((place, _)) => {
+                let path = format!("{before}{place}");
+                let entry = json!({ "type": "directory", "path": path, "oid": COMMIT, "size": 0 });
+                entries.insert(path, entry)
+            }
+        };
+    }
+    Some(json!(entries.into_values().collect::<Vec<_>>()).to_string())
 }
 
 /// A file as the hub lists it: weights by their SHA-256, the others by git's hash.

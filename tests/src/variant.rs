@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use monocle_weights::{Checkpoint, Header, ModelFolder, NameRules};
+use monocle_weights::{Checkpoint, Header, ModelFolder, NameRules, to_f32};
 use serde_json::{Value, json};
 
 use crate::project;
@@ -63,6 +63,53 @@ pub fn write_weights(folder: &Path, tensors: &[NewTensor]) {
     let values = tensors.iter().flat_map(|(_, _, values)| values);
     written.extend(values.flat_map(|value| value.to_le_bytes()));
     fs::write(folder.join("model.safetensors"), written).expect("the checkpoint can be written");
+}
+
+/// Lays a folder's experts out as Qwen3-VL's are published: by their inputs, `[experts, in, out]`, gate and up in one tensor; all in 32 bits.
+pub fn experts_by_inputs(folder: &Path) {
+    let original = checkpoint(folder);
+    let read = |name: &str| {
+        let tensor = original.tensor(name).expect("it is there");
+        (tensor.shape.clone(), to_f32(&tensor).expect("floats"))
+    };
+    // [experts, out, in] to [experts, in, out]
+    let turned = |name: &str| {
+        let (shape, values) = read(name);
+        let [experts, out, columns] = shape[..] else {
+            panic!("{name}: {shape:?}")
+        };
+        let place = |expert, column| move |row: usize| (expert * out + row) * columns + column;
+        let rows = (0..experts).flat_map(|expert| (0..columns).map(move |column| (expert, column)));
+        let rows =
+            rows.map(|(expert, column)| (0..out).map(place(expert, column)).map(|at| values[at]).collect());
+        (experts, columns, out, rows.collect::<Vec<Vec<f32>>>())
+    };
+    let mut tensors: Vec<NewTensor> = Vec::new();
+    for name in original.names() {
+        let Some((layer, part)) = name.split_once(".switch_mlp.") else {
+            let (shape, values) = read(name);
+            tensors.push((name.to_owned(), shape, values));
+            continue;
+        };
+        let (experts, inputs, outputs, rows) = turned(name);
+        match part {
+            "down_proj.weight" => {
+                let shape = vec![experts, inputs, outputs];
+                tensors.push((format!("{layer}.experts.down_proj"), shape, rows.concat()));
+            }
+            "gate_proj.weight" => {
+                let up = turned(&name.replace("gate_proj", "up_proj")).3;
+                let both = rows.into_iter().zip(up);
+                let both: Vec<f32> = both.flat_map(|(gate, up)| [gate, up].concat()).collect();
+                let shape = vec![experts, inputs, 2 * outputs];
+                tensors.push((format!("{layer}.experts.gate_up_proj"), shape, both));
+            }
+            _ => {}
+        }
+    }
+    // The files that are read are mapped.
+    drop(original);
+    write_weights(folder, &tensors);
 }
 
 /// All weights of a folder, in the names of the checkpoint.

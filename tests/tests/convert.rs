@@ -11,7 +11,8 @@ use monocle_tests::program::{Monocle, Outcome, path};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use monocle_tests::variant::{self, NewTensor};
-use monocle_weights::{Checkpoint, QuantiseOptions, quantise_folder};
+use monocle_weights::{Checkpoint, QuantiseOptions, SEEING, quantise_folder};
+use regex::Regex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -190,6 +191,83 @@ fn what_sees_and_what_is_named_stays_as_it_is() {
     }
 }
 
+/// Each matrix of each family is of the language model or of what sees. The names of language models are those of the architectures' classes.
+#[test]
+fn what_sees_is_told_by_its_names_in_all_families() {
+    let language = Regex::new(
+        r"^(model\.)?(language_model|language|text_model|text|transformer)\.|^model\.(layers|embed_tokens|norm)\.|^lm_head\.",
+    );
+    let (language, sees) = (
+        language.expect("it is one"),
+        Regex::new(SEEING).expect("it is one"),
+    );
+    // What hears, and what finds places in a picture by the language model's states.
+    let others = ["model.embed_audio.", "model.region."];
+    let entries = std::fs::read_dir(project::root().join("tests/oracle")).expect("it is there");
+    let mut families = 0;
+    for folder in entries.map(|entry| entry.expect("it can be read").path()) {
+        // These are no published architectures.
+        let made_up = ["encoder_decoder", "latent_experts", "shapes"];
+        let is_made_up = made_up.iter().any(|name| folder.ends_with(name));
+        if is_made_up || !folder.join("config.json").is_file() {
+            continue;
+        }
+        families += 1;
+        let checkpoint = variant::checkpoint(&folder);
+        for name in checkpoint.names() {
+            let is_matrix = checkpoint.tensor(name).expect("it is there").shape.len() >= 2;
+            if is_matrix && !others.iter().any(|start| name.starts_with(start)) {
+                let found = (language.is_match(name), sees.is_match(name));
+                assert!(found.0 != found.1, "{}: {name}: {found:?}", folder.display());
+            }
+        }
+    }
+    assert!(families >= 30, "{families}");
+}
+
+/// Moondream 2's table of tokens is a bare parameter; rows of the tiny Molmo are no whole groups, and Gemma 3's head is its table.
+#[test]
+fn parts_are_what_they_are_called_and_what_is_none_is_said() {
+    let scratch = Scratch::new("convert");
+    let target = scratch.file("moondream2");
+    let more = ["--group", "32", "--embeddings", "6", "--head", "5"];
+    let outcome = succeeds(&project::oracle("moondream2"), &target, &more);
+    assert!(outcome.stdout.contains("pictures: divergence"), "{outcome:?}");
+    let checkpoint = variant::checkpoint(&target);
+    for (name, bits) in [("model.text.wte", 6), ("model.text.lm_head.weight", 5)] {
+        let tensor = checkpoint.tensor(name).expect("it is there");
+        assert_eq!(
+            (tensor.kind, tensor.shape[1]),
+            (StoredType::U32, 64 * bits / 32),
+            "{name}"
+        );
+    }
+    let original = variant::checkpoint(&project::oracle("moondream2"));
+    let parameters = |checkpoint: &Checkpoint| checkpoint.summary().parameters;
+    assert_eq!(parameters(&checkpoint), parameters(&original));
+    for (family, flag, what, claim) in [
+        ("molmo", "--embeddings", "a table of tokens", "Embeddings: 8 bits"),
+        (
+            "gemma3",
+            "--head",
+            "a head, as in models that take",
+            "The head: 8 bits",
+        ),
+    ] {
+        let target = scratch.file(family);
+        let outcome = succeeds(
+            &project::oracle(family),
+            &target,
+            &["--group", "32", "--no-loss", flag, "8"],
+        );
+        let note =
+            format!("`{flag}` changes nothing: no weight that could be quantised has the name of {what}");
+        assert!(outcome.stderr.contains(&note), "{outcome:?}");
+        let card = std::fs::read_to_string(target.join("README.md")).expect("there is a card");
+        assert!(!card.contains(claim), "{card}");
+    }
+}
+
 /// mlx-vlm cannot load most of them quantised.
 #[test]
 fn what_chooses_experts_stays_as_it_is() {
@@ -212,6 +290,53 @@ fn what_chooses_experts_stays_as_it_is() {
     for name in named(layer) {
         assert_eq!(stored(&after, name), StoredType::U32, "{name}");
     }
+}
+
+/// Qwen3-VL's experts as published become what a conversion of MLX's layout has, and the copy runs.
+#[test]
+fn experts_by_their_inputs_become_those_of_mlx() {
+    let scratch = Scratch::new("convert");
+    let by_outputs = Scratch::checkpoint("qwen3_vl_moe");
+    let published = Scratch::checkpoint("qwen3_vl_moe");
+    variant::experts_by_inputs(published.path());
+    // The same numbers in 32 bits, so that scales have as many.
+    let checkpoint = variant::checkpoint(&project::oracle("qwen3_vl_moe"));
+    let tensors = checkpoint.names().map(|name| {
+        let tensor = checkpoint.tensor(name).expect("it is there");
+        let values = tensor.floats().expect("floats").collect();
+        (name.to_owned(), tensor.shape.clone(), values)
+    });
+    variant::write_weights(by_outputs.path(), &tensors.collect::<Vec<NewTensor>>());
+    let (expected, found) = (scratch.file("expected"), scratch.file("found"));
+    succeeds(by_outputs.path(), &expected, &["--group", "32", "--no-loss"]);
+    let manifest = scratch.write(
+        "published.toml",
+        format!(
+            "schema = 1\nname = \"published\"\nplugin = \"qwen-vl\"\n[source]\npath = '{}'\n[weights]\nturn = ['\\.experts\\.(gate_up|down)_proj$']\n",
+            published.path().display()
+        ),
+    );
+    let outcome = succeeds(&manifest, &found, &["--group", "32"]);
+    assert!(
+        outcome.stdout.contains("text: divergence") && outcome.stdout.contains("pictures: divergence"),
+        "{outcome:?}"
+    );
+    let (expected, found) = (variant::checkpoint(&expected), variant::checkpoint(&found));
+    assert!(found.names().eq(expected.names()));
+    let mut quantised = 0;
+    for name in expected.names() {
+        assert_eq!(stored(&found, name), stored(&expected, name), "{name}");
+        quantised += usize::from(name.contains(".switch_mlp.") && name.ends_with(".scales"));
+    }
+    // Gate and up of two layers; rows of down are no whole groups.
+    assert_eq!(quantised, 4);
+    // A folder without a manifest, and experts that are kept.
+    let kept = scratch.file("kept");
+    let more = ["--group", "32", "--no-loss", "--keep", "experts"];
+    succeeds(published.path(), &kept, &more);
+    let kept = variant::checkpoint(&kept);
+    let name = "language_model.model.layers.0.mlp.experts.gate_up_proj";
+    assert_eq!(kept.tensor(name).expect("it is there").kind, StoredType::F32);
 }
 
 #[test]
@@ -561,6 +686,7 @@ fn what_cannot_be_converted_is_said() {
         ),
         (&["--head", "none"], 2, "expected 2, 3, 4, 5, 6, 8 or `keep`"),
         (&["--group", "16"], 2, "expected 32, 64 or 128"),
+        (&["--group", "x"], 2, "expected 32, 64 or 128"),
         (&["--keep", "("], 1, "is not a regular expression"),
         (
             &["--group", "128"],
@@ -575,6 +701,14 @@ fn what_cannot_be_converted_is_said() {
         assert!(outcome.stderr.contains(expected), "{expected}: {outcome:?}");
         assert!(!target.exists(), "{more:?}");
     }
+    // What is no picture is found before anything is written.
+    let words = scratch.write("words.png", "no picture").display().to_string();
+    let outcome = convert(&source, &target, &["--group", "32", "--picture", &words]);
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.contains("words.png: ") && !target.exists(),
+        "{outcome:?}"
+    );
     let empty = scratch.write("empty.txt", " \n").display().to_string();
     let outcome = convert(&source, &target, &["--text", &empty]);
     assert_eq!(outcome.code, 1);

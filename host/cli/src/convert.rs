@@ -30,7 +30,7 @@ pub struct Convert {
     bits: Option<u32>,
 
     /// How many neighbours share a scale: 32, 64 or 128
-    #[arg(long, default_value_t = 64, value_name = "SIZE")]
+    #[arg(long, default_value_t = 64, value_name = "SIZE", value_parser = group)]
     group: usize,
 
     /// Bits of the weights that matter most: embeddings, head, and in some of the layers values and the last matrix of the feed-forward part;
@@ -94,12 +94,15 @@ fn part(text: &str) -> Result<Part, String> {
     }
 }
 
+/// A group's size.
+fn group(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| GROUP_SIZES.contains(size));
+    size.ok_or_else(|| "expected 32, 64 or 128".to_owned())
+}
+
 impl Convert {
     pub fn run(self) -> anyhow::Result<()> {
         let bits = mixture::together(self.bits, self.mixed).map_err(Misuse)?;
-        if !GROUP_SIZES.contains(&self.group) {
-            return Err(Misuse(format!("--group {}: expected 32, 64 or 128", self.group)).into());
-        }
         let quiet = !std::io::stderr().is_terminal();
         let cases = match (&self.verify, self.no_loss) {
             (None, false) => Some(loss::Cases::new(self.text.as_deref(), &self.picture)?),
@@ -157,12 +160,13 @@ impl Convert {
         measure: impl FnOnce() -> Option<anyhow::Result<loss::Loss>>,
     ) -> anyhow::Result<()> {
         let quiet = !std::io::stderr().is_terminal();
-        let Converted { layers, notes } = quantise(source, target, &options, quiet)?;
-        for note in notes {
+        let converted = quantise(source, target, &options, quiet)?;
+        let layers = &converted.layers;
+        for note in &converted.notes {
             output::note(&format!("note: {note}"));
         }
         let lost = measure();
-        let card = card::text(name, &options, &layers, lost.as_ref());
+        let card = card::text(name, &options, &converted, lost.as_ref());
         let path = target.join("README.md");
         std::fs::write(&path, card).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
         finish_conversion(target)?;
@@ -174,7 +178,7 @@ impl Convert {
         let mut text = format!(
             "{}: {}, groups of {}: {} in {}\n",
             self.model,
-            card::bits(&layers),
+            card::bits(layers),
             self.group,
             stats::bytes(bytes as usize),
             target.display()
@@ -182,7 +186,10 @@ impl Convert {
         match lost {
             None => {}
             Some(Ok(lost)) => text += &lost.lines().join("\n"),
-            Some(Err(error)) => output::note(&format!("note: the loss was not measured: {error:#}")),
+            Some(Err(error)) => {
+                let why = crate::in_words(&error);
+                output::note(&format!("note: the loss was not measured: {why}"));
+            }
         }
         output::print(text.trim_end())?;
         output::print("\n")

@@ -34,23 +34,17 @@ struct WeightsReport {
     tensors: usize,
     parameters: u64,
     bytes: u64,
-    bytes_by_type: BTreeMap<&'static str, u64>,
+    bytes_by_type: BTreeMap<String, u64>,
 }
 
 impl WeightsReport {
     fn of(checkpoint: &Checkpoint) -> Self {
         let summary = checkpoint.summary();
-        let bytes_by_type = summary
-            .by_kind
-            .iter()
-            .map(|(kind, part)| (kind.name(), part.bytes))
-            .chain(
-                summary
-                    .by_scheme
-                    .iter()
-                    .map(|(scheme, part)| (scheme.name(), part.bytes)),
-            )
-            .collect();
+        let plain = summary.by_kind.iter();
+        let plain = plain.map(|(kind, part)| (kind.name().to_owned(), part.bytes));
+        let quantised = summary.by_form.iter();
+        let quantised = quantised.map(|(form, part)| (form.clone(), part.bytes));
+        let bytes_by_type = plain.chain(quantised).collect();
         let Summary {
             files,
             tensors,

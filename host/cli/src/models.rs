@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use clap::Args;
 use monocle_manifest::schema::Source;
-use monocle_runtime::model::cached::{bytes_in, gguf_models};
+use monocle_runtime::model::cached::{all_gguf_models, bytes_beside_gguf, bytes_in};
 use monocle_runtime::model::locate::{Listed, Places, tidy};
 use monocle_text::shown;
-use monocle_weights::gguf::is_gguf;
+use monocle_weights::gguf::{is_gguf, is_gguf_snapshot};
 use serde::Serialize;
 
 use super::{output, stats};
@@ -102,36 +102,36 @@ fn unnamed(places: &Places, rows: &[Row]) -> (Vec<Row>, u64) {
         };
         for snapshot in &cached.snapshots {
             let folder = snapshot.folder.display().to_string();
-            if named.contains(folder.as_str()) {
+            let (is_named, of_gguf) = (
+                named.contains(folder.as_str()),
+                is_gguf_snapshot(&snapshot.folder),
+            );
+            if is_named && of_gguf {
                 continue;
             }
             let source = format!("{}@{}", cached.repo, snapshot.name());
-            let models = gguf_models(&snapshot.folder);
+            let state = |is_whole| if is_whole { State::Present } else { State::Partial };
+            let models = all_gguf_models(&snapshot.folder);
             for model in &models {
                 let file = model.file.display().to_string();
                 if named.contains(file.as_str()) {
                     continue;
                 }
                 let name = format!("{}:{}", cached.repo, model.tag);
-                let state = if model.is_whole {
-                    State::Present
-                } else {
-                    State::Partial
-                };
-                more.push(row(name, source.clone(), state, file, bytes_in(&model.file)));
+                let bytes = bytes_in(&model.file);
+                more.push(row(name, source.clone(), state(model.is_whole), file, bytes));
             }
-            if models.is_empty() {
-                let state = if snapshot.is_complete {
-                    State::Present
-                } else {
-                    State::Partial
+            if !is_named && (!of_gguf || models.is_empty()) {
+                let bytes = match models.is_empty() {
+                    true => bytes_in(&snapshot.folder),
+                    false => bytes_beside_gguf(&snapshot.folder),
                 };
                 let name = cached.repo.clone();
                 let declared = otherwise.iter().find(|declared| declared.manifest.name == name);
                 more.push(Row {
                     plugin: declared.map(|declared| declared.manifest.plugin.name.clone()),
                     manifest: declared.map(|declared| declared.declared_by.clone()),
-                    ..row(name, source, state, folder, bytes_in(&snapshot.folder))
+                    ..row(name, source, state(snapshot.is_complete), folder, bytes)
                 });
             }
         }

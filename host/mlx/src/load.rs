@@ -295,25 +295,34 @@ impl Loader {
     }
 }
 
-/// What becomes of forms of storage that MLX does not compute with.
+/// Why a form of storage is not computed with.
+const NO_KERNEL: &str = "MLX has no kernel for it";
+const NOT_BOUND: &str = "MLX's kernel for it cannot be called through mlx-rs";
+
+/// What becomes of forms of storage that are not computed with as they are.
 pub fn notes(weights: &[Weight], float: Dtype) -> Vec<String> {
     let foreign = weights
         .iter()
         .flat_map(Weight::matrices)
         .filter_map(|matrix| match matrix {
-            Matrix::Blocks { scheme, .. } => Some((scheme.name(), affine_bits(*scheme, float))),
-            Matrix::Scaled { float, .. } => Some((float.name(), None)),
+            Matrix::Blocks { scheme, .. } => Some((scheme.name(), NO_KERNEL, affine_bits(*scheme, float))),
+            Matrix::Scaled {
+                float, scales, block, ..
+            } => {
+                // MLX multiplies with its mxfp4 and mxfp8; mlx-rs 0.33 asks for affine quantisation only.
+                let is_microscaling = scales.kind == StoredType::F8E8M0 && *block == [1, 32];
+                let why = if is_microscaling { NOT_BOUND } else { NO_KERNEL };
+                Some((float.name(), why, None))
+            }
             Matrix::Dense(_) | Matrix::Affine { .. } => None,
         });
     let foreign: BTreeSet<_> = foreign.collect();
-    let note = |(form, bits): (&str, Option<u32>)| match bits {
+    let note = |(form, why, bits): (&str, &str, Option<u32>)| match bits {
         Some(bits) => {
-            format!(
-                "weights in {form}: MLX has no kernel for it; they become its own {bits} bits, which loses nothing"
-            )
+            format!("weights in {form}: {why}; they become its own {bits} bits, which loses nothing")
         }
         None => format!(
-            "weights in {form}: MLX has no kernel for it; they become {}, {} bytes a number",
+            "weights in {form}: {why}; they become {}, {} bytes a number",
             precision::name(float),
             precision::bytes(float)
         ),

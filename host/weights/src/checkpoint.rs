@@ -1,6 +1,6 @@
 //! A model's weights, by the names that its plugin uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -31,6 +31,8 @@ const EMBEDDING: &str = "an embedding";
 pub struct Checkpoint {
     entries: BTreeMap<String, Entry>,
     quantisation: Quantisation,
+    /// The layers that came as AWQ's, by their names in the checkpoint.
+    awq: BTreeSet<String>,
     notes: Vec<String>,
     /// Their names.
     files: Vec<String>,
@@ -138,6 +140,7 @@ impl Checkpoint {
         let mut checkpoint = Self {
             entries: BTreeMap::new(),
             quantisation: Quantisation::default(),
+            awq: BTreeSet::new(),
             notes: made.notes.clone(),
             files: made.files.clone(),
             promised: BTreeMap::new(),
@@ -179,7 +182,8 @@ impl Checkpoint {
         let tensors = shards.tensors()?;
         tensors.keys().for_each(|stored| drop(promises.remove(stored)));
         let clock = Clock::start();
-        for (stored, (mut tensor, form)) in arranged(tensors, config, &mut quantisation) {
+        let (arranged, awq) = arranged(tensors, config, &mut quantisation);
+        for (stored, (mut tensor, form)) in arranged {
             let Some(name) = rules.apply(&stored, clock)? else {
                 ignored += 1;
                 continue;
@@ -213,6 +217,7 @@ impl Checkpoint {
         let mut checkpoint = Self {
             entries,
             quantisation,
+            awq,
             notes,
             files: shards.files.iter().map(|file| file.name()).collect(),
             promised,
@@ -295,21 +300,49 @@ impl Checkpoint {
 
     /// Counts and sizes.
     pub fn summary(&self) -> Summary {
-        let tensors = self.entries.values();
+        let forms = self.forms();
         Summary::of(
             self.files.len(),
-            tensors.flat_map(|entry| {
+            self.entries.iter().flat_map(|(name, entry)| {
                 let parameters = self.parameters(entry);
-                let (scheme, scales) = match &entry.form {
-                    Form::Plain => (None, None),
-                    Form::Blocks(scheme) => (Some(*scheme), None),
-                    Form::Scaled(scaled) => (None, Some((&scaled.scales, None, 0))),
+                let (form, scales) = match &entry.form {
+                    Form::Plain => (forms.get(name.as_str()).cloned(), None),
+                    Form::Blocks(scheme) => (Some(scheme.name().to_owned()), None),
+                    Form::Scaled(scaled) => {
+                        let form = scaled.name().to_owned();
+                        (Some(form.clone()), Some((&scaled.scales, Some(form), 0)))
+                    }
                 };
-                [Some((&entry.tensor, scheme, parameters)), scales]
+                [Some((&entry.tensor, form, parameters)), scales]
                     .into_iter()
                     .flatten()
             }),
         )
+    }
+
+    /// What words, scales and biases of quantised layers are, by the tensors' names.
+    fn forms(&self) -> BTreeMap<&str, String> {
+        let mut forms = BTreeMap::new();
+        for layer in self.quantised_layers() {
+            let Layer {
+                stored,
+                packed,
+                scales,
+                biases,
+            } = layer;
+            let Ok(Sizes { bits, .. }) = self.quantisation.sizes(stored, packed, scales, biases) else {
+                continue;
+            };
+            let method = if self.awq.contains(stored) {
+                "AWQ"
+            } else {
+                "affine"
+            };
+            for tensor in [Some(packed), Some(scales), biases].into_iter().flatten() {
+                forms.insert(tensor.name.as_str(), format!("{method} {bits} bits"));
+            }
+        }
+        forms
     }
 
     /// How many of the model's parameters a tensor holds: packed values as many as they unpack to, their scales and
@@ -319,20 +352,26 @@ impl Checkpoint {
             return matrix.shape().iter().product::<usize>() as u64;
         }
         let name = entry.tensor.name.as_str();
-        let quantised =
-            |layer: &str| self.has(&format!("{layer}.scales")) && self.has(&format!("{layer}.weight"));
+        // Some tables are bare.
+        let quantised = |layer: &str| {
+            let has = |name: &str| self.has(name);
+            has(&format!("{layer}.scales")) && (has(&format!("{layer}.weight")) || has(layer))
+        };
         if let Some(layer) = name.strip_suffix(".scales").or(name.strip_suffix(".biases"))
             && quantised(layer)
         {
             return 0;
         }
-        let matrix = name
-            .strip_suffix(".weight")
-            .filter(|layer| quantised(layer))
-            .map(|layer| {
-                let rank = entry.tensor.shape.len();
-                self.stored_matrix(layer, "a quantised matrix", rank)
-            });
+        let layer = name.strip_suffix(".weight").unwrap_or(name);
+        let matrix = Some(layer).filter(|layer| quantised(layer)).map(|layer| {
+            let rank = entry.tensor.shape.len();
+            let role = if layer == name {
+                EMBEDDING
+            } else {
+                "a quantised matrix"
+            };
+            self.stored_matrix(layer, role, rank)
+        });
         match matrix {
             Some(Ok(matrix)) => matrix.shape().iter().product::<usize>() as u64,
             _ => entry.tensor.len() as u64,
@@ -468,8 +507,35 @@ impl Checkpoint {
     fn matrix(&self, name: &str, role: &'static str, rank: usize) -> Result<Matrix, WeightsError> {
         self.stored_matrix(name, role, rank).map_err(|error| {
             let get = |name: &str| self.as_packed(name);
-            foreign::of_layer(name, &get).unwrap_or(error)
+            foreign::of_layer(name, &get).unwrap_or_else(|| self.in_the_files_names(error))
         })
+    }
+
+    /// What is wrong with a tensor, by its name in GGUF files too, where it comes from such.
+    fn in_the_files_names(&self, error: WeightsError) -> WeightsError {
+        match error {
+            WeightsError::Unfit {
+                name,
+                role,
+                expected,
+                found,
+            } => match self.in_gguf.get(&name) {
+                Some(own) => WeightsError::UnfitInGguf {
+                    own: own.clone(),
+                    name,
+                    role,
+                    expected,
+                    found,
+                },
+                None => WeightsError::Unfit {
+                    name,
+                    role,
+                    expected,
+                    found,
+                },
+            },
+            other => other,
+        }
     }
 
     fn stored_matrix(&self, name: &str, role: &'static str, rank: usize) -> Result<Matrix, WeightsError> {
@@ -509,7 +575,7 @@ impl Checkpoint {
         if weight.kind == StoredType::U32 {
             return Err(unfit(
                 "numbers, or packed values with scales".to_owned(),
-                format!("U32 without `{name}.scales`"),
+                format!("U32 without `{name}.scales`; the files are incomplete: download the model again"),
             ));
         }
         if !weight.kind.is_float() {
@@ -535,12 +601,12 @@ impl Checkpoint {
         let mut shape = matrix.shape();
         shape.pop();
         if bias.shape != shape || !bias.kind.is_float() {
-            return Err(WeightsError::Unfit {
+            return Err(self.in_the_files_names(WeightsError::Unfit {
                 name: bias.name.clone(),
                 role,
                 expected: format!("floats of shape {shape:?}"),
                 found: format!("{} of shape {:?}", bias.kind.name(), bias.shape),
-            });
+            }));
         }
         Ok(Some(bias.clone()))
     }
@@ -558,12 +624,13 @@ fn turn(tensor: &StoredTensor, form: &Form) -> Result<StoredTensor, WeightsError
     })
 }
 
-/// The tensors of files as they are used, by the names that they have there: what other programs packed is arranged anew.
+/// The tensors of files as they are used, by the names that they have there: what other programs packed is arranged anew. With the names of AWQ's
+/// layers.
 fn arranged(
     mut tensors: BTreeMap<String, StoredTensor>,
     config: &Value,
     quantisation: &mut Quantisation,
-) -> BTreeMap<String, (StoredTensor, Form)> {
+) -> (BTreeMap<String, (StoredTensor, Form)>, BTreeSet<String>) {
     let packed = packed::small_floats(&tensors, config);
     let awq = packed::awq(&tensors);
     let used = packed.iter().flat_map(|layer| &layer.parts);
@@ -580,6 +647,7 @@ fn arranged(
     for layer in packed {
         arranged.insert(layer.name, (layer.elements, Form::Scaled(layer.scaled)));
     }
+    let names = awq.iter().map(|layer| layer.layer.clone()).collect();
     for layer in awq {
         if let Some(size) = layer.group_size() {
             quantisation.say(&layer.layer, 4, size);
@@ -607,7 +675,7 @@ fn arranged(
             arranged.insert(name, (tensor, Form::Plain));
         }
     }
-    arranged
+    (arranged, names)
 }
 
 /// A part of one of AWQ's layers, made when it is first read.

@@ -3,6 +3,7 @@
 mod choice;
 mod mark;
 mod modules;
+mod target;
 mod write;
 
 use std::collections::BTreeMap;
@@ -18,9 +19,10 @@ use crate::hub::is_wanted;
 use crate::packed;
 use crate::shards::{INDEX, SINGLE, Shards};
 use choice::{Choices, POSITIONS};
-pub use choice::{Part, SEEING};
+pub use choice::{EMBEDDINGS_FLAG, HEAD_FLAG, Part, SEEING};
 pub use mark::finish_conversion;
 pub(crate) use mark::unfinished;
+use target::Target;
 
 /// How a folder is quantised.
 #[derive(Debug, Clone)]
@@ -88,6 +90,8 @@ pub struct Converted {
     pub layers: BTreeMap<String, u32>,
     /// What was odd about the options, but did no harm.
     pub notes: Vec<String>,
+    /// [`EMBEDDINGS_FLAG`] and [`HEAD_FLAG`], where they changed nothing.
+    pub unused: Vec<&'static str>,
 }
 
 /// How far a conversion is.
@@ -132,26 +136,23 @@ pub fn quantise_folder_with(
         });
     }
     let choices = Choices::new(options, &tensors)?;
-    choices.refuse_nothing(source.path(), &tensors)?;
-    let notes = choices.notes(&tensors);
+    let targets = target::targets(in_order(&shards, tensors), &|name| choices.keeps(name))?;
+    choices.refuse_nothing(source.path(), &targets)?;
+    let (notes, unused) = (choices.notes(&targets), choices.unused(&targets));
     let begun = mark::begin(source, &shards, target, options)?;
-    let bytes = |tensor: &StoredTensor| (tensor.len() * tensor.kind.size()) as u64;
     let mut state = Converting {
         tensor: String::new(),
         done: 0,
-        total: tensors.values().map(bytes).sum(),
+        total: targets.iter().map(Target::bytes).sum(),
     };
     let mut layers = BTreeMap::new();
     let mut parts = Vec::new();
-    for tensor in in_order(&shards, tensors) {
-        let bits = choices.bits(&tensor);
-        let layer = tensor.name.strip_suffix(".weight").map(str::to_owned);
-        let quantised = bits.zip(layer);
+    for target in targets {
+        let bits = choices.bits(&target);
+        let layer = target.name.strip_suffix(".weight").unwrap_or(&target.name);
+        let quantised = bits.map(|bits| (bits, layer.to_owned()));
         layers.extend(quantised.iter().map(|(bits, layer)| (layer.clone(), *bits)));
-        parts.push(write::Part {
-            source: tensor,
-            quantised,
-        });
+        parts.push(write::Part { target, quantised });
     }
     let files = in_files(parts, options);
     let count = files.len();
@@ -170,14 +171,14 @@ pub fn quantise_folder_with(
         }
         let path = target.join(&name);
         if begun.goes_on && path.is_file() {
-            state.done += parts.iter().map(|part| bytes(&part.source)).sum::<u64>();
+            state.done += parts.iter().map(|part| part.target.bytes()).sum::<u64>();
             continue;
         }
         let partial = target.join(format!("{name}.partial"));
-        let written = write::write(&partial, parts, options.group_size, &mut |tensor| {
-            state.tensor.clone_from(&tensor.name);
+        let written = write::write(&partial, parts, options.group_size, &mut |target| {
+            state.tensor.clone_from(&target.name);
             progress(&state);
-            state.done += bytes(tensor);
+            state.done += target.bytes();
         });
         if let Err(error) = written {
             let _ = std::fs::remove_file(&partial);
@@ -200,12 +201,21 @@ pub fn quantise_folder_with(
     config["quantization"] = settings.clone();
     config["quantization_config"] = settings;
     write_json(&target.join("config.json"), &config)?;
-    Ok(Converted { layers, notes })
+    Ok(Converted {
+        layers,
+        notes,
+        unused,
+    })
 }
 
 /// What is quantised already would lose twice.
 fn refuse_quantised(source: &ModelFolder) -> Result<(), WeightsError> {
-    let how = if source.made_texts().is_some() {
+    let how = if let Some(made) = source.made() {
+        if made.tensors.iter().all(|(_, tensor)| tensor.scheme.is_none()) {
+            return Err(WeightsError::GgufSource {
+                path: source.path().to_owned(),
+            });
+        }
         "GGUF"
     } else if ["quantization", "quantization_config"]
         .iter()

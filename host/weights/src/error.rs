@@ -264,6 +264,25 @@ pub enum WeightsError {
         /// What is stored.
         found: String,
     },
+    /// The same of a tensor in GGUF files.
+    #[error(
+        "tensor {} cannot be used as {role}: expected {}, found {}; take another conversion of the model",
+        in_gguf(name, Some(own)),
+        cut(expected),
+        cut(found)
+    )]
+    UnfitInGguf {
+        /// The name that the plugin asks for.
+        name: String,
+        /// The file's own.
+        own: String,
+        /// The role: a linear layer, an embedding, …
+        role: &'static str,
+        /// What that takes.
+        expected: String,
+        /// What is stored.
+        found: String,
+    },
     /// A quantisation that is inconsistent or not supported.
     #[error("quantised weight `{}`: {}", cut(name), cut(problem))]
     Quantisation {
@@ -324,6 +343,15 @@ pub enum WeightsError {
         /// What it is stored as.
         how: &'static str,
     },
+    /// What is to be quantised is in files that are not read for that.
+    #[error(
+        "`{}` is a model in GGUF files, and `monocle convert` reads safetensors; convert the original in bf16, f16 or f32",
+        path.display()
+    )]
+    GgufSource {
+        /// The model.
+        path: PathBuf,
+    },
     /// Options that change nothing.
     #[error("nothing of `{}` would be quantised: {}", path.display(), cut(problem))]
     NothingQuantised {
@@ -331,6 +359,19 @@ pub enum WeightsError {
         path: PathBuf,
         /// Why, and what to do.
         problem: String,
+    },
+    /// Experts that a conversion cannot take apart.
+    #[error(
+        "`{}` of shape {shape:?} holds experts, most of the model, and would stay as it is: expected `mlp.experts.gate_up_proj` and \
+         `mlp.experts.down_proj` of shapes that fit together, or a tensor for each expert; keep all of them as they are with `--keep 'experts'`, \
+         or take a conversion that others made",
+        cut(name)
+    )]
+    UnknownExperts {
+        /// The tensor.
+        name: String,
+        /// Its dimensions.
+        shape: Vec<usize>,
     },
     /// A mixture where nobody knows which weights matter.
     #[error(

@@ -39,11 +39,22 @@ impl ModelFolder {
     ) -> Result<Self, WeightsError> {
         match is_gguf(path) {
             true => {
-                let mut made = Made::of(&GgufFiles::open(path)?, &tables()?)?;
+                let files = GgufFiles::open(path)?;
+                let mut made = Made::of(&files, &tables()?)?;
                 let folder = if path.is_dir() { Some(path) } else { path.parent() };
+                // What sees may lie in the folder above.
+                let sees = files.projector.as_ref().and_then(|file| file.path().parent());
+                let sees = sees.filter(|sees| Some(*sees) != folder);
+                let folders: Vec<&Path> = folder.into_iter().chain(sees).collect();
                 for name in BESIDE {
-                    let text = folder.map(|folder| read_text(&folder.join(name))).transpose()?;
-                    if let Some(text) = text.flatten() {
+                    let mut text = None;
+                    for folder in &folders {
+                        text = match text {
+                            None => read_text(&folder.join(name))?,
+                            found => found,
+                        };
+                    }
+                    if let Some(text) = text {
                         made.notes.push(format!("`{name}` beside the GGUF file is used"));
                         made.texts.insert(name.to_owned(), text);
                     }

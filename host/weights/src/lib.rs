@@ -32,8 +32,8 @@ pub use checkpoint::Checkpoint;
 pub use compare::{Difference, compare};
 pub use container::{NewTensor, to_safetensors};
 pub use convert::{
-    Converted, Converting, Part, QuantiseOptions, SEEING, finish_conversion, quantise_folder,
-    quantise_folder_with,
+    Converted, Converting, EMBEDDINGS_FLAG, HEAD_FLAG, Part, QuantiseOptions, SEEING, finish_conversion,
+    quantise_folder, quantise_folder_with,
 };
 pub use dequantise::{dequantise_rows, to_f32};
 pub use error::WeightsError;

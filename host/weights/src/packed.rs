@@ -19,6 +19,19 @@ pub(crate) struct Scaled {
     pub block: [usize; 2],
 }
 
+impl Scaled {
+    /// What people call it.
+    pub fn name(&self) -> &'static str {
+        let is_microscaling = self.scales.kind == StoredType::F8E8M0 && self.block == [1, 32];
+        match (self.float, is_microscaling) {
+            (SmallFloat::E2M1, _) => "MXFP4",
+            (SmallFloat::E4M3, true) => "MXFP8",
+            (SmallFloat::E4M3, false) => StoredType::F8E4M3.name(),
+            (SmallFloat::E5M2, _) => StoredType::F8E5M2.name(),
+        }
+    }
+}
+
 /// A layer that is packed, by its name in the checkpoint.
 #[derive(Debug)]
 pub(crate) struct Packed {

@@ -16,6 +16,9 @@ pub const BITS: [u32; 6] = [2, 3, 4, 5, 6, 8];
 /// How many neighbours may share a scale and a bias.
 pub const GROUP_SIZES: [usize; 3] = [32, 64, 128];
 
+/// What to do where a layer's tensors do not belong together.
+const AGAIN: &str = "; the files are incomplete, or of several conversions: download the model again";
+
 /// What `config.json` says about quantisation.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quantisation {
@@ -137,9 +140,16 @@ impl Quantisation {
                 if biases.is_some() { "biases" } else { "no biases" },
             )
         })?;
-        let biases =
-            biases.ok_or("it has `scales` but no `biases`; only affine quantisation is supported")?;
-        let (words, groups) = row(packed, scales, biases)?;
+        let biases = biases.ok_or_else(|| {
+            format!(
+                "packed {:?} {} with scales {:?} {} and no biases: expected `biases` as `scales`, or scales in U8 for each 32 numbers{AGAIN}",
+                packed.shape,
+                packed.kind.name(),
+                scales.shape,
+                scales.kind.name()
+            )
+        })?;
+        let (words, groups) = row(packed, scales, biases).map_err(|problem| problem + AGAIN)?;
         if let Some((_, size)) = said
             && !GROUP_SIZES.iter().any(|known| *known as u64 == size)
         {
@@ -151,7 +161,7 @@ impl Quantisation {
         let (bits, group_size) = choose(&possible, said, self.trusts_groups).map_err(|problem| {
             problem.unwrap_or_else(|| {
                 format!(
-                    "packed {:?} and scales {:?} fit no supported bits and group size",
+                    "packed {:?} and scales {:?} fit no supported bits and group size{AGAIN}",
                     packed.shape, scales.shape
                 )
             })

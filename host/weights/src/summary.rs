@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{StoredTensor, StoredType};
 
 /// Counts and sizes of a checkpoint.
@@ -16,10 +15,10 @@ pub struct Summary {
     pub parameters: u64,
     /// Bytes of all tensors as stored.
     pub bytes: u64,
-    /// The same by stored type.
+    /// The same by stored type, for what is not quantised.
     pub by_kind: BTreeMap<StoredType, KindSummary>,
-    /// What is stored in blocks, by their scheme; `by_kind` does not count it.
-    pub by_scheme: BTreeMap<Scheme, KindSummary>,
+    /// Quantised weights with their scales and biases, by the name of their form: `affine 4 bits`, `Q4_K`, `MXFP4`.
+    pub by_form: BTreeMap<String, KindSummary>,
 }
 
 /// What is stored in one type.
@@ -32,10 +31,10 @@ pub struct KindSummary {
 }
 
 impl Summary {
-    /// `tensors`: each with its scheme if it is made of blocks, and the number of parameters that it stands for.
+    /// `tensors`: each with the name of its form if it is part of a quantised weight, and the number of parameters that it stands for.
     pub(crate) fn of<'a>(
         files: usize,
-        tensors: impl Iterator<Item = (&'a StoredTensor, Option<Scheme>, u64)>,
+        tensors: impl Iterator<Item = (&'a StoredTensor, Option<String>, u64)>,
     ) -> Self {
         let mut summary = Self {
             files,
@@ -43,12 +42,12 @@ impl Summary {
             parameters: 0,
             bytes: 0,
             by_kind: BTreeMap::new(),
-            by_scheme: BTreeMap::new(),
+            by_form: BTreeMap::new(),
         };
-        for (tensor, scheme, parameters) in tensors {
+        for (tensor, form, parameters) in tensors {
             let bytes = (tensor.len() * tensor.kind.size()) as u64;
-            let kind = match scheme {
-                Some(scheme) => summary.by_scheme.entry(scheme).or_default(),
+            let kind = match form {
+                Some(form) => summary.by_form.entry(form).or_default(),
                 None => summary.by_kind.entry(tensor.kind).or_default(),
             };
             kind.tensors += 1;

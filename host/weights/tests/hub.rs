@@ -488,7 +488,8 @@ fn refusals_say_what_to_do() {
     let message = refusal(&server.hub());
     assert_eq!(
         message,
-        "`org/model` has no `mmproj` file, which holds what sees, so it cannot be run; it has: Model-Q8_0.gguf"
+        "`org/model` has no file with `mmproj` in its name, which would hold what sees (where that is called otherwise, download it with the \
+         language model into one folder, and name the model's file), so it cannot be run; it has: Model-Q8_0.gguf"
     );
 }
 

@@ -100,6 +100,30 @@ fn named(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Elements, scales and biases are counted together, under the name of the form.
+#[test]
+fn packed_weights_are_counted_by_their_form() {
+    let forms = |name: &str| -> Vec<(String, usize, u64)> {
+        let forms = golden(name).summary().by_form.into_iter();
+        forms
+            .map(|(form, part)| (form, part.tensors, part.bytes))
+            .collect()
+    };
+    let form = |name: &str, tensors, bytes| (name.to_owned(), tensors, bytes);
+    // 8 bits for 64 values in 2 rows with a scale and a bias of 4 bytes each; 4 bits for 4 rows of 96 and 6 of 64, with a byte for each 32.
+    let affine = form("affine 8 bits", 3, 2 * (64 + 8));
+    let four = 4 * (48 + 3) + 6 * (32 + 2);
+    let eight = 4 * (96 + 3) + 6 * (64 + 2);
+    assert_eq!(forms("mlx_mxfp4"), [form("MXFP4", 4, four), affine.clone()]);
+    assert_eq!(forms("mlx_mxfp8"), [form("MXFP8", 4, eight), affine]);
+    assert_eq!(forms("compressed_mxfp4"), [form("MXFP4", 2, 4 * (48 + 3))]);
+    assert_eq!(forms("experts_mxfp4"), [form("MXFP4", 2, 8 * (32 + 2))]);
+    let eight = 4 * 8 * 64 + 4 * (4 + 8 + 16 + 1);
+    assert_eq!(forms("compressed_fp8"), [form("F8_E4M3", 8, eight)]);
+    // Scales and biases are held in 32 bits here.
+    assert_eq!(forms("awq"), [form("AWQ 4 bits", 3, 24 * (64 + 2 * 8))]);
+}
+
 #[test]
 fn float8_is_what_transformers_makes_of_it() {
     assert_eq!(

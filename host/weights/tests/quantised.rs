@@ -271,8 +271,13 @@ fn a_folder_is_quantised_and_opened_again() {
         (5 * 64 + 3 * 128 + 3 + 3 * 48 + 4 * 64 + 64) as u64
     );
     assert_eq!((summary.files, summary.tensors), (1, 10));
-    // Packed: half a byte a value.
-    assert_eq!(summary.by_kind[&StoredType::U32].bytes, (5 * 64 + 3 * 128) / 2);
+    // Half a byte a value, and for each group of 64 a scale and a bias of 4 bytes.
+    let packed = summary.by_form["affine 4 bits"];
+    assert_eq!(
+        (packed.tensors, packed.bytes),
+        (6, (5 * 64 + 3 * 128) / 2 + (5 + 3 * 2) * 8)
+    );
+    assert!(!summary.by_kind.contains_key(&StoredType::U32));
 
     let again = quantise_folder(&source_folder, &target, &QuantiseOptions::new(4, 64));
     assert!(

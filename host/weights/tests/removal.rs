@@ -243,6 +243,41 @@ fn what_another_process_fetches_is_left_alone() {
 }
 
 #[test]
+fn a_gguf_model_leaves_the_safetensors_of_its_repository() {
+    let cache = Cache::new("mixed");
+    let files = [
+        ("config.json", "c", 10),
+        ("tokenizer.json", "t", 30),
+        ("model.safetensors", "w", 1000),
+        ("Thing-Q8_0.gguf", "eight", 800),
+        ("mmproj-Thing-f16.gguf", "sees", 7),
+    ];
+    cache.snapshot("org/model", "main", NEW, &files);
+    let hub = cache.hub();
+    let removal = hub.removal_of_gguf("org/model", None, "Q8_0").unwrap().unwrap();
+    assert_eq!(removal.stays, [(Stays::Revision("main".to_owned()), 0)]);
+    assert_eq!(removal.bytes, 807);
+    let snapshot = cache.home("org/model").join("snapshots").join(NEW);
+    assert!(!removal.takes(&snapshot) && removal.takes(&snapshot.join("Thing-Q8_0.gguf")));
+    hub.remove(&removal).unwrap();
+    for (name, blob, _) in files {
+        let stays = !name.ends_with(".gguf");
+        assert_eq!(
+            cache.has(&format!("models--org--model/snapshots/{NEW}/{name}")),
+            stays,
+            "{name}"
+        );
+        assert_eq!(
+            cache.has(&format!("models--org--model/blobs/{blob}")),
+            stays,
+            "{blob}"
+        );
+    }
+    assert!(hub.locate("org/model", "main").unwrap().unwrap().is_complete());
+    assert!(hub.removal_of_gguf("org/model", None, "Q8_0").unwrap().is_none());
+}
+
+#[test]
 fn one_of_several_gguf_models_goes() {
     let cache = Cache::new("gguf");
     let (four, eight) = ("Thing-Q4_K_M.gguf", "Thing-Q8_0.gguf");

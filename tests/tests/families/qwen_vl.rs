@@ -14,7 +14,6 @@ use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use monocle_tests::variant;
 use monocle_text::{FinishReason, Generated, OutputRules, OutputStream, ReasoningMarkers, Tokenizer};
-use monocle_weights::to_f32;
 
 fn manifest(folder: &Path, more: &str) -> String {
     format!(
@@ -186,56 +185,7 @@ fn a_request_leaves_nothing_behind() {
 #[test]
 fn experts_by_their_inputs_are_turned() {
     let folder = variant::copy("qwen3_vl_moe", "qwen3_vl_moe-published", &["golden.safetensors"]);
-    let original = variant::checkpoint(&project::oracle("qwen3_vl_moe"));
-    let read = |name: &str| {
-        let tensor = original.tensor(name).unwrap();
-        (tensor.shape.clone(), to_f32(&tensor).unwrap())
-    };
-    // [experts, out, in] to [experts, in, out]
-    let turned = |name: &str| {
-        let (shape, values) = read(name);
-        let [experts, out, columns] = shape[..] else {
-            panic!("{name}: {shape:?}")
-        };
-        let place = |expert, column| move |row: usize| (expert * out + row) * columns + column;
-        let rows = (0..experts).flat_map(|expert| (0..columns).map(move |column| (expert, column)));
-        let rows =
-            rows.map(|(expert, column)| (0..out).map(place(expert, column)).map(|at| values[at]).collect());
-        (experts, columns, out, rows.collect::<Vec<Vec<f32>>>())
-    };
-    let mut tensors: Vec<variant::NewTensor> = Vec::new();
-    for name in original.names() {
-        let Some((layer, part)) = name.split_once(".switch_mlp.") else {
-            let (shape, values) = read(name);
-            tensors.push((name.to_owned(), shape, values));
-            continue;
-        };
-        let (experts, inputs, outputs, rows) = turned(name);
-        match part {
-            "down_proj.weight" => {
-                tensors.push((
-                    format!("{layer}.experts.down_proj"),
-                    vec![experts, inputs, outputs],
-                    rows.concat(),
-                ));
-            }
-            "gate_proj.weight" => {
-                let up = turned(&name.replace("gate_proj", "up_proj")).3;
-                let both: Vec<f32> = rows
-                    .into_iter()
-                    .zip(up)
-                    .flat_map(|(gate, up)| [gate, up].concat())
-                    .collect();
-                tensors.push((
-                    format!("{layer}.experts.gate_up_proj"),
-                    vec![experts, inputs, 2 * outputs],
-                    both,
-                ));
-            }
-            _ => {}
-        }
-    }
-    variant::write_weights(&folder, &tensors);
+    variant::experts_by_inputs(&folder);
     let turn = r"[weights]
 turn = ['\.experts\.(gate_up|down)_proj$']";
     let oracle = Oracle::open(&project::oracle("qwen3_vl_moe"));

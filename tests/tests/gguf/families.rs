@@ -9,6 +9,7 @@ use monocle_tests::gguf::{
 };
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
+use monocle_tests::program::Monocle;
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use monocle_tests::variant;
@@ -391,6 +392,14 @@ fn llava_answers_as_its_safetensors() {
     };
     let model = convert(&plain, scratch.path(), &names, change, &fields, &of_projector);
     same(family, &model, &plain);
+    // LLaVA-NeXT's older conversions are of the same pair.
+    let next = Scratch::new("gguf");
+    of_projector.push(("clip.vision.image_grid_pinpoints", Field::Numbers(vec![336, 672])));
+    let model = convert(&plain, next.path(), &names, change, &fields, &of_projector);
+    Monocle::new(["inspect", &model.display().to_string(), "-p", "x"]).fails(
+        1,
+        &["the key-value `clip.vision.image_grid_pinpoints` says that it is LLaVA-NeXT"],
+    );
 }
 
 /// `LlamaModel.permute` of the layers of a part of the model.

@@ -196,6 +196,60 @@ fn what_sees_may_have_any_name() {
         .fails(1, &["there is no file `", "in that folder: `Tiny-Q8_0.gguf`"]);
 }
 
+/// A tensor that does not fit goes by the name that it has in the file.
+#[test]
+fn a_tensor_of_another_shape_is_called_as_the_file_calls_it() {
+    let scratch = Scratch::new("gguf");
+    let (path, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);
+    let file = GgufFile::open(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let tensors = file.header().tensors.iter().map(|tensor| GgufTensor {
+        name: tensor.name.clone(),
+        shape: match tensor.name.as_str() {
+            "blk.0.ffn_down.weight" => vec![tensor.shape.iter().product()],
+            _ => tensor.shape.clone(),
+        },
+        values: bytes[tensor.range.clone()]
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|&word| f32::from_le_bytes(word))
+            .collect(),
+        scheme: None,
+    });
+    let tensors: Vec<GgufTensor> = tensors.collect();
+    let fields = fields_of(file.header().values.iter());
+    let fields: Vec<(&str, Field)> = fields
+        .iter()
+        .map(|(key, value)| (key.as_str(), field(value)))
+        .collect();
+    // The old file is mapped: another takes its name.
+    let new = scratch.file("new");
+    write(&new, &fields, &tensors);
+    std::fs::rename(&new, &path).unwrap();
+    let path = path.display().to_string();
+    let expected = [
+        "tensor `blk.0.ffn_down.weight` (`",
+        "` to the plugin) cannot be used as a linear layer: expected 2 dimensions",
+        "take another conversion of the model",
+    ];
+    Monocle::new(["run", &path, "-p", "x"]).fails(1, &expected);
+}
+
+/// A file of floats is not quantised, and is read by the original's name only.
+#[test]
+fn a_conversion_of_gguf_files_says_what_to_take() {
+    let scratch = Scratch::new("gguf");
+    let (path, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);
+    let path = path.display().to_string();
+    let target = scratch.file("new").display().to_string();
+    let outcome = Monocle::new(["convert", &path, "--no-loss", "-o", &target]).fails(
+        1,
+        &["is a model in GGUF files, and `monocle convert` reads safetensors; convert the original"],
+    );
+    assert!(!outcome.stderr.contains("quantised already"), "{outcome:?}");
+}
+
 /// The tiny model with one more tensor of 30 GB, of which the file system stores nothing.
 fn with_a_large_tensor(scratch: &Scratch) -> PathBuf {
     let (small, _) = convert(&project::oracle("smolvlm"), scratch.path(), |_, _| None);

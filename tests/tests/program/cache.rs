@@ -152,6 +152,53 @@ fn one_of_several_gguf_models_is_pulled_counted_and_removed() {
     assert_eq!(rows(), []);
 }
 
+/// A repository may have safetensors and conversions of them.
+#[test]
+fn a_gguf_model_beside_safetensors_is_counted_and_removed_by_itself() {
+    let model = Scratch::checkpoint("smolvlm");
+    for (name, bytes) in [("Thing-Q8_0.gguf", 800), ("mmproj-Thing-f16.gguf", 7)] {
+        model.write(name, vec![b'x'; bytes]);
+    }
+    let place = Place::new("mixed", &model);
+    for name in ["org/model", "org/model:Q8_0"] {
+        place.monocle(&["pull", name]).succeeds();
+    }
+    let rows = || {
+        let rows = place.rows(&["models", "--sizes", "--json"]);
+        let told = |row: &Value| {
+            (
+                row["name"].as_str().unwrap().to_owned(),
+                row["bytes"].as_u64().unwrap(),
+            )
+        };
+        rows.iter().map(told).collect::<Vec<_>>()
+    };
+    let both = rows();
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert_eq!(both[0], ("org/model:Q8_0".to_owned(), 807));
+    assert_eq!(both[1].0, "org/model");
+    let told = place.monocle(&["rm", "org/model:Q8_0"]).run();
+    assert!(
+        told.stderr.contains("807 B become free") && told.stderr.contains("the revision main stays"),
+        "{told:?}"
+    );
+    place.monocle(&["rm", "org/model:Q8_0", "--yes"]).succeeds();
+    assert_eq!(rows(), both[1..]);
+    let picture = project::oracle("smolvlm").join("image.png").display().to_string();
+    place
+        .monocle(&[
+            "run",
+            "org/model",
+            &picture,
+            "-p",
+            "Describe it.",
+            "--max-tokens",
+            "2",
+        ])
+        .env("HF_HUB_OFFLINE", "1")
+        .succeeds();
+}
+
 /// The cache's files are links to blobs: a model is what its links are called, and what lies beside them.
 #[test]
 fn one_of_several_gguf_models_runs_by_its_tag_and_by_a_manifest() {
@@ -206,8 +253,30 @@ fn one_of_several_gguf_models_runs_by_its_tag_and_by_a_manifest() {
     let cached = row("one")["folder"].as_str().expect("a file").to_owned();
     assert!(cached.ends_with("/Tiny-Q8_0.gguf"), "{cached}");
     run(&cached, &[]);
+    // A branch is looked up behind the wall too.
     #[cfg(target_os = "linux")]
-    run(&cached, &["--isolate"]);
+    for name in [&cached, "one"] {
+        run(name, &["--isolate"]);
+    }
+    let out = Scratch::new("gguf-checked");
+    let folder = out.file("report");
+    place
+        .with_manifest(&[
+            "check",
+            "--models",
+            "one",
+            "--image",
+            &picture,
+            "--max-tokens",
+            "8",
+        ])
+        .args([
+            "-p".as_ref(),
+            "Describe it.".as_ref(),
+            "--out".as_ref(),
+            folder.as_path(),
+        ])
+        .succeeds();
     #[cfg(unix)]
     {
         let links = Scratch::new("gguf-links");
@@ -234,6 +303,64 @@ fn one_of_several_gguf_models_runs_by_its_tag_and_by_a_manifest() {
     assert!(!std::path::Path::new(&cached).exists());
 }
 
+/// Large conversions have a folder each, and what sees lies above them all.
+#[test]
+fn a_gguf_model_in_a_folder_of_its_repository_is_one_by_its_tag() {
+    let made = Scratch::new("gguf-made");
+    let source = project::oracle("smolvlm");
+    let (file, _) = convert(&source, made.path(), |_, _| None);
+    let model = Scratch::new("gguf-folders");
+    for (from, to) in [
+        (file.as_path(), "Q8_0/Tiny-Q8_0.gguf"),
+        (
+            made.file("mmproj-Tiny-f32.gguf").as_path(),
+            "mmproj-Tiny-f32.gguf",
+        ),
+    ] {
+        let to = model.file(to);
+        std::fs::create_dir_all(to.parent().expect("it has a folder")).expect("it can be made");
+        std::fs::copy(from, to).expect("it can be copied");
+    }
+    std::fs::create_dir_all(model.file("Q4_0")).expect("it can be made");
+    model.write("Q4_0/Tiny-Q4_0.gguf", "not to be fetched");
+    let place = Place::new("gguf-folders", &model);
+    let oracle = Oracle::open(&source);
+    let words = oracle.case("image")["greedy_text"]
+        .as_str()
+        .expect("a case has a text");
+    let words = words.replace("<|reserved_special_token_3|>", "");
+    let picture = source.join("image.png").display().to_string();
+    let question = "Describe the image in one short sentence.";
+    let question = [picture.as_str(), "-p", question, "--max-tokens", "16", "--json"];
+    let run = |name: &str, more: &[&str]| {
+        let answer = place
+            .monocle(&[&["run", name], &question[..], more].concat())
+            .json();
+        assert_eq!(answer["output"]["text"], words.as_str(), "{name}");
+    };
+    place.monocle(&["pull", "org/model:Q8_0"]).succeeds();
+    run("org/model:Q8_0", &[]);
+    #[cfg(target_os = "linux")]
+    run("org/model:Q8_0", &["--isolate"]);
+    // A folder of the user's own that is laid out so.
+    let own = model.file("Q8_0/Tiny-Q8_0.gguf").display().to_string();
+    run(&own, &[]);
+    #[cfg(target_os = "linux")]
+    run(&own, &["--isolate"]);
+    let rows = place.rows(&["models", "--sizes", "--json"]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(
+        (rows[0]["name"].as_str(), rows[0]["state"].as_str()),
+        (Some("org/model:Q8_0"), Some("present"))
+    );
+    place.monocle(&["pull", "org/model:Q2_K"]).fails(
+        1,
+        &["no GGUF file has `Q2_K` in its name; there are `Q4_0`, `Q8_0`"],
+    );
+    place.monocle(&["rm", "org/model:Q8_0", "--yes"]).succeeds();
+    assert_eq!(place.rows(&["models", "--sizes", "--json"]), [] as [Value; 0]);
+}
+
 /// A vocabulary that no table knows is another repository's to give, and its template where the file has none.
 #[test]
 fn a_gguf_models_tokenizer_may_be_the_original_repositorys() {
@@ -252,15 +379,16 @@ fn a_gguf_models_tokenizer_may_be_the_original_repositorys() {
         file.display()
     );
     place.manifests.write("two.toml", manifest);
-    let ids = |name: &str| {
-        let inspected = place
-            .with_manifest(&["inspect", name, "-p", "How many?", "--json"])
-            .json();
+    let ids = |name: &str, more: &[&str]| {
+        let question = ["inspect", name, "-p", "How many?", "--json"];
+        let inspected = place.with_manifest(&[&question[..], more].concat()).json();
         inspected["token_ids"].clone()
     };
-    let own = ids(&source.display().to_string());
+    let own = ids(&source.display().to_string(), &[]);
     assert!(!own.is_null());
-    assert_eq!(ids("two"), own);
+    assert_eq!(ids("two", &[]), own);
+    #[cfg(target_os = "linux")]
+    assert_eq!(ids("two", &["--isolate"]), own);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use monocle_weights::{Part, QuantiseOptions};
+use monocle_weights::{Converted, EMBEDDINGS_FLAG, HEAD_FLAG, Part, QuantiseOptions};
 
 use super::loss::{Loss, without_hint};
 use crate::stats;
@@ -11,17 +11,20 @@ use crate::stats;
 pub fn text(
     model: &str,
     options: &QuantiseOptions,
-    layers: &BTreeMap<String, u32>,
+    converted: &Converted,
     lost: Option<&anyhow::Result<Loss>>,
 ) -> String {
     let mut text = format!(
         "# {model}, quantised\n\nMade from `{model}` by `monocle convert` {}: MLX's affine quantisation with groups of {}, {}.\n",
         crate::about::VERSION,
         options.group_size,
-        bits(layers)
+        bits(&converted.layers)
     );
-    for (what, part) in [("Embeddings", options.embeddings), ("The head", options.head)] {
-        text += &match part {
+    for (what, flag, part) in [
+        ("Embeddings", EMBEDDINGS_FLAG, options.embeddings),
+        ("The head", HEAD_FLAG, options.head),
+    ] {
+        text += &match part.filter(|_| !converted.unused.contains(&flag)) {
             None => continue,
             Some(Part::Keep) => format!("{what}: left as stored.\n"),
             Some(Part::Bits(bits)) => format!("{what}: {bits} bits.\n"),
@@ -38,7 +41,7 @@ pub fn text(
     );
     text += &match lost {
         None => "Not measured.\n".to_owned(),
-        Some(Err(error)) => format!("Not measured: {}\n", without_hint(&format!("{error:#}"))),
+        Some(Err(error)) => format!("Not measured: {}\n", without_hint(&crate::in_words(error))),
         Some(Ok(lost)) => lost.table(),
     };
     text

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use monocle_image::DecodeOptions;
 use monocle_manifest::schema::Source;
 use monocle_runtime::error::RequestError;
 use monocle_runtime::model::locate::{Declaration, Places};
@@ -50,7 +51,8 @@ impl Cases {
         };
         text.truncate(text.floor_char_boundary(LONGEST));
         for path in pictures {
-            std::fs::metadata(path).with_context(|| path.display().to_string())?;
+            monocle_image::open(path, &DecodeOptions::default())
+                .with_context(|| path.display().to_string())?;
         }
         let pictures = match pictures.is_empty() {
             true => vec![drawn("rings", rings), drawn("tiles", tiles)],
@@ -156,7 +158,7 @@ impl Part {
         match result {
             Ok(trace) => Some(trace),
             Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
+                let error = crate::in_words(&anyhow::Error::from(error));
                 let problem = format!("{what}: {}", without_hint(&error));
                 if !self.problems.contains(&problem) {
                     self.problems.push(problem);

@@ -6,6 +6,7 @@ use monocle_mlx::{MlxBackend, Precision};
 use monocle_tensor::backend::{Backend, BackendError, SequenceId, Tensor};
 use monocle_tensor::operation::{Attention, Binary, CachedAttention, Op, Unary, WeightId};
 use monocle_tensor::program::{Program, ValueType};
+use monocle_tensor::scaled::SmallFloat;
 use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Bytes, Matrix, StoredTensor, StoredType, Weight};
 
@@ -78,6 +79,35 @@ fn forms_without_a_kernel_are_told() {
         let mut engine = MlxBackend::new(precision);
         engine.announce(&weights);
         assert_eq!(engine.weight_notes(&weights), expected);
+    }
+    // MLX's own small floats have a power of two for each 32; others have floats for scales.
+    let scaled = |kind: StoredType| {
+        let tensor = |kind: StoredType, shape: [usize; 2]| StoredTensor {
+            name: "weight".to_owned(),
+            kind,
+            shape: shape.to_vec(),
+            bytes: Bytes::new(vec![0; shape.iter().product::<usize>() * kind.size()]),
+        };
+        let matrix = Matrix::Scaled {
+            elements: tensor(StoredType::F8E4M3, [2, 64]),
+            float: SmallFloat::E4M3,
+            scales: tensor(kind, [2, 2]),
+            block: [1, 32],
+        };
+        Weight::Linear { matrix, bias: None }
+    };
+    for (kind, why) in [
+        (
+            StoredType::F8E8M0,
+            "MLX's kernel for it cannot be called through mlx-rs",
+        ),
+        (StoredType::F32, "MLX has no kernel for it"),
+    ] {
+        let weights = [scaled(kind)];
+        let mut engine = MlxBackend::new(Precision::F16);
+        engine.announce(&weights);
+        let expected = format!("weights in FP8 (E4M3): {why}; they become f16, 2 bytes a number");
+        assert_eq!(engine.weight_notes(&weights), [expected]);
     }
     let plain = Weight::Tensor(StoredTensor {
         name: "norm".to_owned(),

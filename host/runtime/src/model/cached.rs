@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use monocle_manifest::schema::Source;
-use monocle_weights::gguf::{files_of, is_gguf, models_of, names_in};
+use monocle_weights::gguf::{files_of, is_gguf, is_gguf_snapshot, models_of, names_below, names_in};
 use monocle_weights::hub::{Progress, Removal};
 
 use super::address::Address;
@@ -147,12 +147,17 @@ pub struct GgufModel {
     pub is_whole: bool,
 }
 
-/// The GGUF models in a folder that is none of safetensors.
+/// The GGUF models in a snapshot's folder, and in its folders, that is none of safetensors.
 pub fn gguf_models(folder: &Path) -> Vec<GgufModel> {
-    if !is_gguf(folder) {
-        return Vec::new();
+    match is_gguf_snapshot(folder) {
+        true => all_gguf_models(folder),
+        false => Vec::new(),
     }
-    let models = models_of(&names_in(folder)).into_iter();
+}
+
+/// The GGUF models in a folder, beside a model of safetensors too.
+pub fn all_gguf_models(folder: &Path) -> Vec<GgufModel> {
+    let models = models_of(&names_below(folder)).into_iter();
     let model = |(tag, files): (String, Vec<String>)| {
         let file = folder.join(files.first()?);
         // A file that is missing, or what sees, makes no model of it.
@@ -160,6 +165,17 @@ pub fn gguf_models(folder: &Path) -> Vec<GgufModel> {
         Some(GgufModel { tag, file, is_whole })
     };
     models.filter_map(model).collect()
+}
+
+/// Bytes of a folder's files that are no GGUF files; links count as what they lead to.
+pub fn bytes_beside_gguf(folder: &Path) -> u64 {
+    let is_gguf = |name: &String| name.to_ascii_lowercase().ends_with(".gguf");
+    let names = names_in(folder).into_iter().filter(|name| !is_gguf(name));
+    let files = names.filter_map(|name| std::fs::metadata(folder.join(name)).ok());
+    files
+        .filter(std::fs::Metadata::is_file)
+        .map(|found| found.len())
+        .sum()
 }
 
 fn own(folder: PathBuf) -> Pulled {

@@ -364,17 +364,17 @@ impl Places {
         let files = folders.iter().filter(|path| is_gguf(path));
         let files = files.flat_map(|path| files_of(path));
         let files: Vec<PathBuf> = files.filter_map(|file| file.canonicalize().ok()).collect();
-        // One is read with those beside it.
+        // One is read with those beside it, or in the folder above.
+        let above = files_above(&folders);
         for folder in folders.iter_mut().filter(|path| path.is_file()) {
             folder.pop();
         }
-        // In the hub's cache, files are links into a folder beside that of the snapshots.
-        let of_snapshots = |folder: &PathBuf| {
-            let snapshots = folder.parent().filter(|parent| parent.ends_with("snapshots"))?;
-            Some(snapshots.parent()?.join("blobs"))
-        };
-        let blobs: Vec<PathBuf> = folders.iter().filter_map(of_snapshots).collect();
-        folders.extend(blobs);
+        folders.extend(above);
+        let of_cache: Vec<PathBuf> = folders
+            .iter()
+            .flat_map(|folder| beside_snapshots(folder))
+            .collect();
+        folders.extend(of_cache);
         folders.extend(files);
         folders.extend(self.manifests.iter().cloned());
         folders.extend(self.plugins.folders().iter().cloned());
@@ -507,6 +507,30 @@ pub fn tidy(path: &Path) -> PathBuf {
         _ => path.canonicalize(),
     };
     tidied.unwrap_or_else(|_| path.to_owned())
+}
+
+/// The folders above those of GGUF models whose `mmproj` file lies there.
+fn files_above(models: &[PathBuf]) -> Vec<PathBuf> {
+    let files = models
+        .iter()
+        .filter(|path| is_gguf(path))
+        .flat_map(|path| files_of(path));
+    let folders = files.filter_map(|file| file.parent().map(Path::to_owned));
+    folders
+        .filter(|folder| folder.ends_with(".."))
+        .filter_map(|folder| folder.canonicalize().ok())
+        .collect()
+}
+
+/// What is read of the hub's cache beside a snapshot: files are links into `blobs`, and `refs` says which snapshot a branch is. Nothing for a
+/// folder that is no snapshot, or in none.
+fn beside_snapshots(folder: &Path) -> Vec<PathBuf> {
+    let mut above = folder.ancestors().skip(1).take(2);
+    let snapshots = above.find(|folder| folder.ends_with("snapshots"));
+    let home = snapshots.and_then(Path::parent);
+    home.map_or(Vec::new(), |home| {
+        ["blobs", "refs"].map(|name| home.join(name)).to_vec()
+    })
 }
 
 /// The tokenizer of a model's files.
@@ -720,6 +744,16 @@ mod tests {
         let others: Vec<&str> = others.iter().map(|other| other.manifest.name.as_str()).collect();
         assert_eq!(others, ["org/a-4bit"]);
         std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_snapshot_is_read_with_what_names_it_and_holds_its_bytes() {
+        let home = Path::new("/cache/models--org--name");
+        let expected = [home.join("blobs"), home.join("refs")];
+        for folder in ["snapshots/0123", "snapshots/0123/Q4_K_M"] {
+            assert_eq!(beside_snapshots(&home.join(folder)), expected, "{folder}");
+        }
+        assert_eq!(beside_snapshots(Path::new("/models/name")), [] as [PathBuf; 0]);
     }
 
     #[test]

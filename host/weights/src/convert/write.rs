@@ -7,19 +7,19 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
-use monocle_tensor::stored::{Matrix, StoredTensor, StoredType};
+use monocle_tensor::stored::StoredType;
 use serde_json::json;
 
-use crate::dequantise::dequantise_rows;
+use super::target::Target;
 use crate::error::WeightsError;
 use crate::quantise::quantise;
 
 /// Numbers that are quantised at a time: 16 MiB as floats.
 const PIECE: usize = 1 << 22;
 
-/// One tensor of the source.
+/// One tensor that is written.
 pub(super) struct Part {
-    pub source: StoredTensor,
+    pub target: Target,
     /// Bits and the layer's name, where it is quantised.
     pub quantised: Option<(u32, String)>,
 }
@@ -27,18 +27,19 @@ pub(super) struct Part {
 impl Part {
     /// Name, type and shape of what is written, in the order of the bytes.
     pub fn entries(&self, group_size: usize) -> Vec<(String, StoredType, Vec<usize>)> {
-        let source = &self.source;
+        let Target { name, shape, .. } = &self.target;
+        let kind = self.target.kind();
         let Some((bits, layer)) = &self.quantised else {
-            return vec![(source.name.clone(), source.kind, source.shape.clone())];
+            return vec![(name.clone(), kind, shape.clone())];
         };
-        let (rows, columns) = source.shape.split_at(source.shape.len() - 1);
+        let (rows, columns) = shape.split_at(shape.len() - 1);
         let shape = |last: usize| [rows, &[last]].concat();
         let packed = shape(columns[0] * *bits as usize / 32);
         let scales = shape(columns[0] / group_size);
         vec![
-            (source.name.clone(), StoredType::U32, packed),
-            (format!("{layer}.scales"), source.kind, scales.clone()),
-            (format!("{layer}.biases"), source.kind, scales),
+            (name.clone(), StoredType::U32, packed),
+            (format!("{layer}.scales"), kind, scales.clone()),
+            (format!("{layer}.biases"), kind, scales),
         ]
     }
 
@@ -57,7 +58,7 @@ pub(super) fn write(
     path: &Path,
     parts: &[Part],
     group_size: usize,
-    next: &mut dyn FnMut(&StoredTensor),
+    next: &mut dyn FnMut(&Target),
 ) -> Result<(), WeightsError> {
     let mut header = BTreeMap::from([("__metadata__".to_owned(), json!({ "format": "mlx" }))]);
     let mut at = 0;
@@ -78,49 +79,69 @@ pub(super) fn write(
     file.write_all(text.as_bytes()).map_err(io)?;
     let mut at = 8 + text.len() as u64;
     for part in parts {
-        next(&part.source);
+        let target = &part.target;
+        next(target);
         match &part.quantised {
             None => {
                 file.seek(SeekFrom::Start(at)).map_err(io)?;
-                file.write_all(part.source.bytes.as_slice()).map_err(io)?;
+                match target.is_source() {
+                    true => file.write_all(target.source.bytes.as_slice()).map_err(io)?,
+                    false => write_rows(&mut file, target, path)?,
+                }
             }
-            Some((bits, _)) => write_quantised(&mut file, at, &part.source, *bits, group_size, path)?,
+            Some((bits, _)) => write_quantised(&mut file, at, target, *bits, group_size, path)?,
         }
         at += part.bytes(group_size);
     }
     file.sync_all().map_err(io)
 }
 
+/// Writes numbers in the order of the target, from where the file is.
+fn write_rows(file: &mut File, target: &Target, path: &Path) -> Result<(), WeightsError> {
+    let [rows, step] = rows_and_step(target);
+    for first in (0..rows).step_by(step) {
+        let values = target.rows(first..(first + step).min(rows))?;
+        file.write_all(&encode(&values, target.kind()))
+            .map_err(|error| WeightsError::io("write", path, error))?;
+    }
+    Ok(())
+}
+
+/// How many rows a target has, and how many are in memory at a time.
+fn rows_and_step(target: &Target) -> [usize; 2] {
+    let columns = target.shape.last().copied().unwrap_or(1).max(1);
+    let elements: usize = target.shape.iter().product();
+    [elements / columns, (PIECE / columns).max(1)]
+}
+
 /// Writes packed values, scales and biases, which begin at `at` and lie one after another.
 fn write_quantised(
     file: &mut File,
     at: u64,
-    source: &StoredTensor,
+    target: &Target,
     bits: u32,
     group_size: usize,
     path: &Path,
 ) -> Result<(), WeightsError> {
-    let columns = source.shape.last().copied().unwrap_or(1).max(1);
-    let rows = source.len() / columns;
+    let (columns, kind) = (target.shape.last().copied().unwrap_or(1).max(1), target.kind());
+    let [rows, step] = rows_and_step(target);
     let row_words = columns * bits as usize / 8;
-    let row_scales = columns / group_size * source.kind.size();
+    let row_scales = columns / group_size * kind.size();
     let (packed, scales) = (at, at + (rows * row_words) as u64);
     let biases = scales + (rows * row_scales) as u64;
-    let matrix = Matrix::Dense(source.clone());
-    let step = (PIECE / columns).max(1);
     for first in (0..rows).step_by(step) {
-        let values = dequantise_rows(&matrix, first..(first + step).min(rows))?;
+        let values = target.rows(first..(first + step).min(rows))?;
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(WeightsError::NotFinite {
-                name: source.name.clone(),
+                name: target.name.clone(),
                 value: values[at],
                 row: first + at / columns,
                 column: at % columns,
             });
         }
-        let quantised = quantise(&values, columns, bits, group_size, source.kind).map_err(|error| {
+        let quantised = quantise(&values, columns, bits, group_size, kind).map_err(|error| {
             WeightsError::Quantisation {
-                name: source.name.clone(),
+                name: target.name.clone(),
                 problem: error.to_string(),
             }
         })?;
@@ -131,8 +152,8 @@ fn write_quantised(
             .collect();
         for (begin, row, bytes) in [
             (packed, row_words, words),
-            (scales, row_scales, encode(&quantised.scales, source.kind)),
-            (biases, row_scales, encode(&quantised.biases, source.kind)),
+            (scales, row_scales, encode(&quantised.scales, kind)),
+            (biases, row_scales, encode(&quantised.biases, kind)),
         ] {
             let io = |error| WeightsError::io("write", path, error);
             file.seek(SeekFrom::Start(begin + (first * row) as u64))

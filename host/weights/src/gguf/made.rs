@@ -227,6 +227,10 @@ impl Made {
                  `manifests/gguf`"
             ))
         })?;
+        let mut refused = table.refused.iter();
+        if let Some((key, model)) = refused.find(|(key, _)| source.values.contains_key(*key)) {
+            return Err(bad(format!("the key-value `{key}` says that it is {model}")));
+        }
         source.require(&table.required, &sees).map_err(bad)?;
         source.fit(table, language, &sees).map_err(bad)?;
         let config = source.fill(&table.config).unwrap_or_default();

@@ -8,6 +8,8 @@ use super::file::GgufFile;
 use crate::error::{WeightsError, list};
 
 const ENDING: &str = ".gguf";
+/// How a file in the folder above is called.
+const ABOVE: &str = "../";
 /// The key-value that says what a file is of.
 pub(super) const ARCHITECTURE: &str = "general.architecture";
 /// Its value in files of what sees.
@@ -63,6 +65,28 @@ pub fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
+/// The names of what is in a folder, in order, and of the GGUF files in its folders, as `FOLDER/NAME`. Hidden folders are none of a model's.
+pub fn names_below(folder: &Path) -> Vec<String> {
+    let mut names = names_in(folder);
+    let folders = names
+        .iter()
+        .filter(|name| !name.starts_with('.') && folder.join(name).is_dir());
+    let within = |place: &String| {
+        let files = names_in(&folder.join(place)).into_iter();
+        let files = files.filter(|name| is_gguf_name(name));
+        files.map(|name| format!("{place}/{name}")).collect::<Vec<_>>()
+    };
+    let below: Vec<String> = folders.flat_map(within).collect();
+    names.extend(below);
+    names
+}
+
+/// Whether a repository's snapshot is one of GGUF files: some in it or in its folders, and no safetensors.
+pub fn is_gguf_snapshot(folder: &Path) -> bool {
+    let names = names_below(folder);
+    names.iter().any(|name| is_gguf_name(name)) && !names.iter().any(|name| name.ends_with(".safetensors"))
+}
+
 impl GgufFiles {
     /// Opens what a path stands for: a file with those that belong to it, or a folder with one model.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
@@ -81,6 +105,11 @@ impl GgufFiles {
             .cloned()
             .collect();
         let mut notes = Vec::new();
+        if let Some(projector) = chosen.projector.as_ref().filter(|name| name.starts_with(ABOVE)) {
+            notes.push(format!(
+                "`{projector}` is used: beside the model is no file that sees"
+            ));
+        }
         if let (Some(projector), false) = (&chosen.projector, others.is_empty()) {
             notes.push(format!("`{projector}` is used, and not {}", list(&others)));
         }
@@ -108,12 +137,12 @@ pub fn choose(names: &[String], tag: Option<&str>) -> Result<Chosen, String> {
                 .collect::<Vec<_>>(),
         )
     };
-    let fits: Vec<&&str> = match tag {
-        None => models.keys().collect(),
-        Some(tag) => models.keys().filter(|stem| has_tag(stem, tag)).collect(),
+    let fits: Vec<&str> = match tag {
+        None => models.keys().copied().collect(),
+        Some(tag) => fitting(&models, tag),
     };
     let stem = match (fits.as_slice(), tag) {
-        ([only], _) => **only,
+        ([only], _) => *only,
         ([], Some(tag)) if !models.is_empty() => {
             return Err(format!(
                 "no GGUF file has `{tag}` in its name; there are {}",
@@ -140,9 +169,8 @@ pub fn models_of(names: &[String]) -> Vec<(String, Vec<String>)> {
 /// The files of the language model with this tag, those of them that are there; none where no model has it, or several have.
 pub(crate) fn tagged(names: &[String], tag: &str) -> Vec<String> {
     let models = stems(names);
-    let mut fits = models.iter().filter(|(stem, _)| has_tag(stem, tag));
-    match (fits.next(), fits.next()) {
-        (Some((_, files)), None) => files.iter().map(|name| (*name).clone()).collect(),
+    match fitting(&models, tag)[..] {
+        [stem] => models[stem].iter().map(|name| (*name).clone()).collect(),
         _ => Vec::new(),
     }
 }
@@ -171,7 +199,10 @@ fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
     if path.is_dir() {
         let (names, projector) = apart(path, None);
         let mut chosen = choose(&names, None)?;
-        chosen.projector = chosen.projector.or(projector);
+        chosen.projector = chosen
+            .projector
+            .or(projector)
+            .or_else(|| above(path, &chosen.language[0]));
         return Ok((path.to_owned(), chosen));
     }
     let folder = match path.parent() {
@@ -181,8 +212,17 @@ fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
     let asked = path.file_name().unwrap_or_default().to_string_lossy();
     let (names, projector) = apart(folder, Some(&asked));
     let mut chosen = model_of(&names, &asked)?;
-    chosen.projector = chosen.projector.or(projector);
+    chosen.projector = chosen.projector.or(projector).or_else(|| above(folder, &asked));
     Ok((folder.to_owned(), chosen))
+}
+
+/// The `mmproj` file in the folder above, where each conversion has a folder of its own: one that is of this model by its name, or of no other.
+fn above(folder: &Path, language: &str) -> Option<String> {
+    let names = names_in(&folder.join(ABOVE));
+    let projector = projectors(&names, language).into_iter().next()?;
+    let (own, words) = (words(model_stem(language)), words(model_stem(projector)));
+    let is_of_it = words.is_empty() || words.intersection(&own).next().is_some();
+    is_of_it.then(|| format!("{ABOVE}{projector}"))
 }
 
 /// The names in a folder, and apart from them the file that sees where no name tells it but its key-values do.
@@ -212,11 +252,27 @@ fn apart(folder: &Path, asked: Option<&str>) -> (Vec<String>, Option<String>) {
     (names, found)
 }
 
-/// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`.
+/// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`, `UD-Q4_K_M` of `name-UD-Q4_K_M` where both are there.
 fn tag_of<'a>(stem: &'a str, models: &BTreeMap<&str, Vec<&String>>) -> &'a str {
-    let tag = stem.rsplit(['-', '.']).next().unwrap_or(stem);
-    let same = models.keys().filter(|other| has_tag(other, tag)).count();
-    if same == 1 { tag } else { stem }
+    let ends = stem.rmatch_indices(['-', '.']).map(|(at, _)| &stem[at + 1..]);
+    let own = |tag: &&str| fitting(models, tag) == [stem];
+    ends.take(2).find(own).unwrap_or(stem)
+}
+
+/// The models that a tag stands for. What Unsloth quantises by layers has `UD` before its tag, and is meant without only where it is the only one.
+fn fitting<'a>(models: &BTreeMap<&'a str, Vec<&String>>, tag: &str) -> Vec<&'a str> {
+    let fits = |tag: &str| models.keys().copied().filter(|stem| has_tag(stem, tag)).collect();
+    let all: Vec<&str> = fits(tag);
+    let of_layers: Vec<&str> = fits(&format!("UD-{tag}"));
+    let others: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|stem| !of_layers.contains(stem))
+        .collect();
+    match others.len() {
+        1 => others,
+        _ => all,
+    }
 }
 
 fn has_tag(stem: &str, tag: &str) -> bool {
@@ -252,6 +308,14 @@ pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> 
             parts
         }
     };
+    Ok(Chosen {
+        projector: projectors(names, asked).first().map(|name| (*name).clone()),
+        language,
+    })
+}
+
+/// The `mmproj` files for a language model, the best first.
+fn projectors<'a>(names: &'a [String], language: &str) -> Vec<&'a String> {
     // As numbers go: enough for pictures, and half as large as the largest.
     const BEST: [&str; 4] = ["f16", "bf16", "q8_0", "f32"];
     let rank = |name: &str| {
@@ -265,17 +329,14 @@ pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> 
         .iter()
         .filter(|name| is_gguf_name(name) && is_projector(name))
         .collect();
-    let own = words(model_stem(asked));
+    let own = words(model_stem(language));
     // In a folder of several models, that of the same name; then as numbers go.
     projectors.sort_by_key(|name| {
         let words = words(model_stem(name));
         let (shared, others) = (words.intersection(&own).count(), words.difference(&own).count());
         (Reverse(shared), others, rank(name).unwrap_or(BEST.len()))
     });
-    Ok(Chosen {
-        language,
-        projector: projectors.first().map(|name| (*name).clone()),
-    })
+    projectors
 }
 
 fn is_projector(name: &str) -> bool {
@@ -287,9 +348,9 @@ fn model_stem(name: &str) -> &str {
     shard(name).map_or(stem_of(name).unwrap_or(name), |shard| shard.stem)
 }
 
-/// The words of a file's name that say of what model it is: without its numbers' type, and without `mmproj`.
+/// The words of a file's name that say of what model it is: without its folder and its numbers' type, and without `mmproj`.
 fn words(stem: &str) -> BTreeSet<String> {
-    let stem = stem.to_lowercase();
+    let stem = stem.rsplit('/').next().unwrap_or(stem).to_lowercase();
     let typed = stem
         .rmatch_indices(SEPARATORS)
         .map(|(at, _)| at)
@@ -367,6 +428,35 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_means_the_plain_conversion_where_there_is_another_by_layers() {
+        let all = names(&[
+            "X-Q4_K_M.gguf",
+            "X-UD-Q4_K_M.gguf",
+            "X-UD-Q2_K_XL.gguf",
+            "mmproj-F16.gguf",
+        ]);
+        for (tag, expected) in [
+            ("Q4_K_M", "X-Q4_K_M.gguf"),
+            ("UD-Q4_K_M", "X-UD-Q4_K_M.gguf"),
+            ("Q2_K_XL", "X-UD-Q2_K_XL.gguf"),
+            ("ud-q2_k_xl", "X-UD-Q2_K_XL.gguf"),
+        ] {
+            assert_eq!(
+                choose(&all, Some(tag)).unwrap().language,
+                names(&[expected]),
+                "{tag}"
+            );
+            assert_eq!(tagged(&all, tag), names(&[expected]), "{tag}");
+        }
+        let models = models_of(&all);
+        let tags: Vec<&str> = models.iter().map(|(tag, _)| tag.as_str()).collect();
+        assert_eq!(tags, ["Q4_K_M", "Q2_K_XL", "UD-Q4_K_M"]);
+        // Two others of one ending are as unclear as before.
+        let two = names(&["X-Q4_0.gguf", "Y-Q4_0.gguf", "X-UD-Q4_0.gguf"]);
+        assert!(choose(&two, Some("Q4_0")).is_err());
+    }
+
+    #[test]
     fn what_sees_is_that_of_the_same_model() {
         let all = names(&[
             "Other-4V-Q8_0.gguf",
@@ -393,6 +483,38 @@ mod tests {
         ] {
             assert_eq!(projector(asked), expected, "{asked}");
         }
+    }
+
+    #[test]
+    fn a_model_may_lie_in_a_folder_and_what_sees_above_it() {
+        let root = std::env::temp_dir().join(format!("monocle-above-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let model = root.join("Q8_0/Thing-VL-Q8_0.gguf");
+        std::fs::create_dir_all(root.join("Q8_0")).unwrap();
+        std::fs::write(&model, "").unwrap();
+        let projector = |path: &Path| chosen_of(path).unwrap().1.projector;
+        // One of another model is none of this.
+        std::fs::write(root.join("mmproj-Other-4B-F16.gguf"), "").unwrap();
+        assert_eq!(projector(&model), None);
+        std::fs::write(root.join("mmproj-F16.gguf"), "").unwrap();
+        assert_eq!(projector(&model).as_deref(), Some("../mmproj-F16.gguf"));
+        std::fs::write(root.join("mmproj-Thing-VL-BF16.gguf"), "").unwrap();
+        let expected = Some("../mmproj-Thing-VL-BF16.gguf");
+        assert_eq!(projector(&model).as_deref(), expected);
+        assert_eq!(projector(&root.join("Q8_0")).as_deref(), expected);
+        assert_eq!(
+            files_of(&model),
+            [model.clone(), root.join("Q8_0/../mmproj-Thing-VL-BF16.gguf")]
+        );
+        assert!(is_gguf_snapshot(&root));
+        let names = names_below(&root);
+        assert_eq!(tagged(&names, "q8_0"), ["Q8_0/Thing-VL-Q8_0.gguf"]);
+        let chosen = choose(&names, Some("Q8_0")).unwrap();
+        assert_eq!(chosen.projector.as_deref(), Some("mmproj-Thing-VL-BF16.gguf"));
+        // Beside the model goes before above.
+        std::fs::write(root.join("Q8_0/mmproj-F32.gguf"), "").unwrap();
+        assert_eq!(projector(&model).as_deref(), Some("mmproj-F32.gguf"));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub(super) struct Table {
     /// Key-values with numbers that nothing else says.
     #[serde(default)]
     pub required: Vec<String>,
+    /// Key-values of other models of this pair, and what to say of each.
+    #[serde(default)]
+    pub refused: BTreeMap<String, String>,
     /// How wide what the projector gives is; it must be as wide as the language model's rows.
     #[serde(default)]
     pub features: Value,

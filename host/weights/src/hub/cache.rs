@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::gguf::{is_gguf, is_gguf_name, model_of, names_in, tagged};
+use crate::gguf::{is_gguf_name, is_gguf_snapshot, model_of, names_below, tagged};
 use crate::hub::checked::{Checked, blob_of, is_sound};
 use crate::hub::names::is_commit;
 use crate::hub::{Hub, HubError, Progress, is_wanted};
@@ -56,7 +56,7 @@ impl Hub {
             return Ok(located);
         };
         Ok(located.and_then(|Located { folder, .. }| {
-            let names = names_in(&folder);
+            let names = names_below(&folder);
             let first = tagged(&names, tag).into_iter().next()?;
             let missing = match model_of(&names, &first) {
                 Ok(model) if model.projector.is_some() => Vec::new(),
@@ -158,10 +158,7 @@ fn unsound(
 
 /// What of a folder is read when a model is opened.
 fn needed_files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let present: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let present = names_below(folder);
     // A broken index is reported when the weights are opened; here it only lists nothing.
     let index = read_index(folder).unwrap_or_default();
     let weights = files_to_fetch(&index, present.iter().map(String::as_str));
@@ -170,7 +167,7 @@ fn needed_files(folder: &Path) -> Vec<String> {
         Ok(weights) => weights.contains(name),
         Err(_) => name.ends_with(".safetensors"),
     };
-    let of_gguf = is_gguf(folder);
+    let of_gguf = is_gguf_snapshot(folder);
     let mut needed: Vec<String> = present
         .iter()
         .filter(|name| is_wanted(name) || is_weights(name) || (of_gguf && is_gguf_name(name)))
@@ -182,7 +179,7 @@ fn needed_files(folder: &Path) -> Vec<String> {
 
 /// What a model needs, and a folder lacks.
 pub(crate) fn missing_files(folder: &Path) -> Vec<String> {
-    if is_gguf(folder) {
+    if is_gguf_snapshot(folder) {
         return missing_gguf(folder);
     }
     let has = |name: &str| folder.join(name).is_file();
@@ -199,7 +196,7 @@ pub(crate) fn missing_files(folder: &Path) -> Vec<String> {
 
 /// What a folder of GGUF files lacks: a language model, or what sees. Of several models, any will do.
 fn missing_gguf(folder: &Path) -> Vec<String> {
-    let names = names_in(folder);
+    let names = names_below(folder);
     let is_whole = |name: &&String| {
         let model = model_of(&names, name);
         model.is_ok_and(|model| model.projector.is_some())

@@ -11,10 +11,10 @@ use url::Url;
 
 use crate::folder::BESIDE;
 use crate::foreign::refuse_foreign;
-use crate::gguf::{choose, is_gguf_name, names_in};
+use crate::gguf::{choose, is_gguf_name, models_of, names_below};
 use crate::hub::checked::{Checked, blob_of, hash, is_sound};
 use crate::hub::listing::{LONGEST, Listed, Listing, MOST_PAGES, commit, next_page};
-use crate::hub::names::{Oid, is_commit, is_file_name};
+use crate::hub::names::{Oid, is_commit, is_file_path};
 use crate::hub::store::{Claim, Store};
 use crate::hub::{Hub, HubError};
 use crate::json::read_json;
@@ -172,7 +172,8 @@ impl Hub {
             false => self.patience,
         });
         match listed {
-            Ok((commit, listing)) if tag.is_some() || is_of_gguf(&listing) => {
+            Ok((commit, mut listing)) if tag.is_some() || is_of_gguf(&listing) => {
+                fetch.look_into_folders(&commit, &mut listing, tag)?;
                 fetch.gguf(&commit, &listing, tag)
             }
             Ok((commit, listing)) => fetch.files(&commit, &listing, suits),
@@ -215,12 +216,12 @@ fn is_of_gguf(listing: &Listing) -> bool {
 
 /// Whether the model with a tag is in a folder, with what sees.
 fn has_tag(folder: &Path, tag: &str) -> bool {
-    choose(&names_in(folder), Some(tag)).is_ok_and(|chosen| chosen.projector.is_some())
+    choose(&names_below(folder), Some(tag)).is_ok_and(|chosen| chosen.projector.is_some())
 }
 
 /// The language model's first file.
 fn file_of(folder: &Path, repo: &str, tag: &str) -> Result<PathBuf, HubError> {
-    let chosen = choose(&names_in(folder), Some(tag)).map_err(|reason| HubError::Unsuited {
+    let chosen = choose(&names_below(folder), Some(tag)).map_err(|reason| HubError::Unsuited {
         repo: tagged(repo, Some(tag)),
         reason,
     })?;
@@ -343,12 +344,23 @@ impl<'a> Fetch<'a> {
 
     /// The commit of the revision, and its files.
     fn list(&self, silence: Duration) -> Result<(String, Listing), HubError> {
-        let in_words = |reason| self.failed(reason);
         let about = self.address(&["api", "models"], &["revision", self.revision]);
         let (answer, _) = self.get_all(&about, LONGEST, silence)?;
-        let commit = commit(&answer).map_err(in_words)?;
+        let commit = commit(&answer).map_err(|reason| self.failed(reason))?;
         let mut listing = Listing::default();
-        let mut page = Some(self.address(&["api", "models"], &["tree", &commit]));
+        let tree = self.address(&["api", "models"], &["tree", &commit]);
+        self.pages(tree, silence, &mut |page| listing.add(page))?;
+        Ok((commit, listing))
+    }
+
+    /// All pages of a list of files.
+    fn pages(
+        &self,
+        first: Url,
+        silence: Duration,
+        add: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<(), HubError> {
+        let mut page = Some(first);
         let mut left = LONGEST;
         let mut pages = 0;
         while let Some(url) = page {
@@ -358,10 +370,29 @@ impl<'a> Fetch<'a> {
             }
             let (answer, next) = self.get_all(&url, left, silence)?;
             left -= answer.len() as u64;
-            listing.add(&answer).map_err(in_words)?;
+            add(&answer).map_err(|reason| self.failed(reason))?;
             page = next;
         }
-        Ok((commit, listing))
+        Ok(())
+    }
+
+    /// Adds the GGUF files in a repository's folders where the wanted model is not in its root.
+    fn look_into_folders(
+        &self,
+        commit: &str,
+        listing: &mut Listing,
+        tag: Option<&str>,
+    ) -> Result<(), HubError> {
+        let names: Vec<String> = listing.names().map(str::to_owned).collect();
+        let has_models = !models_of(&names).is_empty();
+        if choose(&names, tag).is_ok() || (tag.is_none() && has_models) {
+            return Ok(());
+        }
+        for folder in listing.folders().to_vec() {
+            let tree = self.address(&["api", "models"], &["tree", commit, &folder]);
+            self.pages(tree, self.hub.patience, &mut |page| listing.add_folder(page))?;
+        }
+        Ok(())
     }
 
     fn files(&mut self, commit: &str, listing: &Listing, suits: Suits) -> Result<PathBuf, HubError> {
@@ -406,10 +437,14 @@ impl<'a> Fetch<'a> {
         let names: Vec<String> = listing.names().map(str::to_owned).collect();
         let chosen = choose(&names, tag).map_err(|reason| HubError::Unsuited {
             repo: self.repo.to_owned(),
-            reason: format!("{reason}: `{}:NAME`{}", self.repo, listing.folders_in_words()),
+            reason: format!("{reason}: `{}:NAME`", self.repo),
         })?;
         let Some(projector) = chosen.projector else {
-            return Err(self.not_a_model("`mmproj` file, which holds what sees", listing));
+            return Err(self.not_a_model(
+                "file with `mmproj` in its name, which would hold what sees (where that is called otherwise, download it with the language \
+                 model into one folder, and name the model's file)",
+                listing,
+            ));
         };
         // What says more than the key-values counts where it lies beside them.
         let beside = BESIDE.iter().map(|name| (*name).to_owned());
@@ -496,7 +531,7 @@ impl<'a> Fetch<'a> {
         let oid = listed
             .oid
             .as_ref()
-            .filter(|_| is_file_name(name))
+            .filter(|_| is_file_path(name))
             .ok_or_else(|| {
                 self.failed(format!(
                     "it lists `{name}` without a hash that its bytes could be checked with"
@@ -682,7 +717,10 @@ impl<'a> Fetch<'a> {
 
     /// Asks for a file's bytes, from one on.
     fn ask_for(&self, wanted: &Wanted, from: u64) -> Result<Answer, HubError> {
-        let url = self.address(&[], &["resolve", wanted.commit, wanted.name]);
+        let parts = ["resolve", wanted.commit]
+            .into_iter()
+            .chain(wanted.name.split('/'));
+        let url = self.address(&[], &parts.collect::<Vec<_>>());
         self.get(&url, from, self.hub.patience, None)
     }
 

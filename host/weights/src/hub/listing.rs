@@ -8,7 +8,8 @@ use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::hub::names::{Oid, is_commit, is_file_name, is_in_tree};
+use crate::gguf::is_gguf_name;
+use crate::hub::names::{Oid, is_commit, is_file_name, is_file_path, is_in_tree};
 
 /// The longest answer that is no file, all pages of a listing together.
 pub const LONGEST: u64 = 16 << 20;
@@ -16,6 +17,9 @@ pub const LONGEST: u64 = 16 << 20;
 pub const MOST_PAGES: usize = 100;
 /// The most files in a repository's root that a model could want: no model has a hundredth of them.
 const MOST_FILES: usize = 20_000;
+
+/// The most folders of a repository that are looked into.
+const MOST_FOLDERS: usize = 32;
 
 /// The commit that a revision is, from the answer about it.
 pub fn commit(answer: &[u8]) -> Result<String, String> {
@@ -43,23 +47,33 @@ pub struct Listed {
     pub oid: Option<Oid>,
 }
 
-/// The files of a repository's root that could be wanted: their names are [`is_file_name`].
+/// The files of a repository that could be wanted: those of its root, and GGUF files of folders that were asked for. Their names are [`is_file_path`].
 #[derive(Debug, Default)]
 pub struct Listing {
     files: BTreeMap<String, Listed>,
     /// Some names of all, for messages.
     seen: Vec<String>,
-    /// Some names of folders, for messages.
+    /// Some folders.
     folders: Vec<String>,
 }
 
 impl Listing {
     /// Adds a page. A path that git cannot have is refused; what could be no file of a model is passed over.
     pub fn add(&mut self, page: &[u8]) -> Result<(), String> {
+        self.add_where(page, is_file_name)
+    }
+
+    /// Adds a page of one of the folders, of which only GGUF files are wanted.
+    pub fn add_folder(&mut self, page: &[u8]) -> Result<(), String> {
+        self.add_where(page, |path| is_file_path(path) && is_gguf_name(path))
+    }
+
+    fn add_where(&mut self, page: &[u8], is_wanted: fn(&str) -> bool) -> Result<(), String> {
         let mut refused = None;
         let mut json = serde_json::Deserializer::from_slice(page);
         let entries = Entries {
             listing: self,
+            is_wanted,
             refused: &mut refused,
         };
         let read = entries.deserialize(&mut json).and_then(|()| json.end());
@@ -69,7 +83,7 @@ impl Listing {
         }
     }
 
-    fn take(&mut self, entry: Entry) -> Result<(), String> {
+    fn take(&mut self, entry: Entry, is_wanted: fn(&str) -> bool) -> Result<(), String> {
         const SHOWN: usize = 12;
         if !is_in_tree(&entry.path) {
             return Err(format!(
@@ -78,15 +92,15 @@ impl Listing {
             ));
         }
         if entry.r#type != "file" {
-            if entry.r#type == "directory" && self.folders.len() < SHOWN {
-                self.folders.push(shown(&entry.path));
+            if entry.r#type == "directory" && self.folders.len() < MOST_FOLDERS && is_file_name(&entry.path) {
+                self.folders.push(entry.path);
             }
             return Ok(());
         }
         if self.seen.len() < SHOWN {
             self.seen.push(shown(&entry.path));
         }
-        if !is_file_name(&entry.path) {
+        if !is_wanted(&entry.path) {
             return Ok(());
         }
         if self.files.len() >= MOST_FILES {
@@ -111,15 +125,9 @@ impl Listing {
         self.files.keys().map(String::as_str)
     }
 
-    /// That there are folders, for messages about what is not found; nothing where there are none.
-    pub fn folders_in_words(&self) -> String {
-        match self.folders.is_empty() {
-            true => String::new(),
-            false => format!(
-                " (its folders are not looked into: {}; download what is in one, and name the file)",
-                self.folders.join(", ")
-            ),
-        }
+    /// Its folders, at most so many as are looked into.
+    pub fn folders(&self) -> &[String] {
+        &self.folders
     }
 
     /// Some of what there is, for messages.
@@ -149,6 +157,7 @@ struct Lfs {
 /// Takes a page's entries one by one: all at once would take many times what the page has.
 struct Entries<'a> {
     listing: &'a mut Listing,
+    is_wanted: fn(&str) -> bool,
     /// Why an entry was refused, which is not the JSON's fault.
     refused: &'a mut Option<String>,
 }
@@ -170,7 +179,7 @@ impl<'de> Visitor<'de> for Entries<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut page: A) -> Result<(), A::Error> {
         while let Some(entry) = page.next_element()? {
-            if let Err(reason) = self.listing.take(entry) {
+            if let Err(reason) = self.listing.take(entry, self.is_wanted) {
                 *self.refused = Some(reason);
                 return Err(serde::de::Error::custom("an entry was refused"));
             }
@@ -237,7 +246,21 @@ mod tests {
         assert_eq!(oid("large.safetensors"), Oid::sha256(&sha256));
         assert_eq!((oid("lied.json"), oid("lied.safetensors")), (None, None));
         assert_eq!(listing.names().count(), 4);
-        assert!(listing.folders_in_words().contains("looked into: onnx;"));
+        assert_eq!(listing.folders(), ["onnx"]);
+        // Of a folder, GGUF files alone.
+        let page = json!([
+            { "type": "file", "path": "Q8_0/x.gguf", "size": 1, "oid": git },
+            { "type": "file", "path": "Q8_0/x.json", "size": 1, "oid": git },
+            { "type": "file", "path": "a/b/x.gguf", "size": 1, "oid": git },
+        ]);
+        listing.add_folder(page.to_string().as_bytes()).unwrap();
+        assert_eq!(
+            listing
+                .names()
+                .filter(|name| name.contains('/'))
+                .collect::<Vec<_>>(),
+            ["Q8_0/x.gguf"]
+        );
     }
 
     #[test]
@@ -272,6 +295,8 @@ mod tests {
             let mut listing = Listing::default();
             let _ = listing.add(json!(page).to_string().as_bytes());
             prop_assert!(listing.names().all(is_file_name));
+            let _ = listing.add_folder(json!(page).to_string().as_bytes());
+            prop_assert!(listing.names().all(is_file_path));
         }
 
         #[test]

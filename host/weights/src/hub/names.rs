@@ -32,6 +32,12 @@ pub fn is_file_name(name: &str) -> bool {
         && !is_device
 }
 
+/// A file's name, or that of one in a folder, `FOLDER/FILE`: each as [`is_file_name`] says.
+pub fn is_file_path(path: &str) -> bool {
+    let mut parts = path.split('/');
+    parts.by_ref().take(2).all(is_file_name) && parts.next().is_none()
+}
+
 /// Whether git can have a file of this path: relative, and nowhere upwards.
 pub fn is_in_tree(path: &str) -> bool {
     !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
@@ -197,7 +203,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_may_lie_in_one_folder() {
+        for path in ["x.gguf", "Q4_K_M/x-00001-of-00002.gguf"] {
+            assert!(is_file_path(path), "{path}");
+        }
+        for path in [
+            "", "/", "/x", "x/", "../x", "a/..", "a/b/c", "a//b", ".git/x", "a/.x", "a\\b", "nul/x", "a/con",
+        ] {
+            assert!(!is_file_path(path), "{path}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_path_of_a_file_goes_down_at_most_once(path in "(?s).{0,12}|[./\\\\a-z~:]{0,8}|[a-z.]{1,4}/[a-z.]{1,4}") {
+            if is_file_path(&path) {
+                let count = Path::new(&path).components().count();
+                prop_assert!(Path::new(&path).components().all(|part| matches!(part, Component::Normal(_))));
+                prop_assert!((1..=2).contains(&count) && is_in_tree(&path));
+            }
+        }
+
         #[test]
         fn a_file_name_is_one_ordinary_component(name in "(?s).{0,12}|[./\\\\a-z~:]{0,6}|[a-zA-Z0-9._-]{1,8}") {
             if is_file_name(&name) {

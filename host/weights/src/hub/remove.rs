@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-use crate::gguf::{models_of, names_in, tagged};
+use crate::gguf::{is_gguf_name, is_gguf_snapshot, models_of, names_below, tagged};
 use crate::hub::inventory::{Cached, Snapshot, references};
 use crate::hub::names::is_commit;
 use crate::hub::{Hub, HubError};
@@ -82,7 +82,7 @@ impl Hub {
     }
 
     /// What removing one of a repository's GGUF models would come to, of all revisions or of one; nothing where the cache does not have it. What
-    /// sees stays as long as there is another language model.
+    /// sees stays as long as there is another language model, and a model in safetensors stays always.
     pub fn removal_of_gguf(
         &self,
         repo: &str,
@@ -96,7 +96,7 @@ impl Hub {
         let (mut going, mut staying) = (Vec::new(), Vec::new());
         let (mut files, mut goes) = (BTreeSet::new(), Vec::new());
         for snapshot in &cached.snapshots {
-            let names = names_in(&snapshot.folder);
+            let names = names_below(&snapshot.folder);
             let is_meant = revision.is_none_or(|revision| snapshot.is(revision));
             let tagged = if is_meant { tagged(&names, tag) } else { Vec::new() };
             if tagged.is_empty() {
@@ -104,12 +104,16 @@ impl Hub {
                 continue;
             }
             goes.push(format!("{tag} of {}", snapshot.name()));
-            if models_of(&names).len() == 1 {
+            let is_last = models_of(&names).len() == 1;
+            if is_last && is_gguf_snapshot(&snapshot.folder) {
                 going.push(snapshot);
-            } else {
-                staying.push(snapshot);
-                files.extend(tagged.iter().map(|name| snapshot.folder.join(name)));
+                continue;
             }
+            staying.push(snapshot);
+            // Beside safetensors, the last one takes along what sees, and nothing else.
+            let sees = names.iter().filter(|name| is_last && is_gguf_name(name));
+            let files_of = tagged.iter().chain(sees);
+            files.extend(files_of.map(|name| snapshot.folder.join(name)));
         }
         if goes.is_empty() {
             return Ok(None);
@@ -175,16 +179,19 @@ impl Snapshot {
         }
     }
 
-    /// Its GGUF models without those of some files.
-    fn models_but(&self, files: &BTreeSet<PathBuf>) -> String {
-        let models = models_of(&names_in(&self.folder));
+    /// What stays of it without some files: its other GGUF models, or where there are none, the rest.
+    fn without(&self, files: &BTreeSet<PathBuf>) -> Stays {
+        let models = models_of(&names_below(&self.folder));
         let stays = |names: &[String]| names.iter().any(|name| !files.contains(&self.folder.join(name)));
         let tags: Vec<String> = models
             .into_iter()
             .filter(|(_, names)| stays(names))
             .map(|(tag, _)| tag)
             .collect();
-        format!("{} of {}", tags.join(", "), self.name())
+        match tags.is_empty() {
+            true => Stays::Revision(self.name()),
+            false => Stays::Models(format!("{} of {}", tags.join(", "), self.name())),
+        }
     }
 }
 
@@ -230,7 +237,7 @@ impl Cached {
             let kept = stays_of(snapshot);
             let what = match files.iter().any(|path| path.starts_with(&snapshot.folder)) {
                 false => Stays::Revision(snapshot.name()),
-                true => Stays::Models(snapshot.models_but(&files)),
+                true => snapshot.without(&files),
             };
             (what, self.bytes_of_blobs(kept.intersection(&used)))
         });

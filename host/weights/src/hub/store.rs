@@ -6,7 +6,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::hub::names::{Oid, is_commit, is_file_name};
+use crate::hub::names::{Oid, is_commit, is_file_path};
 
 /// A repository's folder in the cache, for writing.
 pub struct Store {
@@ -91,15 +91,25 @@ impl Store {
 
     /// Lets the snapshot's file be the blob: a link, or where links cannot be made, the same file or a copy.
     pub fn link(&self, commit: &str, name: &str, oid: &Oid) -> Result<PathBuf> {
-        if !is_commit(commit) || !is_file_name(name) {
+        if !is_commit(commit) || !is_file_path(name) {
             return Err(Error::other("no name for a file"));
         }
         let blob = self.blob(oid)?;
-        let folder = self.folder(&[&self.repo, "snapshots", commit])?;
+        let mut parts = vec![self.repo.as_str(), "snapshots", commit];
+        let mut up = vec!["..", ".."];
+        let name = match name.split_once('/') {
+            None => name,
+            Some((place, name)) => {
+                parts.push(place);
+                up.push("..");
+                name
+            }
+        };
+        let folder = self.folder(&parts)?;
         let path = folder.join(name);
         let temporary = folder.join(format!(".{name}.{}", unique()));
         let _ = std::fs::remove_file(&temporary);
-        let target: PathBuf = ["..", "..", "blobs", oid.digits()].iter().collect();
+        let target: PathBuf = up.into_iter().chain(["blobs", oid.digits()]).collect();
         symlink(&target, &temporary)
             .or_else(|_| std::fs::hard_link(&blob, &temporary))
             .or_else(|_| std::fs::copy(&blob, &temporary).map(drop))?;

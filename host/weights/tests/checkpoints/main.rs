@@ -127,7 +127,8 @@ fn weights_serve_only_as_what_they_are() {
         ),
         (
             "packed",
-            "weight `packed.weight` cannot be used as a linear layer: expected numbers, or packed values with scales, found U32 without `packed.scales`",
+            "weight `packed.weight` cannot be used as a linear layer: expected numbers, or packed values with scales, found U32 without `packed.scales`; the files are incomplete: \
+             download the model again",
         ),
         (
             "eight",
@@ -245,10 +246,26 @@ fn quantised_layers_must_be_consistent() {
     // 96 bits a group: only 3 bits in groups of 32 do.
     assert_eq!(shape(&layer(3, 1)), [2, 32]);
     let odd = layer(7, 1);
-    assert!(refusal(&odd).ends_with("packed [2, 7] and scales [2, 1] fit no supported bits and group size"));
+    let again = "; the files are incomplete, or of several conversions: download the model again";
+    assert!(refusal(&odd).ends_with(&format!(
+        "packed [2, 7] and scales [2, 1] fit no supported bits and group size{again}"
+    )));
+    let folder = Folder::new("quantised-no-biases");
+    folder.file(
+        "model.safetensors",
+        &[("q.weight", U32, &[2, 8]), ("q.scales", BF16, &[2, 1])],
+        0,
+    );
+    assert!(
+        refusal(&folder).ends_with(&format!(
+            "packed [2, 8] U32 with scales [2, 1] BF16 and no biases: expected `biases` as `scales`, or scales in U8 for each 32 numbers{again}"
+        )),
+        "{}",
+        refusal(&folder)
+    );
     let none = layer(8, 0);
     assert!(
-        refusal(&none).ends_with("do not fit together"),
+        refusal(&none).ends_with(&format!("do not fit together{again}")),
         "{}",
         refusal(&none)
     );

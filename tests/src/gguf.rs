@@ -125,6 +125,9 @@ pub fn field(value: &Value) -> Field {
                 .map(|text| text.as_str().unwrap().to_owned())
                 .collect(),
         ),
+        Value::Array(list) if list.iter().all(Value::is_boolean) => {
+            Field::Flags(list.iter().map(|flag| flag == true).collect())
+        }
         Value::Array(list) if list.iter().all(Value::is_i64) => Field::Numbers(
             list.iter()
                 .map(|number| number.as_i64().unwrap() as i32)

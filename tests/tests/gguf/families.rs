@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use monocle_tests::gguf::{
-    Field, GgufTensor, float, floats, in_pairs, json, number, pieces, renamed, vocabulary, write,
+    Field, GgufTensor, float, floats, in_pairs, json, number, pieces, renamed, rewrite, vocabulary, write,
 };
 use monocle_tests::oracle::Oracle;
 use monocle_tests::parity::{LOGITS, close};
@@ -59,13 +59,31 @@ pub(super) fn convert(
     language: &Fields,
     projector: &Fields,
 ) -> PathBuf {
+    // Most conversions leave out dimensions of one.
+    let squeezed = |name: &str, shape: &[usize], values: Vec<f32>| {
+        let mut tensors = change(name, shape, values);
+        for (_, shape, _) in &mut tensors {
+            shape.retain(|size| *size != 1);
+        }
+        tensors
+    };
+    convert_whole(source, to, names, squeezed, language, projector)
+}
+
+/// As [`convert`], with all dimensions of what `change` gives.
+pub(super) fn convert_whole(
+    source: &Path,
+    to: &Path,
+    names: &[(&str, &str)],
+    change: impl Fn(&str, &[usize], Vec<f32>) -> Vec<(String, Vec<usize>, Vec<f32>)>,
+    language: &Fields,
+    projector: &Fields,
+) -> PathBuf {
     let checkpoint = variant::checkpoint(source);
     let (mut of_language, mut of_projector) = (Vec::new(), Vec::new());
     for name in checkpoint.names() {
         let tensor = checkpoint.tensor(name).unwrap();
         for (name, shape, values) in change(name, &tensor.shape, to_f32(&tensor).unwrap()) {
-            // The converter squeezes.
-            let shape = shape.into_iter().filter(|size| *size != 1).collect();
             let name = renamed(names, &name);
             let new = GgufTensor {
                 name,
@@ -73,7 +91,8 @@ pub(super) fn convert(
                 values,
                 scheme: None,
             };
-            match new.name.starts_with("v.") || new.name.starts_with("mm.") {
+            let sees = ["v.", "mm.", "model.image_newline"];
+            match sees.iter().any(|place| new.name.starts_with(place)) {
                 true => of_projector.push(new),
                 false => of_language.push(new),
             }
@@ -316,7 +335,37 @@ fn gemma3_answers_as_its_safetensors() {
 /// SentencePiece with a space before each text; a vision tower without its last layer, and matrices under each other's names.
 #[test]
 fn llava_answers_as_its_safetensors() {
-    let (family, scratch) = ("llava", Scratch::new("gguf"));
+    let scratch = Scratch::new("gguf");
+    let model = llava("llava", &scratch, Vec::new());
+    same("llava", &model, &project::oracle("llava"));
+}
+
+/// The same projector, with sizes that pictures are fitted into and what ends rows of patches.
+#[test]
+fn llava_next_answers_as_its_safetensors() {
+    let scratch = Scratch::new("gguf");
+    let sizes = vec![56, 112, 112, 56, 112, 112, 168, 56, 56, 168];
+    let more = vec![
+        ("clip.vision.image_grid_pinpoints", Field::Numbers(sizes)),
+        ("clip.vision.mm_patch_merge_type", text("spatial_unpad")),
+    ];
+    let model = llava("llava_next", &scratch, more);
+    same("llava_next", &model, &project::oracle("llava_next"));
+    let flat = |values: &mut Vec<(String, Value)>| {
+        values.retain(|(key, _)| key != "clip.vision.mm_patch_merge_type");
+    };
+    rewrite(&scratch.file("mmproj-Tiny-F32.gguf"), flat, |_| true);
+    Monocle::new(["run", &model.display().to_string(), "-p", "x"]).fails(
+        1,
+        &[
+            "`clip.vision.mm_patch_merge_type` is not `spatial_unpad`",
+            "take another conversion",
+        ],
+    );
+}
+
+/// A conversion of LLaVA 1.5 or 1.6, whose `mmproj` file has some more key-values.
+fn llava(family: &str, scratch: &Scratch, more: Fields) -> PathBuf {
     let plain = project::oracle(family);
     let config = json(&plain, "config.json");
     let (decoder, vision) = (&config["text_config"], &config["vision_config"]);
@@ -326,6 +375,7 @@ fn llava_answers_as_its_safetensors() {
             FEED,
             (r"multi_modal_projector\.linear_1\.(\w+)", "mm.0.$1"),
             (r"multi_modal_projector\.linear_2\.(\w+)", "mm.2.$1"),
+            (r"image_newline", "model.image_newline"),
             (
                 r"vision_tower\.vision_model\.embeddings\.class_embedding",
                 "v.class_embd",
@@ -383,6 +433,7 @@ fn llava_answers_as_its_safetensors() {
         ),
         ("clip.use_gelu", Field::Flag(false)),
     ]);
+    of_projector.extend(more);
     let change = |name: &str, shape: &[usize], values: Vec<f32>| {
         if name.contains("vision_model.encoder.layers.2.") {
             return Vec::new();
@@ -390,16 +441,7 @@ fn llava_answers_as_its_safetensors() {
         let values = paired(name, "language_model", shape, values, decoder);
         vec![(name.to_owned(), shape.to_vec(), values)]
     };
-    let model = convert(&plain, scratch.path(), &names, change, &fields, &of_projector);
-    same(family, &model, &plain);
-    // LLaVA-NeXT's older conversions are of the same pair.
-    let next = Scratch::new("gguf");
-    of_projector.push(("clip.vision.image_grid_pinpoints", Field::Numbers(vec![336, 672])));
-    let model = convert(&plain, next.path(), &names, change, &fields, &of_projector);
-    Monocle::new(["inspect", &model.display().to_string(), "-p", "x"]).fails(
-        1,
-        &["the key-value `clip.vision.image_grid_pinpoints` says that it is LLaVA-NeXT"],
-    );
+    convert(&plain, scratch.path(), &names, change, &fields, &of_projector)
 }
 
 /// `LlamaModel.permute` of the layers of a part of the model.

@@ -4,6 +4,7 @@ mod families;
 mod files;
 mod latent;
 mod merged_patches;
+mod per_layer;
 mod server;
 
 use monocle_tensor::scheme::Scheme;

@@ -188,6 +188,64 @@ fn qwen2_5_vl_answers_as_its_safetensors() {
     same(family, &model, &plain);
 }
 
+/// `PaddleOCRModel` and `PaddleOCRVisionModel`. The published vocabulary is SentencePiece's; that of the tiny checkpoint is of byte pairs.
+#[test]
+fn paddleocr_vl_answers_as_its_safetensors() {
+    let (family, scratch) = ("paddleocr_vl", Scratch::new("gguf"));
+    let plain = project::oracle(family);
+    let (config, pictures) = (
+        json(&plain, "config.json"),
+        json(&plain, "preprocessor_config.json"),
+    );
+    let mut vision = config["vision_config"].clone();
+    let most = pictures["max_pixels"].as_u64().unwrap();
+    vision["image_size"] = most.isqrt().into();
+    let mut fields = language("paddleocr", &config);
+    fields.extend(vocabulary(&plain, "gpt-2"));
+    let mut of_projector = projector("paddleocr", &vision, 2, &pictures, &config["hidden_size"]);
+    of_projector.extend([
+        ("clip.use_gelu", Field::Flag(true)),
+        ("clip.vision.image_max_pixels", Field::Number(most as u32)),
+        ("clip.vision.image_min_pixels", number(&pictures["min_pixels"])),
+        ("clip.vision.attention.layer_norm_epsilon", Field::Float(1e-6)),
+    ]);
+    let names = [
+        TEXT,
+        &[
+            (r"mlp_AR\.pre_norm\.(\w+)", "mm.input_norm.$1"),
+            (r"mlp_AR\.linear_(\d)\.(\w+)", "mm.$1.$2"),
+            (r"embeddings\.patch_embedding\.(\w+)", "v.patch_embd.$1"),
+            (
+                r"embeddings\.position_embedding\.weight",
+                "v.position_embd.weight",
+            ),
+            (
+                r"encoder\.layers\.(\d+)\.layer_norm(\d)\.(\w+)",
+                "v.blk.$1.ln$2.$3",
+            ),
+            (
+                r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(\w+)",
+                "v.blk.$1.attn_$2.$3",
+            ),
+            (
+                r"encoder\.layers\.(\d+)\.self_attn\.out_proj\.(\w+)",
+                "v.blk.$1.attn_out.$2",
+            ),
+            (r"encoder\.layers\.(\d+)\.mlp\.fc1\.(\w+)", "v.blk.$1.ffn_up.$2"),
+            (r"encoder\.layers\.(\d+)\.mlp\.fc2\.(\w+)", "v.blk.$1.ffn_down.$2"),
+            (r"post_layernorm\.(\w+)", "v.post_ln.$1"),
+        ],
+    ]
+    .concat();
+    let change = |name: &str, shape: &[usize], values: Vec<f32>| {
+        let places = ["visual.vision_model.", "model."];
+        let rest = places.iter().find_map(|place| name.strip_prefix(place));
+        vec![(rest.unwrap_or(name).to_owned(), shape.to_vec(), values)]
+    };
+    let model = convert(&plain, scratch.path(), &names, change, &fields, &of_projector);
+    same(family, &model, &plain);
+}
+
 /// Names without the place where a language model or a tower begins, as `ModelBase.filter_tensors` and those above it leave it out.
 fn without_place(name: &str) -> String {
     let places = [

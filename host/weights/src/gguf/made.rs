@@ -12,7 +12,7 @@ use super::file::GgufFile;
 use super::header::Storage;
 use super::source::{ARCHITECTURE, GgufFiles, SEES, first_path};
 use super::stored_as::stored_as;
-use super::table::{Table, Tables, TensorRule, Turned, whole};
+use super::table::{Need, Table, Tables, TensorRule, Turned, whole};
 use super::vocabulary;
 use crate::dequantise::dequantise_rows;
 use crate::error::{WeightsError, cut, list};
@@ -227,11 +227,16 @@ impl Made {
                  `manifests/gguf`"
             ))
         })?;
-        let mut refused = table.refused.iter();
-        if let Some((key, model)) = refused.find(|(key, _)| source.values.contains_key(*key)) {
-            return Err(bad(format!("the key-value `{key}` says that it is {model}")));
-        }
         source.require(&table.required, &sees).map_err(bad)?;
+        let lacks = |need: &&Need| {
+            matches!(
+                source.fill(&need.value),
+                None | Some(Value::Null | Value::Bool(false))
+            )
+        };
+        if let Some(need) = table.needs.iter().find(lacks) {
+            return Err(bad(need.otherwise.clone()));
+        }
         source.fit(table, language, &sees).map_err(bad)?;
         let config = source.fill(&table.config).unwrap_or_default();
         let settings = vocabulary::config(&source.values);
@@ -285,6 +290,45 @@ impl Made {
 fn name_of(file: &GgufFile) -> String {
     let name = file.path().file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
+}
+
+/// The matrices of a stack.
+fn apart(stack: &MadeTensor) -> Result<Vec<MadeTensor>, String> {
+    let tensor = &stack.tensor;
+    let no_stack = || {
+        format!(
+            "`{}` of shape {:?} is no stack of matrices",
+            tensor.name, tensor.shape
+        )
+    };
+    let &[count @ 1..=MOST_LAYERS, rows, columns] = &tensor.shape[..] else {
+        return Err(no_stack());
+    };
+    let size = tensor.bytes.len() / count;
+    let matrix = |number: usize| {
+        let bytes = tensor.bytes.slice(number * size..(number + 1) * size)?;
+        Some(MadeTensor {
+            tensor: StoredTensor {
+                shape: vec![rows, columns],
+                bytes,
+                ..tensor.clone()
+            },
+            scheme: stack.scheme,
+        })
+    };
+    (0..count).map(matrix).collect::<Option<_>>().ok_or_else(no_stack)
+}
+
+/// The share of normally distributed numbers below one: 1/2 + φ(x) (x + x³/3 + x⁵/(3 · 5) + …).
+fn below(x: f64) -> f64 {
+    // Beyond, what is left is less than a float can tell from 0 or 1.
+    let x = x.clamp(-8.0, 8.0);
+    let (mut term, mut sum) = (x, x);
+    for odd in (3..400).step_by(2) {
+        term *= x * x / f64::from(odd);
+        sum += term;
+    }
+    (0.5 + sum * (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt()).clamp(0.0, 1.0)
 }
 
 /// All files of a model together.
@@ -382,8 +426,8 @@ impl Source {
         }
     }
 
-    /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `largest KEY`, `three KEY`, `flagged KEY`, `each KEY LITERAL LITERAL`,
-    /// `every KEY COUNT`, `less KEY KEY`, `ratio KEY KEY`, `rows TENSOR`, `columns TENSOR`, `holds TENSOR`, `holds TENSOR LITERAL`, `lacks TENSOR`, `id TOKEN`, `has KEY LITERAL`, `when KEY VALUE LITERAL`, `grid SIDE PATCH BY OTHERWISE`.
+    /// A key-value, or what is known otherwise: `= LITERAL`, `count KEY`, `largest KEY`, `three KEY`, `pairs KEY`, `flagged KEY`, `each KEY LITERAL LITERAL`,
+    /// `below KEY`, `every KEY COUNT`, `less KEY KEY`, `ratio KEY KEY`, `whole KEY KEY`, `rows TENSOR`, `columns TENSOR`, `holds TENSOR`, `holds TENSOR LITERAL`, `lacks TENSOR`, `id TOKEN`, `has KEY LITERAL`, `when KEY VALUE LITERAL`, `grid SIDE PATCH BY OTHERWISE`.
     fn get(&self, key: &str) -> Option<Value> {
         match key.split_once(' ') {
             Some(("=", literal)) => serde_json::from_str(literal).ok(),
@@ -406,15 +450,26 @@ impl Source {
                 let list = self.values.get(key)?.as_array()?;
                 list.iter().filter_map(Value::as_u64).max().map(Value::from)
             }
+            Some(("pairs", key)) => {
+                let (pairs, rest) = self.values.get(key)?.as_array()?.as_chunks::<2>();
+                rest.is_empty()
+                    .then(|| pairs.iter().map(|pair| pair.to_vec()).collect())
+            }
+            // What share of normally distributed numbers lies below each; what is no number is minus infinity.
+            Some(("below", key)) => {
+                let list = self.values.get(key)?.as_array()?.iter().take(MOST_LAYERS);
+                Some(list.map(|number| number.as_f64().map_or(0.0, below)).collect())
+            }
             // The places of what is true.
             Some(("flagged", key)) => Some(self.flagged(key)?.collect::<Vec<_>>().into()),
-            // For each number, one literal where it is 0, and another where not.
+            // For each number or flag, one literal where it is 0 or false, and another where not.
             Some(("each", rest)) => {
                 let [key, zero, other] = rest.splitn(3, ' ').collect::<Vec<_>>()[..] else {
                     return None;
                 };
                 let list = self.values.get(key)?.as_array()?.iter().take(MOST_LAYERS);
-                let literals = list.map(|number| if number.as_u64() == Some(0) { zero } else { other });
+                let is_zero = |value: &Value| value.as_u64() == Some(0) || value.as_bool() == Some(false);
+                let literals = list.map(|value| if is_zero(value) { zero } else { other });
                 literals
                     .map(|literal| serde_json::from_str::<Value>(literal).ok())
                     .collect()
@@ -455,6 +510,10 @@ impl Source {
             Some(("ratio", rest)) => {
                 let [one, other] = self.two(rest)?;
                 Some((one.as_f64()? / other.as_f64()?).into())
+            }
+            Some(("whole", rest)) => {
+                let [one, other] = self.two(rest)?;
+                Some(one.as_u64()?.checked_div(other.as_u64()?)?.into())
             }
             Some(("holds", rest)) => match rest.split_once(' ') {
                 None => Some(self.tensors.contains_key(rest).into()),
@@ -533,7 +592,15 @@ impl Source {
                     .ok_or_else(|| bad(format!("`{name}` is there, but `{key}` does not have its layer")))?;
                 to = to.replace("$1", &place.to_string());
             }
-            made.push((expand(&to), tensor));
+            let to = expand(&to);
+            match rule.apart {
+                false => made.push((to, tensor)),
+                true => {
+                    let parts = apart(&tensor).map_err(bad)?;
+                    let numbered = |(number, part)| (to.replace("{}", &format!("{number}")), part);
+                    made.extend((0_usize..).zip(parts).map(numbered));
+                }
+            }
         }
         unknown.retain(|name| !joined.contains(name));
         if !unknown.is_empty() {
@@ -620,6 +687,13 @@ impl Source {
             }
             made.tensor.shape.splice(..1, [side, side]);
             return Ok(made);
+        } else if rule.vector {
+            let shape = &mut made.tensor.shape;
+            if scheme.is_some() || shape.iter().filter(|size| **size != 1).count() > 1 {
+                return Err(format!("`{name}` of shape {shape:?} is no vector"));
+            }
+            *shape = vec![shape.iter().product()];
+            return Ok(made);
         } else if rule.stack.is_some() || !parts.is_empty() {
             let mut others = Vec::new();
             for part in parts {
@@ -669,5 +743,90 @@ impl Source {
         };
         made.tensor.bytes = Bytes::later(made.tensor.len() * made.tensor.kind.size(), change);
         Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(values: Value, tensors: &[(&str, &[usize])]) -> Source {
+        let tensor = |(name, shape): &(&str, &[usize])| {
+            let count: usize = shape.iter().product();
+            let bytes: Vec<u8> = (0..count)
+                .flat_map(|number| (number as f32).to_le_bytes())
+                .collect();
+            let stored = StoredTensor {
+                name: (*name).to_owned(),
+                kind: StoredType::F32,
+                shape: shape.to_vec(),
+                bytes: Bytes::new(bytes),
+            };
+            ((*name).to_owned(), (stored, None))
+        };
+        Source {
+            values: serde_json::from_value(values).unwrap(),
+            tensors: tensors.iter().map(tensor).collect(),
+        }
+    }
+
+    #[test]
+    fn values_of_tables_are_computed_from_key_values() {
+        let source = source(
+            json!({
+                "sizes": [56, 112, 168, 56], "odd": [1, 2, 3], "side": 768, "patch": 3, "none": 0,
+                "slides": [true, false], "kinds": [0, 2], "scales": [1.644_853_6, 0.524_400_5, null, -1.0, 0.0],
+            }),
+            &[],
+        );
+        let get = |key: &str| source.get(key);
+        assert_eq!(get("pairs sizes"), Some(json!([[56, 112], [168, 56]])));
+        assert_eq!(get("pairs odd"), None);
+        assert_eq!(get("whole side patch"), Some(json!(256)));
+        assert_eq!(get("whole side none"), None);
+        assert_eq!(get("each slides 1 2"), Some(json!([2, 1])));
+        assert_eq!(get("each kinds 1 2"), Some(json!([1, 2])));
+        // scipy.stats.norm.cdf
+        let shares: Vec<f64> = serde_json::from_value(get("below scales").unwrap()).unwrap();
+        for (found, expected) in shares.iter().zip([0.95, 0.7, 0.0, 0.158_655_254, 0.5]) {
+            assert!((found - expected).abs() < 1e-7, "{shares:?}");
+        }
+        assert_eq!((below(-60.0) < 1e-12, below(60.0) > 1.0 - 1e-12), (true, true));
+    }
+
+    #[test]
+    fn stacks_come_apart_and_vectors_lose_their_dimensions() {
+        let table = |more: &str| -> Table {
+            let text = format!("language = \"l\"\nprojector = \"p\"\nconfig = {{}}\n{more}");
+            toml::from_str(&text).unwrap()
+        };
+        let bad = |problem: String| WeightsError::GgufContents {
+            file: PathBuf::from("x"),
+            problem,
+        };
+        let make = |source: &Source, table: &Table| source.tensors(table, &bad, &mut Vec::new());
+        let shapes: [(&str, &[usize]); 2] = [("proj.weight", &[2, 3, 2]), ("bias", &[1, 4, 1, 1])];
+        let all = source(json!({}), &shapes);
+        let rules = "[[tensors]]\nfrom = '(proj)\\.weight'\nto = 'at.$1.{}.weight'\napart = true\n[[tensors]]\nfrom = 'bias'\nto = 'bias'\nvector = true";
+        let made = make(&all, &table(rules)).unwrap();
+        let found: Vec<(&str, &[usize], Vec<f32>)> = made
+            .iter()
+            .map(|(name, made)| (name.as_str(), &made.tensor.shape[..], numbers(&made.tensor, None)))
+            .collect();
+        let range = |from: u8, to: u8| (from..to).map(f32::from).collect::<Vec<_>>();
+        assert_eq!(
+            found,
+            [
+                ("bias", &[4][..], range(0, 4)),
+                ("at.proj.0.weight", &[3, 2], range(0, 6)),
+                ("at.proj.1.weight", &[3, 2], range(6, 12)),
+            ]
+        );
+        for shape in [&[3, 2][..], &[0, 3, 2], &[MOST_LAYERS + 1, 1, 1]] {
+            let error = make(&source(json!({}), &[("proj.weight", shape)]), &table(rules)).unwrap_err();
+            assert!(error.to_string().contains("is no stack of matrices"), "{error}");
+        }
+        let error = make(&source(json!({}), &[("bias", &[2, 2])]), &table(rules)).unwrap_err();
+        assert!(error.to_string().contains("is no vector"), "{error}");
     }
 }

@@ -34,9 +34,9 @@ pub(super) struct Table {
     /// Key-values with numbers that nothing else says.
     #[serde(default)]
     pub required: Vec<String>,
-    /// Key-values of other models of this pair, and what to say of each.
+    /// What conversions of this pair must have, and some have not.
     #[serde(default)]
-    pub refused: BTreeMap<String, String>,
+    pub needs: Vec<Need>,
     /// How wide what the projector gives is; it must be as wide as the language model's rows.
     #[serde(default)]
     pub features: Value,
@@ -53,6 +53,16 @@ pub(super) struct Table {
     /// Regular expressions: tensors that nobody needs.
     #[serde(default)]
     pub ignore: Vec<String>,
+}
+
+/// What a model cannot do without.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Need {
+    /// It must be there, and not be false.
+    pub value: Value,
+    /// What is said where it is not: what is wrong, and what to take instead.
+    pub otherwise: String,
 }
 
 /// What becomes of a tensor.
@@ -85,6 +95,12 @@ pub(super) struct TensorRule {
     /// Rows are those of a square, `[side · side, columns]` is `[side, side, columns]`.
     #[serde(default)]
     pub square: bool,
+    /// All dimensions but one are 1, and are left out.
+    #[serde(default)]
+    pub vector: bool,
+    /// Each matrix of a stack `[count, rows, columns]` is a tensor of its own, with its number in place of `{}` in the new name.
+    #[serde(default)]
+    pub apart: bool,
 }
 
 /// Heads of which a part turns with the position.

@@ -71,7 +71,7 @@ pub fn build(target: &Path, place: &Path) -> Result<Built> {
     let folders = Folders::here(&place)?
         .and(zig.folder.clone(), "zig")
         .and(workspace.clone(), "monocle")
-        .and(macos.join("mlx-sys"), "crates/mlx-sys");
+        .and(workspace.join(mirror::MLX_SYS), "crates/mlx-sys");
     crate::build_plugins_into(&place, &["plugins"], Some(&folders.for_rustc()))?;
     let mut command = zig.build(&place, &folders, TRIPLE)?;
     let linking = format!("-Clinker={}\u{1f}-Clinker-flavor=ld64.lld", linker.display());

@@ -259,6 +259,68 @@ mod tests {
         fs::remove_dir_all(&place).unwrap();
     }
 
+    /// The script where other programs say what system it is: each is a line for a shell. Nothing can fetch anything there.
+    #[cfg(target_os = "linux")]
+    fn said_on(name: &str, programs: &[(&str, &str)]) -> String {
+        let place = folder(name, &TRIPLES);
+        let text = script(&template(SCRIPT), FROM, &released(&place).unwrap());
+        fs::write(place.join(SCRIPT), text).unwrap();
+        let path = place.join("bin");
+        fs::create_dir_all(&path).unwrap();
+        for tool in ["mkdir", "rm"] {
+            crate::process::link(&Path::new("/bin").join(tool), &path.join(tool)).unwrap();
+        }
+        for (program, line) in programs {
+            let file = path.join(program);
+            fs::write(&file, format!("#!/bin/sh\n{line}\n")).unwrap();
+            crate::process::make_executable(&file).unwrap();
+        }
+        let output = Command::new("/bin/sh")
+            .arg(place.join(SCRIPT))
+            .env_clear()
+            .env("PATH", &path)
+            .env("MONOCLE_PREFIX", place.join("prefix"))
+            .output()
+            .unwrap();
+        fs::remove_dir_all(&place).unwrap();
+        assert!(!output.status.success());
+        let all = [output.stdout, output.stderr].concat();
+        String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_script_says_what_a_system_lacks_before_it_fetches_anything() {
+        const INTEL: (&str, &str) = ("uname", "case $1 in -m) echo x86_64 ;; *) echo Darwin ;; esac");
+        const LINUX: (&str, &str) = ("uname", "case $1 in -m) echo x86_64 ;; *) echo Linux ;; esac");
+        const BSD_TAR: (&str, &str) = ("tar", "echo 'bsdtar 3.5.3 - libarchive 3.5.3'");
+        const GNU_TAR: (&str, &str) = ("tar", "echo 'tar (GNU tar) 1.34'");
+        const NEW: (&str, &str) = ("sw_vers", "echo 14.5");
+        const OLD: (&str, &str) = ("sw_vers", "echo 13.6.1");
+        const ROSETTA: (&str, &str) = ("sysctl", "echo 1");
+        const NO_ROSETTA: (&str, &str) = ("sysctl", "exit 1");
+        for (name, programs, expected) in [
+            (
+                "rosetta",
+                &[INTEL, BSD_TAR, NEW, ROSETTA][..],
+                "-aarch64-apple-darwin.tar.xz\nerror: neither curl nor wget",
+            ),
+            ("old", &[INTEL, BSD_TAR, OLD, ROSETTA], "and this is macOS 13.6.1"),
+            (
+                "intel",
+                &[INTEL, BSD_TAR, NEW, NO_ROSETTA],
+                "there is no archive for Darwin on x86_64",
+            ),
+            ("no-xz", &[LINUX, GNU_TAR], "xz is missing"),
+            ("no-tar", &[LINUX], "tar is missing"),
+        ] {
+            let said = said_on(name, programs);
+            let is_fetching = said.contains("fetching");
+            assert_eq!(is_fetching, name == "rosetta", "{name}: {said}");
+            assert!(said.contains(expected), "{name}: {said}");
+        }
+    }
+
     /// A container file, as far as it can be looked at without what builds one.
     #[test]
     fn the_container_file_unpacks_an_archive_and_starts_its_program_as_nobody() {

@@ -30,15 +30,15 @@ pub fn describe(version: &str, triple: &str, crates: &[Crate], others: &[Other],
         .into_iter()
         .map(Value::from)
         .collect();
-    let inside = |holder: Option<&str>| {
-        let inside = others.iter().filter(move |one| one.inside.as_deref() == holder);
-        inside.map(Other::reference).map(Value::from)
+    let inside = |holder: Option<&str>| -> Vec<Value> {
+        let inside = others.iter().filter(|one| one.inside.as_deref() == holder);
+        inside.map(|one| Value::from(one.reference())).collect()
     };
     needs_of_program.extend(inside(None));
     needs_of_program.extend(parts);
     dependencies.extend(others.iter().map(|one| {
         let reference = one.reference();
-        let parts: Vec<Value> = inside(Some(&reference)).collect();
+        let parts = inside(Some(&reference));
         json!({"ref": reference, "dependsOn": parts})
     }));
     dependencies.insert(0, json!({"ref": program, "dependsOn": needs_of_program}));

@@ -14,7 +14,7 @@
 # macOS 14 or newer.
 #
 # To remove it: rm PREFIX/bin/monocle, and rm -r PREFIX/lib/monocle (or one version's folder in it). What you made with it stays:
-# ~/.config/monocle, ~/.local/share/monocle, ~/.cache/monocle, and models in ~/.cache/huggingface.
+# ~/.config/monocle, ~/.local/share/monocle, ~/.cache/monocle (on a Mac ~/Library/Caches/monocle), and models in ~/.cache/huggingface.
 #
 # `cargo xtask dist` writes this file from packaging/install.sh: version, address and hashes.
 set -eu

@@ -46,7 +46,9 @@ fn main() -> Result<()> {
         .split_first()
         .map_or(("", [].as_slice()), |(task, rest)| (task.as_str(), rest));
     env::set_current_dir(root())?;
-    mlx::choose(&target_folder())?;
+    if !matches!(task, "" | "help" | "--help") {
+        mlx::choose(&target_folder())?;
+    }
     match task {
         "build" => build(),
         "build-plugins" => build_plugins(),

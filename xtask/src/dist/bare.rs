@@ -342,11 +342,16 @@ fn which(program: &std::ffi::OsStr, path: &std::ffi::OsStr) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    /// Whether everybody may have a name space here, and mount this in it.
+    fn mounts(arguments: &[&str]) -> bool {
+        let space = ["--user", "--map-root-user", "--mount", "mount"];
+        works(Command::new("unshare").args(space).args(arguments))
+    }
+
     /// A bare system with busybox and a home; none where this machine has not what it takes.
     fn machine(name: &str, way: Way) -> Option<Machine> {
-        let unshared = ["--user", "--map-root-user", "--mount", "true"];
         let busybox = Path::new("/bin/busybox");
-        if !works(Command::new("unshare").args(unshared)) || !works(Command::new(busybox).arg("true")) {
+        if !mounts(&["--bind", "/tmp", "/tmp"]) || !works(Command::new(busybox).arg("true")) {
             eprintln!("passed over: needs name spaces of users, and /bin/busybox");
             return None;
         }
@@ -380,6 +385,10 @@ mod tests {
             eprintln!("passed over: needs qemu-user-static and libc6-arm64-cross");
             return;
         };
+        if !mounts(&["-t", "binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"]) {
+            eprintln!("passed over: needs Linux 6.7, where a name space can have its own list of emulators");
+            return;
+        }
         let Some(machine) = machine("arm", Way::Emulated) else {
             return;
         };

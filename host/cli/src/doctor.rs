@@ -2,6 +2,7 @@
 //! It changes nothing.
 
 mod engines;
+mod kernels;
 
 use clap::Args;
 use monocle_packages::installed::Home;
@@ -102,33 +103,9 @@ fn with_the_program() -> Vec<Finding> {
         return vec![Finding::unwell(WHAT, said, hint)];
     };
     let mut findings = vec![Finding::well(WHAT, format!("`{}`", shipped.display()))];
-    findings.extend(kernels());
+    findings.extend(kernels::found());
     findings.extend(engines::tried(&shipped));
     findings
-}
-
-/// MLX's kernels for Metal, where they are a file of their own beside its library.
-fn kernels() -> Option<Finding> {
-    const WHAT: &str = "metallib";
-    if !cfg!(target_os = "macos") {
-        return None;
-    }
-    let folder = program::own_file().ok()?.parent()?.join("../lib");
-    if !folder.join("libmlx.dylib").is_file() {
-        return Some(Finding::well(WHAT, "MLX is part of the program".to_owned()));
-    }
-    let file = folder.join("mlx.metallib");
-    Some(match file.metadata() {
-        Ok(found) => Finding::well(
-            WHAT,
-            format!("`{}`, {} MB", file.display(), found.len() / 1_000_000),
-        ),
-        Err(error) => Finding::unwell(
-            WHAT,
-            format!("`{}`: {error}", file.display()),
-            "it belongs beside `libmlx.dylib`: the archive's folders stay together",
-        ),
-    })
 }
 
 /// Plugins that a user installed and that came with the program, too, since.

@@ -256,7 +256,11 @@ fn an_adapter_s_options_are_checked_by_it() {
             .expect("`tokens` is missing")
             .to_string();
         assert!(
-            error.starts_with("plugin `plain-adapter` 0.1.0, `processor.configure`: "),
+            error.starts_with(concat!(
+                "plugin `plain-adapter` ",
+                env!("CARGO_PKG_VERSION"),
+                ", `processor.configure`: "
+            )),
             "{error}"
         );
         assert!(error.contains("`plugin.options` lacks `tokens`"), "{error}");

@@ -129,7 +129,8 @@ fn a_contract_of_another_time_is_named_with_advice() {
         );
         let error = refusal("contract", &wasm);
         let words = format!(
-            "plugin `hostile` 0.1.0 was built for contract {found}, this host serves {}",
+            "plugin `hostile` {} was built for contract {found}, this host serves {}",
+            env!("CARGO_PKG_VERSION"),
             served()
         );
         assert!(error.contains(&words), "{error}");

@@ -623,11 +623,19 @@ fn lies_that_come_out_later() {
     let cases = [
         (
             "plan: a token that is none",
-            "plugin `hostile` 0.1.0, `network.forward`: while running",
+            concat!(
+                "plugin `hostile` ",
+                env!("CARGO_PKG_VERSION"),
+                ", `network.forward`: while running"
+            ),
         ),
         (
             "plan: other pixels",
-            "plugin `hostile` 0.1.0, `network.encode`: operation",
+            concat!(
+                "plugin `hostile` ",
+                env!("CARGO_PKG_VERSION"),
+                ", `network.encode`: operation"
+            ),
         ),
         (
             "encode: features of another width",

@@ -238,21 +238,24 @@ fn weights_that_do_not_fit_the_configuration() {
     refused(
         &scratch,
         &[
-            "plugin `smolvlm` 0.1.0",
+            concat!("plugin `smolvlm` ", env!("CARGO_PKG_VERSION")),
             "`scale_factor` in `config.json` must not be 0",
         ],
     );
     edit("\"scale_factor\": 0", "\"scale_factor\": \"two\"");
     refused(
         &scratch,
-        &["plugin `smolvlm` 0.1.0", "`scale_factor` in `config.json`"],
+        &[
+            concat!("plugin `smolvlm` ", env!("CARGO_PKG_VERSION")),
+            "`scale_factor` in `config.json`",
+        ],
     );
     edit("\"scale_factor\": \"two\"", "\"scale_factor\": 2");
     edit("\"num_hidden_layers\": ", "\"num_hidden_layers\": 1");
     refused(
         &scratch,
         &[
-            "plugin `smolvlm` 0.1.0",
+            concat!("plugin `smolvlm` ", env!("CARGO_PKG_VERSION")),
             "the checkpoint has no weight",
             "weights.rename",
         ],
@@ -400,7 +403,11 @@ fn manifests_that_are_wrong() {
     );
     unknown(
         "plugin = { name = \"smolvlm\", version = \"9\" }",
-        &["asks for plugin `smolvlm` ^9", "is version 0.1.0", "hint: "],
+        &[
+            "asks for plugin `smolvlm` ^9",
+            concat!("is version ", env!("CARGO_PKG_VERSION")),
+            "hint: ",
+        ],
     );
     unknown(
         "plugin = \"smolvlm\"\nadapter = \"smolvlm\"",

@@ -181,7 +181,7 @@ fn json_carries_everything_that_was_done() {
         ),
         (
             &"smolvlm".into(),
-            &"0.1.0".into(),
+            &env!("CARGO_PKG_VERSION").into(),
             &"0.2.0".into(),
             &"model".into()
         )
@@ -261,8 +261,12 @@ fn stats_say_the_same_for_people() {
     assert_eq!(outcome.stdout, words() + "\n");
     for part in [
         "model  smolvlm",
-        "plugin  smolvlm 0.1.0, contract 0.2.0, model, sha256 ",
-        "host  monocle 0.1.0, contract 0.2.0",
+        concat!(
+            "plugin  smolvlm ",
+            env!("CARGO_PKG_VERSION"),
+            ", contract 0.2.0, model, sha256 "
+        ),
+        concat!("host  monocle ", env!("CARGO_PKG_VERSION"), ", contract 0.2.0"),
         "template  from the repository's `chat_template.jinja`",
         "PNG 333x217, used as 224x168 in 13 tiles, 52 tokens",
         "answer  16 tokens; the most tokens that were asked for were generated",
@@ -656,7 +660,11 @@ fn plugins_are_listed_and_wrapped() {
     };
     let said = wrap("module.wasm", "").succeeds().stdout;
     assert!(
-        said.contains("smolvlm.wasm (smolvlm 0.1.0, model, contract 0.2.0"),
+        said.contains(concat!(
+            "smolvlm.wasm (smolvlm ",
+            env!("CARGO_PKG_VERSION"),
+            ", model, contract 0.2.0"
+        )),
         "{said}"
     );
     let after = rows(&scratch);
@@ -670,7 +678,7 @@ fn plugins_are_listed_and_wrapped() {
         ),
         (
             &"smolvlm".into(),
-            &"0.1.0".into(),
+            &env!("CARGO_PKG_VERSION").into(),
             &"0.2.0".into(),
             &"model".into()
         )

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use monocle_manifest::Manifest;
 use monocle_tests::program;
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
@@ -173,6 +174,28 @@ fn program_and_plugins_have_one_number() {
         let stamp = monocle_runtime::plugin::stamp::Stamp::read(&wasm).expect("it has a stamp");
         assert_eq!(stamp.version, env!("CARGO_PKG_VERSION"), "{}", path.display());
     }
+}
+
+/// The manifests of a release are for its plugins: a new number must fit what they ask for.
+#[test]
+fn manifests_take_plugins_of_this_number() {
+    let number = env!("CARGO_PKG_VERSION").parse().expect("it is a version");
+    let folder = project::root().join("manifests");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("the folder can be read").path();
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
+        let manifest = Manifest::load(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let fits = manifest
+            .plugin
+            .version
+            .is_none_or(|wanted| wanted.matches(&number));
+        assert!(fits, "{} takes another version than {number}", path.display());
+        count += 1;
+    }
+    assert!(count > 0);
 }
 
 #[test]
@@ -372,4 +395,93 @@ fn what_was_installed_under_an_older_version_runs() {
     assert_eq!(code, 1, "{said}");
     let unused = "installed and not used, as it comes with this version: `plain-adapter`";
     assert!(said.contains(unused), "{said}");
+}
+
+/// Of two manifests with one file name, that of the release is used, and a user's, which is not read then, makes no other use of the name.
+#[test]
+fn a_release_s_manifest_goes_before_a_user_s_of_the_same_file_name() {
+    let machine = Machine::new("manifests", true);
+    let of_release = machine
+        .root
+        .file("opt/monocle/share/monocle/manifests/adapted.toml");
+    let of_user = "home/.config/monocle/manifests/adapted.toml";
+    let plugin = project::root().join("tests/frozen/contract-0.1/plain-adapter.wasm");
+    let plugin = std::fs::read(plugin).expect("it is there");
+    machine
+        .root
+        .write("home/.local/share/monocle/plugins/plain-adapter.wasm", &plugin);
+    machine.root.write(of_user, ADAPTED);
+    let ask = [
+        "run",
+        "adapted",
+        "-p",
+        "What is this?",
+        "--max-tokens",
+        "4",
+        "--json",
+    ];
+    let plugins = || {
+        let report = machine.succeeds(&ask);
+        let report: Value = serde_json::from_str(&report).expect("it is JSON");
+        let plugins = report["host"]["plugins"].as_array().expect("a list").iter();
+        let mut names: Vec<String> = plugins
+            .map(|plugin| plugin["name"].as_str().expect("a name").to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(plugins(), ["plain-adapter", "smolvlm"]);
+    // The new release has one, without the adapter.
+    let shapes = of_release.with_file_name("shapes.toml");
+    let shapes = std::fs::read_to_string(&shapes).expect("it can be read");
+    std::fs::write(&of_release, shapes.replace("\"shapes\"", "\"adapted\"")).expect("there is room for it");
+    assert_eq!(plugins(), ["smolvlm"]);
+    // Back in the old one, the user's is what it was.
+    std::fs::remove_file(&of_release).expect("it can be removed");
+    assert_eq!(plugins(), ["plain-adapter", "smolvlm"]);
+    let kept = std::fs::read_to_string(machine.root.file(of_user)).expect("it can be read");
+    assert_eq!(kept, ADAPTED);
+}
+
+/// Code that another version's compiler made lies under another name: it is neither run nor removed, and the plugin is compiled anew, once.
+#[test]
+fn code_of_another_version_is_compiled_anew() {
+    let machine = Machine::new("compiled", true);
+    let ask = ["run", "shapes", &picture(), "--plain"];
+    let code = || -> Vec<PathBuf> {
+        let files = content(&machine.root.file("home")).into_iter();
+        files
+            .map(|(path, _)| path)
+            .filter(|path| path.extension().is_some_and(|end| end == "code"))
+            .collect()
+    };
+    assert_eq!(machine.succeeds(&ask).trim(), caption());
+    let made = code();
+    assert_eq!(made.len(), 1, "{made:?}");
+    // `PLUGIN-COMPILER.code`: as another compiler would call it, with code that cannot be run.
+    let name = made[0].file_name().expect("a file has a name").to_string_lossy();
+    let (plugin, _) = name.split_once('-').expect("the plugin and the compiler");
+    let older = made[0].with_file_name(format!("{plugin}-0123456789abcdef.code"));
+    std::fs::rename(&made[0], &older).expect("it can be renamed");
+    std::fs::write(&older, "code of long ago").expect("there is room for it");
+    let doctor = machine.succeeds(&["doctor"]);
+    assert!(
+        doctor.contains("0 as written, 1 of other versions, 0 damaged"),
+        "{doctor}"
+    );
+    for _ in 0..2 {
+        assert_eq!(machine.succeeds(&ask).trim(), caption());
+        let mut expected = vec![made[0].clone(), older.clone()];
+        expected.sort();
+        assert_eq!(code(), expected);
+    }
+    let doctor = machine.succeeds(&["doctor"]);
+    assert!(
+        doctor.contains("1 as written, 1 of other versions, 0 damaged"),
+        "{doctor}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&older).expect("it can be read"),
+        "code of long ago"
+    );
 }

@@ -1,5 +1,5 @@
 //! A machine with nothing on it, as far as a folder can be one: an archive is unpacked there and asked the demo's question. There is no /proc,
-//! no home, no Rust; the user may write nowhere.
+//! no home, no Rust; the user may write nowhere, or where something is installed, in a home only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,18 @@ pub enum System<'a> {
 /// A folder that programs see as the whole system.
 struct Machine {
     root: PathBuf,
-    is_emulated: bool,
+    way: Way,
+}
+
+/// How a program is started in a bare system.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// By root, as somebody who owns nothing.
+    Chroot,
+    /// In a name space of its own, where the system lets everybody have one: as its root, with all mounted read-only.
+    Namespace,
+    /// Likewise, and by an emulator.
+    Emulated,
 }
 
 impl Machine {
@@ -61,10 +72,12 @@ impl Machine {
             System::Here(program) => libraries(program)?,
             System::Arm => arm_libraries()?,
         };
-        let machine = Self {
-            root,
-            is_emulated: matches!(system, System::Arm),
+        let way = match system {
+            System::Arm => Way::Emulated,
+            System::Here(_) if is_root()? => Way::Chroot,
+            System::Here(_) => Way::Namespace,
         };
+        let machine = Self { root, way };
         for folder in ["opt", "usr/local/bin", "bin", "dev", "home"] {
             fs::create_dir_all(machine.root.join(folder)).context("making a bare system")?;
         }
@@ -88,16 +101,14 @@ impl Machine {
     /// Runs a command in it, as somebody who owns nothing.
     fn output(&self, words: &[&str], variables: &[(&str, &str)]) -> Result<Output> {
         let mut command;
-        if self.is_emulated {
-            command = Command::new("unshare");
-            command.args(["--user", "--map-root-user", "--mount", "sh", "-c", EMULATED, "sh"]);
-        } else if is_root()? {
+        if self.way == Way::Chroot {
             command = Command::new("chroot");
             command.args(["--userspec", NOBODY]);
         } else {
-            // Where the system lets everybody have a name space of their own.
+            let emulator = if self.way == Way::Emulated { EMULATOR } else { "" };
+            let script = format!("{READ_ONLY}{emulator}exec chroot \"$@\"");
             command = Command::new("unshare");
-            command.args(["--user", "--map-root-user", "chroot"]);
+            command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let tool = which(command.get_program(), &path).context("finding chroot or unshare")?;
@@ -105,7 +116,8 @@ impl Machine {
         inside.args(command.get_args()).arg(&self.root).args(words);
         inside
             .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            // chroot, too, is looked for there: Debian has it in the folders of the system's own programs.
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
             .envs(variables.iter().copied());
         inside.output().context("starting a program in the bare system")
     }
@@ -140,15 +152,27 @@ impl Machine {
 const ARM_LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
 const QEMU: &str = "/usr/bin/qemu-aarch64-static";
 
-/// Has the kernel start programs for ARM with qemu, in a name space that ends with the command, and runs the command there. (Linux 6.7 or
-/// newer. The first bytes are those of an ELF file of 64 bits for this processor, with any ABI, a program of either kind; F: the
-/// emulator is opened now, and need not lie in the bare system.)
-const EMULATED: &str = r#"set -e
-mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+/// In a name space that ends with the command: the bare system is mounted over itself, read-only but for the folders that an installation may write
+/// to. Whoever is root there owns the files: what holds is the mount, which is tried.
+const READ_ONLY: &str = r#"set -e
+mount --bind "$1" "$1"
+if [ -d "$1/home/user" ]; then
+    for folder in home/user dev; do mount --bind "$1/$folder" "$1/$folder"; done
+fi
+mount -o remount,bind,ro,nosuid,nodev "$1"
+if (: > "$1/opt/written") 2>/dev/null; then
+    echo "\`$1\` can be written to" >&2
+    exit 1
+fi
+"#;
+
+/// Has the kernel start programs for ARM with qemu, in that name space. (Linux 6.7 or newer. The first bytes are those of an ELF file of 64 bits
+/// for this processor, with any ABI, a program of either kind; F: the emulator is opened now, and need not lie in the bare system.)
+const EMULATOR: &str = r#"mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
 magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
 mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
 printf '%s' ":arm:M::$magic:$mask:/usr/bin/qemu-aarch64-static:F" > /proc/sys/fs/binfmt_misc/register
-exec chroot "$@""#;
+"#;
 
 /// ARM's C library, and where it lies in a system.
 fn arm_libraries() -> Result<Vec<(PathBuf, PathBuf)>> {
@@ -187,9 +211,7 @@ pub fn answers(archive: &Path, name: &str, system: System<'_>, place: &Path) -> 
     }
     let version = machine.says(&["monocle", "--version", "--verbose"], &[])?;
     print!("{version}");
-    println!(
-        "{name}: it runs in a bare system, in a folder that is not its user's, without /proc, through a link"
-    );
+    println!("{name}: it runs in a bare system where it may write nowhere, without /proc, through a link");
     Ok(())
 }
 
@@ -205,7 +227,7 @@ pub fn installs(served: &Path, version: &str, name: &str, system: System<'_>, pl
     for applet in APPLETS {
         crate::process::link(Path::new("busybox"), &machine.root.join("bin").join(applet))?;
     }
-    if machine.is_emulated {
+    if machine.way == Way::Emulated {
         // busybox is not emulated, and would name this machine's processor.
         let uname = machine.root.join("bin/uname");
         fs::remove_file(&uname).context("removing a link")?;
@@ -215,7 +237,8 @@ pub fn installs(served: &Path, version: &str, name: &str, system: System<'_>, pl
     }
     fs::write(machine.root.join("dev/null"), "").context("making /dev/null")?;
     fs::create_dir_all(machine.root.join("home/user")).context("making a home")?;
-    if is_root()? {
+    // Root of a name space owns its home as it is, and could not write to another's.
+    if machine.way == Way::Chroot {
         run(Command::new("chown")
             .args(["-R", NOBODY])
             .arg(machine.root.join("home/user"))
@@ -307,8 +330,76 @@ fn is_root() -> Result<bool> {
     Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
 }
 
+/// A program on the path, or in the folders that only administrators have there.
 fn which(program: &std::ffi::OsStr, path: &std::ffi::OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// Whether everybody may have a name space here, and mount this in it.
+    fn mounts(arguments: &[&str]) -> bool {
+        let space = ["--user", "--map-root-user", "--mount", "mount"];
+        works(Command::new("unshare").args(space).args(arguments))
+    }
+
+    /// A bare system with busybox and a home; none where this machine has not what it takes.
+    fn machine(name: &str, way: Way) -> Option<Machine> {
+        let busybox = Path::new("/bin/busybox");
+        if !mounts(&["--bind", "/tmp", "/tmp"]) || !works(Command::new(busybox).arg("true")) {
+            eprintln!("passed over: needs name spaces of users, and /bin/busybox");
+            return None;
+        }
+        let root = std::env::temp_dir().join(format!("monocle-bare-{name}-{}", std::process::id()));
+        let machine = Machine { root, way };
+        for folder in ["opt", "dev", "home/user", "lib"] {
+            fs::create_dir_all(machine.root.join(folder)).unwrap();
+        }
+        machine.bring(busybox, busybox).unwrap();
+        Some(machine)
+    }
+
+    #[test]
+    fn in_a_name_space_only_a_home_can_be_written_to() {
+        let Some(machine) = machine("space", Way::Namespace) else {
+            return;
+        };
+        let write = |place: &str| {
+            let script = format!(": > {place}");
+            let output = machine.output(&["/bin/busybox", "sh", "-c", &script], &[]);
+            output.unwrap().status.success()
+        };
+        let written = ["/home/user/a", "/dev/null", "/opt/a", "/a", "/bin/a"].map(write);
+        fs::remove_dir_all(&machine.root).unwrap();
+        assert_eq!(written, [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn programs_for_arm_start_where_there_is_an_emulator() {
+        let Ok(libraries) = arm_libraries() else {
+            eprintln!("passed over: needs qemu-user-static and libc6-arm64-cross");
+            return;
+        };
+        if !mounts(&["-t", "binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"]) {
+            eprintln!("passed over: needs Linux 6.7, where a name space can have its own list of emulators");
+            return;
+        }
+        let Some(machine) = machine("arm", Way::Emulated) else {
+            return;
+        };
+        for (library, place) in &libraries {
+            machine.bring(library, place).unwrap();
+        }
+        let said = machine.says(&["/lib/ld-linux-aarch64.so.1", "--version"], &[]);
+        fs::remove_dir_all(&machine.root).unwrap();
+        assert!(
+            said.as_deref().is_ok_and(|said| said.contains("ld.so")),
+            "{said:?}"
+        );
+    }
 }

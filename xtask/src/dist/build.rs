@@ -21,8 +21,8 @@ pub struct Built {
     pub plugins: PathBuf,
     /// What must not be named in them.
     pub folders: Folders,
-    /// Files with the licences of what the compiler put into the program.
-    pub licences: Vec<PathBuf>,
+    /// Where zig lies.
+    pub zig: PathBuf,
 }
 
 /// Builds for a Linux, below a folder of its own: it has other flags than any other build.
@@ -44,12 +44,11 @@ pub fn linux(target: &Path, place: &Path, triple: &str) -> Result<Built> {
             newest.unwrap_or(0)
         );
     }
-    let zig = zig.folder;
     Ok(Built {
         program,
         plugins: place.join("plugins"),
         folders,
-        licences: vec![zig.join("LICENSE"), zig.join("lib/libunwind/LICENSE.TXT")],
+        zig: zig.folder,
     })
 }
 

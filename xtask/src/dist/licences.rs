@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::dependencies::Crate;
+use super::others::Other;
 use crate::process::output;
 use crate::sorted_entries;
 
@@ -28,14 +29,6 @@ const PASSED_OVER: [&str; 8] = [
 /// Bytes; what is longer is no licence.
 const LONGEST: u64 = 200_000;
 
-/// Something in the archive that is no crate: what it is, and the files of its licence.
-pub struct Other {
-    /// For people.
-    pub name: String,
-    /// Its licence.
-    pub files: Vec<PathBuf>,
-}
-
 /// The text: each licence once, under the names of those that it is for.
 pub fn text(crates: &[Crate], others: &[Other]) -> Result<String> {
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -50,8 +43,20 @@ pub fn text(crates: &[Crate], others: &[Other]) -> Result<String> {
         if other.files.is_empty() {
             bail!("there is no file with the licence of {}", other.name);
         }
+        let version = other.version.as_deref().map(|version| format!(" {version}"));
+        let name = format!(
+            "{}{} ({})",
+            other.name,
+            version.unwrap_or_default(),
+            other.licence
+        );
+        let inside = others.iter().find(|one| other.inside == Some(one.reference()));
+        let name = match inside {
+            Some(one) => format!("{name}, in {}", one.name),
+            None => name,
+        };
         for file in &other.files {
-            texts.entry(read(file)?).or_default().push(other.name.clone());
+            texts.entry(read(file)?).or_default().push(name.clone());
         }
     }
     let mut sorted: Vec<(Vec<String>, String)> =

@@ -71,7 +71,7 @@ pub fn build(target: &Path, place: &Path) -> Result<Built> {
     let folders = Folders::here(&place)?
         .and(zig.folder.clone(), "zig")
         .and(workspace.clone(), "monocle")
-        .and(macos.join("mlx-sys"), "crates/mlx-sys");
+        .and(workspace.join(mirror::MLX_SYS), "crates/mlx-sys");
     crate::build_plugins_into(&place, &["plugins"], Some(&folders.for_rustc()))?;
     let mut command = zig.build(&place, &folders, TRIPLE)?;
     let linking = format!("-Clinker={}\u{1f}-Clinker-flavor=ld64.lld", linker.display());
@@ -92,7 +92,7 @@ pub fn build(target: &Path, place: &Path) -> Result<Built> {
         )
         .env("MLX_ROOT", &mlx)
         .env("SDKROOT", &sdk)
-        .env("MACOSX_DEPLOYMENT_TARGET", stubs::MACOS)
+        .env("MACOSX_DEPLOYMENT_TARGET", wheel::MACOS)
         // The linker leaves symbols out, before it signs.
         .env("CARGO_PROFILE_RELEASE_STRIP", "none");
     run(&mut command)?;
@@ -126,8 +126,14 @@ pub fn check(built: &Built) -> Result<usize> {
         );
     }
     let [(_, library), _] = libraries(built);
-    let mlx = fs::read(&library).with_context(|| format!("reading `{}`", library.display()))?;
-    let mlx = Image::read(&mlx).with_context(|| format!("reading `{}`", library.display()))?;
+    let about = || format!("MLX's library, `{}`", library.display());
+    let mlx_bytes = fs::read(&library).with_context(about)?;
+    let mlx = Image::read(&mlx_bytes).with_context(about)?;
+    // What it takes from macOS' libraries is Apple's business; that it is for this system, asks for nothing else and is signed can be told.
+    mlx.check_system(OLDEST)
+        .and_then(|()| mlx.check_libraries())
+        .and_then(|()| mlx.check_signature(&mlx_bytes))
+        .with_context(about)?;
     let system =
         fs::read_to_string(&built.system).with_context(|| format!("reading `{}`", built.system.display()))?;
     let mut known: BTreeMap<String, BTreeSet<String>> = built
@@ -136,12 +142,9 @@ pub fn check(built: &Built) -> Result<usize> {
         .map(|(library, symbols)| (library.clone(), symbols.iter().cloned().collect()))
         .collect();
     known.insert("/usr/lib/libSystem.B.dylib".to_owned(), stubs::names(&system));
-    // Its own libraries are Apple's business; what is asked here is whether an old system is enough.
-    if mlx.oldest_system > OLDEST {
-        bail!("MLX's library is for a newer macOS than {}", stubs::MACOS);
-    }
     known.insert("@rpath/libmlx.dylib".to_owned(), mlx.exports);
-    program.check_imports(OLDEST, &known)?;
+    program.check_system(OLDEST)?;
+    program.check_imports(&known)?;
     program.check_signature(&bytes)
 }
 

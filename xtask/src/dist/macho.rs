@@ -22,8 +22,8 @@ const SHA256: u8 = 2;
 pub struct Image {
     /// Whether it is a program, and no library.
     pub is_program: bool,
-    /// The oldest system that it runs on: `MAJOR << 16 | MINOR << 8`.
-    pub oldest_system: u32,
+    /// The oldest system that it runs on, if it says so: `MAJOR << 16 | MINOR << 8`.
+    pub oldest_system: Option<u32>,
     /// The libraries that it asks for, in their order.
     pub libraries: Vec<String>,
     /// Where libraries called `@rpath/…` are looked for.
@@ -55,8 +55,9 @@ impl Image {
                     if about.platform.get(LittleEndian) != PLATFORM_MACOS {
                         bail!("it is for another system than macOS");
                     }
-                    image.oldest_system = about.minos.get(LittleEndian);
+                    image.oldest_system = Some(about.minos.get(LittleEndian));
                 }
+                // (A library's own name is a command of another kind.)
                 LoadCommandVariant::Dylib(library) => {
                     let name = command.string(LittleEndian, library.dylib.name)?;
                     image.libraries.push(text(name));
@@ -131,14 +132,39 @@ impl Image {
         Ok(pages)
     }
 
-    /// Whether the program starts on a system, as far as that is written in it: for its version, with its libraries, which have all that is
-    /// taken of them. `known`: the libraries that may be asked for, and the symbols of each.
-    pub fn check_imports(&self, system: u32, known: &BTreeMap<String, BTreeSet<String>>) -> Result<()> {
-        if self.oldest_system > system {
-            let [found, wanted] =
-                [self.oldest_system, system].map(|one| format!("{}.{}", one >> 16, one >> 8 & 0xff));
-            bail!("it is for macOS {found} and newer, expected {wanted}");
+    /// Whether it is for this system and newer ones, and says so.
+    pub fn check_system(&self, system: u32) -> Result<()> {
+        let version = |one: u32| format!("{}.{}", one >> 16, one >> 8 & 0xff);
+        match self.oldest_system {
+            Some(found) if found == system => Ok(()),
+            Some(found) => bail!(
+                "it is for macOS {} and newer, expected {}",
+                version(found),
+                version(system)
+            ),
+            None => bail!(
+                "it does not say for which macOS it is, expected {}",
+                version(system)
+            ),
         }
+    }
+
+    /// Whether all libraries that it asks for are macOS' own. What it takes from them is not looked at.
+    pub fn check_libraries(&self) -> Result<()> {
+        let is_own = |library: &&String| {
+            ["/usr/lib/", "/System/Library/Frameworks/"]
+                .iter()
+                .any(|folder| library.starts_with(folder))
+        };
+        match self.libraries.iter().find(|library| !is_own(library)) {
+            Some(other) => bail!("it asks for the library `{other}`, which is not macOS' own"),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the libraries that it asks for have all that it takes from them. `known`: the libraries that may be asked for, and the symbols of
+    /// each.
+    pub fn check_imports(&self, known: &BTreeMap<String, BTreeSet<String>>) -> Result<()> {
         for library in &self.libraries {
             if !known.contains_key(library) {
                 bail!("it asks for the library `{library}`, which no Mac is known to have");
@@ -241,7 +267,9 @@ mod tests {
         assert_eq!(image.search, ["@executable_path/../lib"]);
         assert_eq!(image.imports, [(1, "_a".to_owned())]);
         assert_eq!(image.check_signature(&bytes).unwrap(), 2);
-        image.check_imports(14 << 16, &known("_a")).unwrap();
+        image.check_imports(&known("_a")).unwrap();
+        image.check_system(14 << 16).unwrap();
+        image.check_libraries().unwrap();
         for at in [0, 100, 255, 256, 339] {
             let mut other = bytes.clone();
             other[at] ^= 1;
@@ -257,11 +285,39 @@ mod tests {
     fn what_would_not_start_is_said() {
         let bytes = program();
         let image = Image::read(&bytes).unwrap();
-        let says =
-            |system: u32, known: &BTreeMap<_, _>| image.check_imports(system, known).unwrap_err().to_string();
-        assert!(says(14 << 16, &known("_b")).contains("`_a` from /usr/lib/libx.dylib"));
-        assert!(says(14 << 16, &BTreeMap::new()).contains("no Mac is known to have"));
-        assert!(says((13 << 16) + (3 << 8), &known("_a")).contains("macOS 14.0 and newer, expected 13.3"));
+        let says = |known: &BTreeMap<_, _>| image.check_imports(known).unwrap_err().to_string();
+        assert!(says(&known("_b")).contains("`_a` from /usr/lib/libx.dylib"));
+        assert!(says(&BTreeMap::new()).contains("no Mac is known to have"));
+        let for_system = |image: &Image, system: u32| image.check_system(system).unwrap_err().to_string();
+        for (system, name) in [((13 << 16) + (3 << 8), "13.3"), (15 << 16, "15.0")] {
+            let said = for_system(&image, system);
+            assert!(
+                said.contains(&format!("macOS 14.0 and newer, expected {name}")),
+                "{said}"
+            );
+        }
+        // The command that says for which system becomes one that says something else (LC_SOURCE_VERSION).
+        let mut silent = bytes.clone();
+        assert_eq!(silent[32..36], [0x32, 0, 0, 0]);
+        silent[32] = 0x2a;
+        let silent = Image::read(&silent).unwrap();
+        assert!(for_system(&silent, 14 << 16).contains("does not say for which macOS"));
+        // A library's name, as its own (LC_ID_DYLIB) and as another's; beside the program, where macOS' own lie, and elsewhere.
+        let renamed = |kind: u8, name: &[u8; 19]| {
+            let mut bytes = bytes.clone();
+            let at = 32 + 24;
+            assert_eq!(
+                (bytes[at], &bytes[at + 24..at + 43]),
+                (0xc, &b"/usr/lib/libx.dylib"[..])
+            );
+            bytes[at] = kind;
+            bytes[at + 24..at + 43].copy_from_slice(name);
+            Image::read(&bytes).unwrap()
+        };
+        let other = renamed(0xc, b"@rpath/libxyz.dylib");
+        let said = other.check_libraries().unwrap_err().to_string();
+        assert!(said.contains("`@rpath/libxyz.dylib`"), "{said}");
+        renamed(0xd, b"@rpath/libxyz.dylib").check_libraries().unwrap();
         // Cut off anywhere, it is a fault and no panic.
         for length in 0..bytes.len() {
             let cut = &bytes[..length];

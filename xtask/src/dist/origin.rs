@@ -48,9 +48,10 @@ impl Folders {
         flags.collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether any file names one of them.
-    pub fn check(&self, tree: &Tree) -> Result<()> {
-        for (path, file) in tree.files() {
+    /// Whether any file names one of them, but for those of a folder that others built.
+    pub fn check(&self, tree: &Tree, of_others: &str) -> Result<()> {
+        let is_of_others = |path: &str| Path::new(path).starts_with(of_others);
+        for (path, file) in tree.files().filter(|(path, _)| !is_of_others(path)) {
             for (folder, _) in &self.0 {
                 let name = folder.display().to_string();
                 if let Some(at) = position(&file.bytes, name.as_bytes()) {
@@ -78,12 +79,20 @@ fn registries(cargo: &Path) -> Vec<PathBuf> {
     folders
 }
 
+/// Where a folder is named. A longer name that begins alike is another folder's. Before it, anything may stand, as texts in a program lie side by
+/// side without a border; but where the folder is one of the root's, like `/src` or `/build`, paths of others end so, and what stands before must
+/// be no part of a path.
 fn position(bytes: &[u8], name: &[u8]) -> Option<usize> {
     let first = *name.first()?;
+    let is_short = name.iter().filter(|&&byte| byte == b'/').count() < 2;
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+~".contains(&byte);
     let mut at = 0;
     while let Some(next) = bytes.get(at..)?.iter().position(|byte| *byte == first) {
         at += next;
-        if bytes[at..].starts_with(name) {
+        let before = at.checked_sub(1).map(|before| bytes[before]);
+        let after = bytes.get(at + name.len()).copied();
+        let is_end_of_another = is_short && before.is_some_and(|byte| in_name(byte) || byte == b'/');
+        if bytes[at..].starts_with(name) && !is_end_of_another && !after.is_some_and(in_name) {
             return Some(at);
         }
         at += 1;
@@ -101,7 +110,8 @@ mod tests {
         let said = |bytes: &[u8]| {
             let mut tree = Tree::default();
             tree.add("bin/p", bytes);
-            folders.check(&tree).map_err(|error| error.to_string())
+            tree.add("lib/of-others", *b"/home/someone/x/a.rs");
+            folders.check(&tree, "lib").map_err(|error| error.to_string())
         };
         assert_eq!(said(b"\0/home/someone/y//home/someone/"), Ok(()));
         let found = said(b"/home//home/someone/x/src/a.rs\0more").unwrap_err();
@@ -111,5 +121,34 @@ mod tests {
         );
         assert_eq!(folders.for_rustc(), "--remap-path-prefix=/home/someone/x=x");
         assert_eq!(folders.for_c(), "-ffile-prefix-map=/home/someone/x=x");
+    }
+
+    #[test]
+    fn a_folder_of_the_root_is_no_part_of_other_paths() {
+        let at = |text: &str, name: &str| position(text.as_bytes(), name.as_bytes());
+        // As crates, systems and addresses are called.
+        for other in [
+            "crates/a-1.0/src/lib.rs",
+            "/usr/src/lib.rs",
+            "https://src/",
+            "/srcset",
+            "/src-1/a",
+            "../src/lib.rs",
+        ] {
+            assert_eq!(at(other, "/src"), None, "{other}");
+        }
+        for (text, place) in [
+            ("/src/main.rs", 0),
+            ("a\0/src/main.rs", 2),
+            ("in `/src`", 4),
+            ("/src", 0),
+            ("x=/src:y", 2),
+        ] {
+            assert_eq!(at(text, "/src"), Some(place), "{text}");
+        }
+        // A longer one, behind a text that ends without a border; and one that begins alike.
+        assert_eq!(at("not found/work/x/src/a.rs", "/work/x"), Some(9));
+        assert_eq!(at("/work/x2/src/a.rs", "/work/x"), None);
+        assert_eq!(at("/work/x2/a /work/x/a", "/work/x"), Some(11));
     }
 }

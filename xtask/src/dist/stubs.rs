@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::process::write_if_changed;
+use crate::wheel::MACOS;
 
 /// The libraries and their symbols.
 pub const SYMBOLS: &str = "packaging/macos/symbols.txt";
-/// The oldest system that is linked for.
-pub const MACOS: &str = "14.0";
 
 /// A library's own name (its path on a Mac), and the symbols that are taken from it.
 pub type Libraries = BTreeMap<String, Vec<String>>;

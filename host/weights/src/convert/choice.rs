@@ -210,18 +210,19 @@ impl<'a> Choices<'a> {
     pub fn unused(&self, targets: &[Target]) -> Vec<&'static str> {
         let tables = |name: &str| self.embeddings.is_match(name) || self.bare_embeddings.is_match(name);
         let heads = |name: &str| self.heads.is_match(name);
-        let parts: [(_, _, &dyn Fn(&str) -> bool); 2] = [
-            (EMBEDDINGS_FLAG, self.options.embeddings, &tables),
-            (HEAD_FLAG, self.options.head, &heads),
-        ];
         let is_used = |asked: Part, is_such: &dyn Fn(&str) -> bool| {
             let mut such = targets.iter().filter(|target| is_such(&target.name));
             such.any(|target| asked == Part::Keep || self.bits(target).is_some())
         };
-        let unused = parts
-            .into_iter()
-            .filter(|(_, asked, is_such)| asked.is_some_and(|asked| !is_used(asked, *is_such)));
-        unused.map(|(flag, ..)| flag).collect()
+        let (embeddings, head) = (self.options.embeddings, self.options.head);
+        let mut unused = Vec::new();
+        if embeddings.is_some_and(|asked| !is_used(asked, &tables)) {
+            unused.push(EMBEDDINGS_FLAG);
+        }
+        if head.is_some_and(|asked| !is_used(asked, &heads)) {
+            unused.push(HEAD_FLAG);
+        }
+        unused
     }
 }
 

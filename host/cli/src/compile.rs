@@ -14,9 +14,11 @@ use monocle_runtime::program;
 
 use super::isolate;
 
-/// How long a plugin may be compiled that is used for the first time. 24 MB of plain code took 97 s on 2 cores of an AMD EPYC; a plugin
-/// may have 16 MiB.
-const FIRST_USE: Duration = Duration::from_secs(60);
+/// How long a plugin may be compiled that is used for the first time, and how much longer for each megabyte of it. On two cores of an AMD EPYC
+/// with four times as much other work, those of componentize-js (12.3 MB) took 36 s and those of componentize-py (18.5 MB) 56 s, which is
+/// 3 s a megabyte; 24 MB of plain code took 97 s, which is 4.
+const FIRST_USE: Duration = Duration::from_secs(20);
+const EACH_MEGABYTE: Duration = Duration::from_secs(10);
 /// How long when it is made or installed, where it is known that somebody waits for just that.
 const INSTALLING: Duration = Duration::from_secs(300);
 /// Bytes that the compiler may have of its own. 24 MB of plain code took 840 MB; a plugin may have 16 MiB.
@@ -65,7 +67,16 @@ fn in_a_process(wasm: &[u8], limit: Duration) -> Elsewhere {
     command
         .arg("compile-plugin")
         .env("RAYON_NUM_THREADS", threads.min(THREADS).to_string());
-    ask(command, wasm, limit)
+    ask(command, wasm, time_for(wasm.len(), limit))
+}
+
+/// How long so many bytes may be compiled where small plugins may take `least`: no longer than one that is installed.
+fn time_for(bytes: usize, least: Duration) -> Duration {
+    let megabytes = u32::try_from(bytes / 1_000_000).unwrap_or(u32::MAX);
+    EACH_MEGABYTE
+        .saturating_mul(megabytes)
+        .saturating_add(least)
+        .min(INSTALLING.max(least))
 }
 
 /// Starts a process, gives it the bytes, and hears what it makes of them.
@@ -185,6 +196,16 @@ mod tests {
             Elsewhere::Refused(reason) => Err(reason),
             Elsewhere::Nowhere => Err("there is no shell".to_owned()),
         }
+    }
+
+    #[test]
+    fn large_plugins_have_longer_than_small_ones() {
+        let seconds = |bytes| time_for(bytes, FIRST_USE).as_secs();
+        assert_eq!((seconds(0), seconds(300_000)), (20, 20));
+        // An adapter in JavaScript and one in Python, which two busy cores compile in 36 and 56 seconds.
+        assert_eq!((seconds(12_279_000), seconds(18_532_734)), (140, 200));
+        assert_eq!((seconds(64 << 20), seconds(usize::MAX)), (300, 300));
+        assert_eq!(time_for(300_000, INSTALLING), INSTALLING);
     }
 
     #[test]

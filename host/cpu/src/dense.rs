@@ -178,23 +178,24 @@ pub fn expert_linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
     let experts = matrices.count();
     let one_row_a_token = run.input_shape(0).len() == 2;
     let (x, indices) = (run.input(0)?.floats(), run.input(1)?.ints());
-    let mut rows_of = vec![Vec::new(); experts];
+    // Rows in the order of their experts.
+    let mut rows_of = run.memory.list(indices.len());
     for (row, index) in indices.iter().enumerate() {
-        match usize::try_from(*index)
-            .ok()
-            .and_then(|index| rows_of.get_mut(index))
-        {
-            Some(rows) => rows.push(row),
+        match usize::try_from(*index).ok().filter(|index| *index < experts) {
+            Some(expert) => rows_of.push((expert, row)),
             None => return Err(run.value_error(format!("expert {index} is not among {experts}"))),
         }
     }
-    let most = rows_of.iter().map(Vec::len).max().unwrap_or(0);
+    rows_of.sort_unstable();
+    let by_expert = || rows_of.chunk_by(|(one, _), (other, _)| one == other);
+    let most = by_expert().map(<[_]>::len).max().unwrap_or(0);
     let mut gathered = run.memory.take(most * inner);
     let mut products = run.memory.take(most * outputs);
     Ok(run.floats(|out| {
-        for (expert, rows) in rows_of.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+        for rows in by_expert() {
+            let expert = rows[0].0;
             let a = &mut gathered.floats_mut()[..rows.len() * inner];
-            for (a, row) in a.chunks_exact_mut(inner.max(1)).zip(rows) {
+            for (a, (_, row)) in a.chunks_exact_mut(inner.max(1)).zip(rows) {
                 let from = if one_row_a_token { row / chosen } else { *row };
                 a.copy_from_slice(&x[from * inner..][..inner]);
             }
@@ -212,7 +213,7 @@ pub fn expert_linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
                 Some(integers) => integers.run(run.processor, run.threads, run.memory, results),
                 None => product.run(run.processor, run.threads, run.memory, results),
             }
-            for (row, result) in rows.iter().zip(results.chunks_exact(outputs.max(1))) {
+            for ((_, row), result) in rows.iter().zip(results.chunks_exact(outputs.max(1))) {
                 out[row * outputs..][..outputs].copy_from_slice(result);
             }
         }

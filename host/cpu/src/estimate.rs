@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::prepared_program::rope_tables;
 use super::sequence_state::{CacheShape, most_tokens};
-use monocle_kernels::attention::{self, Shape};
+use monocle_kernels::attention::{self, Queries, Shape};
 use monocle_kernels::convolution;
 use monocle_kernels::memory::{MOST_CACHED, rounded};
 use monocle_kernels::product::packed_elements;
@@ -187,11 +187,13 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
             // All rows may go to one expert.
             let (inner, out) = (last(shape(0)), &node.output.shape);
             let rows = times([out[0], out[1]]);
+            // Each row, and its expert.
+            let listed = rows.saturating_mul(size_of::<(usize, usize)>());
             [
                 rounded(times([rows, inner])),
                 rounded(times([rows, out[2]])),
                 product(Right::stored(program, *weight), rows, inner),
-                0,
+                listed.div_ceil(ELEMENT),
             ]
         }
         Op::Conv2d { groups, .. } => {
@@ -271,6 +273,7 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
             let visible = rows.saturating_mul(size_of::<[usize; 2]>());
             let tasks = attention::list_bytes(attended, rows)
                 .saturating_add(attention::piece_bytes(attended, keys))
+                .saturating_add(size_of::<Queries<'_>>())
                 .saturating_mul(batch);
             let partial = times([batch, attention::most_partial(attended, keys)]);
             let lists = [visible, tasks].map(|bytes| bytes.div_ceil(ELEMENT));
@@ -296,7 +299,10 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
                 true => 0,
                 false => attention::list_bytes(attended, q[0]),
             };
-            [tasks.div_ceil(ELEMENT), 0, 0, 0]
+            // What each row sees; there are no more sequences than rows.
+            let seen = size_of::<[usize; 2]>() + size_of::<Queries<'_>>();
+            let lists = [tasks, q[0].saturating_mul(seen)].map(|bytes| bytes.div_ceil(ELEMENT));
+            [lists[0], lists[1], 0, 0]
         }
         Op::Input(_)
         | Op::Tokens

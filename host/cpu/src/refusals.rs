@@ -161,20 +161,45 @@ fn pictures() {
     assert!(requests >= 12, "{requests}");
 }
 
+fn stored(name: &str, shape: Vec<usize>) -> StoredTensor {
+    let count: usize = shape.iter().product();
+    let upper = numbers(count)
+        .into_iter()
+        .flat_map(|number| ((number.to_bits() >> 16) as u16).to_le_bytes());
+    StoredTensor {
+        name: name.to_owned(),
+        kind: StoredType::BF16,
+        shape,
+        bytes: Bytes::new(upper.collect::<Vec<u8>>()),
+    }
+}
+
+#[test]
+fn experts() {
+    let weights = Arc::new(vec![Weight::Experts {
+        matrix: Matrix::Dense(stored("experts", vec![3, 24, 40])),
+        bias: None,
+    }]);
+    let types = vec![ValueType::float([10, 40])];
+    let mut recorder = Recorder::new(Arc::clone(&weights), types, None, RecordingLimits::default());
+    let chosen = (0..20).map(|index| index * 5 % 3).collect::<Vec<i32>>();
+    let chosen = push(&mut recorder, Op::Ints(chosen.into()), &[], Some(&[10, 2]));
+    let linear = Op::ExpertLinear(WeightId(0));
+    let x = push(&mut recorder, linear, &[ValueId(0), chosen], None);
+    let program = recorder.finish(vec![x]);
+    let mut engine = CpuBackend::new(Some(1));
+    engine
+        .load(Arc::clone(&weights), &mut |_, _| {})
+        .expect("nothing is refused");
+    let requests = refuse_each("experts", &mut engine, |engine| {
+        results(engine, &program, &[vec![10, 40]], None)
+    });
+    // The inputs, rows by their experts, what is gathered and its products, the result.
+    assert!(requests >= 6, "{requests}");
+}
+
 #[test]
 fn weights() {
-    let stored = |name: &str, shape: Vec<usize>| {
-        let count: usize = shape.iter().product();
-        let upper = numbers(count)
-            .into_iter()
-            .flat_map(|number| ((number.to_bits() >> 16) as u16).to_le_bytes());
-        StoredTensor {
-            name: name.to_owned(),
-            kind: StoredType::BF16,
-            shape,
-            bytes: Bytes::new(upper.collect::<Vec<u8>>()),
-        }
-    };
     let weights = Arc::new(vec![
         Weight::Linear {
             matrix: Matrix::Dense(stored("matrix", vec![24, 40])),

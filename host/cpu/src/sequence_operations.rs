@@ -8,7 +8,6 @@ use monocle_kernels::output::by_rows;
 use monocle_kernels::rotary;
 use monocle_tensor::backend::BackendError;
 use monocle_tensor::operation::{Attention, CachedAttention, CachedHeads, Rope};
-use std::sync::Arc;
 
 type Result<T = Value> = std::result::Result<T, BackendError>;
 
@@ -78,8 +77,7 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
     if run.node().output.is_empty() {
         return Ok(run.floats(|_| {}));
     }
-    let _visible = run.memory.hold(queries.saturating_mul(size_of::<[usize; 2]>()));
-    let mut visible = vec![[0, keys]; queries];
+    let mut visible = run.memory.repeated([0, keys], queries);
     for bounds in attention.segments.windows(2) {
         visible[bounds[0] as usize..bounds[1] as usize].fill([bounds[0] as usize, bounds[1] as usize]);
     }
@@ -88,20 +86,19 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
             visible[1] = row + 1;
         }
     }
-    let visible: Arc<[_]> = visible.into();
+    let visible: &[[usize; 2]] = &visible;
     let (q, k, v) = (
         run.input(0)?.floats(),
         run.input(1)?.floats(),
         run.input(2)?.floats(),
     );
     let [k_len, v_len] = [shape.dim, shape.value_dim].map(|dim| keys * shape.kv_heads * dim);
-    let sequences: Vec<Queries<'_>> = (0..batch)
-        .map(|index| Queries {
-            first: index * queries,
-            visible: Arc::clone(&visible),
-            keys: KeyValues::Rows([&k[index * k_len..][..k_len], &v[index * v_len..][..v_len]]),
-        })
-        .collect();
+    let mut sequences = run.memory.list(batch);
+    sequences.extend((0..batch).map(|index| Queries {
+        first: index * queries,
+        visible,
+        keys: KeyValues::Rows([&k[index * k_len..][..k_len], &v[index * v_len..][..v_len]]),
+    }));
     Ok(run.floats(|out| attend_to(run.processor, run.threads, run.memory, shape, q, &sequences, out)))
 }
 
@@ -186,19 +183,23 @@ pub fn attend_shared(run: &mut ProgramRun<'_>, attention: &CachedAttention, cach
 /// Attends to what the caches of the step's sequences hold, this step's tokens included.
 fn attend_cached(run: &mut ProgramRun<'_>, attention: &CachedAttention, shape: Shape) -> Result {
     let (q, step) = (run.input(0)?.clone(), run.step);
-    let mut queries = Vec::with_capacity(step.sequences.len());
-    let mut first = 0;
+    let mut visible = run.memory.list(step.sequences.iter().map(|rows| rows.rows).sum());
     for rows in &step.sequences {
-        let visible = (0..rows.rows).map(|index| {
+        let first = visible.len();
+        visible.extend((0..rows.rows).map(|index| {
             let (position, visible) = (rows.past + index, step.visible[first + index]);
             visible.keys(position, attention.window)
-        });
+        }));
+    }
+    let mut queries = run.memory.list(step.sequences.len());
+    let mut first = 0;
+    for rows in &step.sequences {
+        let visible: &[[usize; 2]] = &visible[first..first + rows.rows];
         let cache = run
             .sequences
             .look(rows.sequence)
             .and_then(|sequence| sequence.caches.get(&attention.layer));
         if let Some(cache) = cache {
-            let visible: Arc<[[usize; 2]]> = visible.collect();
             let kept = cache.first_kept();
             if let Some([start, _]) = visible.iter().find(|[start, end]| *start < kept && start < end) {
                 return Err(BackendError::Sequence(format!(
@@ -256,7 +257,14 @@ pub fn cross_attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Re
         store_contexts(run, attention.layer, shape)?;
     }
     let q = run.input(0)?.clone();
-    let mut queries = Vec::with_capacity(step.sequences.len());
+    let mut visible = run.memory.list(step.visible_context.len());
+    visible.extend(
+        step.visible_context
+            .iter()
+            .map(|visible| [visible.start as usize, visible.end.max(visible.start) as usize]),
+    );
+    let visible: &[[usize; 2]] = &visible;
+    let mut queries = run.memory.list(step.sequences.len());
     let mut first = 0;
     let mut known: Option<[usize; 3]> = None;
     for rows in &step.sequences {
@@ -300,10 +308,7 @@ pub fn cross_attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Re
         known = Some(context.shape);
         queries.push(Queries {
             first: range.start,
-            visible: intervals
-                .iter()
-                .map(|visible| [visible.start as usize, visible.end.max(visible.start) as usize])
-                .collect(),
+            visible: &visible[range],
             keys: KeyValues::Rows([context.keys.floats(), context.values.floats()]),
         });
     }
@@ -371,13 +376,13 @@ pub fn short_conv(run: &mut ProgramRun<'_>, layer: u32) -> Result {
     let mut buffer = run.memory.take(len);
     let out = &mut buffer.floats_mut()[..len];
     // Channels side by side, as the rows have them.
-    let _weights = run.memory.hold(kernel.len() * size_of::<f32>());
-    let mut weights = vec![0.0; kernel.len()];
+    let mut weights = run.memory.repeated(0.0, kernel.len());
     for (channel, values) in kernel.floats().chunks_exact(taps).enumerate() {
         for (tap, value) in values.iter().enumerate() {
             weights[tap * channels + channel] = *value;
         }
     }
+    let weights: &[f32] = &weights;
     let step = run.step;
     let mut first = 0;
     for rows in &step.sequences {

@@ -2,7 +2,6 @@
 //! tokens, never with their square. Which keys a row sees is an interval, so there is no mask either.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::lanes::{Kernel, Lanes, Processor};
 use crate::math;
@@ -69,7 +68,7 @@ pub struct Queries<'a> {
     /// First row in q and in the result.
     pub first: usize,
     /// For each row, the interval of keys that it sees.
-    pub visible: Arc<[[usize; 2]]>,
+    pub visible: &'a [[usize; 2]],
     /// What they attend to.
     pub keys: KeyValues<'a>,
 }
@@ -91,10 +90,9 @@ pub fn attend(
         let own = counts(shape, threads.count(), queries);
         [0, 1].map(|index| usize::saturating_add(all[index], own[index]))
     });
-    let _lists = memory.hold(task_bytes(count, split_count));
-    let mut tasks = Vec::with_capacity(count);
+    let mut tasks = memory.list(count);
     // Rows whose keys are worked on in several pieces, and where these pieces begin among the partial results.
-    let mut split = Vec::with_capacity(split_count);
+    let mut split = memory.list(split_count);
     let mut pieces = 0;
     let group = shape.heads / shape.kv_heads.max(1);
     // What takes longest comes first, so that no thread is left alone with it at the end.
@@ -121,7 +119,7 @@ pub fn attend(
     {
         let rows = queries.visible.len();
         let together = heads_together(shape, rows, 1);
-        let cuts = cuts(seen(&queries.visible), LONG_PIECE_KEYS);
+        let cuts = cuts(seen(queries.visible), LONG_PIECE_KEYS);
         for kv_head in 0..shape.kv_heads {
             for head in (0..group).step_by(together) {
                 for (piece, keys) in cuts.clone().enumerate() {
@@ -170,6 +168,7 @@ pub fn attend(
     let mut partial = memory.take(pieces * partial_len(shape));
     let partial = &mut partial.floats_mut()[..pieces * partial_len(shape)];
     let (shared, shared_partial) = (Shared::new(out), Shared::new(partial));
+    let tasks: &[Part<'_>] = &tasks;
     let work = |index: usize| {
         let part = tasks[index];
         let way = way(shape, part.queries);
@@ -209,7 +208,7 @@ pub fn attend(
     } else {
         threads.parallel(tasks.len(), work);
     }
-    for (row, head, pieces) in split {
+    for (row, head, pieces) in split.iter().cloned() {
         let out = &mut out[(row * shape.heads + head * group) * shape.value_dim..];
         let size = partial_len(shape);
         merge(shape, &partial[pieces.start * size..pieces.end * size], out);
@@ -242,7 +241,7 @@ fn counts(shape: Shape, threads: usize, queries: &Queries<'_>) -> [usize; 2] {
             [rows.div_ceil(TASK_ROWS).saturating_mul(heads), 0]
         }
         Way::Together => {
-            let [pieces, is_split] = pieces(seen(&queries.visible), LONG_PIECE_KEYS);
+            let [pieces, is_split] = pieces(seen(queries.visible), LONG_PIECE_KEYS);
             let heads = shape.heads / heads_together(shape, rows, 1);
             [
                 pieces.saturating_mul(heads),

@@ -41,8 +41,8 @@ impl Convolution<'_> {
         let inner = channels / self.groups;
         let outputs = self.out[3] / self.groups;
         if inner == 1 && outputs == 1 {
-            let _taps = memory.hold(size_of_val(kernel));
-            return self.depthwise(threads, x, kernel, bias, out);
+            let mut taps = memory.repeated(0.0, kernel.len());
+            return self.depthwise(threads, x, (kernel, &mut taps), bias, out);
         }
         let patch = inner * self.kernel[0] * self.kernel[1];
         let pixels = self.out[..3].iter().product::<usize>();
@@ -125,17 +125,25 @@ impl Convolution<'_> {
         (row < height && column < width).then(|| ((batch * height + row) * width + column) * channels)
     }
 
-    fn depthwise(&self, threads: &Threads, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+    /// `taps` has room for the kernel's elements in another order.
+    fn depthwise(
+        &self,
+        threads: &Threads,
+        x: &[f32],
+        (kernel, taps): (&[f32], &mut [f32]),
+        bias: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
         let channels = self.x[3];
         let [kernel_height, kernel_width] = self.kernel;
         let area = kernel_height * kernel_width;
         // Channels side by side, as the pixels have them.
-        let mut taps = vec![0.0; kernel.len()];
         for (channel, values) in kernel.chunks_exact(area).enumerate() {
             for (tap, value) in values.iter().enumerate() {
                 taps[tap * channels + channel] = *value;
             }
         }
+        let taps = &*taps;
         by_rows(threads, out, channels, channels * area, |first, part| {
             for (index, out) in part.chunks_exact_mut(channels).enumerate() {
                 match bias {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use monocle_tensor::backend::{Interruption, MemoryUse};
@@ -46,6 +47,40 @@ pub struct Buffer {
 pub struct Held {
     bytes: usize,
     memory: Memory,
+}
+
+/// A list that is counted as in use until it is dropped. It has room for as many elements as it was asked for.
+pub struct List<T> {
+    items: Vec<T>,
+    _held: Held,
+}
+
+impl<T> List<T> {
+    /// Adds one behind the others.
+    pub fn push(&mut self, item: T) {
+        debug_assert!(self.items.len() < self.items.capacity());
+        self.items.push(item);
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<T> DerefMut for List<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+}
+
+impl<T> Extend<T> for List<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
+        items.into_iter().for_each(|item| self.push(item));
+    }
 }
 
 /// The size of a buffer for so many elements: in steps of an eighth at most, so that neighbouring sizes share buffers. A size that no memory has
@@ -94,6 +129,10 @@ impl Memory {
         let mut state = self.0.borrow_mut();
         #[cfg(feature = "refusals")]
         state.count(bytes);
+        // No system has so much, whatever the limit.
+        if isize::try_from(bytes).is_err() {
+            state.refuse(bytes, None);
+        }
         state.make_room(bytes);
         state.begin(bytes);
         drop(state);
@@ -101,6 +140,29 @@ impl Memory {
             bytes,
             memory: self.clone(),
         }
+    }
+
+    /// An empty list for so many elements. Where the limit or the system does not allow it, it is as with [`Self::take`].
+    pub fn list<T>(&self, most: usize) -> List<T> {
+        let bytes = most.saturating_mul(size_of::<T>());
+        let held = self.hold(bytes);
+        let mut items = Vec::new();
+        if items.try_reserve_exact(most).is_err() {
+            // What is free here the system may have for other things.
+            self.clear_cache();
+            if items.try_reserve_exact(most).is_err() {
+                drop(held);
+                self.0.borrow().refuse(bytes, None);
+            }
+        }
+        List { items, _held: held }
+    }
+
+    /// A list of so many times the same.
+    pub fn repeated<T: Clone>(&self, item: T, count: usize) -> List<T> {
+        let mut list = self.list(count);
+        list.items.resize(count, item);
+        list
     }
 
     /// Hands free buffers back to the system.
@@ -289,5 +351,38 @@ mod tests {
         // No limit was set: the system refuses, without an abort.
         let refused = guarded("cpu", || Ok(Memory::default().take(1 << 60)));
         assert!(matches!(refused, Err(BackendError::Memory { limit: None, .. })));
+    }
+
+    #[test]
+    fn lists_are_counted_and_refused_as_buffers_are() {
+        let memory = Memory::default();
+        memory.keep_within(SMALL);
+        let mut list = memory.list::<u64>(SMALL / 8);
+        assert_eq!(memory.usage().active, SMALL);
+        list.extend(0..3);
+        list.push(3);
+        assert_eq!(*list, [0, 1, 2, 3]);
+        let refused = guarded("cpu", || Ok(memory.list::<u8>(1).len()));
+        assert!(matches!(
+            refused,
+            Err(BackendError::Memory {
+                wanted: 1,
+                in_use: SMALL,
+                limit: Some(SMALL)
+            })
+        ));
+        drop(list);
+        assert_eq!(*memory.repeated(7, 3), [7; 3]);
+        assert_eq!(memory.usage().active, 0);
+        // What no system has, without a limit: an error, no abort, and nothing stays counted.
+        memory.keep_within(usize::MAX);
+        for most in [usize::MAX, usize::MAX / 8, 1 << 56] {
+            let refused = guarded("cpu", || Ok(memory.list::<u64>(most).len()));
+            assert!(
+                matches!(refused, Err(BackendError::Memory { limit: None, .. })),
+                "{refused:?}"
+            );
+            assert_eq!(memory.usage().active, 0);
+        }
     }
 }

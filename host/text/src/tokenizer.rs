@@ -5,7 +5,7 @@
 //! ([`legacy`]), of files of ranks ([`tiktoken`]) and of SentencePiece models ([`sentencepiece`]) the library's
 //! structures are made in memory. Tokens that stand beside a vocabulary are added by [`added_tokens`]. What a file can
 //! make the library do is bounded by [`guard`], [`normaliser`],
-//! [`cutter`] and [`words`], regular expressions by [`expression`], what can be read at all by [`files`].
+//! [`cutter`], [`pieces`] and [`words`], regular expressions by [`expression`], what can be read at all by [`files`].
 
 mod added_tokens;
 mod classes;
@@ -18,6 +18,7 @@ mod legacy;
 mod merges;
 mod normaliser;
 mod open;
+mod pieces;
 mod sentencepiece;
 mod special;
 mod tiktoken;
@@ -149,9 +150,8 @@ impl Tokenizer {
 
     /// The ids of a text; with `add_special_tokens`, also what the tokenizer puts around it (a begin token, say).
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TokenizerError> {
-        guarded(text.len(), || self.inner.encode_fast(text, add_special_tokens))
-            .and_then(|encoding| encoding.map_err(|error| error.to_string()))
-            .map(|encoding| encoding.get_ids().to_vec())
+        guarded(text.len(), || pieces::ids(&self.inner, text, add_special_tokens))
+            .and_then(|ids| ids.map_err(|error| error.to_string()))
             .map_err(|reason| TokenizerError::Encode {
                 length: text.len(),
                 reason,

@@ -367,17 +367,54 @@ fn tokenizers_and_pictures_take_little_more_than_harmless_ones() {
             "regular expression",
         ),
     ];
-    // A hundred kilobytes: what the library takes for a text grows with it, and so much is promised of none (docs/threat-model.md).
-    model.write(
-        "chat_template.jinja",
-        "<image>{{ 'xxxxxxxxxxxxxxxxxxxx ' * 5000 }}",
-    );
-    for (name, part, value, words) in cases {
-        let mut file = sound.clone();
-        file[part] = value;
-        model.write("tokenizer.json", file.to_string());
-        told(name, watched(model.path(), &picture), words);
+    // A hundred kilobytes; then as much as text for a model may have whose context holds 8,192 tokens, 32 bytes for each.
+    for (words_of_text, whole) in [(5_000, true), (12_400, false)] {
+        model.write(
+            "chat_template.jinja",
+            format!("<image>{{{{ 'xxxxxxxxxxxxxxxxxxxx ' * {words_of_text} }}}}"),
+        );
+        for (name, part, value, words) in &cases {
+            let mut file = sound.clone();
+            file[*part] = value.clone();
+            model.write("tokenizer.json", file.to_string());
+            // The longer one may be refused for its length.
+            told(
+                name,
+                watched(model.path(), &picture),
+                if whole { *words } else { "" },
+            );
+        }
     }
+    // Each letter a word or a token of its own, and nothing wrong with that but that they are too many.
+    let letters = [
+        ("as it is", sound.clone()),
+        ("letters found", {
+            let mut file = sound.clone();
+            file["pre_tokenizer"] = split(".");
+            file
+        }),
+        ("letters added", {
+            let mut file = sound.clone();
+            let tokens = file["added_tokens"].as_array_mut().expect("a list");
+            let mut token = tokens[0].clone();
+            token["content"] = "x".into();
+            token["id"] = sound["model"]["vocab"]["x"].clone();
+            assert!(token["id"].is_u64(), "{token}");
+            tokens.push(token);
+            file
+        }),
+    ];
+    for (name, file) in letters {
+        model.write("tokenizer.json", file.to_string());
+        told(name, watched(model.path(), &picture), "the model's context holds");
+    }
+    // More is nothing for the tokenizer.
+    model.write("chat_template.jinja", "<image>{{ 'xxx ' * 1000000 }}");
+    told(
+        "longer than its context",
+        watched(model.path(), &picture),
+        "text for this model may have",
+    );
 
     let model = Scratch::checkpoint("smolvlm");
     let header = |width: u32, height: u32| {

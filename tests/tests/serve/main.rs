@@ -12,6 +12,7 @@ mod models;
 mod operation;
 mod pictures;
 mod sampling;
+mod strangers;
 mod tools;
 
 use std::sync::OnceLock;

@@ -180,12 +180,12 @@ impl New {
             Language::Js => (
                 "| `plugin.js` | the plugin |\n| `monocle.js` | what most adapters need besides the contract |\n| `wit` | the contract |\n| `plugin.json` | name, version and kind |\n",
                 " (needs node and npm)",
-                "\nThe component has a whole JavaScript engine in it (12 MB): Monocle compiles it once, which takes some ten seconds.\n",
+                "\nThe component has a whole JavaScript engine in it (12 MB): Monocle compiles it once, which takes ten seconds to a minute.\n",
             ),
             Language::Python => (
                 "| `plugin.py` | the plugin |\n| `monocle.py` | what most adapters need besides the contract |\n| `wit` | the contract |\n| `plugin.json` | name, version and kind |\n",
                 " (needs Python 3.10 or newer, with venv)",
-                "\nThe component has a whole Python in it (18 MB): Monocle compiles it once, which takes some ten seconds.\n",
+                "\nThe component has a whole Python in it (18 MB): Monocle compiles it once, which takes ten seconds to a minute.\n",
             ),
         };
         text.replace("{name}", &self.name)

@@ -45,6 +45,7 @@ impl Settings {
         let generation = &manifest.generation;
         let (chosen, generation_notes) = GenerationSettings::new(generation, generation_config);
         let reasoning = manifest.output.reasoning.as_ref();
+        let context = context(config);
         Self {
             decode: DecodeOptions {
                 wide_grey: match manifest.image.wide_grey {
@@ -58,7 +59,7 @@ impl Settings {
                 refuse: manifest.image.over == Oversize::Refuse,
             }),
             max_images: manifest.image.max_images.map(|images| images as usize),
-            context: context(config),
+            context,
             generation: chosen,
             generation_notes,
             forced_first: generation_config
@@ -82,7 +83,7 @@ impl Settings {
                 .and_then(|reasoning| reasoning.budget)
                 .map(|budget| budget as usize),
             system: manifest.prompt.system.clone(),
-            limits: limits(&manifest.limits),
+            limits: limits(&manifest.limits, context),
         }
     }
 }
@@ -101,8 +102,9 @@ fn context(config: &Value) -> Option<usize> {
     .map(|context| context as usize)
 }
 
-fn limits(manifest: &monocle_manifest::schema::Limits) -> Limits {
+fn limits(manifest: &monocle_manifest::schema::Limits, context: Option<usize>) -> Limits {
     let (mut limits, most) = (Limits::default(), Limits::MAXIMUM);
+    limits.text_bytes = Limits::text_of(context);
     if let Some(mib) = manifest.memory_mib {
         limits.memory_bytes = ((mib as usize) << 20).min(most.memory_bytes);
     }

@@ -6,8 +6,6 @@ use super::contract::Rendering;
 use super::error::Fault;
 use super::state::{PixelTensor, State};
 
-/// Bytes of one text for the tokenizer, which takes up to some hundred for each while it cuts it: a million tokens.
-const LONGEST_TEXT: usize = 4 << 20;
 /// Bytes of a token that a plugin adds.
 const LONGEST_TOKEN: usize = 256;
 /// Bytes of a conversation for a template, of which there are some copies while it is rendered.
@@ -146,17 +144,27 @@ impl State {
         let _time = self.time();
         let rendered = self.services.render(rendering);
         self.in_time()?;
+        if let Ok(prompt) = &rendered {
+            self.check_text("the chat template's prompt", prompt)?;
+        }
         Ok(rendered)
+    }
+
+    /// Refuses what would be more tokens than the model's context holds, before anything is made of it.
+    fn check_text(&self, what: &str, text: &str) -> Result<(), Fault> {
+        match text.len() <= self.limits.text_bytes {
+            true => Ok(()),
+            false => Err(Fault::Misuse(format!(
+                "{what} has {} bytes, more than the {} that text for this model may have; shorten the prompt",
+                text.len(),
+                self.limits.text_bytes
+            ))),
+        }
     }
 
     /// Token ids of a text.
     pub fn encode_text(&mut self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, Fault> {
-        if text.len() > LONGEST_TEXT {
-            return Err(Fault::Misuse(format!(
-                "a text of {} bytes for the tokenizer, more than {LONGEST_TEXT}",
-                text.len()
-            )));
-        }
+        self.check_text("a text for the tokenizer", text)?;
         let _time = self.time();
         let encoded = self.services.encode(text, add_special_tokens);
         self.in_time()?;

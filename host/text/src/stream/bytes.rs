@@ -59,6 +59,20 @@ static BYTE_OF_CHAR: LazyLock<HashMap<char, u8>> = LazyLock::new(|| {
         .collect()
 });
 
+/// The other way around.
+static CHAR_OF_BYTE: LazyLock<[char; 256]> = LazyLock::new(|| {
+    let mut chars = ['\0'; 256];
+    for (char, byte) in BYTE_OF_CHAR.iter() {
+        chars[usize::from(*byte)] = *char;
+    }
+    chars
+});
+
+/// A text as byte-level vocabularies write it: a character for each byte.
+pub fn byte_level_text(text: &str) -> String {
+    text.bytes().map(|byte| CHAR_OF_BYTE[usize::from(byte)]).collect()
+}
+
 /// The bytes of a token of a byte-level vocabulary; a token with any other character stands for its own text.
 pub fn byte_level_bytes(token: &str) -> Vec<u8> {
     let bytes: Option<Vec<u8>> = token.chars().map(|c| BYTE_OF_CHAR.get(&c).copied()).collect();

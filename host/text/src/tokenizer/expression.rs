@@ -42,6 +42,7 @@ const OPEN: u32 = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Expression {
     regex: Arc<Regex>,
+    text: Arc<str>,
     known: bool,
     /// How deep within each other groups are that look through text without taking it.
     looking: u32,
@@ -94,9 +95,29 @@ impl Expression {
         let regex = Regex::new(expression).map_err(|error| error.description().to_owned())?;
         Ok(Self {
             regex: Arc::new(regex),
+            text: expression.into(),
             known: is_known(expression),
             looking: looking(expression),
         })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A text in matches and what lies between them, as the library's own search: matches that are empty right behind another are passed over.
+    pub fn matches<'a>(&'a self, inside: &'a str) -> Matches<'a> {
+        Matches {
+            expression: self,
+            inside,
+            region: Region::new(),
+            covered: 0,
+            from: 0,
+            last_end: None,
+            found: None,
+            ended: false,
+        }
     }
 
     /// The first match that begins there or behind. Looks at the clock.
@@ -211,35 +232,58 @@ fn looking(expression: &str) -> u32 {
     groups.iter().map(|group| group.depth).max().unwrap_or(0)
 }
 
+/// Matches, and what lies between them, in order; see [`Expression::matches`].
+pub struct Matches<'a> {
+    expression: &'a Expression,
+    inside: &'a str,
+    region: Region,
+    covered: usize,
+    from: usize,
+    last_end: Option<usize>,
+    /// What comes behind what was given last.
+    found: Option<Offsets>,
+    ended: bool,
+}
+
+impl Iterator for Matches<'_> {
+    type Item = (Offsets, bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(found) = self.found.take() {
+            return Some((found, true));
+        }
+        while !self.ended {
+            let Some((start, end)) = self.expression.find(self.inside, self.from, &mut self.region) else {
+                break;
+            };
+            if start == end && self.last_end == Some(end) {
+                match self.inside[self.from..].chars().next() {
+                    Some(char) => self.from += char.len_utf8(),
+                    None => break,
+                }
+                continue;
+            }
+            let before = (self.covered, start);
+            (self.covered, self.from, self.last_end) = (end, end, Some(end));
+            if before.0 == before.1 {
+                return Some(((start, end), true));
+            }
+            self.found = Some((start, end));
+            return Some((before, false));
+        }
+        self.ended = true;
+        let rest = (self.covered, self.inside.len());
+        self.covered = rest.1;
+        (rest.0 != rest.1).then_some((rest, false))
+    }
+}
+
 impl Pattern for &Expression {
-    /// As the library's own: matches that are empty right behind another are passed over.
     fn find_matches(&self, inside: &str) -> tokenizers::Result<Vec<(Offsets, bool)>> {
         if inside.is_empty() {
             return Ok(vec![((0, 0), false)]);
         }
-        let mut region = Region::new();
-        let mut pieces = Vec::new();
-        let mut covered = 0;
-        let mut from = 0;
-        let mut last_end = None;
-        while let Some((start, end)) = self.find(inside, from, &mut region) {
-            if start == end && last_end == Some(end) {
-                from = match inside[from..].chars().next() {
-                    Some(char) => from + char.len_utf8(),
-                    None => break,
-                };
-                continue;
-            }
-            if covered != start {
-                pieces.push(((covered, start), false));
-            }
-            pieces.push(((start, end), true));
-            (covered, from, last_end) = (end, end, Some(end));
-        }
-        if covered != inside.len() {
-            pieces.push(((covered, inside.len()), false));
-        }
-        Ok(pieces)
+        Ok(self.matches(inside).collect())
     }
 }
 

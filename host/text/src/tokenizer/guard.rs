@@ -63,9 +63,9 @@ fn words(payload: &(dyn Any + Send)) -> String {
     if let Some(stop) = payload.downcast_ref::<Stop>() {
         return match stop {
             Stop::Size => format!(
-                "its normaliser makes it more than {} times as long, and {} MiB",
+                "its normaliser makes it more than {} times as long, and {} KiB",
                 normaliser::EACH,
-                normaliser::FREE_BYTES >> 20
+                normaliser::FREE_BYTES >> 10
             ),
             Stop::Time => "the tokenizer takes longer for it than it may; shorten it".to_owned(),
             Stop::Word => "it is too long for the tokenizer, whose words or whose regular expression would take very many steps for it; \

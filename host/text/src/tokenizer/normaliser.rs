@@ -11,7 +11,7 @@ use super::guard::{Stop, look, stop};
 use super::sentencepiece::rules::Rules;
 
 /// Bytes that a text may become, whatever its length.
-pub const FREE_BYTES: usize = 1 << 20;
+pub const FREE_BYTES: usize = 64 << 10;
 /// Bytes that each of a text's bytes may become besides: a space may become three.
 pub const EACH: usize = 4;
 /// Replacements this short cannot grow a text by much in one step: it is looked at behind each.
@@ -100,19 +100,70 @@ fn shown(normalizer: &NormalizerWrapper) -> serde_json::Value {
 thread_local! {
     /// Bytes that may still be made of the text that this thread is at.
     static LEFT: Cell<usize> = const { Cell::new(FREE_BYTES) };
+    /// Whether it goes on with what was cut before it.
+    static CONTINUES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Begins a text of so many bytes.
 pub fn begin(bytes: usize) {
     LEFT.set(bytes.saturating_mul(EACH).saturating_add(FREE_BYTES));
+    CONTINUES.set(false);
+}
+
+/// Begins a part of so many bytes, cut off within words behind another: see [`Normaliser::is_local`].
+pub fn go_on(bytes: usize) {
+    begin(bytes);
+    CONTINUES.set(true);
+}
+
+/// Expressions that match runs of spaces and nothing else: none goes across a cut between a letter and a sign.
+const SPACES: [&str; 4] = [r"\s+", " +", " {2,}", r"\s{2,}"];
+
+impl Normaliser {
+    /// Whether a text can be normalised in parts that are cut between a letter or digit and a sign, a space or a line's end.
+    pub fn is_local(&self) -> bool {
+        let local = |step: &Step| match &step.kind {
+            Kind::Library(NormalizerWrapper::StripNormalizer(_)) => false,
+            Kind::Library(normalizer @ NormalizerWrapper::Replace(_)) => {
+                shown(normalizer)["pattern"]["String"]
+                    .as_str()
+                    .is_some_and(|text| match text.chars().count() {
+                        0 => false,
+                        1 => true,
+                        _ => !text.contains(char::is_alphanumeric),
+                    })
+            }
+            // Each character by itself, or with marks behind it.
+            Kind::Library(_) => true,
+            Kind::Replace { expression, .. } => SPACES.contains(&expression.text()),
+        };
+        match self {
+            Self::Steps(steps) => steps.iter().all(local),
+            Self::SentencePiece(rules) => rules.are_local(),
+        }
+    }
+
+    /// Whether a text must not be cut between these two.
+    pub fn may_cross(&self, before: char, behind: char) -> bool {
+        match self {
+            Self::Steps(_) => false,
+            // Spaces at the end of a text, and before it, may count for nothing.
+            Self::SentencePiece(rules) => behind.is_whitespace() || rules.may_cross(before, behind),
+        }
+    }
 }
 
 impl Normalizer for Normaliser {
     fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
+        // Behind an added token begins another text.
+        let continues = CONTINUES.get() && text.offsets_original().0 == 0;
         match self {
             Self::Steps(steps) => {
                 for step in steps {
                     look();
+                    if continues && matches!(step.kind, Kind::Library(NormalizerWrapper::Prepend(_))) {
+                        continue;
+                    }
                     held(match step.growth {
                         Growth::Little => text.len(),
                         Growth::Once(more) => text.len().saturating_add(more),
@@ -126,7 +177,7 @@ impl Normalizer for Normaliser {
             }
             Self::SentencePiece(rules) => {
                 let is_first = text.offsets_original().0 == 0;
-                let normal = rules.apply(text.get(), is_first);
+                let normal = rules.apply(text.get(), is_first, continues);
                 held(normal.len());
                 let removed = text.get().chars().count();
                 text.transform(normal.chars().map(|char| (char, 1)), removed);

@@ -52,8 +52,19 @@ impl Rules {
         })
     }
 
-    /// A text, or a part of one, in the form in which pieces are looked for.
-    pub fn apply(&self, text: &str, is_first: bool) -> String {
+    /// Whether a text may be given in parts that are cut within words.
+    pub fn are_local(&self) -> bool {
+        !self.space_behind
+    }
+
+    /// Whether a symbol is longer than what is before such a cut, or behind it.
+    pub fn may_cross(&self, before: char, behind: char) -> bool {
+        let pair = String::from_iter([before, behind]);
+        self.symbols.texts.iter().any(|text| text.contains(&pair))
+    }
+
+    /// A text, or a part of one, in the form in which pieces are looked for. What `continues` a part has no dummy space.
+    pub fn apply(&self, text: &str, is_first: bool, continues: bool) -> String {
         let space = if self.escape_spaces { SPACE } else { " " };
         let mut rest = text;
         if self.fewer_spaces {
@@ -69,7 +80,7 @@ impl Rules {
             Prefix::Never => false,
             Prefix::First => is_first,
             Prefix::Always => true,
-        };
+        } && !continues;
         if dummy && !self.space_behind {
             normal.push_str(space);
         }

@@ -300,7 +300,7 @@ fn scratch(program: &Program, node: &Node) -> [usize; 4] {
                 false => attention::list_bytes(attended, q[0]),
             };
             // What each row sees; there are no more sequences than rows.
-            let seen = size_of::<[usize; 2]>() + size_of::<Queries<'_>>();
+            let seen = size_of::<([usize; 2], Queries<'_>)>();
             let lists = [tasks, q[0].saturating_mul(seen)].map(|bytes| bytes.div_ceil(ELEMENT));
             [lists[0], lists[1], 0, 0]
         }

@@ -394,7 +394,7 @@ impl State {
     }
 
     /// The picture of a handle.
-    pub fn image(&mut self, handle: u32) -> Result<&Picture, Fault> {
+    pub fn image(&self, handle: u32) -> Result<&Picture, Fault> {
         if self.images.get(handle as usize).is_none_or(Option::is_none) {
             return Err(Fault::Misuse(
                 "a picture was used after it was dropped".to_owned(),

@@ -506,6 +506,8 @@ impl<'a> Multiply<'a> {
         let totals = &mut totals[..m * OUTPUTS];
         assert!(self.rounded.integers.len() == m * k && group.is_multiple_of(16) && S::BEYOND <= BEYOND);
         assert!(self.rounded.scales.len() == groups * m && self.rounded.sums.len() == groups * m);
+        // Unknown to the compiler: a short group's loop, unrolled as a whole, needs more registers than there are.
+        let length = std::hint::black_box(group);
         for start in (first..end).step_by(OUTPUTS) {
             let count = OUTPUTS.min(end - start);
             let middle = start + EIGHT.min(count);
@@ -531,7 +533,7 @@ impl<'a> Multiply<'a> {
                         high.of::<I::Floats>(index, S::BIAS),
                     ],
                     first: index * m,
-                    group,
+                    group: length,
                 };
                 let tiled = m / TILE_X * TILE_X;
                 for row in (0..tiled).step_by(TILE_X) {

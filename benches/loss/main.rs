@@ -4,7 +4,7 @@
 //! Kullback-Leibler divergence from the exact run over all positions, and in how many positions another token is the likeliest.
 //!
 //! Without arguments: the demo model on questions about pictures that its training never saw, and every checkpoint of `tests/oracle` on its cases. With `-- FOLDER TEXT [TOKENS]`: the
-//! model of a folder on the beginning of a text file.
+//! model of a folder on the beginning of a text file. With a GGUF file in the folder's place: that file, whose weights stay as they are stored.
 
 use std::path::{Path, PathBuf};
 
@@ -50,6 +50,11 @@ fn main() {
             let text = std::fs::read_to_string(text).expect("the text can be read");
             let request = beginning(Path::new(folder), &text, tokens);
             let requests = [request];
+            if is_gguf(Path::new(folder)) {
+                // Quantised already.
+                compare(folder, Path::new(folder), &requests, quantised_ways());
+                return;
+            }
             compare(folder, Path::new(folder), &requests, ways());
             compare_quantised(folder, Path::new(folder), &requests, 64);
         }
@@ -91,6 +96,10 @@ fn checkpoints() -> Vec<PathBuf> {
         .collect();
     folders.sort();
     folders
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gguf")
 }
 
 /// So much of a text as comes to about so many tokens.

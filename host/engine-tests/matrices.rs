@@ -101,7 +101,7 @@ fn scales_of(scheme: Scheme) -> &'static [usize] {
 }
 
 /// Blocks with random contents. Their values are what the scheme decodes, which is tested by itself.
-fn blocks(random: &mut Random, scheme: Scheme, rows: &[usize], columns: usize) -> (Matrix, Vec<f32>) {
+pub fn blocks(random: &mut Random, scheme: Scheme, rows: &[usize], columns: usize) -> (Matrix, Vec<f32>) {
     let all: usize = rows.iter().product();
     let row = scheme.row_bytes(columns).unwrap();
     let mut bytes: Vec<u8> = (0..all * row).map(|_| random.below(256) as u8).collect();

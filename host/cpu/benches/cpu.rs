@@ -249,12 +249,14 @@ fn quantised() {
     for scheme in Scheme::ALL {
         let row = 2048 / scheme.elements() * scheme.bytes();
         let blocks = tensor(StoredType::U8, vec![2048, row]);
-        for tokens in [1, 512] {
-            let matrix = Matrix::Blocks {
-                blocks: blocks.clone(),
-                scheme,
-            };
-            linear(scheme.name(), &matrix, tokens, Activations::Floats);
+        for activations in [Activations::Floats, Activations::Integers] {
+            for tokens in [1, 8, 512] {
+                let matrix = Matrix::Blocks {
+                    blocks: blocks.clone(),
+                    scheme,
+                };
+                linear(scheme.name(), &matrix, tokens, activations);
+            }
         }
     }
 }

@@ -357,7 +357,7 @@ fn times(factors: impl IntoIterator<Item = usize>) -> usize {
 #[derive(Clone, Copy)]
 enum Right {
     /// Quantised rows.
-    Affine,
+    Quantised,
     /// Other rows.
     Rows,
     /// Columns.
@@ -366,8 +366,8 @@ enum Right {
 
 impl Right {
     fn stored(program: &Program, weight: WeightId) -> Self {
-        match program.is_affine(weight) {
-            true => Self::Affine,
+        match program.is_quantised(weight) {
+            true => Self::Quantised,
             false => Self::Rows,
         }
     }
@@ -376,8 +376,8 @@ impl Right {
 /// What a product of `[m, k]` packs, at most.
 fn product(right: Right, m: usize, k: usize) -> usize {
     match right {
-        // They want their few rows arranged.
-        Right::Affine if m <= MOST_ROWS_OF_AFFINE => rounded(times([m, k])),
+        // They want their few rows arranged, or rounded.
+        Right::Quantised if m <= MOST_ROWS_OF_AFFINE => rounded(times([m, k])),
         // They are read as they lie.
         Right::Rows if m <= MOST_ROWS => 0,
         _ => rounded(packed_elements(m, k)),

@@ -2,23 +2,29 @@
 //! at a time as those of floats, and their sums are exact.
 //!
 //! What is rounded afterwards is rounded in one fixed order. For each output, group after group:
-//! `sum = fused(dot, weight scale · activation scale, sum)`, then `sum = fused(weight bias, sum of activations, sum)`. So the bits do not
-//! depend on the number of rows, on threads, or on the kernel.
+//! `sum = fused(dot, weight scale · activation scale, sum)`, then `sum = fused(weight bias, sum of activations, sum)`, where there are biases. So
+//! the bits do not depend on the number of rows, on threads, or on the kernel.
 
-// Rows of registers are indexed by rows of operands: counting them is the clearer way.
-#![allow(clippy::needless_range_loop)]
-
-use std::ops::Range;
+mod affine_rows;
+mod block_rows;
+mod plain_blocks;
+mod stored_rows;
+mod super_blocks;
 
 use bytemuck::{cast_slice, cast_slice_mut};
+use monocle_tensor::scheme::Scheme;
 
 use crate::lanes::{IntegerKernel, Integers, Lanes, Processor};
-use crate::matrix::{Affine, CACHE_LINE, Data, MatrixView, decode_dense, with_scratch};
+use crate::matrix::{Affine, CACHE_LINE, Data, MatrixView, with_scratch};
 use crate::memory::Memory;
 use crate::output::Shared;
 use crate::threads::Threads;
 
-mod tiles;
+use affine_rows::{AffineRows, takes_words};
+use block_rows::{BlockRows, group_of};
+use plain_blocks::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+use stored_rows::{Bias, EIGHT, Parameters, StoredRows};
+use super_blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 
 /// The largest activation: 127 · 257, so that it is `256 high + low` with two signed bytes.
 const LARGEST: f32 = 32639.0;
@@ -28,11 +34,11 @@ const SMALLEST: f32 = 1e-30;
 const BLOCK_ROWS: usize = 384;
 /// Up to how many rows of activations stored rows are read as they lie; beyond it, they are unpacked once for all rows.
 const MOST_ROW_BY_ROW: usize = 2;
-/// Outputs of a task are a multiple of this, so that tasks do not share a line of the cache.
+/// Outputs that are unpacked together. Those of a task are a multiple of it, so that tasks do not share a line of the cache.
 const OUTPUTS: usize = 16;
-/// Outputs whose floats are worked on together.
-const EIGHT: usize = 8;
-/// Bytes that a kernel may read beyond the last element.
+/// Rows of activations that are multiplied with unpacked rows together: with a sum for each of their products there are registers left.
+const TILE_X: usize = 4;
+/// Bytes that a kernel may read beyond the last element, at most.
 const BEYOND: usize = 16;
 
 /// Rows of activations times a quantised matrix: `x` is `[m, k]`, `out` `[m, n]`.
@@ -43,30 +49,41 @@ pub struct IntegerProduct<'a> {
     pub x: &'a [f32],
     /// `[n, k]`
     pub matrix: MatrixView<'a>,
-    /// The same matrix's rows.
-    pub affine: Affine<'a>,
     /// `[n]`, added to each row.
     pub bias: Option<&'a [f32]>,
 }
 
 impl<'a> IntegerProduct<'a> {
-    /// The product, where the matrix is quantised.
+    /// The product, where the matrix consists of integers in groups.
     pub fn of(m: usize, x: &'a [f32], matrix: MatrixView<'a>, bias: Option<&'a [f32]>) -> Option<Self> {
         match matrix.data() {
-            Data::Affine(affine) => Some(Self {
-                m,
-                x,
-                matrix,
-                affine,
-                bias,
-            }),
-            Data::Dense(..) | Data::Blocks(..) | Data::Scaled(..) => None,
+            Data::Affine(..) | Data::Blocks(..) if matrix.columns() > 0 => Some(Self { m, x, matrix, bias }),
+            _ => None,
+        }
+    }
+
+    /// Neighbours that have a scale of their own, in the matrix and in what activations become.
+    fn group(&self) -> usize {
+        match self.matrix.data() {
+            Data::Affine(affine) => affine.group,
+            Data::Blocks(scheme, _) => group_of(scheme),
+            Data::Dense(..) | Data::Scaled(..) => self.matrix.columns(),
+        }
+    }
+
+    /// Bytes of one stored row.
+    fn row_bytes(&self) -> usize {
+        let columns = self.matrix.columns();
+        match self.matrix.data() {
+            Data::Affine(affine) => columns * affine.bits / 8,
+            Data::Blocks(scheme, _) => columns / scheme.elements() * scheme.bytes(),
+            Data::Dense(..) | Data::Scaled(..) => 0,
         }
     }
 
     /// Computes it with all threads.
     pub fn run(&self, processor: Processor, threads: &Threads, memory: &Memory, out: &mut [f32]) {
-        let (n, k, group) = (self.matrix.rows(), self.matrix.columns(), self.affine.group);
+        let (n, k, group) = (self.matrix.rows(), self.matrix.columns(), self.group());
         assert_eq!((self.x.len(), out.len()), (self.m * k, self.m * n));
         assert!(self.bias.is_none_or(|bias| bias.len() == n));
         if out.is_empty() {
@@ -87,7 +104,8 @@ impl<'a> IntegerProduct<'a> {
                 for row in index * chunk..((index + 1) * chunk).min(m) {
                     processor.run_integers(Round {
                         x: &self.x[(first + row) * k..][..k],
-                        affine: self.affine,
+                        group,
+                        nibbles: matches!(self.matrix.data(), Data::Affine(affine) if affine.bits == 4),
                         row: [row, m],
                         integers: &shared_integers,
                         scales: &shared_scales,
@@ -106,7 +124,7 @@ impl<'a> IntegerProduct<'a> {
             } else {
                 let least = match way {
                     Way::RowByRow => 16 * 1024 / k.max(1),
-                    Way::Tiles => 4 * OUTPUTS,
+                    Way::Unpacked => 4 * OUTPUTS,
                 };
                 n.div_ceil(threads.count() * 8).min(512).max(least)
             };
@@ -130,21 +148,19 @@ impl<'a> IntegerProduct<'a> {
 
     /// Floats of scratch that a task needs.
     fn scratch_len(&self, way: Way, m: usize) -> usize {
-        let group = self.affine.group;
-        let of_eight_rows = Parameters::len(self.matrix.columns() / group) + self.copy_len();
-        match way {
-            Way::RowByRow => of_eight_rows,
-            Way::Tiles => 2 * of_eight_rows + tiles::scratch_len(m, group),
-        }
+        let group = self.group();
+        let eights = way.outputs() / EIGHT;
+        let unpacked = match way {
+            Way::RowByRow => 0,
+            // The integers twice, of 16 bits each; then sums.
+            Way::Unpacked => 2 * OUTPUTS * group / 2 + m * OUTPUTS,
+        };
+        eights * Parameters::len(self.matrix.columns() / group) + self.copy_len(way) + unpacked
     }
 
-    /// Floats that hold eight stored rows, and what may be read after them.
-    fn copy_len(&self) -> usize {
-        (EIGHT * self.row_bytes() + BEYOND).div_ceil(4)
-    }
-
-    fn row_bytes(&self) -> usize {
-        self.matrix.columns() * self.affine.bits / 8
+    /// Floats that hold the stored rows that are worked on together, and what may be read after them.
+    fn copy_len(&self, way: Way) -> usize {
+        (way.outputs() * self.row_bytes() + BEYOND).div_ceil(4)
     }
 }
 
@@ -154,28 +170,24 @@ enum Way {
     /// Stored rows as they lie, one after another: the memory's speed is the limit.
     RowByRow,
     /// A group of sixteen rows unpacked, for many rows of activations.
-    Tiles,
+    Unpacked,
 }
 
 impl Way {
     fn of(m: usize) -> Self {
         match m {
             ..=MOST_ROW_BY_ROW => Self::RowByRow,
-            _ => Self::Tiles,
+            _ => Self::Unpacked,
         }
     }
-}
 
-/// Whether a group of 4 bits fills whole vectors, so that numbers may be taken from 16-bit words in the order in which these hold them.
-/// Activations are put into the order of words then: of each 64, first every fourth from the first on, then from the second on.
-#[inline(always)]
-fn takes_words<I: Integers>(bits: usize, group: usize) -> bool {
-    I::HAS_WORDS && bits == 4 && group.is_multiple_of(64)
-}
-
-/// Numbers of eight rows of so many, with as many more as a vector may read beyond them.
-fn eight_rows(length: usize) -> usize {
-    EIGHT * length + EIGHT
+    /// Outputs, and so stored rows, that are worked on together.
+    fn outputs(self) -> usize {
+        match self {
+            Self::RowByRow => EIGHT,
+            Self::Unpacked => OUTPUTS,
+        }
+    }
 }
 
 /// Rounded activations, a group of all rows after another.
@@ -192,7 +204,9 @@ struct Rounded<'a> {
 /// Rounds one row.
 struct Round<'a> {
     x: &'a [f32],
-    affine: Affine<'a>,
+    group: usize,
+    /// Whether it is multiplied with affine numbers of 4 bits.
+    nibbles: bool,
     /// Its number, and how many there are.
     row: [usize; 2],
     integers: &'a Shared<'a, i16>,
@@ -203,8 +217,8 @@ struct Round<'a> {
 impl IntegerKernel for Round<'_> {
     #[inline(always)]
     fn run<I: Integers>(self) {
-        let Affine { group, bits, .. } = self.affine;
-        let [row, m] = self.row;
+        let (group, [row, m]) = (self.group, self.row);
+        let words = self.nibbles && takes_words::<I>(4, group);
         for (index, x) in self.x.chunks_exact(group).enumerate() {
             let at = index * m + row;
             // SAFETY: each row is rounded by one thread.
@@ -215,7 +229,7 @@ impl IntegerKernel for Round<'_> {
                     self.sums.part(at, 1),
                 )
             };
-            let rounded = round::<I>(x, takes_words::<I>(bits, group), integers);
+            let rounded = round::<I>(x, words, integers);
             (scale[0], sum[0]) = (rounded.0, rounded.0 * rounded.1);
         }
     }
@@ -307,178 +321,285 @@ impl IntegerKernel for Multiply<'_> {
     fn run<I: Integers>(self) {
         // Floats are worked on eight at a time.
         assert_eq!(I::Floats::COUNT, EIGHT);
-        match self.product.affine.bits {
-            2 => self.bits::<I, 2>(),
-            3 => self.bits::<I, 3>(),
-            4 => self.bits::<I, 4>(),
-            5 => self.bits::<I, 5>(),
-            6 => self.bits::<I, 6>(),
-            _ => self.bits::<I, 8>(),
-        }
-    }
-}
-
-/// Scales and biases of eight stored rows.
-struct Parameters<'a> {
-    /// `[8][groups]`, and some more: as they are stored.
-    scales: &'a mut [f32],
-    /// The same.
-    biases: &'a mut [f32],
-    /// `[groups, rounded up to 8][8]`: turned, so that outputs lie side by side.
-    turned_scales: &'a mut [f32],
-    /// The same.
-    turned_biases: &'a mut [f32],
-}
-
-impl Parameters<'_> {
-    /// Floats that those of so many groups take.
-    fn len(groups: usize) -> usize {
-        2 * (eight_rows(groups) + EIGHT * groups.next_multiple_of(EIGHT))
-    }
-
-    /// Reads those of eight rows at most.
-    #[inline(always)]
-    fn read<V: Lanes>(&mut self, affine: Affine<'_>, groups: usize, rows: Range<usize>) {
-        let size = affine.parameters.size();
-        let (bytes, count) = (
-            rows.start * groups * size..rows.end * groups * size,
-            rows.len() * groups,
-        );
-        let (scales, biases) = (&affine.scales[bytes.clone()], &affine.biases[bytes]);
-        decode_dense::<V>(affine.parameters, scales, &mut self.scales[..count]);
-        decode_dense::<V>(affine.parameters, biases, &mut self.biases[..count]);
-        turn::<V>(self.scales, groups, self.turned_scales);
-        turn::<V>(self.biases, groups, self.turned_biases);
-    }
-
-    /// Scales and biases of group `index`, for eight outputs.
-    #[inline(always)]
-    fn of<V: Lanes>(&self, index: usize) -> [V; 2] {
-        let from = index * EIGHT;
-        let (scales, biases) = (
-            &self.turned_scales[from..][..EIGHT],
-            &self.turned_biases[from..][..EIGHT],
-        );
-        // SAFETY: there are eight of each.
-        unsafe { [V::load(scales.as_ptr()), V::load(biases.as_ptr())] }
-    }
-}
-
-/// Turns eight rows of `length` floats into rows of eight; some more come after them.
-#[inline(always)]
-fn turn<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32]) {
-    let columns = length.next_multiple_of(EIGHT);
-    assert!(rows.len() >= (EIGHT - 1) * length + columns && out.len() >= columns * EIGHT);
-    for column in (0..columns).step_by(EIGHT) {
-        // SAFETY: eight rows of `columns` are there to read, if the last ones overlap, and `columns` rows of eight to write.
-        unsafe {
-            V::transpose(
-                rows.as_ptr().add(column),
-                length,
-                out.as_mut_ptr().add(column * EIGHT),
-                EIGHT,
-            );
+        let k = self.product.matrix.columns();
+        match self.product.matrix.data() {
+            Data::Affine(affine) => match affine.bits {
+                2 => self.affine::<I, 2>(affine),
+                3 => self.affine::<I, 3>(affine),
+                4 => self.affine::<I, 4>(affine),
+                5 => self.affine::<I, 5>(affine),
+                6 => self.affine::<I, 6>(affine),
+                _ => self.affine::<I, 8>(affine),
+            },
+            Data::Blocks(scheme, bytes) => match scheme {
+                Scheme::Q4_0 => self.multiply::<I, _>(BlockRows::<Q4_0>::new(bytes, k)),
+                Scheme::Q4_1 => self.multiply::<I, _>(BlockRows::<Q4_1>::new(bytes, k)),
+                Scheme::Q5_0 => self.multiply::<I, _>(BlockRows::<Q5_0>::new(bytes, k)),
+                Scheme::Q5_1 => self.multiply::<I, _>(BlockRows::<Q5_1>::new(bytes, k)),
+                Scheme::Q8_0 => self.multiply::<I, _>(BlockRows::<Q8_0>::new(bytes, k)),
+                Scheme::Q2_K => self.multiply::<I, _>(BlockRows::<Q2K>::new(bytes, k)),
+                Scheme::Q3_K => self.multiply::<I, _>(BlockRows::<Q3K>::new(bytes, k)),
+                Scheme::Q4_K => self.multiply::<I, _>(BlockRows::<Q4K>::new(bytes, k)),
+                Scheme::Q5_K => self.multiply::<I, _>(BlockRows::<Q5K>::new(bytes, k)),
+                Scheme::Q6_K => self.multiply::<I, _>(BlockRows::<Q6K>::new(bytes, k)),
+                Scheme::Iq4Nl => self.multiply::<I, _>(BlockRows::<Iq4Nl>::new(bytes, k)),
+                Scheme::Iq4Xs => self.multiply::<I, _>(BlockRows::<Iq4Xs>::new(bytes, k)),
+                Scheme::Mxfp4 => self.multiply::<I, _>(BlockRows::<Mxfp4>::new(bytes, k)),
+            },
+            // `IntegerProduct::of` makes no product of these.
+            Data::Dense(..) | Data::Scaled(..) => {}
         }
     }
 }
 
 impl<'a> Multiply<'a> {
     #[inline(always)]
-    fn bits<I: Integers, const BITS: usize>(mut self) {
+    fn affine<I: Integers, const BITS: usize>(self, affine: Affine<'a>) {
+        let columns = self.product.matrix.columns();
         // What is most used is compiled with the group's size known; the rest once for each number of bits.
-        match (self.way, self.product.affine.group) {
-            (Way::RowByRow, 64) if BITS == 4 => self.row_by_row::<I, BITS, 64>(),
-            (Way::RowByRow, 32) if BITS == 4 => self.row_by_row::<I, BITS, 32>(),
-            (Way::RowByRow, _) => self.row_by_row::<I, BITS, 0>(),
-            (Way::Tiles, _) => self.tiles::<I, BITS>(),
+        match (self.way, affine.group) {
+            (Way::RowByRow, 64) if BITS == 4 => {
+                self.row_by_row::<I, _>(AffineRows::<BITS, 64> { affine, columns });
+            }
+            (Way::RowByRow, 32) if BITS == 4 => {
+                self.row_by_row::<I, _>(AffineRows::<BITS, 32> { affine, columns });
+            }
+            (Way::RowByRow, _) => self.row_by_row::<I, _>(AffineRows::<BITS, 0> { affine, columns }),
+            (Way::Unpacked, 64) if BITS == 4 => {
+                self.unpacked::<I, _>(AffineRows::<BITS, 64> { affine, columns });
+            }
+            (Way::Unpacked, _) => self.unpacked::<I, _>(AffineRows::<BITS, 0> { affine, columns }),
         }
     }
 
-    /// Room for what eight stored rows need, and what is left of the scratch.
-    fn split(&self, scratch: &'a mut [f32]) -> (Parameters<'a>, &'a mut [u8], &'a mut [f32]) {
-        let groups = self.product.matrix.columns() / self.product.affine.group;
-        let padded = groups.next_multiple_of(EIGHT);
-        let (scales, rest) = scratch.split_at_mut(eight_rows(groups));
-        let (biases, rest) = rest.split_at_mut(eight_rows(groups));
-        let (turned_scales, rest) = rest.split_at_mut(EIGHT * padded);
-        let (turned_biases, rest) = rest.split_at_mut(EIGHT * padded);
-        let (copy, rest) = rest.split_at_mut(self.product.copy_len());
-        let parameters = Parameters {
-            scales,
-            biases,
-            turned_scales,
-            turned_biases,
-        };
-        (parameters, cast_slice_mut(copy), rest)
+    #[inline(always)]
+    fn multiply<I: Integers, S: StoredRows>(self, rows: S) {
+        match self.way {
+            Way::RowByRow => self.row_by_row::<I, S>(rows),
+            Way::Unpacked => self.unpacked::<I, S>(rows),
+        }
     }
 
-    /// The bytes of eight stored rows, with as many after them as a kernel may read. Of rows that are not there, anything.
+    /// The bytes of as many stored rows as are worked on together, with as many after them as a kernel may read. Of rows that are not there,
+    /// anything.
     #[inline(always)]
-    fn stored<'b>(&self, rows: Range<usize>, copy: &'b mut [u8]) -> &'b [u8]
-    where
-        'a: 'b,
-    {
-        let (packed, bytes) = (self.product.affine.packed, self.product.row_bytes());
-        let start = rows.start * bytes;
-        match packed.get(start..start + EIGHT * bytes + BEYOND) {
+    fn stored<'b, S: StoredRows>(&self, rows: &'b S, start: usize, copy: &'b mut [u8]) -> &'b [u8] {
+        let (bytes, size) = (rows.bytes(), self.product.row_bytes());
+        let length = self.way.outputs() * size + S::BEYOND;
+        match bytes.get(start * size..start * size + length) {
             Some(stored) => stored,
             None => {
-                let length = rows.len() * bytes;
-                copy[..length].copy_from_slice(&packed[start..start + length]);
-                &copy[..EIGHT * bytes + BEYOND]
+                let there = &bytes[start * size..];
+                let there = &there[..there.len().min(length)];
+                copy[..there.len()].copy_from_slice(there);
+                &copy[..length]
             }
         }
     }
 
-    /// Eight outputs at a time, and of their rows one group after another; `GROUP` is the group's size where that is known beforehand,
-    /// else 0.
+    /// Eight outputs at a time, and of their rows one group after another.
     #[inline(always)]
-    fn row_by_row<I: Integers, const BITS: usize, const GROUP: usize>(&mut self) {
-        let group = if GROUP == 0 {
-            self.product.affine.group
-        } else {
-            GROUP
-        };
+    fn row_by_row<I: Integers, S: StoredRows>(mut self, rows: S) {
         let (n, k, m) = (self.product.matrix.rows(), self.product.matrix.columns(), self.m);
-        let (groups, row_bytes, bytes) = (k / group, k * BITS / 8, group * BITS / 8);
+        let (groups, row_bytes, bytes) = (k / rows.group(), self.product.row_bytes(), rows.period_bytes());
+        let periods = groups / S::PERIOD;
         let [first, end] = self.outputs;
-        let scratch = std::mem::take(&mut self.scratch);
-        let (mut parameters, copy, _) = self.split(scratch);
-        assert!(self.rounded.integers.len() == groups * m * group);
+        let (mut parameters, rest) = Parameters::within(std::mem::take(&mut self.scratch), groups);
+        let copy = cast_slice_mut::<f32, u8>(rest);
+        assert!(self.rounded.integers.len() == m * k && periods * bytes == row_bytes && S::BEYOND <= BEYOND);
+        assert!(self.rounded.scales.len() == groups * m && self.rounded.sums.len() == groups * m);
         for start in (first..end).step_by(EIGHT) {
             let count = EIGHT.min(end - start);
-            parameters.read::<I::Floats>(self.product.affine, groups, start..start + count);
-            let stored = self.stored(start..start + count, copy);
+            let stored = self.stored(&rows, start, copy);
+            rows.read::<I>(start..start + count, stored, &mut parameters);
             for row in 0..m {
                 let mut sum = I::Floats::splat(0.0);
-                for index in 0..groups {
+                for period in 0..periods {
                     // The next eight rows lie behind these: as much of them as is read of these.
                     if row == 0 {
-                        let next = stored.as_ptr().wrapping_add(EIGHT * (row_bytes + index * bytes));
+                        let next = stored.as_ptr().wrapping_add(EIGHT * (row_bytes + period * bytes));
                         for line in (0..EIGHT * bytes).step_by(CACHE_LINE) {
                             I::Floats::prefetch(next.wrapping_add(line));
                         }
                     }
-                    let at = index * m + row;
-                    // SAFETY: `at < groups * m`, and eight rows of `groups` groups are stored, with enough bytes after them.
-                    let dots = unsafe {
-                        let x = self.rounded.integers.as_ptr().add(at * group);
-                        let from = stored.as_ptr().add(index * bytes);
-                        eight_dots::<I, BITS>(from, row_bytes, x, group)
+                    let group = Group {
+                        stored: stored.as_ptr(),
+                        row_bytes,
+                        period,
+                        row,
                     };
-                    sum = self.with_group(parameters.of(index), at, dots, sum);
+                    // SAFETY: eight rows of so many periods are stored, with enough bytes after them, and there are `m` rows of activations.
+                    unsafe {
+                        // Not a loop: each part is compiled by itself.
+                        sum = self.group::<I, S>(&rows, &parameters, group, 0, sum);
+                        if S::PERIOD > 1 {
+                            sum = self.group::<I, S>(&rows, &parameters, group, 1, sum);
+                        }
+                        if S::PERIOD > 2 {
+                            sum = self.group::<I, S>(&rows, &parameters, group, 2, sum);
+                            sum = self.group::<I, S>(&rows, &parameters, group, 3, sum);
+                            sum = self.group::<I, S>(&rows, &parameters, group, 4, sum);
+                            sum = self.group::<I, S>(&rows, &parameters, group, 5, sum);
+                            sum = self.group::<I, S>(&rows, &parameters, group, 6, sum);
+                            sum = self.group::<I, S>(&rows, &parameters, group, 7, sum);
+                        }
+                    }
                 }
                 self.write(sum, row * n, start, count);
             }
         }
     }
 
+    /// Adds one group's products to the sums of eight outputs.
+    ///
+    /// # Safety
+    /// Eight rows must be stored there, with as many bytes after them as are read beyond them; the period, the part and the row of activations
+    /// must exist.
+    #[inline(always)]
+    unsafe fn group<I: Integers, S: StoredRows>(
+        &self,
+        rows: &S,
+        parameters: &Parameters<'_>,
+        group: Group,
+        part: usize,
+        sum: I::Floats,
+    ) -> I::Floats {
+        let index = group.period * S::PERIOD + part;
+        let at = index * self.m + group.row;
+        let (from, bytes, period) = (group.stored, group.row_bytes, group.period);
+        // SAFETY: the caller vouches for it. Not a loop: the sums stay in registers.
+        let dots = unsafe {
+            let x = self.rounded.integers.as_ptr().add(at * rows.group());
+            I::totals([
+                rows.dot::<I>(from, period, part, x),
+                rows.dot::<I>(from.add(bytes), period, part, x),
+                rows.dot::<I>(from.add(2 * bytes), period, part, x),
+                rows.dot::<I>(from.add(3 * bytes), period, part, x),
+                rows.dot::<I>(from.add(4 * bytes), period, part, x),
+                rows.dot::<I>(from.add(5 * bytes), period, part, x),
+                rows.dot::<I>(from.add(6 * bytes), period, part, x),
+                rows.dot::<I>(from.add(7 * bytes), period, part, x),
+            ])
+        };
+        self.with_group::<I::Floats, S>(parameters.of(index, S::BIAS), at, dots, sum)
+    }
+
+    /// Sixteen outputs at a time: a group of their rows is unpacked, and multiplied by that of all rows of activations.
+    #[inline(always)]
+    fn unpacked<I: Integers, S: StoredRows>(mut self, rows: S) {
+        let (n, k, m, group) = (
+            self.product.matrix.rows(),
+            self.product.matrix.columns(),
+            self.m,
+            rows.group(),
+        );
+        let (groups, row_bytes) = (k / group, self.product.row_bytes());
+        let [first, end] = self.outputs;
+        let scratch = std::mem::take(&mut self.scratch);
+        let (mut low, rest) = Parameters::within(scratch, groups);
+        let (mut high, rest) = Parameters::within(rest, groups);
+        let (copy, rest) = rest.split_at_mut(self.product.copy_len(self.way));
+        let copy = cast_slice_mut::<f32, u8>(copy);
+        // `[16][group]`, then `[group / 2][16][2]`, then `[m][16]`.
+        let (numbers, rest) = rest.split_at_mut(OUTPUTS * group / 2);
+        let (pairs, totals) = rest.split_at_mut(OUTPUTS * group / 2);
+        let totals = &mut totals[..m * OUTPUTS];
+        assert!(self.rounded.integers.len() == m * k && group.is_multiple_of(16) && S::BEYOND <= BEYOND);
+        assert!(self.rounded.scales.len() == groups * m && self.rounded.sums.len() == groups * m);
+        // Unknown to the compiler: a short group's loop, unrolled as a whole, needs more registers than there are.
+        let length = std::hint::black_box(group);
+        for start in (first..end).step_by(OUTPUTS) {
+            let count = OUTPUTS.min(end - start);
+            let middle = start + EIGHT.min(count);
+            let stored = self.stored(&rows, start, copy);
+            rows.read::<I>(start..middle, stored, &mut low);
+            rows.read::<I>(middle..start + count, &stored[EIGHT * row_bytes..], &mut high);
+            totals.fill(0.0);
+            for index in 0..groups {
+                // Of rows that are not there, what is left is not written anywhere.
+                let unpacked = cast_slice_mut::<f32, i16>(numbers);
+                for (row, unpacked) in unpacked.chunks_exact_mut(group).enumerate() {
+                    // SAFETY: sixteen rows of so many groups are stored, with enough bytes after them.
+                    unsafe {
+                        let from = stored.as_ptr().add(row * row_bytes);
+                        rows.unpack::<I>(from, index / S::PERIOD, index % S::PERIOD, unpacked.as_mut_ptr());
+                    }
+                }
+                pair::<I::Floats>(numbers, group / 2, pairs);
+                let tile = Tile {
+                    pairs: cast_slice(pairs),
+                    parameters: [
+                        low.of::<I::Floats>(index, S::BIAS),
+                        high.of::<I::Floats>(index, S::BIAS),
+                    ],
+                    first: index * m,
+                    group: length,
+                };
+                let tiled = m / TILE_X * TILE_X;
+                for row in (0..tiled).step_by(TILE_X) {
+                    self.tile::<I, S, TILE_X>(&tile, row, totals);
+                }
+                for row in tiled..m {
+                    self.tile::<I, S, 1>(&tile, row, totals);
+                }
+            }
+            for (row, total) in totals.chunks_exact(OUTPUTS).enumerate() {
+                for (total, first) in total.chunks_exact(EIGHT).zip([0, EIGHT]) {
+                    // SAFETY: `total` has eight.
+                    let sum = unsafe { I::Floats::load(total.as_ptr()) };
+                    let count = count.saturating_sub(first).min(EIGHT);
+                    if count > 0 {
+                        self.write(sum, row * n, start + first, count);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One group of sixteen outputs times that of `M` rows of activations, from `row` on.
+    #[inline(always)]
+    fn tile<I: Integers, S: StoredRows, const M: usize>(
+        &self,
+        tile: &Tile<'_, I::Floats>,
+        row: usize,
+        totals: &mut [f32],
+    ) {
+        let (group, at) = (tile.group, tile.first + row);
+        let x = &self.rounded.integers[at * group..][..M * group];
+        let totals = &mut totals[row * OUTPUTS..][..M * OUTPUTS];
+        assert!(tile.pairs.len() >= OUTPUTS * group);
+        let mut sums = [I::no_outputs(); M];
+        for column in (0..group).step_by(2) {
+            for (index, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: the group's pairs are there for sixteen outputs, and `M` groups of activations.
+                unsafe {
+                    let weights = tile.pairs.as_ptr().add(column * OUTPUTS);
+                    *sums = I::add_pairs(*sums, weights, x.as_ptr().add(index * group + column));
+                }
+            }
+        }
+        for (index, sums) in sums.into_iter().enumerate() {
+            let dots = I::floats(sums);
+            for half in 0..2 {
+                let total = &mut totals[index * OUTPUTS + half * EIGHT..][..EIGHT];
+                // SAFETY: `total` has eight.
+                unsafe {
+                    let sum = I::Floats::load(total.as_ptr());
+                    let sum = self.with_group::<_, S>(tile.parameters[half], at + index, dots[half], sum);
+                    sum.store(total.as_mut_ptr());
+                }
+            }
+        }
+    }
+
     /// Takes one group into the sums of eight outputs: the one order in which floats are added.
     #[inline(always)]
-    fn with_group<V: Lanes>(&self, [scale, bias]: [V; 2], at: usize, dot: V, sum: V) -> V {
-        let (x_scale, x_sum) = (self.rounded.scales[at], self.rounded.sums[at]);
-        let sum = dot.fused(scale.mul(V::splat(x_scale)), sum);
-        bias.fused(V::splat(x_sum), sum)
+    fn with_group<V: Lanes, S: StoredRows>(&self, [scale, bias]: [V; 2], at: usize, dot: V, sum: V) -> V {
+        let sum = dot.fused(scale.mul(V::splat(self.rounded.scales[at])), sum);
+        match S::BIAS {
+            Bias::None => sum,
+            Bias::OfScale(_) | Bias::Stored => bias.fused(V::splat(self.rounded.sums[at]), sum),
+        }
     }
 
     /// Writes `count` outputs from `start` on of the row that begins at `row`.
@@ -500,66 +621,43 @@ impl<'a> Multiply<'a> {
     }
 }
 
-/// Unpacks a group, in the order in which it is stored.
-#[inline(always)]
-fn unpack_group<I: Integers, const BITS: usize>(stored: &[u8], out: &mut [i16]) {
-    let group = out.len();
-    assert!(stored.len() >= group * BITS / 8 + BEYOND && group.is_multiple_of(16));
-    for at in (0..group).step_by(16) {
-        // SAFETY: the group's numbers are there, with enough bytes after them, and room for all.
-        unsafe {
-            let numbers = I::unpack_integers::<BITS>(stored.as_ptr().add(at * BITS / 8));
-            I::store_integers(numbers, out.as_mut_ptr().add(at));
-        }
-    }
-}
-
-/// The dot products of a group of eight rows, so many bytes apart, with one of activations, as floats.
-///
-/// # Safety
-/// A group of integers must be at `x`, and of each row's stored numbers at `from`, with [`BEYOND`] bytes after the last.
-#[inline(always)]
-unsafe fn eight_dots<I: Integers, const BITS: usize>(
-    from: *const u8,
+/// Which group is multiplied: all but its part of the period.
+#[derive(Clone, Copy)]
+struct Group {
+    /// Eight rows.
+    stored: *const u8,
     row_bytes: usize,
-    x: *const i16,
-    group: usize,
-) -> I::Floats {
-    // Not in a loop, so that the sums stay in registers.
-    // SAFETY: the caller vouches for it.
-    unsafe {
-        I::totals([
-            group_dot::<I, BITS>(from, x, group),
-            group_dot::<I, BITS>(from.add(row_bytes), x, group),
-            group_dot::<I, BITS>(from.add(2 * row_bytes), x, group),
-            group_dot::<I, BITS>(from.add(3 * row_bytes), x, group),
-            group_dot::<I, BITS>(from.add(4 * row_bytes), x, group),
-            group_dot::<I, BITS>(from.add(5 * row_bytes), x, group),
-            group_dot::<I, BITS>(from.add(6 * row_bytes), x, group),
-            group_dot::<I, BITS>(from.add(7 * row_bytes), x, group),
-        ])
-    }
+    period: usize,
+    /// Of activations.
+    row: usize,
 }
 
-/// The eight sums whose total is a group's dot product.
-///
-/// # Safety
-/// A group of integers must be at `x`, and of stored numbers at `from`, with [`BEYOND`] bytes after them.
+/// A group of sixteen outputs, unpacked.
+struct Tile<'a, V> {
+    /// `[group / 2][16][2]`
+    pairs: &'a [i16],
+    /// Of the first eight outputs, and of the others.
+    parameters: [[V; 2]; 2],
+    /// Where the group's activations begin.
+    first: usize,
+    group: usize,
+}
+
+/// Puts pairs of sixteen rows side by side: `[16][length]` to `[length][16]`. Each pair is moved as a float.
 #[inline(always)]
-unsafe fn group_dot<I: Integers, const BITS: usize>(from: *const u8, x: *const i16, group: usize) -> I::Sums {
-    let mut sums = I::no_sums();
-    // SAFETY: the caller vouches for it.
-    unsafe {
-        if takes_words::<I>(BITS, group) {
-            for at in (0..group).step_by(64) {
-                sums = I::add_words(sums, from.add(at / 2), x.add(at));
-            }
-        } else {
-            for at in (0..group).step_by(16) {
-                let numbers = I::unpack_integers::<BITS>(from.add(at * BITS / 8));
-                sums = I::add_products(sums, numbers, I::load_integers(x.add(at)));
+fn pair<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32]) {
+    assert!(rows.len() == OUTPUTS * length && out.len() == OUTPUTS * length && length.is_multiple_of(EIGHT));
+    for first in [0, EIGHT] {
+        for column in (0..length).step_by(EIGHT) {
+            // SAFETY: eight rows of eight pairs are there from `first` on, and room for them.
+            unsafe {
+                V::transpose(
+                    rows.as_ptr().add(first * length + column),
+                    length,
+                    out.as_mut_ptr().add(column * OUTPUTS + first),
+                    OUTPUTS,
+                );
             }
         }
     }
-    sums
 }

@@ -105,8 +105,8 @@ pub trait Integers {
     type Vector: Copy;
     /// Sums of 32 bits.
     type Sums: Copy;
-    /// Sums of 32 bits of sixteen outputs, side by side.
-    type Sixteen: Copy;
+    /// One sum of 32 bits for each of sixteen outputs.
+    type Outputs: Copy;
     /// Whether [`Integers::unpack_words`] is faster than [`Integers::unpack_integers`].
     const HAS_WORDS: bool;
 
@@ -121,6 +121,24 @@ pub trait Integers {
     /// # Safety
     /// Sixteen bytes must be readable at `from`.
     unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> Self::Vector;
+    /// Sixteen signed bytes.
+    ///
+    /// # Safety
+    /// Sixteen bytes must be readable at `from`.
+    unsafe fn signed_bytes(from: *const u8) -> Self::Vector;
+    /// What a table has for the lower or the upper halves of sixteen bytes.
+    ///
+    /// # Safety
+    /// Sixteen bytes must be readable at `from`.
+    unsafe fn levels(from: *const u8, upper: bool, table: &[i8; 16]) -> Self::Vector;
+    /// 16 in each lane whose bit is set, from the lowest on.
+    fn sixteens(bits: u16) -> Self::Vector;
+    /// Numbers that are not negative, shifted to the right, and what `mask` leaves of them.
+    fn field(numbers: Self::Vector, shift: u32, mask: i16) -> Self::Vector;
+    /// Numbers shifted to the left.
+    fn shifted_left(numbers: Self::Vector, by: u32) -> Self::Vector;
+    /// The bits of both.
+    fn or(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Numbers of at most 16 bits, rounded to the nearest: those of `low`, then those of `high`.
     fn integers_of(low: Self::Floats, high: Self::Floats) -> Self::Vector;
     /// Stores 64 integers in the order of [`Integers::unpack_words`].
@@ -166,15 +184,15 @@ pub trait Integers {
         sums
     }
 
-    /// Nothing yet.
-    fn no_sixteen() -> Self::Sixteen;
-    /// Adds to each of sixteen outputs the products of two numbers of its own, which lie side by side, with two of `x`.
+    /// Nothing yet, of any output.
+    fn no_outputs() -> Self::Outputs;
+    /// Adds to each output's sum the products of its two weights, which lie side by side, with two integers.
     ///
     /// # Safety
-    /// 32 integers must be readable at `numbers`, and two at `x`.
-    unsafe fn add_pair(sums: Self::Sixteen, numbers: *const i16, x: *const i16) -> Self::Sixteen;
-    /// The sums of the first eight outputs as floats, then those of the others.
-    fn sixteen_floats(sums: Self::Sixteen) -> [Self::Floats; 2];
+    /// 32 integers must be readable at `weights`, and two at `x`.
+    unsafe fn add_pairs(outputs: Self::Outputs, weights: *const i16, x: *const i16) -> Self::Outputs;
+    /// The first eight outputs' sums, and the others', as floats.
+    fn floats(outputs: Self::Outputs) -> [Self::Floats; 2];
 }
 
 /// Work that is compiled for each instruction set. Implementations mark `run`, and what it calls with lanes,

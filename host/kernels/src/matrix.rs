@@ -82,7 +82,7 @@ pub enum Data<'a> {
     Dense(Float, &'a [u8]),
     /// `scale * q + bias`.
     Affine(Affine<'a>),
-    /// Rows of blocks, turned to floats where they are used.
+    /// Rows of blocks.
     Blocks(Scheme, &'a [u8]),
     /// Small floats with scales, turned to floats where they are used, from this row on.
     Scaled(ScaledRows<'a>, usize),

@@ -110,8 +110,8 @@ pub struct Program {
     pub outputs: Vec<ValueId>,
     /// The nodes that need a step, with what their rows are in it.
     rows: Vec<(usize, Rows)>,
-    /// Weights that are quantised in groups with scale and bias.
-    affine: BTreeSet<u32>,
+    /// Weights that are integers in groups.
+    quantised: BTreeSet<u32>,
 }
 
 /// Where two recordings of one signature differ.
@@ -133,9 +133,9 @@ impl Program {
         weights: &[Weight],
     ) -> Self {
         let used = nodes.iter().filter_map(|node| node.op.facts().weight);
-        let affine = used
+        let quantised = used
             .map(|id| id.0)
-            .filter(|id| weights.get(*id as usize).is_some_and(Weight::is_affine))
+            .filter(|id| weights.get(*id as usize).is_some_and(Weight::is_quantised))
             .collect();
         let rows = nodes.iter().map(|node| node.op.facts().rows).enumerate();
         Self {
@@ -144,13 +144,13 @@ impl Program {
             nodes,
             inputs,
             outputs,
-            affine,
+            quantised,
         }
     }
 
-    /// Whether a weight that the program multiplies by is quantised in groups with scale and bias.
-    pub fn is_affine(&self, weight: WeightId) -> bool {
-        self.affine.contains(&weight.0)
+    /// Whether a weight that the program multiplies by is integers in groups ([`Weight::is_quantised`]).
+    pub fn is_quantised(&self, weight: WeightId) -> bool {
+        self.quantised.contains(&weight.0)
     }
 
     /// The nodes that need a step, with what their rows are in it.

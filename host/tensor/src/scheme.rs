@@ -64,7 +64,7 @@ impl Scheme {
     ];
 
     /// Elements of a block.
-    pub fn elements(self) -> usize {
+    pub const fn elements(self) -> usize {
         match self {
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::Iq4Nl | Self::Mxfp4 => 32,
             Self::Q2_K | Self::Q3_K | Self::Q4_K | Self::Q5_K | Self::Q6_K | Self::Iq4Xs => LARGEST_BLOCK,
@@ -72,7 +72,7 @@ impl Scheme {
     }
 
     /// Bytes of a block.
-    pub fn bytes(self) -> usize {
+    pub const fn bytes(self) -> usize {
         match self {
             Self::Q4_0 | Self::Iq4Nl => 2 + 16,
             Self::Q4_1 => 4 + 16,

@@ -504,16 +504,16 @@ impl Weight {
         }
     }
 
-    /// Whether it is quantised in groups with scale and bias.
-    pub fn is_affine(&self) -> bool {
-        let matrix = match self {
-            Self::Tensor(_) => None,
+    /// Whether it, or a part of it, is integers in groups: with scale and bias, or in blocks.
+    pub fn is_quantised(&self) -> bool {
+        let is_quantised = |matrix: &Matrix| matches!(matrix, Matrix::Affine { .. } | Matrix::Blocks { .. });
+        match self {
+            Self::Tensor(_) => false,
             Self::Linear { matrix, .. } | Self::Embedding(matrix) | Self::Experts { matrix, .. } => {
-                Some(matrix)
+                is_quantised(matrix)
             }
-            Self::Stack(layers) => layers.first().map(|(matrix, _)| matrix),
-        };
-        matches!(matrix, Some(Matrix::Affine { .. }))
+            Self::Stack(layers) => layers.iter().any(|(matrix, _)| is_quantised(matrix)),
+        }
     }
 
     /// The tensors that it consists of.

@@ -670,8 +670,8 @@ fn what_never_ends_is_not_read() {
     // A folder of plugins, where others go on to work, and what is to be made a plugin.
     let smolvlm = project::plugins().join("smolvlm.wasm");
     scratch.write("smolvlm.wasm", std::fs::read(smolvlm).expect("it was built"));
-    zero(&scratch.file("zero.wasm"));
-    pipe(&scratch.file("pipe.wasm"));
+    make("device", &scratch.file("zero.wasm"));
+    make("pipe", &scratch.file("pipe.wasm"));
     let ran = watched_with(model.path(), &picture, scratch.path());
     assert_eq!(ran.code, Some(0), "{}", ran.error);
     ran.took_little("beside plugins", usual);

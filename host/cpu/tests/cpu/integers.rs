@@ -5,10 +5,11 @@ use std::sync::Arc;
 use monocle_cpu::{Activations, CpuBackend, Instructions};
 use monocle_tensor::backend::Backend;
 use monocle_tensor::operation::{Op, WeightId};
-use monocle_tensor::stored::{StoredType, Weight};
+use monocle_tensor::scheme::Scheme;
+use monocle_tensor::stored::{Matrix, StoredTensor, StoredType, Weight};
 use proptest::prelude::*;
 
-use crate::matrices::{affine, dense, product};
+use crate::matrices::{affine, blocks, dense, product};
 use crate::support::{Operand, Random, assert_close, program_of, run};
 
 const BITS: [usize; 6] = [2, 3, 4, 5, 6, 8];
@@ -51,25 +52,42 @@ fn products_are_near_the_exact_ones() {
                 (StoredType::F32, [49, 640]),
             ] {
                 let (matrix, values) = affine(&mut random, kind, [n, k], bits, group);
-                let (bias, bias_values) = dense(&mut random, StoredType::F32, 1, n);
-                let bias = bias.parts().next().cloned().map(|mut bias| {
-                    bias.shape = vec![n];
-                    bias
-                });
-                let weights = Arc::new(vec![Weight::Linear { matrix, bias }]);
-                for rows in [1, 2, 3, 8, 23] {
-                    let x = random.floats(rows * k);
-                    let expected = product(&x, &values, Some(&bias_values), k);
-                    for mut engine in engines(&[1, 3]) {
-                        let found = multiply(&mut engine, &weights, &x, k);
-                        // Half a step of 1 / 32639 of the largest activation, at most 1, for each of k terms that differ in sign.
-                        let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-                        let tolerance = 4.0 * 0.5 / 32639.0 * largest * (k as f32).sqrt();
-                        let what = format!("{bits} bits, groups of {group}, {rows} rows of {k}");
-                        assert_close(&what, &found, &expected, tolerance);
-                    }
-                }
+                let what = format!("{bits} bits, groups of {group}");
+                check_nearness(&mut random, &what, matrix, &values, [n, k]);
             }
+        }
+    }
+}
+
+#[test]
+fn products_with_blocks_are_near_the_exact_ones() {
+    let mut random = Random::new(7);
+    for scheme in Scheme::ALL {
+        for [n, k] in [[3, scheme.elements()], [17, 256], [49, 768]] {
+            let (matrix, values) = blocks(&mut random, scheme, &[n], k);
+            check_nearness(&mut random, scheme.name(), matrix, &values, [n, k]);
+        }
+    }
+}
+
+/// A matrix `[n, k]` of these values, with a bias, times rows of numbers from -1 to 1.
+fn check_nearness(random: &mut Random, what: &str, matrix: Matrix, values: &[f32], [n, k]: [usize; 2]) {
+    let (bias, bias_values) = dense(random, StoredType::F32, 1, n);
+    let bias = bias.parts().next().cloned().map(|bias| StoredTensor {
+        shape: vec![n],
+        ..bias
+    });
+    let weights = Arc::new(vec![Weight::Linear { matrix, bias }]);
+    for rows in [1, 2, 3, 8, 33] {
+        let x = random.floats(rows * k);
+        let expected = product(&x, values, Some(&bias_values), k);
+        for mut engine in engines(&[1, 3]) {
+            let found = multiply(&mut engine, &weights, &x, k);
+            // Half a step of 1 / 32639 of the largest activation, at most 1, for each of k terms that differ in sign.
+            let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+            let tolerance = 4.0 * 0.5 / 32639.0 * largest * (k as f32).sqrt();
+            let what = format!("{what}, {rows} rows of {k}, {n} outputs on {}", engine.device());
+            assert_close(&what, &found, &expected, tolerance);
         }
     }
 }
@@ -81,7 +99,7 @@ fn whole_numbers_are_multiplied_exactly() {
     for bits in BITS {
         let (n, k) = (20, 256);
         let (mut matrix, _) = affine(&mut random, StoredType::F32, [n, k], bits, 64);
-        let monocle_tensor::stored::Matrix::Affine {
+        let Matrix::Affine {
             packed,
             scales,
             biases,
@@ -172,19 +190,50 @@ proptest! {
         let mut random = Random::new(seed);
         let k = group * groups;
         let (matrix, _) = affine(&mut random, StoredType::BF16, [n, k], width, group);
-        let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
-        let x: Vec<f32> = random.floats(rows * k).iter().map(|x| x * 2.0_f32.powi(size)).collect();
-        let mut portable = CpuBackend::with_instructions(Some(1), Instructions::Portable).unwrap();
-        portable = portable.multiplying(Activations::Integers);
-        // Row by row, alone.
-        let expected: Vec<f32> = x.chunks(k).flat_map(|x| multiply(&mut portable, &weights, x, k)).collect();
-        for mut engine in engines(&[1, 2, 5]) {
-            let found = multiply(&mut engine, &weights, &x, k);
-            prop_assert_eq!(bits(&found), bits(&expected), "{} rows at once", rows);
-            let pairs: Vec<f32> = x.chunks(2 * k).flat_map(|x| multiply(&mut engine, &weights, x, k)).collect();
-            prop_assert_eq!(bits(&pairs), bits(&expected), "two at once");
-        }
+        check_bits(&mut random, matrix, k, rows, size)?;
     }
+
+    #[test]
+    fn every_way_gives_the_same_bits_with_blocks(
+        seed in 0_u64..1 << 40,
+        scheme in prop::sample::select(Scheme::ALL.to_vec()),
+        parts in 1_usize..12,
+        n in 1_usize..150,
+        rows in 1_usize..40,
+        size in -20_i32..20,
+    ) {
+        let mut random = Random::new(seed);
+        let k = scheme.elements() * parts.div_ceil(scheme.elements() / 32);
+        let (matrix, _) = blocks(&mut random, scheme, &[n], k);
+        check_bits(&mut random, matrix, k, rows, size)?;
+    }
+}
+
+/// Rows of activations of this size, all at once and two at once by every kernel, and alone by the portable one.
+fn check_bits(
+    random: &mut Random,
+    matrix: Matrix,
+    k: usize,
+    rows: usize,
+    size: i32,
+) -> Result<(), TestCaseError> {
+    let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
+    let x = random.floats(rows * k);
+    let x: Vec<f32> = x.iter().map(|x| x * 2.0_f32.powi(size)).collect();
+    let portable = CpuBackend::with_instructions(Some(1), Instructions::Portable).unwrap();
+    let mut portable = portable.multiplying(Activations::Integers);
+    let alone = x.chunks(k).flat_map(|x| multiply(&mut portable, &weights, x, k));
+    let expected: Vec<f32> = alone.collect();
+    for mut engine in engines(&[1, 2, 5]) {
+        let found = multiply(&mut engine, &weights, &x, k);
+        prop_assert_eq!(bits(&found), bits(&expected), "{} rows at once", rows);
+        let pairs = x.chunks(2 * k);
+        let pairs: Vec<f32> = pairs
+            .flat_map(|x| multiply(&mut engine, &weights, x, k))
+            .collect();
+        prop_assert_eq!(bits(&pairs), bits(&expected), "two at once");
+    }
+    Ok(())
 }
 
 /// More rows than are rounded at a time.

@@ -229,7 +229,7 @@ impl Integers for Avx2 {
     type Floats = Self;
     type Vector = __m256i;
     type Sums = __m256i;
-    type Sixteen = [__m256i; 2];
+    type Outputs = [__m256i; 2];
     const HAS_WORDS: bool = true;
 
     #[inline(always)]
@@ -258,6 +258,66 @@ impl Integers for Avx2 {
             let upper = _mm256_mullo_epi16(words, _mm256_loadu_si256(factors.as_ptr().cast()));
             _mm256_srl_epi16(upper, _mm_cvtsi32_si128(16 - BITS as i32))
         }
+    }
+    #[inline(always)]
+    unsafe fn signed_bytes(from: *const u8) -> __m256i {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn levels(from: *const u8, upper: bool, table: &[i8; 16]) -> __m256i {
+        // SAFETY: the instructions are there, the caller vouches for the memory, and the table has sixteen bytes.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.cast());
+            let halves = if upper { _mm_srli_epi16::<4>(bytes) } else { bytes };
+            let halves = _mm_and_si128(halves, _mm_set1_epi8(15));
+            let table = _mm_loadu_si128(table.as_ptr().cast());
+            _mm256_cvtepi8_epi16(_mm_shuffle_epi8(table, halves))
+        }
+    }
+    #[inline(always)]
+    fn sixteens(bits: u16) -> __m256i {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let own = _mm256_setr_epi16(
+                1,
+                1 << 1,
+                1 << 2,
+                1 << 3,
+                1 << 4,
+                1 << 5,
+                1 << 6,
+                1 << 7,
+                1 << 8,
+                1 << 9,
+                1 << 10,
+                1 << 11,
+                1 << 12,
+                1 << 13,
+                1 << 14,
+                i16::MIN,
+            );
+            let found = _mm256_and_si256(_mm256_set1_epi16(bits as i16), own);
+            _mm256_and_si256(_mm256_cmpeq_epi16(found, own), _mm256_set1_epi16(16))
+        }
+    }
+    #[inline(always)]
+    fn field(numbers: __m256i, shift: u32, mask: i16) -> __m256i {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let shifted = _mm256_srl_epi16(numbers, _mm_cvtsi32_si128(shift as i32));
+            _mm256_and_si256(shifted, _mm256_set1_epi16(mask))
+        }
+    }
+    #[inline(always)]
+    fn shifted_left(numbers: __m256i, by: u32) -> __m256i {
+        // SAFETY: the instructions are there.
+        unsafe { _mm256_sll_epi16(numbers, _mm_cvtsi32_si128(by as i32)) }
+    }
+    #[inline(always)]
+    fn or(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the instructions are there.
+        unsafe { _mm256_or_si256(a, b) }
     }
     #[inline(always)]
     unsafe fn unpack_words(from: *const u8) -> [__m256i; 4] {
@@ -318,29 +378,25 @@ impl Integers for Avx2 {
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
     }
     #[inline(always)]
-    fn no_sixteen() -> [__m256i; 2] {
-        [Self::no_sums(); 2]
+    fn no_outputs() -> [__m256i; 2] {
+        // SAFETY: the instructions are there.
+        unsafe { [_mm256_setzero_si256(); 2] }
     }
     #[inline(always)]
-    unsafe fn add_pair(sums: [__m256i; 2], numbers: *const i16, x: *const i16) -> [__m256i; 2] {
+    unsafe fn add_pairs([first, last]: [__m256i; 2], weights: *const i16, x: *const i16) -> [__m256i; 2] {
         // SAFETY: the instructions are there, and the caller vouches for the memory.
         unsafe {
             let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
             [
-                Self::add_products(sums[0], Self::load_integers(numbers), x),
-                Self::add_products(sums[1], Self::load_integers(numbers.add(16)), x),
+                Self::add_products(first, _mm256_loadu_si256(weights.cast()), x),
+                Self::add_products(last, _mm256_loadu_si256(weights.add(16).cast()), x),
             ]
         }
     }
     #[inline(always)]
-    fn sixteen_floats(sums: [__m256i; 2]) -> [Self; 2] {
+    fn floats([first, last]: [__m256i; 2]) -> [Self; 2] {
         // SAFETY: the instructions are there.
-        unsafe {
-            [
-                Self(_mm256_cvtepi32_ps(sums[0])),
-                Self(_mm256_cvtepi32_ps(sums[1])),
-            ]
-        }
+        unsafe { [Self(_mm256_cvtepi32_ps(first)), Self(_mm256_cvtepi32_ps(last))] }
     }
     #[inline(always)]
     fn totals(s: [__m256i; 8]) -> Self {

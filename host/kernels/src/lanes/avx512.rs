@@ -195,7 +195,7 @@ impl Integers for Avx512 {
     type Vector = __m256i;
     /// Sixteen sums.
     type Sums = __m512i;
-    type Sixteen = __m512i;
+    type Outputs = __m512i;
     const HAS_WORDS: bool = true;
 
     #[inline(always)]
@@ -212,6 +212,32 @@ impl Integers for Avx512 {
     unsafe fn unpack_integers<const BITS: usize>(from: *const u8) -> __m256i {
         // SAFETY: the caller vouches for the memory.
         unsafe { Avx2::unpack_integers::<BITS>(from) }
+    }
+    #[inline(always)]
+    unsafe fn signed_bytes(from: *const u8) -> __m256i {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { Avx2::signed_bytes(from) }
+    }
+    #[inline(always)]
+    unsafe fn levels(from: *const u8, upper: bool, table: &[i8; 16]) -> __m256i {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { Avx2::levels(from, upper, table) }
+    }
+    #[inline(always)]
+    fn sixteens(bits: u16) -> __m256i {
+        Avx2::sixteens(bits)
+    }
+    #[inline(always)]
+    fn field(numbers: __m256i, shift: u32, mask: i16) -> __m256i {
+        Avx2::field(numbers, shift, mask)
+    }
+    #[inline(always)]
+    fn shifted_left(numbers: __m256i, by: u32) -> __m256i {
+        Avx2::shifted_left(numbers, by)
+    }
+    #[inline(always)]
+    fn or(a: __m256i, b: __m256i) -> __m256i {
+        Avx2::or(a, b)
     }
     #[inline(always)]
     unsafe fn unpack_words(from: *const u8) -> [__m256i; 4] {
@@ -252,23 +278,26 @@ impl Integers for Avx512 {
         }
     }
     #[inline(always)]
-    fn no_sixteen() -> __m512i {
+    fn no_outputs() -> __m512i {
         Self::no_sums()
     }
     #[inline(always)]
-    unsafe fn add_pair(sums: __m512i, numbers: *const i16, x: *const i16) -> __m512i {
+    unsafe fn add_pairs(outputs: __m512i, weights: *const i16, x: *const i16) -> __m512i {
         // SAFETY: the instructions are there, and the caller vouches for the memory.
         unsafe {
             let x = _mm512_set1_epi32(x.cast::<i32>().read_unaligned());
-            _mm512_dpwssd_epi32(sums, _mm512_loadu_si512(numbers.cast()), x)
+            _mm512_dpwssd_epi32(outputs, _mm512_loadu_si512(weights.cast()), x)
         }
     }
     #[inline(always)]
-    fn sixteen_floats(sums: __m512i) -> [Avx2; 2] {
+    fn floats(outputs: __m512i) -> [Avx2; 2] {
         // SAFETY: the instructions are there.
         unsafe {
-            let [low, high] = [_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums)];
-            [Avx2(_mm256_cvtepi32_ps(low)), Avx2(_mm256_cvtepi32_ps(high))]
+            let [first, last] = [
+                _mm512_castsi512_si256(outputs),
+                _mm512_extracti64x4_epi64::<1>(outputs),
+            ];
+            [Avx2(_mm256_cvtepi32_ps(first)), Avx2(_mm256_cvtepi32_ps(last))]
         }
     }
     #[inline(always)]

@@ -192,7 +192,7 @@ impl Integers for Neon {
     type Floats = Self;
     type Vector = (int16x8_t, int16x8_t);
     type Sums = (int32x4_t, int32x4_t);
-    type Sixteen = [Self::Sums; 2];
+    type Outputs = [int32x4_t; 4];
     const HAS_WORDS: bool = false;
 
     #[inline(always)]
@@ -225,6 +225,60 @@ impl Integers for Neon {
                 eight_integers::<BITS>(from.add(BITS)),
             )
         }
+    }
+    #[inline(always)]
+    unsafe fn signed_bytes(from: *const u8) -> Self::Vector {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe { widen_signed(vld1q_s8(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn levels(from: *const u8, upper: bool, table: &[i8; 16]) -> Self::Vector {
+        // SAFETY: the instructions are there, the caller vouches for the memory, and the table has sixteen bytes.
+        unsafe {
+            let bytes = vld1q_u8(from);
+            let halves = match upper {
+                true => vshrq_n_u8::<4>(bytes),
+                false => vandq_u8(bytes, vdupq_n_u8(15)),
+            };
+            widen_signed(vqtbl1q_s8(vld1q_s8(table.as_ptr()), halves))
+        }
+    }
+    #[inline(always)]
+    fn sixteens(bits: u16) -> Self::Vector {
+        let own: [u16; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+        // SAFETY: the instructions are there, and `own` has eight elements.
+        unsafe {
+            let (own, sixteen) = (vld1q_u16(own.as_ptr()), vdupq_n_u16(16));
+            let [low, high] = [vdupq_n_u16(bits & 255), vdupq_n_u16(bits >> 8)];
+            (
+                vreinterpretq_s16_u16(vandq_u16(vtstq_u16(low, own), sixteen)),
+                vreinterpretq_s16_u16(vandq_u16(vtstq_u16(high, own), sixteen)),
+            )
+        }
+    }
+    #[inline(always)]
+    fn field(numbers: Self::Vector, shift: u32, mask: i16) -> Self::Vector {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let (shift, mask) = (vdupq_n_s16(-(shift as i16)), vdupq_n_s16(mask));
+            (
+                vandq_s16(vshlq_s16(numbers.0, shift), mask),
+                vandq_s16(vshlq_s16(numbers.1, shift), mask),
+            )
+        }
+    }
+    #[inline(always)]
+    fn shifted_left(numbers: Self::Vector, by: u32) -> Self::Vector {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let by = vdupq_n_s16(by as i16);
+            (vshlq_s16(numbers.0, by), vshlq_s16(numbers.1, by))
+        }
+    }
+    #[inline(always)]
+    fn or(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instructions are there.
+        unsafe { (vorrq_s16(a.0, b.0), vorrq_s16(a.1, b.1)) }
     }
     #[inline(always)]
     unsafe fn unpack_words(from: *const u8) -> [Self::Vector; 4] {
@@ -264,6 +318,36 @@ impl Integers for Neon {
         }
     }
     #[inline(always)]
+    fn no_outputs() -> Self::Outputs {
+        // SAFETY: the instructions are there.
+        unsafe { [vdupq_n_s32(0); 4] }
+    }
+    #[inline(always)]
+    unsafe fn add_pairs([a, b, c, d]: Self::Outputs, weights: *const i16, x: *const i16) -> Self::Outputs {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            // The first weights of eight outputs, and their second ones.
+            let [first, last] = [vld2q_s16(weights), vld2q_s16(weights.add(16))];
+            let [x, y] = [x.read(), x.add(1).read()];
+            [
+                vmlal_n_s16(vmlal_n_s16(a, vget_low_s16(first.0), x), vget_low_s16(first.1), y),
+                vmlal_high_n_s16(vmlal_high_n_s16(b, first.0, x), first.1, y),
+                vmlal_n_s16(vmlal_n_s16(c, vget_low_s16(last.0), x), vget_low_s16(last.1), y),
+                vmlal_high_n_s16(vmlal_high_n_s16(d, last.0, x), last.1, y),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn floats([a, b, c, d]: Self::Outputs) -> [Self; 2] {
+        // SAFETY: the instructions are there.
+        unsafe {
+            [
+                Self(vcvtq_f32_s32(a), vcvtq_f32_s32(b)),
+                Self(vcvtq_f32_s32(c), vcvtq_f32_s32(d)),
+            ]
+        }
+    }
+    #[inline(always)]
     fn integers_of(low: Self, high: Self) -> Self::Vector {
         // SAFETY: the instructions are there.
         unsafe {
@@ -272,31 +356,6 @@ impl Integers for Neon {
                 vcombine_s16(vqmovn_s32(a), vqmovn_s32(b))
             };
             (eight(low), eight(high))
-        }
-    }
-    #[inline(always)]
-    fn no_sixteen() -> [Self::Sums; 2] {
-        [Self::no_sums(); 2]
-    }
-    #[inline(always)]
-    unsafe fn add_pair(sums: [Self::Sums; 2], numbers: *const i16, x: *const i16) -> [Self::Sums; 2] {
-        // SAFETY: the instructions are there, and the caller vouches for the memory.
-        unsafe {
-            let x = vreinterpretq_s16_s32(vdupq_n_s32(x.cast::<i32>().read_unaligned()));
-            [
-                Self::add_products(sums[0], Self::load_integers(numbers), (x, x)),
-                Self::add_products(sums[1], Self::load_integers(numbers.add(16)), (x, x)),
-            ]
-        }
-    }
-    #[inline(always)]
-    fn sixteen_floats(sums: [Self::Sums; 2]) -> [Self; 2] {
-        // SAFETY: the instructions are there.
-        unsafe {
-            [
-                Self(vcvtq_f32_s32(sums[0].0), vcvtq_f32_s32(sums[0].1)),
-                Self(vcvtq_f32_s32(sums[1].0), vcvtq_f32_s32(sums[1].1)),
-            ]
         }
     }
     #[inline(always)]
@@ -335,6 +394,13 @@ fn widen_f16(halves: uint32x4_t) -> float32x4_t {
         );
         vreinterpretq_f32_u32(vorrq_u32(bits, sign))
     }
+}
+
+/// Sixteen signed bytes as 16-bit integers.
+#[inline(always)]
+fn widen_signed(bytes: int8x16_t) -> (int16x8_t, int16x8_t) {
+    // SAFETY: called only by the implementation above.
+    unsafe { (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)) }
 }
 
 /// Eight bytes as floats.

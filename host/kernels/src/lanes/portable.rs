@@ -139,7 +139,7 @@ impl Integers for Array {
     type Floats = Self;
     type Vector = [i16; 16];
     type Sums = [i32; 8];
-    type Sixteen = [i32; 16];
+    type Outputs = [i32; 16];
     const HAS_WORDS: bool = false;
 
     #[inline(always)]
@@ -157,6 +157,33 @@ impl Integers for Array {
         // SAFETY: the caller vouches for 16 bytes.
         let word = u128::from_le_bytes(unsafe { from.cast::<[u8; 16]>().read_unaligned() });
         std::array::from_fn(|lane| (word >> (lane * BITS)) as i16 & ((1 << BITS) - 1))
+    }
+    #[inline(always)]
+    unsafe fn signed_bytes(from: *const u8) -> [i16; 16] {
+        // SAFETY: the caller vouches for 16 bytes.
+        unsafe { from.cast::<[i8; 16]>().read_unaligned() }.map(i16::from)
+    }
+    #[inline(always)]
+    unsafe fn levels(from: *const u8, upper: bool, table: &[i8; 16]) -> [i16; 16] {
+        // SAFETY: the caller vouches for 16 bytes.
+        let bytes = unsafe { from.cast::<[u8; 16]>().read_unaligned() };
+        bytes.map(|byte| i16::from(table[usize::from(if upper { byte >> 4 } else { byte & 15 })]))
+    }
+    #[inline(always)]
+    fn sixteens(bits: u16) -> [i16; 16] {
+        std::array::from_fn(|lane| ((bits >> lane & 1) << 4) as i16)
+    }
+    #[inline(always)]
+    fn field(numbers: [i16; 16], shift: u32, mask: i16) -> [i16; 16] {
+        numbers.map(|number| number >> shift & mask)
+    }
+    #[inline(always)]
+    fn shifted_left(numbers: [i16; 16], by: u32) -> [i16; 16] {
+        numbers.map(|number| number << by)
+    }
+    #[inline(always)]
+    fn or(a: [i16; 16], b: [i16; 16]) -> [i16; 16] {
+        std::array::from_fn(|lane| a[lane] | b[lane])
     }
     #[inline(always)]
     unsafe fn unpack_words(from: *const u8) -> [[i16; 16]; 4] {
@@ -179,31 +206,34 @@ impl Integers for Array {
         })
     }
     #[inline(always)]
+    fn no_outputs() -> [i32; 16] {
+        [0; 16]
+    }
+    #[inline(always)]
+    unsafe fn add_pairs(outputs: [i32; 16], weights: *const i16, x: *const i16) -> [i32; 16] {
+        // SAFETY: the caller vouches for both.
+        let (weights, x) = unsafe {
+            (
+                weights.cast::<[[i16; 2]; 16]>().read_unaligned(),
+                x.cast::<[i16; 2]>().read_unaligned().map(i32::from),
+            )
+        };
+        std::array::from_fn(|output| {
+            let weights = weights[output].map(i32::from);
+            let both = (weights[0] * x[0]).wrapping_add(weights[1] * x[1]);
+            outputs[output].wrapping_add(both)
+        })
+    }
+    #[inline(always)]
+    fn floats(outputs: [i32; 16]) -> [Self; 2] {
+        [0, 8].map(|first| Self(std::array::from_fn(|lane| outputs[first + lane] as f32)))
+    }
+    #[inline(always)]
     fn integers_of(low: Self, high: Self) -> [i16; 16] {
         std::array::from_fn(|lane| {
             let from = if lane < 8 { low.0[lane] } else { high.0[lane - 8] };
             from.round_ties_even() as i16
         })
-    }
-    #[inline(always)]
-    fn no_sixteen() -> [i32; 16] {
-        [0; 16]
-    }
-    #[inline(always)]
-    unsafe fn add_pair(sums: [i32; 16], numbers: *const i16, x: *const i16) -> [i32; 16] {
-        // SAFETY: the caller vouches for 32 integers and for two.
-        let (numbers, x) = unsafe {
-            let numbers = numbers.cast::<[[i16; 2]; 16]>().read_unaligned();
-            (numbers, x.cast::<[i16; 2]>().read_unaligned())
-        };
-        std::array::from_fn(|lane| {
-            let product = |at: usize| i32::from(numbers[lane][at]) * i32::from(x[at]);
-            sums[lane].wrapping_add(product(0).wrapping_add(product(1)))
-        })
-    }
-    #[inline(always)]
-    fn sixteen_floats(sums: [i32; 16]) -> [Self; 2] {
-        [0, 8].map(|first| Self(std::array::from_fn(|lane| sums[first + lane] as f32)))
     }
     #[inline(always)]
     fn totals(sums: [[i32; 8]; 8]) -> Self {

@@ -1,0 +1,121 @@
+//! Rows of affine quantisation: numbers of a few bits without gaps, scales and biases beside them.
+
+use std::ops::Range;
+
+use crate::lanes::{Integers, Lanes};
+use crate::matrix::{Affine, decode_dense};
+
+use super::stored_rows::{Bias, EIGHT, Parameters, StoredRows};
+
+/// Rows with numbers of `BITS` bits. `GROUP` is the group's size where that is known when this is compiled, else 0.
+#[derive(Clone, Copy)]
+pub struct AffineRows<'a, const BITS: usize, const GROUP: usize> {
+    /// What is stored.
+    pub affine: Affine<'a>,
+    /// Numbers in a row.
+    pub columns: usize,
+}
+
+/// Whether a group of 4 bits fills whole vectors, so that numbers may be taken from 16-bit words in the order in which these hold them.
+/// Activations are put into the order of words then: of each 64, first every fourth from the first on, then from the second on.
+#[inline(always)]
+pub fn takes_words<I: Integers>(bits: usize, group: usize) -> bool {
+    I::HAS_WORDS && bits == 4 && group.is_multiple_of(64)
+}
+
+impl<const BITS: usize, const GROUP: usize> StoredRows for AffineRows<'_, BITS, GROUP> {
+    const BIAS: Bias = Bias::Stored;
+    const PERIOD: usize = 1;
+    const BEYOND: usize = 16;
+
+    #[inline(always)]
+    fn group(&self) -> usize {
+        if GROUP == 0 { self.affine.group } else { GROUP }
+    }
+
+    #[inline(always)]
+    fn period_bytes(&self) -> usize {
+        self.group() * BITS / 8
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> &[u8] {
+        self.affine.packed
+    }
+
+    #[inline(always)]
+    fn read<I: Integers>(&self, rows: Range<usize>, _: &[u8], parameters: &mut Parameters<'_>) {
+        let (affine, groups) = (self.affine, self.columns / self.group());
+        let size = affine.parameters.size();
+        let (bytes, count) = (
+            rows.start * groups * size..rows.end * groups * size,
+            rows.len() * groups,
+        );
+        let (scales, biases) = (&affine.scales[bytes.clone()], &affine.biases[bytes]);
+        decode_dense::<I::Floats>(affine.parameters, scales, &mut parameters.scales[..count]);
+        decode_dense::<I::Floats>(affine.parameters, biases, &mut parameters.biases[..count]);
+        turn::<I::Floats>(parameters.scales, groups, parameters.turned_scales);
+        turn::<I::Floats>(parameters.biases, groups, parameters.turned_biases);
+    }
+
+    #[inline(always)]
+    unsafe fn dot<I: Integers>(&self, row: *const u8, period: usize, _: usize, x: *const i16) -> I::Sums {
+        let group = self.group();
+        let mut sums = I::no_sums();
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            let from = row.add(period * self.period_bytes());
+            if takes_words::<I>(BITS, group) {
+                for at in (0..group).step_by(64) {
+                    sums = I::add_words(sums, from.add(at / 2), x.add(at));
+                }
+            } else {
+                for at in (0..group).step_by(16) {
+                    let numbers = I::unpack_integers::<BITS>(from.add(at * BITS / 8));
+                    sums = I::add_products(sums, numbers, I::load_integers(x.add(at)));
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<I: Integers>(&self, row: *const u8, period: usize, _: usize, to: *mut i16) {
+        let group = self.group();
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            let from = row.add(period * self.period_bytes());
+            if takes_words::<I>(BITS, group) {
+                for at in (0..group).step_by(64) {
+                    let numbers = I::unpack_words(from.add(at / 2));
+                    for (part, numbers) in numbers.into_iter().enumerate() {
+                        I::store_integers(numbers, to.add(at + part * 16));
+                    }
+                }
+            } else {
+                for at in (0..group).step_by(16) {
+                    let numbers = I::unpack_integers::<BITS>(from.add(at * BITS / 8));
+                    I::store_integers(numbers, to.add(at));
+                }
+            }
+        }
+    }
+}
+
+/// Turns eight rows of `length` floats into rows of eight; some more come after them.
+#[inline(always)]
+fn turn<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32]) {
+    let columns = length.next_multiple_of(EIGHT);
+    assert!(rows.len() >= (EIGHT - 1) * length + columns && out.len() >= columns * EIGHT);
+    for column in (0..columns).step_by(EIGHT) {
+        // SAFETY: eight rows of `columns` are there to read, if the last ones overlap, and `columns` rows of eight to write.
+        unsafe {
+            V::transpose(
+                rows.as_ptr().add(column),
+                length,
+                out.as_mut_ptr().add(column * EIGHT),
+                EIGHT,
+            );
+        }
+    }
+}

@@ -14,8 +14,10 @@ use crate::shards::INDEX;
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// What the values of an index may take once they are parsed: 350,000 tensors with names of a hundred letters.
 const MOST_OF_INDEX: u64 = 128 << 20;
-/// Those of the tokenizer's configuration, which is parsed twice: the largest known (Gemma 3, 6,414 added tokens) takes 13 MB.
+/// Those of the tokenizer's configuration, which is parsed twice: the largest known (6,414 added tokens) takes 13 MB.
 const MOST_OF_TOKENIZER: u64 = 24 << 20;
+/// Those of what says how pictures are prepared, which is parsed and handed on several times, and is short.
+const MOST_OF_PROCESSOR: u64 = 8 << 20;
 /// Those of any other file; some are parsed by the plugin, too.
 const MOST: u64 = 16 << 20;
 
@@ -76,6 +78,7 @@ fn most_of(path: &Path) -> u64 {
     match path.file_name().and_then(|name| name.to_str()) {
         Some(INDEX) => MOST_OF_INDEX,
         Some("tokenizer_config.json") => MOST_OF_TOKENIZER,
+        Some("preprocessor_config.json" | "processor_config.json") => MOST_OF_PROCESSOR,
         _ => MOST,
     }
 }

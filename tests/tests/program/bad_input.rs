@@ -509,7 +509,7 @@ fn a_refusal_is_not_the_end() {
             "hi".to_owned(),
             "picture `empty`: ",
         ),
-        (good(), "word ".repeat(300_000), "the model's context holds"),
+        (good(), "word ".repeat(50_000), "the model's context holds"),
     ];
     // What looks like a second picture's place is a word.
     answer(&mut model, good(), "one more: <image>").unwrap();

@@ -598,8 +598,8 @@ fn folders_of_very_many_values_are_refused() {
     for (name, most) in [
         ("config.json", 16 << 20),
         ("generation_config.json", 16 << 20),
-        ("preprocessor_config.json", 16 << 20),
-        ("processor_config.json", 16 << 20),
+        ("preprocessor_config.json", 8 << 20),
+        ("processor_config.json", 8 << 20),
         ("tokenizer_config.json", 24 << 20),
         ("special_tokens_map.json", 24 << 20),
         ("added_tokens.json", 24 << 20),

@@ -18,7 +18,7 @@ pub const SEEING: &str = r"(^|\.)(vision|visual|image|multi_modal|multimodal|mm_
 pub(super) const POSITIONS: &str = r"(^|\.)(pos_embed|pos_emb|embed_positions)\b|position(al)?_embed";
 /// Tables that tokens are looked up in.
 const EMBEDDINGS: &str = r"(^|\.)(embed_tokens|tok_embeddings|word_embeddings|wte|shared)\.weight$";
-/// The same where they are bare parameters (Molmo, Moondream 2), which mlx-vlm does not load quantised.
+/// The same where they are bare parameters, which mlx-vlm does not load quantised.
 const BARE_EMBEDDINGS: &str = r"(^|\.)(wte\.(new_)?embedding|text\.wte)$";
 /// What turns the last state to logits, where it is not the table of tokens.
 const HEADS: &str = r"(^|\.)(lm_head|embed_out|output|transformer\.ff_out)\.weight$";

@@ -5,6 +5,9 @@
 //! `sum = fused(dot, weight scale · activation scale, sum)`, then `sum = fused(weight bias, sum of activations, sum)`, where there are biases. So
 //! the bits do not depend on the number of rows, on threads, or on the kernel.
 
+// Rows of registers are indexed by rows of operands: counting them is the clearer way.
+#![allow(clippy::needless_range_loop)]
+
 mod affine_rows;
 mod block_rows;
 mod plain_blocks;

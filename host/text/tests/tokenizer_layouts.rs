@@ -645,7 +645,7 @@ fn tokenizers_made_to_harm_end_in_an_error() {
         json!({"type": "Prepend", "prepend": "▁"}),
     ]))
     .unwrap();
-    assert!(marked.encode(&" ".repeat(1 << 16), false).is_ok());
+    assert!(marked.encode(&" ".repeat(1 << 15), false).is_ok());
 
     let post = |value: Value| edited(&move |json: &mut Value| json["post_processor"] = value.clone());
     let text = json!({"Sequence": {"id": "A", "type_id": 0}});

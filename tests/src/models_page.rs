@@ -185,14 +185,13 @@ fn source(source: &Source) -> String {
             ..
         } => format!("{repo}:{tag}"),
         Source::Path(path) => {
-            let relative = std::fs::canonicalize(path).ok().and_then(|path| {
-                Some(
-                    path.strip_prefix(project::root().canonicalize().ok()?)
-                        .ok()?
-                        .display()
-                        .to_string(),
-                )
-            });
+            // Where the manifests are: of the engine `mlx`, tests lie in a folder of links.
+            let manifests = std::fs::canonicalize(project::root().join("manifests")).ok();
+            let project = manifests.as_deref().and_then(Path::parent);
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            let relative = project
+                .and_then(|project| path.strip_prefix(project).ok())
+                .map(|path| path.display().to_string());
             relative.unwrap_or_else(|| path.display().to_string())
         }
     }

@@ -138,7 +138,7 @@ pub fn attention(run: &GraphBuilder<'_>, attention: &Attention) -> Result {
             scoring,
             &visible(length, length),
         )?;
-        parts.push(unsplit(&out, shape_of(&q)[0])?);
+        parts.push(unsplit(&out, shape_of(&q)[0], count)?);
     }
     if parts.is_empty() {
         return run.zeros();
@@ -171,10 +171,10 @@ fn split(x: &Array, rows: [usize; 2], count: usize) -> Result {
 }
 
 /// `[batch * count, heads, length, dim]` as `[batch, count * length, heads, dim]`.
-fn unsplit(x: &Array, batch: usize) -> Result {
-    let [all, heads, length, dim] = four(x);
+fn unsplit(x: &Array, batch: usize, count: usize) -> Result {
+    let [_, heads, length, dim] = four(x);
     let x = x.transpose_axes(&[0, 2, 1, 3])?;
-    Ok(x.reshape(&dimensions(&[batch, all / batch * length, heads, dim])?)?)
+    Ok(x.reshape(&dimensions(&[batch, count * length, heads, dim])?)?)
 }
 
 fn four(x: &Array) -> [usize; 4] {

@@ -147,8 +147,8 @@ mod tests {
             assert_eq!(at(text, "/src"), Some(place), "{text}");
         }
         // A longer one, behind a text that ends without a border; and one that begins alike.
-        assert_eq!(at("not found/work/x/src/a.rs", "/work/x"), Some(9));
-        assert_eq!(at("/work/x2/src/a.rs", "/work/x"), None);
-        assert_eq!(at("/work/x2/a /work/x/a", "/work/x"), Some(11));
+        assert_eq!(at("not found/base/x/src/a.rs", "/base/x"), Some(9));
+        assert_eq!(at("/base/x2/src/a.rs", "/base/x"), None);
+        assert_eq!(at("/base/x2/a /base/x/a", "/base/x"), Some(11));
     }
 }

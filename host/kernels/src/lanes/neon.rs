@@ -73,20 +73,9 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     unsafe fn unpack<const BITS: usize>(from: *const u8) -> Self {
-        let mut word = 0_u64;
-        for byte in 0..BITS {
-            // SAFETY: the caller vouches for `BITS` bytes.
-            word |= u64::from(unsafe { from.add(byte).read() }) << (8 * byte);
-        }
-        let (low, high) = (word as u32, (word >> (4 * BITS)) as u32);
-        let b = BITS as i32;
-        let shifts = [0, -b, -2 * b, -3 * b];
-        // SAFETY: the instructions are there, and `shifts` has four elements.
+        // SAFETY: the instructions are there, and the caller vouches for `BITS` bytes.
         unsafe {
-            let shifts = vld1q_s32(shifts.as_ptr());
-            let mask = vdupq_n_u32((1 << BITS) - 1);
-            let first = vandq_u32(vshlq_u32(vdupq_n_u32(low), shifts), mask);
-            let second = vandq_u32(vshlq_u32(vdupq_n_u32(high), shifts), mask);
+            let [first, second] = numbers::<BITS>(from);
             Self(vcvtq_f32_u32(first), vcvtq_f32_u32(second))
         }
     }
@@ -416,12 +405,12 @@ fn widen_bytes(bytes: uint8x8_t) -> Neon {
     }
 }
 
-/// Eight unsigned integers of `BITS` bits.
+/// Eight unsigned numbers of `BITS` bits, four and four.
 ///
 /// # Safety
 /// `BITS` bytes must be readable at `from`, and NEON be there.
 #[inline(always)]
-unsafe fn eight_integers<const BITS: usize>(from: *const u8) -> int16x8_t {
+unsafe fn numbers<const BITS: usize>(from: *const u8) -> [uint32x4_t; 2] {
     let mut word = 0_u64;
     for byte in 0..BITS {
         // SAFETY: the caller vouches for `BITS` bytes.
@@ -436,6 +425,19 @@ unsafe fn eight_integers<const BITS: usize>(from: *const u8) -> int16x8_t {
         let mask = vdupq_n_u32((1 << BITS) - 1);
         let first = vandq_u32(vshlq_u32(vdupq_n_u32(low), shifts), mask);
         let second = vandq_u32(vshlq_u32(vdupq_n_u32(high), shifts), mask);
+        [first, second]
+    }
+}
+
+/// Eight unsigned integers of `BITS` bits.
+///
+/// # Safety
+/// `BITS` bytes must be readable at `from`, and NEON be there.
+#[inline(always)]
+unsafe fn eight_integers<const BITS: usize>(from: *const u8) -> int16x8_t {
+    // SAFETY: the caller vouches for the memory and the instructions.
+    unsafe {
+        let [first, second] = numbers::<BITS>(from);
         vreinterpretq_s16_u16(vcombine_u16(vmovn_u32(first), vmovn_u32(second)))
     }
 }

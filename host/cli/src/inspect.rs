@@ -8,6 +8,7 @@ use clap::Args;
 use monocle_runtime::memory::{MemoryEstimate, MemoryLimit};
 use monocle_runtime::plugin::contract::ImagePlan;
 use monocle_runtime::report::{ImageReport, ModelReport, PluginReport, PromptReport};
+use monocle_weights::gguf::is_gguf_name;
 use monocle_weights::{Checkpoint, Summary};
 use serde::Serialize;
 
@@ -165,11 +166,7 @@ fn text(inspection: &Inspection, max_tokens: usize) -> String {
         ),
     );
     // Which of the files beside a GGUF file goes with it is not to be guessed.
-    if weights
-        .file_names
-        .iter()
-        .any(|name| name.to_lowercase().ends_with(".gguf"))
-    {
+    if weights.file_names.iter().any(|name| is_gguf_name(name)) {
         lines.add("files", weights.file_names.join(", "));
     }
     for image in &inspection.images {

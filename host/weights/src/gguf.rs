@@ -15,6 +15,8 @@ mod vocabulary;
 pub use file::GgufFile;
 pub use header::{GgufHeader, GgufTensor, HeaderError, Storage};
 pub use made::Made;
-pub use source::{Chosen, GgufFiles, files_of, is_gguf, is_gguf_snapshot, models_of, names_below, names_in};
-pub(crate) use source::{choose, is_gguf_name, model_of, tagged};
+pub use source::{
+    Chosen, GgufFiles, files_of, is_gguf, is_gguf_name, is_gguf_snapshot, models_of, names_below, names_in,
+};
+pub(crate) use source::{choose, model_of, tagged};
 pub use table::Tables;

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use monocle_manifest::schema::Source;
-use monocle_weights::gguf::{files_of, is_gguf, is_gguf_snapshot, models_of, names_below, names_in};
+use monocle_weights::gguf::{
+    files_of, is_gguf, is_gguf_name, is_gguf_snapshot, models_of, names_below, names_in,
+};
 use monocle_weights::hub::{Progress, Removal};
 
 use super::address::Address;
@@ -169,8 +171,7 @@ pub fn all_gguf_models(folder: &Path) -> Vec<GgufModel> {
 
 /// Bytes of a folder's files that are no GGUF files; links count as what they lead to.
 pub fn bytes_beside_gguf(folder: &Path) -> u64 {
-    let is_gguf = |name: &String| name.to_ascii_lowercase().ends_with(".gguf");
-    let names = names_in(folder).into_iter().filter(|name| !is_gguf(name));
+    let names = names_in(folder).into_iter().filter(|name| !is_gguf_name(name));
     let files = names.filter_map(|name| std::fs::metadata(folder.join(name)).ok());
     files
         .filter(std::fs::Metadata::is_file)

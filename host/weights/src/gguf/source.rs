@@ -45,7 +45,7 @@ pub fn is_gguf(path: &Path) -> bool {
 }
 
 /// Whether a file of this name is a GGUF file, in letters of either case.
-pub(crate) fn is_gguf_name(name: &str) -> bool {
+pub fn is_gguf_name(name: &str) -> bool {
     stem_of(name).is_some()
 }
 

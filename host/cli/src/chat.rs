@@ -350,21 +350,14 @@ impl Talk {
             }
         }
         if self.show_stats {
-            self.dimmed(&summary(report));
+            output::remark(&summary(report));
         }
     }
 
     /// For people only.
     fn remark(&self, text: &str) {
         if self.typed {
-            self.dimmed(text);
-        }
-    }
-
-    fn dimmed(&self, text: &str) {
-        match std::io::stderr().is_terminal() {
-            true => output::note(&format!("\x1b[2m{text}\x1b[0m")),
-            false => output::note(text),
+            output::remark(text);
         }
     }
 }

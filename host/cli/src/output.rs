@@ -29,6 +29,16 @@ pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", shown::message(line));
 }
 
+/// As [`note`], less bright on a terminal.
+pub fn remark(line: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let line = shown::message(line);
+    let _ = match stderr.is_terminal() {
+        true => writeln!(stderr, "\x1b[2m{line}\x1b[0m"),
+        false => writeln!(stderr, "{line}"),
+    };
+}
+
 /// Text of a model as it may go to a terminal: a picture can hold words that make a model write escape sequences. Files and pipes
 /// get the text as it is.
 pub fn safe_for(stream: &impl IsTerminal, text: &str) -> String {

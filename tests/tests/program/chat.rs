@@ -279,6 +279,11 @@ fn ctrl_c_stops_an_answer_and_not_the_program() {
     let answer = terminal.waits_for("; stopped");
     assert!(answer.contains(" prompt tokens known"), "{answer}");
     assert!(!answer.contains("8000 tokens"), "{answer}");
+    // What is no answer is less bright.
+    assert!(
+        answer.contains("\u{1b}[2m") && !answer.contains("\u{fffd}[2m"),
+        "{answer:?}"
+    );
     terminal.waits_for("> ");
     // At the prompt it takes the line back, and the next one is read.
     terminal.types("gone\x03");

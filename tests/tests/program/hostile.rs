@@ -623,6 +623,11 @@ fn folders_of_very_many_values_are_refused() {
             assert!(!ran.error.contains("values"), "{name}: {}", ran.error);
             ran.took_little(name, usual);
         }
+        if most > 0 {
+            // Twice as many are too many.
+            model.write(name, numbers(2 * most));
+            watched(model.path(), &picture).refused(name, &[name, "values"], usual);
+        }
         match sound {
             Some(bytes) => drop(model.write(name, bytes)),
             None => model.remove(name),
@@ -741,7 +746,7 @@ fn odd_stamps_are_rows_of_the_table() {
     listed.took_little("plugins", usual);
 }
 
-/// What strangers wrote comes to a terminal without what would clear it or name its window, whether it is an error or a table.
+/// What strangers wrote comes to a terminal without what would clear it or name its window, whether it is an error, a note or a table.
 #[test]
 fn a_terminal_gets_no_controls_of_others() {
     let model = Scratch::checkpoint("smolvlm");
@@ -753,8 +758,20 @@ fn a_terminal_gets_no_controls_of_others() {
     let stamp = json!({"name": format!("odd{controls}"), "version": "1.0.0", "contract": "0.2.0", "kind": "adapter", "model-types": []});
     let section = custom("monocle:plugin", stamp.to_string().as_bytes());
     plugins.write("odd.wasm", [component(), section].concat());
-    let folder = model.path().display().to_string();
-    for arguments in [&["run", folder.as_str(), "-p", "hi"][..], &["plugins"]] {
+    plugins.write(
+        "smolvlm.wasm",
+        std::fs::read(project::plugins().join("smolvlm.wasm")).expect("it was built"),
+    );
+    // Files that name a token in two ways are noted, and the model runs.
+    let noted = Scratch::checkpoint("smolvlm");
+    noted.edit("tokenizer_config.json", |text| {
+        text.replacen('{', "{\"odd_token\": \"plain\", ", 1)
+    });
+    let tokens = json!({"odd_token": format!("odd{controls}")});
+    noted.write("special_tokens_map.json", tokens.to_string());
+    let [refused, noted] = [&model, &noted].map(|model| model.path().display().to_string());
+    let run = |folder| ["run", folder, "-p", "hi", "--max-tokens", "1"];
+    for arguments in [&run(&refused)[..], &run(&noted), &["plugins"]] {
         let command = Monocle::new(arguments).env("MONOCLE_PLUGINS", plugins.path());
         let Some(mut terminal) = command.on_terminal() else {
             println!("`script` is not installed: nothing is looked at");

@@ -384,5 +384,10 @@ mod tests {
             );
             assert_eq!(memory.usage().active, 0);
         }
+        let refused = guarded("cpu", || Ok(memory.hold(usize::MAX).bytes));
+        assert!(
+            matches!(refused, Err(BackendError::Memory { limit: None, .. })),
+            "{refused:?}"
+        );
     }
 }

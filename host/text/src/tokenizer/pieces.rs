@@ -384,6 +384,11 @@ mod tests {
         for (name, tokenizer) in tokenizers() {
             let text = "It was the best of times,  it was the worst of times.\n\n".repeat(800);
             agree(name, tokenizer, &text[..40_000]);
+            // `t.` and `e.` are tokens of some: there is no place between.
+            let text = "cat.nice.".repeat(4000);
+            let library = guarded(text.len(), || tokenizer.inner.encode_fast(text.as_str(), true)).unwrap();
+            let ours = tokenizer.encode(&text, true).unwrap();
+            assert_eq!(ours, library.unwrap().get_ids(), "{name}");
         }
     }
 

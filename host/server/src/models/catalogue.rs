@@ -297,8 +297,10 @@ mod tests {
             }),
         };
         let named = places.find("org/a-4bit", &mut |_| {}).unwrap();
-        for named in [vec![], vec![named]] {
+        for (named, first) in [(vec![], "a"), (vec![named], "org/a-4bit")] {
             let catalogue = Catalogue::new(places.clone(), named, Vec::new());
+            // Who asks for none gets the first that is here.
+            assert_eq!(catalogue.list()[0].name, first);
             for asked in ["org/a-4bit", "org/a", "a"] {
                 let found = catalogue.find(asked).expect(asked);
                 let Source::Repo { repo, .. } = &found.declaration.manifest.source else {

@@ -125,8 +125,12 @@ const NAMES: &[(&str, &str)] = &[
     ),
 ];
 
-/// `Gemma3NModel` and `Gemma3nVisionAudioModel`.
-fn convert(scratch: &Scratch) -> PathBuf {
+/// What `Gemma3nVisionAudioModel` gives four dimensions, and what Ollama's converter (`convert/convert_gemma3n.go`) gives them besides.
+const STEM: &str = "conv_stem.conv.bias";
+const SCALES: &str = "layer_scale.gamma";
+
+/// `Gemma3NModel` and `Gemma3nVisionAudioModel`; vectors whose names end so have four dimensions.
+fn convert(scratch: &Scratch, four: &[&str]) -> PathBuf {
     let plain = project::oracle("gemma3n");
     let config = json(&plain, "config.json");
     let decoder = &config["text_config"];
@@ -220,7 +224,7 @@ fn convert(scratch: &Scratch) -> PathBuf {
                 values.resize(rows * shape[1], 0.0);
                 vec![(new, vec![rows, shape[1]], values)]
             }
-            "model.vision_tower.timm_model.conv_stem.conv.bias" => {
+            _ if four.iter().any(|end| new.ends_with(end)) => {
                 vec![(new, vec![1, shape[0], 1, 1], values)]
             }
             _ => vec![(new, shape.to_vec(), values)],
@@ -231,16 +235,18 @@ fn convert(scratch: &Scratch) -> PathBuf {
 
 #[test]
 fn gemma3n_answers_as_its_safetensors() {
-    let scratch = Scratch::new("gguf");
-    let model = convert(&scratch);
-    same("gemma3n", &model, &project::oracle("gemma3n"));
+    for four in [&[STEM][..], &[STEM, SCALES]] {
+        let scratch = Scratch::new("gguf");
+        let model = convert(&scratch, four);
+        same("gemma3n", &model, &project::oracle("gemma3n"));
+    }
 }
 
 /// What conversions had before llama.cpp converted what sees, and what hears.
 #[test]
 fn conversions_that_lack_something_are_refused_with_what_to_take() {
     let scratch = Scratch::new("gguf");
-    let model = convert(&scratch);
+    let model = convert(&scratch, &[STEM]);
     let refused = |words: &[&str]| {
         Monocle::new(["run", &model.display().to_string(), "-p", "x"]).fails(1, words);
     };

@@ -30,12 +30,11 @@ from mlx_vlm.models.kimi_vl.processing_kimi_vl import KimiVLImageProcessor
 from mlx_vlm.models.phi3_v.processing_phi3_v import Phi3VImageProcessor
 from PIL import Image, ImageOps
 from safetensors.numpy import save_file
+from small_processors import ernie4_5_vl_processor, paddleocr_vl_processor, rules
 from transformers import AutoImageProcessor, CLIPImageProcessorPil, SiglipImageProcessorPil
-from transformers.models.ernie4_5_vl_moe.image_processing_pil_ernie4_5_vl_moe import Ernie4_5_VLMoeImageProcessorPil
 from transformers.models.lfm2_vl import image_processing_lfm2_vl as lfm2
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
-from transformers.models.paddleocr_vl.image_processing_pil_paddleocr_vl import PaddleOCRVLImageProcessorPil
 
 MOLMO, DEEPSEEK, MOONDREAM = (Path(folder) for folder in sys.argv[1:])
 HERE = Path(__file__).parent
@@ -45,10 +44,6 @@ TOO_THIN = [(14, 3000), (3000, 14)]
 # Many views of many pixels.
 SPARSER = {"phi3_v": 397}
 SIZES = [(1, 1), (16, 3000), (3000, 16), (333, 217), (1024, 1024), (5477, 7819), (41, 3000), (3000, 41)]
-
-
-def rules(folder, name="preprocessor_config.json"):
-    return json.loads((HERE / folder / name).read_text())
 
 
 def picture(width, height):
@@ -118,10 +113,6 @@ def qwen_vl(folder):
         yield size, of_squares(patches[:, :, 0], across, down, images.patch_size)
 
 
-def paddleocr_vl_processor():
-    return PaddleOCRVLImageProcessorPil(**{key: value for key, value in rules("paddleocr_vl").items() if not key.endswith("_type")})
-
-
 def paddleocr_vl():
     images = paddleocr_vl_processor()
     for size in THIN:
@@ -135,13 +126,6 @@ def kimi_vl():
     for size in THIN:
         patches, (down, across) = images._preprocess(picture(*size))
         yield size, channels_first(patches, across, down, images.patch_size)
-
-
-def ernie4_5_vl_processor():
-    read = rules("ernie4_5_vl")
-    least, most = read.pop("min_pixels"), read.pop("max_pixels")
-    read = {key: value for key, value in read.items() if key not in ("image_processor_type", "processor_class")}
-    return Ernie4_5_VLMoeImageProcessorPil(**read, size={"shortest_edge": least, "longest_edge": most})
 
 
 def ernie4_5_vl():

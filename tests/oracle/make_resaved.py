@@ -1,5 +1,5 @@
 """The small checkpoints' `config.json` and `preprocessor_config.json` as transformers saves them again, which is how fine-tuned copies have them: writes
-resaved.json.
+resaved.json. Where there is a processor of words and pictures, the rules for pictures are a part of its `processor_config.json`.
 
     python make_resaved.py    (made with transformers 5.23.0, torchvision 0.29.2)
 
@@ -12,12 +12,14 @@ from pathlib import Path
 
 import transformers
 from small_processors import ernie4_5_vl_processor, paddleocr_vl_processor
-from transformers import AutoConfig, AutoImageProcessor, Ernie4_5_VLMoeConfig
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, Ernie4_5_VLMoeConfig
 
 HERE = Path(__file__).parent
 # Read by the model's own code, or without pictures' rules of transformers'.
 OTHERS = {"deepseek_vl2", "deepseek_vl2_base", "deepseek_vl2_small", "internvl_chat", "kimi_vl", "molmo", "moondream2", "nanollava", "phi3_v"}
 PROCESSORS = {"ernie4_5_vl": ernie4_5_vl_processor, "paddleocr_vl": paddleocr_vl_processor}
+# Their processors ask for tokens that the small tokenizers lack, or for packages that have nothing to do with pictures.
+ALONE = {"florence2", "smolvlm"}
 
 
 def config(folder):
@@ -50,8 +52,11 @@ if __name__ == "__main__":
         if "model_type" not in json.loads((folder / "config.json").read_text()) or folder.name in ("encoder_decoder", "latent_experts"):
             continue
         make = PROCESSORS.get(folder.name)
-        images = make() if make else AutoImageProcessor.from_pretrained(folder)
-        rows[folder.name] = {"config.json": saved(config(folder), "config.json"), "preprocessor_config.json": saved(images, "preprocessor_config.json")}
+        if make or folder.name in ALONE:
+            images, name = make() if make else AutoImageProcessor.from_pretrained(folder), "preprocessor_config.json"
+        else:
+            images, name = AutoProcessor.from_pretrained(folder), "processor_config.json"
+        rows[folder.name] = {"config.json": saved(config(folder), "config.json"), name: saved(images, name)}
     lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(files)}" for name, files in rows.items())
     (HERE / "resaved.json").write_text(f'{{"transformers": "{transformers.__version__}", "folders": {{\n{lines}\n}}}}\n')
     print(len(rows), (HERE / "resaved.json").stat().st_size)

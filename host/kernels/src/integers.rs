@@ -620,18 +620,28 @@ impl<'a> Multiply<'a> {
     /// Writes `count` outputs from `start` on of the row that begins at `row`.
     #[inline(always)]
     fn write<V: Lanes>(&self, sums: V, row: usize, start: usize, count: usize) {
-        let mut values = [0.0_f32; EIGHT];
-        // SAFETY: the array holds a vector, as `run` has checked.
-        unsafe { sums.store(values.as_mut_ptr()) };
         // SAFETY: these outputs are this task's own.
         let out = unsafe { self.out.part(row + start, count) };
-        match self.product.bias {
-            Some(bias) => {
-                for ((out, value), bias) in out.iter_mut().zip(values).zip(&bias[start..]) {
-                    *out = value + bias;
-                }
+        let bias = self.product.bias.map(|bias| &bias[start..start + count]);
+        if count == EIGHT {
+            // SAFETY: there are eight of each, which is a vector, as `run` has checked.
+            unsafe {
+                let sums = match bias {
+                    Some(bias) => sums.add(V::load(bias.as_ptr())),
+                    None => sums,
+                };
+                sums.store(out.as_mut_ptr());
             }
-            None => out.copy_from_slice(&values[..count]),
+            return;
+        }
+        let mut values = [0.0_f32; EIGHT];
+        // SAFETY: the array holds a vector.
+        unsafe { sums.store(values.as_mut_ptr()) };
+        for (index, (out, value)) in out.iter_mut().zip(values).enumerate() {
+            *out = match bias {
+                Some(bias) => value + bias[index],
+                None => value,
+            };
         }
     }
 }

@@ -13,8 +13,8 @@ use mixture::Mixture;
 use monocle_runtime::model::locate::Places;
 use monocle_weights::gguf::is_gguf;
 use monocle_weights::{
-    BITS, Checkpoint, Converted, GROUP_SIZES, ModelFolder, NameRules, Part, QuantiseOptions, SEEING, compare,
-    finish_conversion, quantise_folder_with,
+    BITS, Checkpoint, Converted, GROUP_SIZES, ModelFolder, NameRules, Otherwise, Part, QuantiseOptions,
+    SEEING, compare, finish_conversion, quantise_folder_with,
 };
 
 use super::request::EngineArguments;
@@ -231,23 +231,56 @@ fn quantise(
     Ok(converted)
 }
 
+/// Says which tensors were compared though they have other names or lie otherwise.
+fn laid_out_otherwise(found: &[Otherwise]) -> String {
+    const SHOWN: usize = 3;
+    let listed = |names: &[String]| match names {
+        [first, .., last] if names.len() > SHOWN => {
+            format!("`{first}` to `{last}` ({} tensors)", names.len())
+        }
+        _ => {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            names.join(" and ")
+        }
+    };
+    let lines = found.iter().take(SHOWN).map(|otherwise| {
+        format!(
+            "  {} of the first as {} of the second\n",
+            listed(&otherwise.first),
+            listed(&otherwise.second)
+        )
+    });
+    let more = match found.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("  and {more} more\n"),
+    };
+    match found.is_empty() {
+        true => String::new(),
+        false => format!(
+            "compared, though named or laid out otherwise ({}):\n{}{more}",
+            found.len(),
+            lines.collect::<String>()
+        ),
+    }
+}
+
 /// Prints the tensors that differ, the most different last.
 fn verify(source: &ModelFolder, other: &ModelFolder) -> anyhow::Result<()> {
     let rules = NameRules::default();
     let first = Checkpoint::open(source, &rules)?;
     let second = Checkpoint::open(other, &rules)?;
     let (mut equal, mut problems, mut different) = (0, Vec::new(), Vec::new());
-    compare(
-        &first,
-        &second,
-        &mut |difference| match (difference.relative, &difference.problem) {
-            (Some(0.0), _) => equal += 1,
-            (Some(relative), _) => different.push((relative, difference.name.clone())),
-            (None, problem) => problems.push((difference.name.clone(), problem.clone().unwrap_or_default())),
-        },
-    );
+    let otherwise = compare(&first, &second, &mut |difference| match (
+        difference.relative,
+        &difference.problem,
+    ) {
+        (Some(0.0), _) => equal += 1,
+        (Some(relative), _) => different.push((relative, difference.name.clone())),
+        (None, problem) => problems.push((difference.name.clone(), problem.clone().unwrap_or_default())),
+    });
     different.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut text = format!("{} equal\n", stats::count(equal, "tensor"));
+    text += &laid_out_otherwise(&otherwise);
     for (relative, name) in &different {
         text += &format!("{:8.4} %  {name}\n", relative * 100.0);
     }

@@ -208,7 +208,8 @@ impl Made {
         let Some(projector) = projector else {
             return Err(match &files.projector {
                 None => bad(
-                    "there is no `mmproj` file beside it, which holds what sees; fetch that too".to_owned(),
+                    "there is no file beside it that sees, which most programs call `mmproj`; fetch that too"
+                        .to_owned(),
                 ),
                 Some(file) => bad(format!(
                     "`{}` beside it, which holds what sees, does not say its kind (`clip.projector_type`); take another conversion of it",

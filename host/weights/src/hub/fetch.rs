@@ -441,11 +441,16 @@ impl<'a> Fetch<'a> {
         })?;
         let Some(projector) = chosen.projector else {
             return Err(self.not_a_model(
-                "file with `mmproj` in its name, which would hold what sees (where that is called otherwise, download it with the language \
-                 model into one folder, and name the model's file)",
+                "file that sees: with `mmproj`, `mm_proj`, `clip`, `vision-encoder` or `projector` in its name, or `vision` at its end (where it \
+                 is called otherwise, download it with the language model into one folder, and name the model's file)",
                 listing,
             ));
         };
+        // Once it is here, opening it says the same.
+        let snapshot = self.home.join("snapshots").join(commit);
+        if !snapshot.join(&projector).exists() {
+            chosen.notes.into_iter().for_each(|note| self.hub.note(note));
+        }
         // What says more than the key-values counts where it lies beside them.
         let beside = BESIDE.iter().map(|name| (*name).to_owned());
         let beside = beside.filter(|name| listing.get(name).is_some());

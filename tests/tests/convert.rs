@@ -772,11 +772,25 @@ fn what_cannot_be_converted_is_said() {
     let outcome = verify(&source, &source.join("model.safetensors"));
     assert_eq!(outcome.code, 1);
     assert!(
-        outcome
-            .stderr
-            .contains("is a file; name the folder that it lies in"),
+        outcome.stderr.contains("name the folder that it lies in"),
         "{outcome:?}"
     );
+    let file = scratch.write("file", "");
+    let outcome = convert(&source, &file, &["--no-loss"]);
+    assert!(
+        outcome.stderr.contains("is a file; name a new folder"),
+        "{outcome:?}"
+    );
+    // Flags that would change nothing.
+    let other = source.display().to_string();
+    for flags in [
+        &["--no-loss", "--text", "x", "-o", "y"][..],
+        &["--verify", &other, "--bits", "3"],
+    ] {
+        let outcome = Monocle::new(["convert", &other]).args(flags).run();
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+        assert!(outcome.stderr.contains("cannot be used with"), "{outcome:?}");
+    }
     // A loss that cannot be measured does not spoil the conversion.
     let target = scratch.file("large");
     let outcome = succeeds(&source, &target, &["--group", "32", "--memory-limit", "100kB"]);

@@ -535,7 +535,7 @@ fn one_of_several_gguf_conversions_is_fetched_by_its_name() {
         .unwrap_err()
         .to_string();
     assert!(
-        unknown.contains("no GGUF file has `Q2_K` in its name"),
+        unknown.contains("no GGUF file has `Q2_K` at its name's end"),
         "{unknown}"
     );
     hub.fetch_gguf("org/model", "main", "Q4_K_M", |_| {}).unwrap();

@@ -45,6 +45,12 @@ pub enum ModelError {
         /// Where it is.
         folder: PathBuf,
     },
+    /// A file that is no model.
+    #[error("`{}` is a file, and neither a GGUF file nor a manifest (`.toml`): a model is a folder with its `config.json`; name the folder that it lies in", .path.display())]
+    File {
+        /// What was asked for.
+        path: PathBuf,
+    },
     /// A GGUF file that is not there.
     #[error("there is no file `{}`{}", .path.display(), besides(.there))]
     NoFile {

@@ -6,7 +6,7 @@ use monocle_manifest::schema::{Plugin, Source, Template};
 use monocle_manifest::served::Served;
 use monocle_manifest::{Manifest, ManifestError};
 use monocle_text::{Tokenizer, TokenizerRules};
-use monocle_weights::gguf::{Tables, files_of, is_gguf, names_in};
+use monocle_weights::gguf::{Tables, files_of, is_gguf, is_gguf_name, names_in};
 use monocle_weights::hub::{Hub, Progress};
 use monocle_weights::{ModelFolder, WeightsError};
 
@@ -210,8 +210,13 @@ impl Places {
             return self.by_name(&repo, revision.as_deref());
         }
         match self.by_name(asked, None) {
-            // A file's name that is none, and no repository's: the hub is not asked for it.
-            Ok(Meant::Repository { .. }) | Err(ModelError::Unknown { .. }) if is_gguf_name(path) => {
+            // A file's name, or one that is none, and no repository's: the hub is not asked for it.
+            Ok(Meant::Repository { .. }) | Err(ModelError::Unknown { .. }) if path.is_file() => {
+                Err(ModelError::File {
+                    path: path.to_owned(),
+                })
+            }
+            Ok(Meant::Repository { .. }) | Err(ModelError::Unknown { .. }) if is_gguf_name(asked) => {
                 Err(no_file(path))
             }
             meant => meant,
@@ -601,11 +606,6 @@ fn names_gguf(source: &Source, repo: &str, tag: &str) -> bool {
     }
 }
 
-fn is_gguf_name(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
-}
-
 /// A GGUF file that is not there, with those that are.
 fn no_file(path: &Path) -> ModelError {
     let folder = match path.parent() {
@@ -613,7 +613,7 @@ fn no_file(path: &Path) -> ModelError {
         _ => Path::new("."),
     };
     let mut there = names_in(folder);
-    there.retain(|name| is_gguf_name(Path::new(name)));
+    there.retain(|name| is_gguf_name(name));
     ModelError::NoFile {
         path: path.to_owned(),
         there,
@@ -743,6 +743,20 @@ mod tests {
         let others = places.stored_otherwise();
         let others: Vec<&str> = others.iter().map(|other| other.manifest.name.as_str()).collect();
         assert_eq!(others, ["org/a-4bit"]);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_model_is_not_asked_of_the_hub() {
+        let root = std::env::temp_dir().join(format!("monocle-a-file-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let file = root.join("model.safetensors");
+        std::fs::write(&file, "").unwrap();
+        let places = places(root.clone());
+        let found = places.meant(&file.display().to_string());
+        assert!(matches!(found, Err(ModelError::File { path }) if path == file));
+        let none = places.meant(&root.join("none.gguf").display().to_string());
+        assert!(matches!(none, Err(ModelError::NoFile { .. })));
         std::fs::remove_dir_all(&root).unwrap();
     }
 

@@ -254,10 +254,10 @@ impl Made {
                 ));
             }
         }
-        let ends: Vec<&Value> = ["eos_token_id", "eot_token_id"]
-            .iter()
-            .filter_map(|key| source.values.get(&format!("tokenizer.ggml.{key}")))
-            .collect();
+        let named = ["eos_token_id", "eot_token_id"].map(|key| format!("tokenizer.ggml.{key}"));
+        let others = table.ends.iter().map(|token| format!("id {token}"));
+        let ends = named.into_iter().chain(others).filter_map(|key| source.get(&key));
+        let ends: BTreeSet<u64> = ends.filter_map(|id| id.as_u64()).collect();
         if !ends.is_empty() {
             texts.insert(
                 "generation_config.json".to_owned(),

@@ -42,7 +42,8 @@ const OF_NO_MODEL: [&str; 9] = [
 ];
 /// As numbers go: enough for pictures, and half as large as the largest.
 const BEST: [&str; 4] = ["f16", "bf16", "q8_0", "f32"];
-const SEPARATORS: [char; 3] = ['-', '.', '_'];
+/// Between the parts of a name.
+pub(super) const SEPARATORS: [char; 3] = ['-', '.', '_'];
 
 /// The GGUF files of a folder or a repository.
 #[derive(Debug, Default)]
@@ -87,13 +88,20 @@ pub(super) fn in_folder<'a>(folder: &Path, names: &'a [String], asked: Option<&s
 }
 
 fn apart(names: &[String], sees: impl Fn(&str) -> bool) -> Files<'_> {
-    let of_gguf = names.iter().filter(|name| is_gguf_name(name));
+    let of_gguf = names
+        .iter()
+        .filter(|name| is_gguf_name(name) && !is_of_no_model(name));
     let (sees, language) = of_gguf.partition(|name| sees(name));
     Files {
         language,
         sees,
         told_by: None,
     }
+}
+
+/// Whether a file has what a quantisation took into account, which some publish beside its results.
+fn is_of_no_model(name: &str) -> bool {
+    name.to_lowercase().contains("imatrix")
 }
 
 /// Whether a file's name has `mmproj`, or ends so.
@@ -194,7 +202,7 @@ fn words_of(name: &str) -> BTreeSet<String> {
 }
 
 /// Whether a name's end begins with a type of numbers: `q4_k_m`, `bf16`.
-fn is_type(end: &str) -> bool {
+pub(super) fn is_type(end: &str) -> bool {
     const TYPES: [&str; 7] = ["q", "iq", "tq", "f", "bf", "fp", "mxfp"];
     TYPES.iter().any(|kind| {
         end.strip_prefix(kind)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::file::GgufFile;
-use super::sees::{self, Files};
+use super::sees::{self, Files, SEPARATORS, is_type};
 use crate::error::{WeightsError, list};
 
 const ENDING: &str = ".gguf";
@@ -138,7 +138,7 @@ fn choose_of(files: &Files, tag: Option<&str>) -> Result<Chosen, String> {
         ([only], _) => *only,
         ([], Some(tag)) if !models.is_empty() => {
             return Err(format!(
-                "no GGUF file has `{tag}` in its name; there are {}",
+                "no GGUF file has `{tag}` at its name's end; there are {}; name one of them",
                 tags()
             ));
         }
@@ -226,9 +226,12 @@ fn look_above(folder: &Path, chosen: &mut Chosen) {
 
 /// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`, `UD-Q4_K_M` of `name-UD-Q4_K_M` where both are there.
 fn tag_of<'a>(stem: &'a str, models: &BTreeMap<&str, Vec<&String>>) -> &'a str {
-    let ends = stem.rmatch_indices(['-', '.']).map(|(at, _)| &stem[at + 1..]);
+    let ends = stem.rmatch_indices(SEPARATORS).map(|(at, _)| &stem[at + 1..]);
     let own = |tag: &&str| fitting(models, tag) == [stem];
-    ends.take(2).find(own).unwrap_or(stem)
+    ends.filter(|tag| has_tag(stem, tag))
+        .take(2)
+        .find(own)
+        .unwrap_or(stem)
 }
 
 /// The models that a tag stands for. What Unsloth quantises by layers has `UD` before its tag, and is meant without only where it is the only one.
@@ -249,7 +252,11 @@ fn fitting<'a>(models: &BTreeMap<&'a str, Vec<&String>>, tag: &str) -> Vec<&'a s
 
 fn has_tag(stem: &str, tag: &str) -> bool {
     let (stem, tag) = (stem.to_lowercase(), tag.to_lowercase());
-    stem == tag || stem.ends_with(&format!("-{tag}")) || stem.ends_with(&format!(".{tag}"))
+    let Some(before) = stem.strip_suffix(&tag) else {
+        return false;
+    };
+    // Types of numbers have such lines within them, too: `K_M` is none.
+    before.is_empty() || before.ends_with(['-', '.']) || (before.ends_with('_') && is_type(&tag))
 }
 
 /// The model that a file belongs to.
@@ -348,6 +355,35 @@ mod tests {
         let tags: Vec<&str> = models.iter().map(|(tag, _)| tag.as_str()).collect();
         assert_eq!(tags, ["Q4_K_M", "Q8_0", "f16"]);
         assert_eq!(models[2].1, all[2..4]);
+    }
+
+    #[test]
+    fn tags_stand_behind_any_sign_and_what_is_no_model_has_none() {
+        let all = names(&[
+            "Thing_Q4_K_M.gguf",
+            "Thing_Q8_0.gguf",
+            "Thing.IQ4_XS.gguf",
+            "Thing.i1-Q5_K_M.gguf",
+            "Thing-fp16.gguf",
+            "Thing.imatrix.gguf",
+            "imatrix_Thing.gguf",
+            "mmproj_Thing.gguf",
+        ]);
+        let models = models_of(&all);
+        let tags: Vec<&str> = models.iter().map(|(tag, _)| tag.as_str()).collect();
+        assert_eq!(tags, ["fp16", "IQ4_XS", "Q5_K_M", "Q4_K_M", "Q8_0"]);
+        for (tag, name) in tags.iter().zip([4, 2, 3, 0, 1]) {
+            let chosen = choose(&all, Some(tag)).unwrap();
+            assert_eq!(chosen.language, all[name..=name], "{tag}");
+            assert_eq!(chosen.projector.as_ref(), Some(&all[7]), "{tag}");
+        }
+        for wrong in ["K_M", "0", "XS", "imatrix"] {
+            let error = choose(&all, Some(wrong)).unwrap_err();
+            assert!(
+                error.contains(&format!("has `{wrong}` at its name's end")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -560,6 +560,33 @@ fn one_of_several_gguf_conversions_is_fetched_by_its_name() {
     assert_eq!(names(folder).len(), 5);
 }
 
+/// A tag that two models of a repository have means neither, until one of them alone is in the cache, where it is called so.
+#[test]
+fn a_tag_of_several_means_the_one_that_is_here() {
+    let files = [
+        ("Thing-2B-Q8_0.gguf", "two"),
+        ("Thing-7B-Q8_0.gguf", "seven"),
+        ("mmproj-Thing-2B-F16.gguf", "sees"),
+        ("mmproj-Thing-7B-F16.gguf", "sees more"),
+    ];
+    let server = Server::start("gguf-sizes", &files, Mood::Good);
+    let hub = server.hub();
+    let fetched = |tag: &str| {
+        let path = hub.fetch_gguf("org/model", "main", tag, |_| {});
+        path.map(|path| path.file_name().unwrap().to_owned())
+            .map_err(|error| error.to_string())
+    };
+    let unclear = fetched("Q8_0").unwrap_err();
+    assert!(
+        unclear.contains("there are several models: `2B-Q8_0`, `7B-Q8_0`"),
+        "{unclear}"
+    );
+    assert_eq!(fetched("2B-Q8_0").unwrap(), "Thing-2B-Q8_0.gguf");
+    assert_eq!(fetched("Q8_0").unwrap(), "Thing-2B-Q8_0.gguf");
+    assert_eq!(fetched("Thing-7B-Q8_0.gguf").unwrap(), "Thing-7B-Q8_0.gguf");
+    assert!(fetched("Q8_0").unwrap_err().contains("there are several models"));
+}
+
 /// Names of public repositories; which of several was taken, and why, is told once.
 #[test]
 fn what_sees_is_found_under_other_names() {

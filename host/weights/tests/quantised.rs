@@ -506,6 +506,13 @@ fn other_layouts_are_compared_by_their_numbers() {
             (0..4).flat_map(move |place| (0..3).map(move |channel| (out * 12 + channel * 4 + place) as f32))
         })
         .collect();
+    // The same where both have one shape.
+    let cube: Vec<f32> = (0..2 * 27).map(|at| at as f32).collect();
+    let cube_last: Vec<f32> = (0..2)
+        .flat_map(|out| {
+            (0..9).flat_map(move |place| (0..3).map(move |channel| (out * 27 + channel * 9 + place) as f32))
+        })
+        .collect();
     let norm = || vec![1.0, 2.0, 3.0];
     let layer = "model.language_model.layers.0.mlp";
     let published = [
@@ -525,6 +532,7 @@ fn other_layouts_are_compared_by_their_numbers() {
             &[2, 3, 2, 2],
             kernel.clone(),
         ),
+        tensor_of("model.visual.stem.weight", &[2, 3, 3, 3], cube.clone()),
     ];
     let mlx = |norm: Vec<f32>| {
         let layer = "language_model.model.layers.0.mlp.switch_mlp";
@@ -538,11 +546,13 @@ fn other_layouts_are_compared_by_their_numbers() {
                 &[2, 2, 2, 3],
                 last.clone(),
             ),
+            tensor_of("vision_tower.stem.weight", &[2, 3, 3, 3], cube_last.clone()),
         ]
     };
     let mut one_by_one = vec![
         tensor_of("model.language_model.norm.weight", &[3], norm()),
         tensor_of("model.visual.patch_embed.proj.weight", &[2, 3, 2, 2], kernel),
+        tensor_of("model.visual.stem.weight", &[2, 3, 3, 3], cube.clone()),
     ];
     for (part, experts) in [("gate", &gate), ("up", &up), ("down", &down)] {
         for (number, matrix) in experts.iter().enumerate() {
@@ -572,10 +582,10 @@ fn other_layouts_are_compared_by_their_numbers() {
     let single = opened("layout-single", &one_by_one);
     let copy = opened("layout-mlx", &mlx(norm()));
     for (first, second, tensors, otherwise) in [
-        (&published, &copy, 5, 4),
-        (&copy, &published, 5, 4),
-        (&single, &copy, 5, 5),
-        (&copy, &single, 5, 5),
+        (&published, &copy, 6, 5),
+        (&copy, &published, 6, 5),
+        (&single, &copy, 6, 6),
+        (&copy, &single, 6, 6),
     ] {
         let (found, named) = compared(first, second);
         assert_eq!(found.len(), tensors, "{found:?}");

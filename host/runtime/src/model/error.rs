@@ -23,7 +23,7 @@ pub enum ModelError {
     },
     /// An address that is no model's.
     #[error(
-        "`{asked}` is no model's address; expected `https://huggingface.co/ORGANISATION/NAME`, with `/tree/REVISION` for a branch, tag or commit\n\nhint: a mirror's addresses are known when HF_ENDPOINT names it"
+        "`{asked}` is no model's address; expected `https://huggingface.co/ORGANISATION/NAME`, with `/tree/REVISION` for a branch, tag or commit, and `:Q4_K_M` for one of its GGUF models\n\nhint: a mirror's addresses are known when HF_ENDPOINT names it"
     )]
     Address {
         /// What was asked for.

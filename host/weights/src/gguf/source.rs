@@ -179,7 +179,7 @@ fn stems<'a>(files: &Files<'a>) -> BTreeMap<&'a str, Vec<&'a String>> {
     models
 }
 
-/// The GGUF files that a path stands for, without opening any; none where it is not clear.
+/// The GGUF files that a path stands for; none where it is not clear.
 pub fn files_of(path: &Path) -> Vec<PathBuf> {
     chosen_of(path).map_or(Vec::new(), |(folder, chosen)| {
         let names = chosen.language.into_iter().chain(chosen.projector);
@@ -251,6 +251,8 @@ fn fitting<'a>(models: &BTreeMap<&'a str, Vec<&String>>, tag: &str) -> Vec<&'a s
 }
 
 fn has_tag(stem: &str, tag: &str) -> bool {
+    // The whole name is one, too.
+    let tag = stem_of(tag).unwrap_or(tag);
     let (stem, tag) = (stem.to_lowercase(), tag.to_lowercase());
     let Some(before) = stem.strip_suffix(&tag) else {
         return false;
@@ -377,6 +379,7 @@ mod tests {
             assert_eq!(chosen.language, all[name..=name], "{tag}");
             assert_eq!(chosen.projector.as_ref(), Some(&all[7]), "{tag}");
         }
+        assert_eq!(choose(&all, Some("Thing_Q8_0.gguf")).unwrap().language, all[1..2]);
         for wrong in ["K_M", "0", "XS", "imatrix"] {
             let error = choose(&all, Some(wrong)).unwrap_err();
             assert!(

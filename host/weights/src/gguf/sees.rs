@@ -26,7 +26,7 @@ const OTHERS: [&str; 8] = [
 ];
 /// The same, where nothing else is around it.
 const OTHER_WORD: &str = "clip";
-/// The end of names that llama.cpp's `qwen2_vl_surgery.py` gave.
+/// The end of names that one of llama.cpp's older converters gave.
 const OTHER_END: &str = "vision";
 /// Words of names that say nothing of whose they are.
 const OF_NO_MODEL: [&str; 9] = [

@@ -135,7 +135,7 @@ fn is_quantised(checkpoint: &Checkpoint, layer: &str) -> bool {
 
 /// The numbers of a tensor, or of what corresponds to one.
 enum Numbers {
-    Matrix(Matrix),
+    Matrix(Box<Matrix>),
     /// A part of a tensor.
     Part(Box<Target>),
     /// Matrices of one shape, one behind the other.
@@ -145,7 +145,7 @@ enum Numbers {
 impl Numbers {
     fn of(checkpoint: &Checkpoint, side: &Side) -> Result<Self, WeightsError> {
         Ok(match side {
-            Side::Tensor(name) => Self::Matrix(matrix(checkpoint, name)?),
+            Side::Tensor(name) => Self::Matrix(Box::new(matrix(checkpoint, name)?)),
             Side::Part(target) => Self::Part(target.clone()),
             Side::Each(names) => {
                 let all = names.iter().map(|name| matrix(checkpoint, name));
@@ -171,7 +171,10 @@ impl Numbers {
 
     /// A kernel `[out, channels, ..]` as `[out, .., channels]`, where it has this shape then: so MLX has them.
     fn with_channels_last(&self, shape: &[usize]) -> Option<Self> {
-        let Self::Matrix(Matrix::Dense(tensor)) = self else {
+        let Self::Matrix(matrix) = self else {
+            return None;
+        };
+        let Matrix::Dense(tensor) = &**matrix else {
             return None;
         };
         let [out, channels, places @ ..] = &tensor.shape[..] else {
@@ -188,12 +191,12 @@ impl Numbers {
         };
         let kernels = values.chunks((channels * places).max(1));
         let bytes: Vec<u8> = kernels.flat_map(turn).flat_map(f32::to_le_bytes).collect();
-        Some(Self::Matrix(Matrix::Dense(StoredTensor {
+        Some(Self::Matrix(Box::new(Matrix::Dense(StoredTensor {
             name: tensor.name.clone(),
             kind: StoredType::F32,
             shape: turned,
             bytes: Bytes::new(bytes),
-        })))
+        }))))
     }
 
     /// Rows, a few at a time.
@@ -209,8 +212,10 @@ impl Numbers {
 
     fn rows(&self, rows: Range<usize>) -> Result<Vec<f32>, WeightsError> {
         match self {
-            Self::Matrix(Matrix::Dense(scalar)) if scalar.shape.is_empty() => to_f32(scalar),
-            Self::Matrix(matrix) => dequantise_rows(matrix, rows),
+            Self::Matrix(matrix) => match &**matrix {
+                Matrix::Dense(scalar) if scalar.shape.is_empty() => to_f32(scalar),
+                matrix => dequantise_rows(matrix, rows),
+            },
             Self::Part(target) => target.rows(rows),
             Self::Stack(all) => {
                 let each = all.first().map_or(1, |matrix| matrix.shape()[0]).max(1);

@@ -174,7 +174,7 @@ fn rank(name: &str) -> usize {
         let before = name.rfind(*kind).map(|at| &name[..at]);
         before.is_some_and(|before| before.ends_with(SEPARATORS))
     };
-    BEST.iter().position(|kind| is_of(&kind)).unwrap_or(BEST.len())
+    BEST.iter().position(is_of).unwrap_or(BEST.len())
 }
 
 /// A file's name without its folder, its ending and a shard's number, in small letters.

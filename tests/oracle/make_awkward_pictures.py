@@ -8,8 +8,10 @@ MOLMO as make_molmo.py takes it, DEEPSEEK a clone of github.com/deepseek-ai/Deep
 44146f1). Pixels of ERNIE 4.5 VL and Florence-2 are transformers', those of DeepSeek-VL2, Molmo and Moondream 2 their published code's (Molmo's resized by
 Pillow, see molmo_pictures.py; Moondream's in 32 bits, resized without pyvips), those of Kimi-VL are mlx-vlm's copy of the original's rules. nanoLLaVA's
 published code gives pictures a grey border (`expand2square`: Pillow's `paste` onto a square of the mean's colour), then squeezes them; that border
-is made here, the rest is transformers'. Pixels are `[views, 3, height, width]`, of which every 37th is kept. Listed as `nothing_left` are thin
-pictures of which references would leave less than a pixel: they refuse them or show none. Features are counted for sizes alone.
+is made here, the rest is transformers'. Phi-3.5-vision's are mlx-vlm's, LFM2-VL's those of transformers' only processor (torchvision's resizing); those of
+all other families are those of the processors with Pillow that transformers takes for the folder. Pixels are `[views, 3, height, width]`, of which every 37th is
+kept (of some fewer: `sparser`). Listed as `nothing_left` are thin pictures of which references would leave less than a pixel: they refuse them or show none;
+as `refused` those that they refuse for being thin. Features are counted for sizes alone.
 """
 
 import importlib.util
@@ -25,10 +27,12 @@ import torch
 import transformers
 from collect_parity import packed
 from mlx_vlm.models.kimi_vl.processing_kimi_vl import KimiVLImageProcessor
+from mlx_vlm.models.phi3_v.processing_phi3_v import Phi3VImageProcessor
 from PIL import Image, ImageOps
 from safetensors.numpy import save_file
-from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
-from transformers.models.ernie4_5_vl_moe.image_processing_pil_ernie4_5_vl_moe import Ernie4_5_VLMoeImageProcessorPil
+from small_processors import ernie4_5_vl_processor, paddleocr_vl_processor, rules
+from transformers import AutoImageProcessor, CLIPImageProcessorPil, SiglipImageProcessorPil
+from transformers.models.lfm2_vl import image_processing_lfm2_vl as lfm2
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 
@@ -36,11 +40,10 @@ MOLMO, DEEPSEEK, MOONDREAM = (Path(folder) for folder in sys.argv[1:])
 HERE = Path(__file__).parent
 OUT, EVERY = HERE / "awkward", 37
 THIN = [(1, 1), (16, 3000), (3000, 16), (41, 3000), (3000, 41)]
+TOO_THIN = [(14, 3000), (3000, 14)]
+# Many views of many pixels.
+SPARSER = {"phi3_v": 397}
 SIZES = [(1, 1), (16, 3000), (3000, 16), (333, 217), (1024, 1024), (5477, 7819), (41, 3000), (3000, 41)]
-
-
-def rules(folder, name="preprocessor_config.json"):
-    return json.loads((HERE / folder / name).read_text())
 
 
 def picture(width, height):
@@ -54,6 +57,70 @@ def channels_first(patches, across, down, side):
     return np.asarray(patches).reshape(down, across, 3, side, side).transpose(2, 0, 3, 1, 4).reshape(3, down * side, across * side)
 
 
+def of_squares(squares, across, down, side):
+    """Patches in squares of two by two, as `[3, height, width]`."""
+    rows = np.asarray(squares).reshape(down // 2, across // 2, 2, 2, -1).transpose(0, 2, 1, 3, 4)
+    return channels_first(rows, across, down, side)
+
+
+def published(folder, **more):
+    """Pixels as transformers' processor with Pillow makes them."""
+    images = AutoImageProcessor.from_pretrained(HERE / folder, backend="pil")
+    for size in THIN:
+        try:
+            found = images(picture(*size), return_tensors="np", **more)["pixel_values"]
+        except ValueError as refusal:
+            assert str(refusal).startswith("Size must contain") and "=0," in str(refusal), refusal
+            found = None
+        yield size, found
+
+
+def mllama():
+    images = AutoImageProcessor.from_pretrained(HERE / "mllama", backend="pil")
+    for size in THIN:
+        found = images(picture(*size), return_tensors="np")
+        yield size, found["pixel_values"][0, 0, :found["num_tiles"][0][0]]
+
+
+def lfm2_vl():
+    # The small checkpoint's rules have places for 64 patches in a view; overviews of thin pictures have more.
+    pad = lfm2.pad_along_first_dim
+    lfm2.pad_along_first_dim = lambda patches, _: pad(patches, 1024)
+    images = AutoImageProcessor.from_pretrained(HERE / "lfm2_vl")
+    side = images.encoder_patch_size
+    for size in THIN:
+        found = images(picture(*size), return_tensors="np")
+        views = []
+        for view, (down, across) in zip(found["pixel_values"], found["spatial_shapes"]):
+            patches = view[:down * across].reshape(-1, side, side, 3).transpose(0, 3, 1, 2)
+            views.append(channels_first(patches, across, down, side).reshape(-1))
+        yield size, np.concatenate(views)
+
+
+def phi3_v():
+    images = Phi3VImageProcessor(num_crops=rules("phi3_v")["num_crops"])
+    for size in THIN:
+        yield size, images._process_single_image(picture(*size))[0]
+
+
+def qwen_vl(folder):
+    images = AutoImageProcessor.from_pretrained(HERE / folder, backend="pil")
+    for size in THIN:
+        found = images(picture(*size), return_tensors="np")
+        _, down, across = (int(count) for count in found["image_grid_thw"][0])
+        # Two frames, which are the same.
+        patches = found["pixel_values"].reshape(down * across, 3, images.temporal_patch_size, images.patch_size, images.patch_size)
+        yield size, of_squares(patches[:, :, 0], across, down, images.patch_size)
+
+
+def paddleocr_vl():
+    images = paddleocr_vl_processor()
+    for size in THIN:
+        found = images(picture(*size), return_tensors="np")
+        _, down, across = (int(count) for count in found["image_grid_thw"][0])
+        yield size, channels_first(found["pixel_values"], across, down, images.patch_size)
+
+
 def kimi_vl():
     images = KimiVLImageProcessor(**{key: value for key, value in rules("kimi_vl").items() if not key.endswith("_type")})
     for size in THIN:
@@ -62,15 +129,11 @@ def kimi_vl():
 
 
 def ernie4_5_vl():
-    read = rules("ernie4_5_vl")
-    least, most = read.pop("min_pixels"), read.pop("max_pixels")
-    read = {key: value for key, value in read.items() if key not in ("image_processor_type", "processor_class")}
-    images = Ernie4_5_VLMoeImageProcessorPil(**read, size={"shortest_edge": least, "longest_edge": most})
+    images = ernie4_5_vl_processor()
     for size in THIN:
         found = images(picture(*size), return_tensors="np")
         _, down, across = (int(count) for count in found["image_grid_thw"][0])
-        squares = found["pixel_values"].reshape(down // 2, across // 2, 2, 2, -1).transpose(0, 2, 1, 3, 4)
-        yield size, channels_first(squares, across, down, 14)
+        yield size, of_squares(found["pixel_values"], across, down, 14)
 
 
 def florence2():
@@ -170,17 +233,40 @@ def llava_onevision_features(size):
     return LlavaOnevisionProcessor._get_number_of_features(counting, size[1], size[0], side, side)
 
 
+def too_thin():
+    """What references refuse for being more than 200 times as long as wide."""
+    families = {folder: AutoImageProcessor.from_pretrained(HERE / folder, backend="pil") for folder in ("glm4v", "qwen2_vl", "qwen3_vl")}
+    families |= {"ernie4_5_vl": ernie4_5_vl_processor(), "paddleocr_vl": paddleocr_vl_processor()}
+    for folder, images in families.items():
+        for size in TOO_THIN:
+            try:
+                images(picture(*size))
+            except ValueError as refusal:
+                assert "aspect ratio" in str(refusal), refusal
+                yield {"folder": folder, "size": size}
+
+
+FAMILIES = {family.__name__: family for family in (
+    deepseek_vl2, ernie4_5_vl, florence2, kimi_vl, lfm2_vl, mllama, molmo, moondream2, nanollava, paddleocr_vl, phi3_v)}
+FAMILIES |= {folder: lambda folder=folder: qwen_vl(folder) for folder in ("glm4v", "qwen2_vl", "qwen3_vl")}
+FAMILIES |= {folder: lambda folder=folder: published(folder) for folder in (
+    "gemma3", "gemma3n", "idefics3", "llava", "llava_next", "llava_onevision", "paligemma2", "pixtral", "smolvlm")}
+# What the processors of words and pictures ask these for.
+FAMILIES["internvl"] = lambda: published("internvl", crop_to_patches=True)
+FAMILIES["mistral3"] = lambda: published("mistral3", patch_size={"height": 28, "width": 28})
+
+
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     arrays, nothing_left = {}, []
-    for family in (deepseek_vl2, ernie4_5_vl, florence2, kimi_vl, molmo, moondream2, nanollava):
+    for folder, family in sorted(FAMILIES.items()):
         for size, pixels in family():
             if pixels is None:
-                nothing_left.append({"folder": family.__name__, "size": size})
+                nothing_left.append({"folder": folder, "size": size})
                 continue
-            kept = np.ascontiguousarray(np.asarray(pixels, np.float32).reshape(-1)[::EVERY])
-            arrays |= packed(f"{family.__name__}/{size[0]}x{size[1]}/pixel_values", kept)
-            print(family.__name__, size, np.shape(pixels), len(kept))
+            kept = np.ascontiguousarray(np.asarray(pixels, np.float32).reshape(-1)[::SPARSER.get(folder, EVERY)])
+            arrays |= packed(f"{folder}/{size[0]}x{size[1]}/pixel_values", kept)
+            print(folder, size, np.shape(pixels), len(kept))
     save_file(arrays, OUT / "golden.safetensors")
     (OUT / "golden.safetensors").chmod(0o644)
     counted = {"deepseek_vl2": deepseek_vl2_features, "llava_onevision": llava_onevision_features, "molmo": molmo_features}
@@ -188,5 +274,6 @@ if __name__ == "__main__":
     reference = {"transformers": transformers.__version__, "torch": torch.__version__, "mlx-vlm": mlx_vlm.__version__,
                  "published": ["github.com/deepseek-ai/DeepSeek-VL2 at ef9f91e", "github.com/reubzdubz/Molmo7B_D_NF4Quant at 6afb2ae", "github.com/vikhyat/moondream at 44146f1"]}
     (OUT / "golden.json").write_text(
-        f'{{"reference": {json.dumps(reference)},\n"nothing_left": {json.dumps(nothing_left)},\n"features": [\n ' + ",\n ".join(lines) + "\n]}\n")
+        f'{{"reference": {json.dumps(reference)},\n"sparser": {json.dumps(SPARSER)},\n"nothing_left": {json.dumps(nothing_left)},\n'
+        f'"refused": {json.dumps(list(too_thin()))},\n"features": [\n ' + ",\n ".join(lines) + "\n]}\n")
     print(nothing_left, {file.name: file.stat().st_size for file in OUT.iterdir()})

@@ -321,6 +321,34 @@ fn experts_by_their_inputs_become_those_of_mlx() {
         outcome.stdout.contains("text: divergence") && outcome.stdout.contains("pictures: divergence"),
         "{outcome:?}"
     );
+    // As published and as MLX has them they are the same numbers, and what lies otherwise is said.
+    for (first, second) in [(&published, &by_outputs), (&by_outputs, &published)] {
+        let outcome = verify(first.path(), second.path());
+        let count = checkpoint.names().count();
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        assert!(
+            outcome.stdout.starts_with(&format!("{count} tensors equal\n")),
+            "{outcome:?}"
+        );
+        assert!(!outcome.stdout.contains('%'), "{outcome:?}");
+        let layer = "language_model.model.layers.0.mlp";
+        let (joint, parts) = (
+            format!("`{layer}.experts.gate_up_proj` of the"),
+            format!("`{layer}.switch_mlp.gate_proj.weight` and `{layer}.switch_mlp.up_proj.weight` of the"),
+        );
+        assert!(
+            outcome.stdout.contains(&joint) && outcome.stdout.contains(&parts),
+            "{outcome:?}"
+        );
+    }
+    let outcome = verify(published.path(), &found);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert!(
+        outcome
+            .stdout
+            .contains("compared, though named or laid out otherwise (4):"),
+        "{outcome:?}"
+    );
     let (expected, found) = (variant::checkpoint(&expected), variant::checkpoint(&found));
     assert!(found.names().eq(expected.names()));
     let mut quantised = 0;
@@ -744,11 +772,25 @@ fn what_cannot_be_converted_is_said() {
     let outcome = verify(&source, &source.join("model.safetensors"));
     assert_eq!(outcome.code, 1);
     assert!(
-        outcome
-            .stderr
-            .contains("is a file; name the folder that it lies in"),
+        outcome.stderr.contains("name the folder that it lies in"),
         "{outcome:?}"
     );
+    let file = scratch.write("file", "");
+    let outcome = convert(&source, &file, &["--no-loss"]);
+    assert!(
+        outcome.stderr.contains("is a file; name a new folder"),
+        "{outcome:?}"
+    );
+    // Flags that would change nothing.
+    let other = source.display().to_string();
+    for flags in [
+        &["--no-loss", "--text", "x", "-o", "y"][..],
+        &["--verify", &other, "--bits", "3"],
+    ] {
+        let outcome = Monocle::new(["convert", &other]).args(flags).run();
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+        assert!(outcome.stderr.contains("cannot be used with"), "{outcome:?}");
+    }
     // A loss that cannot be measured does not spoil the conversion.
     let target = scratch.file("large");
     let outcome = succeeds(&source, &target, &["--group", "32", "--memory-limit", "100kB"]);

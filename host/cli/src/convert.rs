@@ -10,15 +10,31 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::ProgressBar;
 use mixture::Mixture;
-use monocle_runtime::model::locate::Places;
+use monocle_runtime::model::locate::{Declaration, Places};
 use monocle_weights::gguf::is_gguf;
 use monocle_weights::{
-    BITS, Checkpoint, Converted, GROUP_SIZES, ModelFolder, NameRules, Part, QuantiseOptions, SEEING, compare,
-    finish_conversion, quantise_folder_with,
+    BITS, Checkpoint, Converted, GROUP_SIZES, ModelFolder, NameRules, Otherwise, Part, QuantiseOptions,
+    SEEING, compare, finish_conversion, quantise_folder_with,
 };
 
 use super::request::EngineArguments;
 use super::{Misuse, output, progress, stats};
+
+/// The flags that say what is written.
+const WRITING: [&str; 12] = [
+    "output",
+    "bits",
+    "group",
+    "mixed",
+    "embeddings",
+    "head",
+    "keep_vision",
+    "keep",
+    "file_size",
+    "no_loss",
+    "text",
+    "picture",
+];
 
 #[derive(Debug, Args)]
 pub struct Convert {
@@ -64,7 +80,7 @@ pub struct Convert {
     output: Option<PathBuf>,
 
     /// Do not run the model and its copy to measure what is lost
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["text", "picture"])]
     no_loss: bool,
 
     /// Measure the loss on the beginning of this text [default: a text that is built in]
@@ -75,9 +91,9 @@ pub struct Convert {
     #[arg(long, value_name = "FILE")]
     picture: Vec<PathBuf>,
 
-    /// Compare the model's weights with those of this folder, tensor by tensor, and write nothing
-    #[arg(long, value_name = "FOLDER", conflicts_with = "output")]
-    verify: Option<PathBuf>,
+    /// Compare the model's weights with those of this one, tensor by tensor, and write nothing: a folder, or whatever else names a model
+    #[arg(long, value_name = "MODEL", conflicts_with_all = WRITING)]
+    verify: Option<String>,
 
     #[command(flatten)]
     engine: EngineArguments,
@@ -103,42 +119,18 @@ fn group(text: &str) -> Result<usize, String> {
 impl Convert {
     pub fn run(self) -> anyhow::Result<()> {
         let bits = mixture::together(self.bits, self.mixed).map_err(Misuse)?;
-        let quiet = !std::io::stderr().is_terminal();
         let cases = match (&self.verify, self.no_loss) {
             (None, false) => Some(loss::Cases::new(self.text.as_deref(), &self.picture)?),
             _ => None,
         };
         let places = Places::from_env();
         // A folder that is not run needs no plugin.
-        let folder = Path::new(&self.model);
-        let (name, path, declaration) = match folder.is_dir() && cases.is_none() {
-            true => {
-                let name = std::path::absolute(folder)?;
-                let name = name
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
-                (name, folder.to_owned(), None)
-            }
-            false => {
-                let mut bar = progress::DownloadBar::new(quiet);
-                let declaration = places.find(&self.model, &mut |progress| bar.update(progress))?;
-                let path = places.folder(&declaration.manifest, &mut |progress| bar.update(progress))?;
-                bar.finish();
-                (declaration.manifest.name.clone(), path, Some(declaration))
-            }
-        };
+        let (name, path, declaration) = found(&places, &self.model, cases.is_some())?;
         let source = places.open(&path)?;
         match (&self.verify, &self.output) {
             (Some(other), _) => {
-                if other.is_file() && !is_gguf(other) {
-                    anyhow::bail!(
-                        "`{}` is a file; name the folder that it lies in, with its `config.json`",
-                        other.display()
-                    );
-                }
-                verify(&source, &places.open(other)?)
+                let (_, other, _) = found(&places, other, false)?;
+                verify(&source, &places.open(&other)?)
             }
             (None, Some(target)) => {
                 let measure = || {
@@ -209,6 +201,29 @@ impl Convert {
     }
 }
 
+/// A model's name, where it is, and how it is declared; a folder's declaration only where it is needed.
+fn found(
+    places: &Places,
+    asked: &str,
+    is_run: bool,
+) -> anyhow::Result<(String, PathBuf, Option<Declaration>)> {
+    let folder = Path::new(asked);
+    if !is_run && (folder.is_dir() || folder.is_file() && is_gguf(folder)) {
+        let name = std::path::absolute(folder)?;
+        let name = name
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        return Ok((name, folder.to_owned(), None));
+    }
+    let mut bar = progress::DownloadBar::new(!std::io::stderr().is_terminal());
+    let declaration = places.find(asked, &mut |progress| bar.update(progress))?;
+    let path = places.folder(&declaration.manifest, &mut |progress| bar.update(progress))?;
+    bar.finish();
+    Ok((declaration.manifest.name.clone(), path, Some(declaration)))
+}
+
 /// Writes the copy.
 fn quantise(
     source: &ModelFolder,
@@ -231,23 +246,56 @@ fn quantise(
     Ok(converted)
 }
 
+/// Says which tensors were compared though they have other names or lie otherwise.
+fn laid_out_otherwise(found: &[Otherwise]) -> String {
+    const SHOWN: usize = 3;
+    let listed = |names: &[String]| match names {
+        [first, .., last] if names.len() > SHOWN => {
+            format!("`{first}` to `{last}` ({} tensors)", names.len())
+        }
+        _ => {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            names.join(" and ")
+        }
+    };
+    let lines = found.iter().take(SHOWN).map(|otherwise| {
+        format!(
+            "  {} of the first as {} of the second\n",
+            listed(&otherwise.first),
+            listed(&otherwise.second)
+        )
+    });
+    let more = match found.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("  and {more} more\n"),
+    };
+    match found.is_empty() {
+        true => String::new(),
+        false => format!(
+            "compared, though named or laid out otherwise ({}):\n{}{more}",
+            found.len(),
+            lines.collect::<String>()
+        ),
+    }
+}
+
 /// Prints the tensors that differ, the most different last.
 fn verify(source: &ModelFolder, other: &ModelFolder) -> anyhow::Result<()> {
     let rules = NameRules::default();
     let first = Checkpoint::open(source, &rules)?;
     let second = Checkpoint::open(other, &rules)?;
     let (mut equal, mut problems, mut different) = (0, Vec::new(), Vec::new());
-    compare(
-        &first,
-        &second,
-        &mut |difference| match (difference.relative, &difference.problem) {
-            (Some(0.0), _) => equal += 1,
-            (Some(relative), _) => different.push((relative, difference.name.clone())),
-            (None, problem) => problems.push((difference.name.clone(), problem.clone().unwrap_or_default())),
-        },
-    );
+    let otherwise = compare(&first, &second, &mut |difference| match (
+        difference.relative,
+        &difference.problem,
+    ) {
+        (Some(0.0), _) => equal += 1,
+        (Some(relative), _) => different.push((relative, difference.name.clone())),
+        (None, problem) => problems.push((difference.name.clone(), problem.clone().unwrap_or_default())),
+    });
     different.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut text = format!("{} equal\n", stats::count(equal, "tensor"));
+    text += &laid_out_otherwise(&otherwise);
     for (relative, name) in &different {
         text += &format!("{:8.4} %  {name}\n", relative * 100.0);
     }

@@ -383,11 +383,17 @@ impl<'a> Multiply<'a> {
         }
     }
 
-    /// The bytes of as many stored rows as are worked on together, with as many after them as a kernel may read. Of rows that are not there,
+    /// The bytes of as many stored rows, of `size` bytes each, as are worked on together, with as many after them as a kernel may read. Of rows that are not there,
     /// anything.
     #[inline(always)]
-    fn stored<'b, S: StoredRows>(&self, rows: &'b S, start: usize, copy: &'b mut [u8]) -> &'b [u8] {
-        let (bytes, size) = (rows.bytes(), self.product.row_bytes());
+    fn stored<'b, S: StoredRows>(
+        &self,
+        rows: &'b S,
+        size: usize,
+        start: usize,
+        copy: &'b mut [u8],
+    ) -> &'b [u8] {
+        let bytes = rows.bytes();
         let length = self.way.outputs() * size + S::BEYOND;
         match bytes.get(start * size..start * size + length) {
             Some(stored) => stored,
@@ -413,7 +419,7 @@ impl<'a> Multiply<'a> {
         assert!(self.rounded.scales.len() == groups * m && self.rounded.sums.len() == groups * m);
         for start in (first..end).step_by(EIGHT) {
             let count = EIGHT.min(end - start);
-            let stored = self.stored(&rows, start, copy);
+            let stored = self.stored(&rows, row_bytes, start, copy);
             rows.read::<I>(start..start + count, stored, &mut parameters);
             for row in 0..m {
                 let mut sum = I::Floats::splat(0.0);
@@ -484,7 +490,9 @@ impl<'a> Multiply<'a> {
                 rows.dot::<I>(from.add(7 * bytes), period, part, x),
             ])
         };
-        self.with_group::<I::Floats, S>(parameters.of(index, S::BIAS), at, dots, sum)
+        // SAFETY: the caller vouches for eight rows and the group.
+        let parameters = unsafe { rows.parameters::<I::Floats>(parameters, from, index) };
+        self.with_group::<I::Floats, S>(parameters, at, dots, sum)
     }
 
     /// Sixteen outputs at a time: a group of their rows is unpacked, and multiplied by that of all rows of activations.
@@ -514,7 +522,7 @@ impl<'a> Multiply<'a> {
         for start in (first..end).step_by(OUTPUTS) {
             let count = OUTPUTS.min(end - start);
             let middle = start + EIGHT.min(count);
-            let stored = self.stored(&rows, start, copy);
+            let stored = self.stored(&rows, row_bytes, start, copy);
             rows.read::<I>(start..middle, stored, &mut low);
             rows.read::<I>(middle..start + count, &stored[EIGHT * row_bytes..], &mut high);
             totals.fill(0.0);
@@ -531,10 +539,14 @@ impl<'a> Multiply<'a> {
                 pair::<I::Floats>(numbers, group / 2, pairs);
                 let tile = Tile {
                     pairs: cast_slice(pairs),
-                    parameters: [
-                        low.of::<I::Floats>(index, S::BIAS),
-                        high.of::<I::Floats>(index, S::BIAS),
-                    ],
+                    // SAFETY: sixteen rows of so many groups are stored.
+                    parameters: unsafe {
+                        let from = stored.as_ptr();
+                        [
+                            rows.parameters::<I::Floats>(&low, from, index),
+                            rows.parameters::<I::Floats>(&high, from.add(EIGHT * row_bytes), index),
+                        ]
+                    },
                     first: index * m,
                     group: length,
                 };
@@ -608,18 +620,28 @@ impl<'a> Multiply<'a> {
     /// Writes `count` outputs from `start` on of the row that begins at `row`.
     #[inline(always)]
     fn write<V: Lanes>(&self, sums: V, row: usize, start: usize, count: usize) {
-        let mut values = [0.0_f32; EIGHT];
-        // SAFETY: the array holds a vector, as `run` has checked.
-        unsafe { sums.store(values.as_mut_ptr()) };
         // SAFETY: these outputs are this task's own.
         let out = unsafe { self.out.part(row + start, count) };
-        match self.product.bias {
-            Some(bias) => {
-                for ((out, value), bias) in out.iter_mut().zip(values).zip(&bias[start..]) {
-                    *out = value + bias;
-                }
+        let bias = self.product.bias.map(|bias| &bias[start..start + count]);
+        if count == EIGHT {
+            // SAFETY: there are eight of each, which is a vector, as `run` has checked.
+            unsafe {
+                let sums = match bias {
+                    Some(bias) => sums.add(V::load(bias.as_ptr())),
+                    None => sums,
+                };
+                sums.store(out.as_mut_ptr());
             }
-            None => out.copy_from_slice(&values[..count]),
+            return;
+        }
+        let mut values = [0.0_f32; EIGHT];
+        // SAFETY: the array holds a vector.
+        unsafe { sums.store(values.as_mut_ptr()) };
+        for (index, (out, value)) in out.iter_mut().zip(values).enumerate() {
+            *out = match bias {
+                Some(bias) => value + bias[index],
+                None => value,
+            };
         }
     }
 }

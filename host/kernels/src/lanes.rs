@@ -9,6 +9,15 @@ mod avx512;
 mod neon;
 mod portable;
 
+/// A float of 16 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// 5 bits of exponent.
+    Binary16,
+    /// 8 bits of exponent, as a float of 32 bits has.
+    Bfloat16,
+}
+
 /// A vector of [`Lanes::COUNT`] floats.
 ///
 /// Values are made only inside [`Kernel::run`], which [`Instructions::run`] calls for an instruction set that is there;
@@ -61,6 +70,48 @@ pub trait Lanes: Copy {
                         .write(from.add(row * from_stride + column).read())
                 };
             }
+        }
+    }
+
+    /// Eight binary16 at a stride of so many bytes.
+    ///
+    /// # Safety
+    /// Two bytes must be readable at `from` and at each of the 7 strides after it.
+    #[inline(always)]
+    unsafe fn load_f16_apart(from: *const u8, stride: usize) -> Self {
+        // SAFETY: the caller vouches for eight of two bytes each, and the array has room for a vector.
+        unsafe {
+            let halves: [[u8; 2]; 16] =
+                std::array::from_fn(|index| from.add(index % 8 * stride).cast::<[u8; 2]>().read());
+            Self::load_f16(halves.as_ptr().cast())
+        }
+    }
+
+    /// As [`Lanes::transpose`], of 8 rows of 8 binary16 or bfloat16, whose stride is in bytes; floats are written. Of a lane count of 8 only.
+    ///
+    /// # Safety
+    /// 16 bytes must be readable at `from` and each of the 7 strides after it, and 8 floats be writable at `to` and its strides.
+    #[inline(always)]
+    unsafe fn transpose_halves(
+        half: Half,
+        from: *const u8,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        assert!(Self::COUNT == 8);
+        let mut rows = [0.0_f32; 64];
+        // SAFETY: the caller vouches for both blocks, and there is room for eight rows of eight.
+        unsafe {
+            for row in 0..8 {
+                let from = from.add(row * from_stride);
+                let floats = match half {
+                    Half::Binary16 => Self::load_f16(from),
+                    Half::Bfloat16 => Self::load_bf16(from),
+                };
+                floats.store(rows.as_mut_ptr().add(row * 8));
+            }
+            Self::transpose(rows.as_ptr(), 8, to, to_stride);
         }
     }
 

@@ -1,5 +1,8 @@
 //! A pool of threads that shares out the chunks of one job at a time. A call on a pool that is awake costs about a
 //! microsecond: workers spin a while after each job before they go to sleep.
+//!
+//! Each thread has a part of the chunks, neighbours, and takes them in order: what lies in memory behind a chunk is most often its own next one.
+//! Who has none left takes from the others, so a thread that the system runs late leaves its chunks to them.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -24,9 +27,6 @@ const SPIN: Duration = if sync::IS_TRIED_OUT {
 /// How often it looks before it looks at the clock.
 const LOOKS: usize = if sync::IS_TRIED_OUT { 1 } else { 64 };
 
-/// The next chunk's number when no job is open.
-const CLOSED: u32 = u32::MAX;
-
 /// The pool. The thread that calls [`Threads::parallel`] works too.
 pub struct Threads {
     shared: Arc<Shared>,
@@ -36,18 +36,18 @@ pub struct Threads {
     not_sync: PhantomData<Cell<()>>,
 }
 
-#[derive(Default)]
 struct Shared {
     /// Whether the chunks that are left are passed over.
     interrupt: Arc<AtomicBool>,
-    /// The open job's number in the upper half, its next chunk in the lower.
-    state: AtomicU64,
-    /// The job. Written only while none is open; a worker that read it mixed finds `state` changed.
+    /// The last job's number, in the upper half.
+    job: OwnLines<AtomicU64>,
+    /// What each thread has of it.
+    parts: Vec<OwnLines<Part>>,
+    /// Chunks finished.
+    done: OwnLines<AtomicUsize>,
+    /// The job. Written only while no chunk is left; who takes one has read what belongs to it.
     function: AtomicPtr<()>,
     data: AtomicPtr<()>,
-    chunks: AtomicUsize,
-    /// Chunks finished.
-    done: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     sleepers: AtomicUsize,
     sleep: Mutex<()>,
@@ -55,23 +55,46 @@ struct Shared {
     stop: sync::AtomicBool,
 }
 
+/// A thread's chunks of a job.
+#[derive(Default)]
+struct Part {
+    /// The job's number in the upper half, the next chunk in the lower.
+    next: AtomicU64,
+    /// One past the last.
+    end: AtomicUsize,
+}
+
+/// Keeps what threads write at one time apart: a processor fetches two lines of 64 bytes together.
+#[derive(Default)]
+#[repr(align(128))]
+struct OwnLines<T>(T);
+
 type Function = unsafe fn(*const (), usize);
 
 impl Threads {
     /// A pool in which `count` threads work, the caller among them.
     pub fn new(count: usize) -> Self {
+        let count = count.max(1);
         let interrupt = Arc::<AtomicBool>::default();
         let shared = Arc::new(Shared {
             interrupt: Arc::clone(&interrupt),
-            state: AtomicU64::new(u64::from(CLOSED)),
-            ..Shared::default()
+            job: OwnLines::default(),
+            parts: (0..count).map(|_| OwnLines::default()).collect(),
+            done: OwnLines::default(),
+            function: AtomicPtr::default(),
+            data: AtomicPtr::default(),
+            panic: Mutex::default(),
+            sleepers: AtomicUsize::default(),
+            sleep: Mutex::default(),
+            wake: Condvar::default(),
+            stop: sync::AtomicBool::default(),
         });
-        let workers = (1..count.max(1))
+        let workers = (1..count)
             .map_while(|index| {
                 let shared = Arc::clone(&shared);
                 sync::Builder::new()
                     .name(format!("cpu-engine-{index}"))
-                    .spawn(move || shared.work())
+                    .spawn(move || shared.work(index))
                     .ok() // with fewer threads, it is slower only
             })
             .collect();
@@ -95,7 +118,7 @@ impl Threads {
 
     /// Calls `function` with each of `0..chunks`, and returns when all are done. A panic in any of them comes out here.
     pub fn parallel<F: Fn(usize) + Sync>(&self, chunks: usize, function: F) {
-        if chunks <= 1 || self.workers.is_empty() || chunks >= CLOSED as usize {
+        if chunks <= 1 || self.workers.is_empty() || u32::try_from(chunks).is_err() {
             for chunk in 0..chunks {
                 if self.interrupt.load(Ordering::Relaxed) {
                     Interruption::Stopped.raise();
@@ -110,24 +133,27 @@ impl Threads {
         shared
             .data
             .store((&raw const function).cast_mut().cast(), Ordering::Relaxed);
-        shared.chunks.store(chunks, Ordering::Relaxed);
-        shared.done.store(0, Ordering::Relaxed);
-        let job = (shared.state.load(Ordering::Relaxed) >> 32).wrapping_add(1) << 32;
-        shared.state.store(job, Ordering::SeqCst);
+        shared.done.0.store(0, Ordering::Relaxed);
+        let job = (shared.job.0.load(Ordering::Relaxed) >> 32).wrapping_add(1) << 32;
+        let first = |part: usize| part * chunks / shared.parts.len();
+        for (index, OwnLines(part)) in shared.parts.iter().enumerate() {
+            part.end.store(first(index + 1), Ordering::Relaxed);
+            part.next.store(job | first(index) as u64, Ordering::Release);
+        }
+        shared.job.0.store(job, Ordering::SeqCst);
         if shared.sleepers.load(Ordering::SeqCst) > 0 {
             drop(shared.sleep.lock().unwrap_or_else(PoisonError::into_inner));
             shared.wake.notify_all();
         }
-        shared.help(job);
+        shared.help(job, 0);
         let mut turns = 0_u32;
-        while shared.done.load(Ordering::Acquire) < chunks {
+        while shared.done.0.load(Ordering::Acquire) < chunks {
             turns += 1;
             if turns.is_multiple_of(256) {
                 yield_now();
             }
             spin_loop();
         }
-        shared.state.store(job | u64::from(CLOSED), Ordering::SeqCst);
         let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(payload) = panic {
             resume_unwind(payload);
@@ -155,12 +181,13 @@ unsafe fn call<F: Fn(usize)>(data: *const (), chunk: usize) {
 }
 
 impl Shared {
-    fn work(&self) {
-        // Not the state now: a job may be open already.
-        let mut last = u64::from(CLOSED);
+    /// What thread `index` does until the pool ends.
+    fn work(&self, index: usize) {
+        // Not the last job now: it may be open still.
+        let mut last = 0;
         while !self.stop.load(Ordering::SeqCst) {
             if let Some(job) = self.next_job(last) {
-                self.help(job);
+                self.help(job, index);
                 last = job;
             }
         }
@@ -169,8 +196,8 @@ impl Shared {
     /// Waits for a job after `last`; `None` when woken without one.
     fn next_job(&self, last: u64) -> Option<u64> {
         let open = || {
-            let state = self.state.load(Ordering::SeqCst);
-            (state >> 32 != last >> 32 && state as u32 != CLOSED).then_some(state >> 32 << 32)
+            let job = self.job.0.load(Ordering::SeqCst);
+            (job != last).then_some(job)
         };
         let start = Instant::now();
         loop {
@@ -194,36 +221,49 @@ impl Shared {
         job
     }
 
-    /// Works on this job until no chunk is left.
-    fn help(&self, job: u64) {
+    /// Works on this job until no chunk is left: those of thread `index` first.
+    fn help(&self, job: u64, index: usize) {
+        let mut done = 0;
+        let (before, own) = self.parts.split_at(index);
+        for OwnLines(part) in own.iter().chain(before) {
+            while let Some((function, data, chunk)) = self.take(part, job) {
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    if self.interrupt.load(Ordering::Relaxed) {
+                        Interruption::Stopped.raise();
+                    }
+                    // SAFETY: `parallel` stored a `Function` there, whose data lives until all chunks are done.
+                    unsafe { std::mem::transmute::<*mut (), Function>(function)(data, chunk) }
+                }));
+                if let Err(payload) = result {
+                    *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
+                }
+                done += 1;
+            }
+        }
+        // Once for all of them: each time takes the line from the thread that wrote to it last.
+        if done > 0 {
+            self.done.0.fetch_add(done, Ordering::AcqRel);
+        }
+    }
+
+    /// The next chunk of this part, and what it is called with; none, if none is left or the job is another.
+    fn take(&self, part: &Part, job: u64) -> Option<(*mut (), *mut (), usize)> {
+        let mut next = part.next.load(Ordering::Acquire);
         loop {
-            let state = self.state.load(Ordering::Acquire);
-            let chunk = state as u32 as usize;
             let function = self.function.load(Ordering::Relaxed);
             let data = self.data.load(Ordering::Relaxed);
-            let chunks = self.chunks.load(Ordering::Relaxed);
-            if state >> 32 != job >> 32 || chunk >= chunks {
-                return;
+            let chunk = next as u32 as usize;
+            if next >> 32 != job >> 32 || chunk >= part.end.load(Ordering::Relaxed) {
+                return None;
             }
-            if self
-                .state
-                .compare_exchange_weak(state, state + 1, Ordering::AcqRel, Ordering::Relaxed)
-                .is_err()
+            match part
+                .next
+                .compare_exchange_weak(next, next + 1, Ordering::AcqRel, Ordering::Acquire)
             {
-                continue;
+                // The job is this one, and open until this chunk is counted as done.
+                Ok(_) => return Some((function, data, chunk)),
+                Err(now) => next = now,
             }
-            // The exchange succeeded: the job is this one, and open until this chunk is counted as done.
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                if self.interrupt.load(Ordering::Relaxed) {
-                    Interruption::Stopped.raise();
-                }
-                // SAFETY: `parallel` stored a `Function` there, whose data lives until all chunks are done.
-                unsafe { std::mem::transmute::<*mut (), Function>(function)(data, chunk) }
-            }));
-            if let Err(payload) = result {
-                *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
-            }
-            self.done.fetch_add(1, Ordering::AcqRel);
         }
     }
 }

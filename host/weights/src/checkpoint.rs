@@ -13,6 +13,7 @@ use crate::error::{WeightsError, cut};
 use crate::folder::ModelFolder;
 use crate::foreign;
 use crate::gguf::Made;
+use crate::lengths::Lengths;
 use crate::names::{Clock, NameRules, hint};
 use crate::packed::{self, AffinePart, Awq, Scaled};
 use crate::quantisation::{Quantisation, Sizes};
@@ -235,6 +236,7 @@ impl Checkpoint {
             layers
                 .iter()
                 .map(|layer| (layer.stored, layer.packed, layer.scales)),
+            self.lengths(),
         );
         let otherwise: Vec<String> = layers
             .iter()
@@ -261,6 +263,25 @@ impl Checkpoint {
                 shown.join(", ")
             ));
         }
+    }
+
+    /// What tensors that are not quantised tell of how long rows are.
+    fn lengths(&self) -> Lengths {
+        let mut lengths = Lengths::default();
+        for entry in self.entries.values() {
+            let is_part = [".scales", ".biases"]
+                .iter()
+                .any(|end| entry.stored.ends_with(end));
+            let is_plain = matches!(entry.form, Form::Plain) && entry.tensor.kind.is_float();
+            if !is_plain || is_part {
+                continue;
+            }
+            lengths.gives(&entry.tensor.shape);
+            if let [_, length] | [_, _, length] = entry.tensor.shape[..] {
+                lengths.takes(entry.layer(), length as u64);
+            }
+        }
+        lengths
     }
 
     fn quantised_layers(&self) -> impl Iterator<Item = Layer<'_>> {

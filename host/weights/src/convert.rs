@@ -22,7 +22,8 @@ use choice::{Choices, POSITIONS};
 pub use choice::{EMBEDDINGS_FLAG, HEAD_FLAG, Part, SEEING};
 pub use mark::finish_conversion;
 pub(crate) use mark::unfinished;
-use target::Target;
+pub(crate) use modules::of as modules_of;
+pub(crate) use target::{Target, taken_apart};
 
 /// How a folder is quantised.
 #[derive(Debug, Clone)]

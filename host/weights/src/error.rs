@@ -391,6 +391,12 @@ pub enum WeightsError {
         /// Of what, and how.
         begun: String,
     },
+    /// A file where a folder is to be written.
+    #[error("`{}` is a file; name a new folder", path.display())]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder that would be overwritten.
     #[error("`{}` exists and is not empty; name a new folder", folder.display())]
     NotEmpty {

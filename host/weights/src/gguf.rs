@@ -7,6 +7,7 @@
 mod file;
 mod header;
 mod made;
+mod sees;
 mod source;
 mod stored_as;
 mod table;

@@ -18,6 +18,7 @@ pub mod gguf;
 mod header;
 pub mod hub;
 mod json;
+mod lengths;
 pub mod mapped;
 mod names;
 mod packed;
@@ -29,7 +30,7 @@ mod summary;
 mod turned;
 
 pub use checkpoint::Checkpoint;
-pub use compare::{Difference, compare};
+pub use compare::{Difference, Otherwise, compare};
 pub use container::{NewTensor, to_safetensors};
 pub use convert::{
     Converted, Converting, EMBEDDINGS_FLAG, HEAD_FLAG, Part, QuantiseOptions, SEEING, finish_conversion,

@@ -2,13 +2,14 @@
 //!
 //! A row's words and its groups give the bits of a group: `bits * group_size = 32 * words / groups`. Half of these products can come about
 //! in one way only; for the others (128 is 4 bits for 32 values or 2 for 64) `config.json` says which it is. What shapes allow goes
-//! before what is said.
+//! before what is said; where they allow several ways and none is as said, the other tensors tell how long rows are ([`Lengths`]).
 
 use monocle_tensor::stored::{Matrix, StoredTensor, StoredType};
 use serde_json::{Value, json};
 
-use crate::error::WeightsError;
+use crate::error::{WeightsError, cut};
 use crate::foreign::{own, refuse_foreign};
+use crate::lengths::Lengths;
 
 /// The numbers of bits that a quantised value may have.
 pub const BITS: [u32; 6] = [2, 3, 4, 5, 6, 8];
@@ -27,6 +28,8 @@ pub(crate) struct Quantisation {
     /// Every layer's shapes allow the group size that it is said to have, and some layer is just as it is said to be: where another layer
     /// differs, it differs in bits.
     trusts_groups: bool,
+    /// What the other tensors tell.
+    lengths: Lengths,
 }
 
 /// How a matrix is stored.
@@ -51,25 +54,39 @@ impl Quantisation {
         Ok(Self {
             settings: settings.cloned().unwrap_or_default(),
             trusts_groups: false,
+            lengths: Lengths::default(),
         })
     }
 
-    /// Looks at all quantised layers of a checkpoint, each with its name there, its packed values and its scales.
+    /// Looks at all quantised layers of a checkpoint, each with its name there, its packed values and its scales; `lengths` is what its other
+    /// tensors tell.
     pub fn look_at<'a>(
         &mut self,
         layers: impl Iterator<Item = (&'a str, &'a StoredTensor, &'a StoredTensor)>,
+        lengths: Lengths,
     ) {
+        self.lengths = lengths;
         let mut fit = true;
         let mut some_as_said = false;
         for (stored, packed, scales) in layers {
-            let (Ok(Some((bits, group_size))), Some((words, groups))) =
-                (self.said(stored), last(packed).zip(last(scales)))
-            else {
+            let Some((words, groups)) = last(packed).zip(last(scales)) else {
                 continue;
             };
+            self.lengths.gives(&packed.shape);
             let possible = possible(words, groups);
-            fit &= possible.iter().any(|(_, possible)| *possible == group_size);
-            some_as_said |= possible.contains(&(bits, group_size));
+            let said = self.said(stored).ok().flatten();
+            if let Some((bits, group_size)) = said {
+                fit &= possible.iter().any(|(_, possible)| *possible == group_size);
+                some_as_said |= possible.contains(&(bits, group_size));
+            }
+            let sure = match (possible.as_slice(), said) {
+                ([only], _) => Some(*only),
+                (_, Some(said)) => possible.contains(&said).then_some(said),
+                _ => None,
+            };
+            if let Some((_, group_size)) = sure {
+                self.lengths.takes(stored, groups as u64 * group_size);
+            }
         }
         self.trusts_groups = fit && some_as_said;
     }
@@ -154,17 +171,33 @@ impl Quantisation {
             && !GROUP_SIZES.iter().any(|known| *known as u64 == size)
         {
             return Err(format!(
-                "`config.json` says group size {size}; supported are 32, 64 and 128"
+                "`config.json` says group size {size}; supported are 32, 64 and 128: take a conversion with one of these"
             ));
         }
         let possible = possible(words, groups);
-        let (bits, group_size) = choose(&possible, said, self.trusts_groups).map_err(|problem| {
-            problem.unwrap_or_else(|| {
-                format!(
-                    "packed {:?} and scales {:?} fit no supported bits and group size{AGAIN}",
-                    packed.shape, scales.shape
-                )
-            })
+        let shapes = format!("packed {:?} and scales {:?}", packed.shape, scales.shape);
+        if possible.is_empty() {
+            return Err(format!("{shapes} fit no supported bits and group size{AGAIN}"));
+        }
+        let (bits, group_size) = self.choose(stored, &possible, groups, said).ok_or_else(|| {
+            let ways: Vec<String> = possible
+                .iter()
+                .map(|(bits, size)| {
+                    format!("{bits} bits in groups of {size}, rows of {}", groups as u64 * size)
+                })
+                .collect();
+            let config = match said {
+                None => "`config.json` does not say which".to_owned(),
+                Some((bits, size)) => format!("`config.json` says {bits} bits in groups of {size}"),
+            };
+            let by_size = said.and_then(|(_, said)| possible.iter().find(|(_, size)| *size == said));
+            let (bits, size) = by_size.unwrap_or(&possible[0]);
+            format!(
+                "{shapes} are {}; {config}, and no other tensor tells; take the model's own `config.json`, or say it there in `quantization`, \
+                 such as `\"{}\": {{\"bits\": {bits}, \"group_size\": {size}}}`",
+                ways.join(", or "),
+                cut(stored)
+            )
         })?;
         Ok(Sizes {
             bits: bits as u32,
@@ -172,31 +205,24 @@ impl Quantisation {
             is_otherwise: said.is_some_and(|said| said != (bits, group_size)),
         })
     }
-}
 
-/// Chooses from what the shapes allow. `trusts_groups`: what is said of the group size is right, for all that other layers tell. The error
-/// is empty where nothing fits.
-fn choose(possible: &[Pair], said: Option<Pair>, trusts_groups: bool) -> Result<Pair, Option<String>> {
-    let several = "its shapes fit several group sizes; `config.json` must say one in `quantization`";
-    match (possible, said) {
-        ([], _) => Err(None),
-        ([only], _) => Ok(*only),
-        (_, None) => Err(Some(several.to_owned())),
-        (_, Some(said)) if possible.contains(&said) => Ok(said),
-        (_, Some((said_bits, said_size))) => {
-            let by_size = possible.iter().find(|(_, size)| *size == said_size);
-            let by_bits = possible.iter().find(|(bits, _)| *bits == said_bits);
-            match (by_size, by_bits) {
-                (Some(by_size), None) => Ok(*by_size),
-                (Some(by_size), Some(_)) if trusts_groups => Ok(*by_size),
-                // Either what is said of bits is wrong, or what is said of groups.
-                (Some((bits, size)), Some((_, other))) => Err(Some(format!(
-                    "`config.json` says {said_bits} bits, but with groups of {size} its shapes say {bits}, and with groups of {other} \
-                     they say {said_bits}; `config.json` must say which in `quantization`"
-                ))),
-                (None, _) => Err(Some(several.to_owned())),
-            }
+    /// Chooses from what the shapes allow; nothing where nothing tells which it is.
+    fn choose(&self, stored: &str, possible: &[Pair], groups: usize, said: Option<Pair>) -> Option<Pair> {
+        match (possible, said) {
+            ([only], _) => return Some(*only),
+            (_, Some(said)) if possible.contains(&said) => return Some(said),
+            _ => {}
         }
+        let rows: Vec<u64> = possible.iter().map(|(_, size)| groups as u64 * size).collect();
+        let by_size = said.and_then(|(_, said)| possible.iter().position(|(_, size)| *size == said));
+        let may_be_bits = said.is_some_and(|(said, _)| possible.iter().any(|(bits, _)| *bits == said));
+        // What is said of groups goes before what is said of bits; where both could be right, other tensors go before both.
+        let alike = self.lengths.alike(stored, &rows);
+        let at = alike
+            .or(by_size.filter(|_| self.trusts_groups))
+            .or_else(|| self.lengths.known(&rows))
+            .or(by_size.filter(|_| !may_be_bits))?;
+        Some(possible[at])
     }
 }
 

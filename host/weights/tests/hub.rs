@@ -488,8 +488,9 @@ fn refusals_say_what_to_do() {
     let message = refusal(&server.hub());
     assert_eq!(
         message,
-        "`org/model` has no file with `mmproj` in its name, which would hold what sees (where that is called otherwise, download it with the \
-         language model into one folder, and name the model's file), so it cannot be run; it has: Model-Q8_0.gguf"
+        "`org/model` has no file that sees: with `mmproj`, `mm_proj`, `clip`, `vision-encoder` or `projector` in its name, or `vision` at its \
+         end (where it is called otherwise, download it with the language model into one folder, and name the model's file), so it cannot be \
+         run; it has: Model-Q8_0.gguf"
     );
 }
 
@@ -534,7 +535,7 @@ fn one_of_several_gguf_conversions_is_fetched_by_its_name() {
         .unwrap_err()
         .to_string();
     assert!(
-        unknown.contains("no GGUF file has `Q2_K` in its name"),
+        unknown.contains("no GGUF file has `Q2_K` at its name's end"),
         "{unknown}"
     );
     hub.fetch_gguf("org/model", "main", "Q4_K_M", |_| {}).unwrap();
@@ -557,6 +558,77 @@ fn one_of_several_gguf_conversions_is_fetched_by_its_name() {
         path
     );
     assert_eq!(names(folder).len(), 5);
+}
+
+/// A tag that two models of a repository have means neither, until one of them alone is in the cache, where it is called so.
+#[test]
+fn a_tag_of_several_means_the_one_that_is_here() {
+    let files = [
+        ("Thing-2B-Q8_0.gguf", "two"),
+        ("Thing-7B-Q8_0.gguf", "seven"),
+        ("mmproj-Thing-2B-F16.gguf", "sees"),
+        ("mmproj-Thing-7B-F16.gguf", "sees more"),
+    ];
+    let server = Server::start("gguf-sizes", &files, Mood::Good);
+    let hub = server.hub();
+    let fetched = |tag: &str| {
+        let path = hub.fetch_gguf("org/model", "main", tag, |_| {});
+        path.map(|path| path.file_name().unwrap().to_owned())
+            .map_err(|error| error.to_string())
+    };
+    let unclear = fetched("Q8_0").unwrap_err();
+    assert!(
+        unclear.contains("there are several models: `2B-Q8_0`, `7B-Q8_0`"),
+        "{unclear}"
+    );
+    assert_eq!(fetched("2B-Q8_0").unwrap(), "Thing-2B-Q8_0.gguf");
+    assert_eq!(fetched("Q8_0").unwrap(), "Thing-2B-Q8_0.gguf");
+    assert_eq!(fetched("Thing-7B-Q8_0.gguf").unwrap(), "Thing-7B-Q8_0.gguf");
+    assert!(fetched("Q8_0").unwrap_err().contains("there are several models"));
+}
+
+/// Names of public repositories; which of several was taken, and why, is told once.
+#[test]
+fn what_sees_is_found_under_other_names() {
+    for (name, others, expected) in [
+        ("ending", &["Thing-f16.mmproj"][..], "Thing-f16.mmproj"),
+        ("end", &["Thing-vision.gguf"], "Thing-vision.gguf"),
+        (
+            "several",
+            &["mmproj-BF16.gguf", "mmproj-F16.gguf", "mmproj-F32.gguf"],
+            "mmproj-F16.gguf",
+        ),
+    ] {
+        let mut files = vec![("Thing-Q4_0.gguf", "four"), ("Thing-Q8_0.gguf", "eight")];
+        files.extend(others.iter().map(|other| (*other, "sees")));
+        let server = Server::start(name, &files, Mood::Good);
+        let mut hub = server.hub();
+        let path = hub.fetch_gguf("org/model", "main", "Q8_0", |_| {}).unwrap();
+        let folder = path.parent().unwrap();
+        assert_eq!(names(folder), ["Thing-Q8_0.gguf", expected], "{name}");
+        let told = match name {
+            "ending" => Vec::new(),
+            "end" => vec![
+                "`Thing-vision.gguf` is used for pictures: no file has `mmproj` in its name, and its name says that it sees",
+            ],
+            _ => vec![
+                "`mmproj-F16.gguf` is used for pictures, and not `mmproj-BF16.gguf`, `mmproj-F32.gguf`: the name that shares most words with the \
+                 model's counts, then f16, bf16, q8_0, f32 in this order",
+            ],
+        };
+        assert_eq!(hub.take_notes(), told, "{name}");
+        hub.fetch_gguf("org/model", "main", "Q8_0", |_| {}).unwrap();
+        assert_eq!(hub.take_notes(), [] as [&str; 0], "{name}");
+        hub.offline = true;
+        assert_eq!(hub.fetch_gguf("org/model", "main", "Q8_0", |_| {}).unwrap(), path);
+        assert_eq!(
+            hub.locate_one("org/model", "main", Some("Q8_0"))
+                .unwrap()
+                .unwrap()
+                .folder,
+            path
+        );
+    }
 }
 
 #[test]

@@ -465,3 +465,168 @@ fn write(path: &Path, tensors: &[StoredTensor]) {
     let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat();
     std::fs::write(path, file).unwrap();
 }
+
+/// Number of expert, output and input in its digits, of two experts.
+fn digits(outputs: std::ops::Range<usize>, inputs: usize) -> Vec<Vec<Vec<f32>>> {
+    let row = |expert: usize, output: usize| {
+        (0..inputs)
+            .map(|input| (100 * expert + 10 * output + input + 1) as f32)
+            .collect()
+    };
+    let matrix = |expert: usize| outputs.clone().map(|output| row(expert, output)).collect();
+    (0..2).map(matrix).collect()
+}
+
+/// As `[experts, in, out]`.
+fn by_inputs(experts: &[Vec<Vec<f32>>]) -> Vec<f32> {
+    let of = |matrix: &Vec<Vec<f32>>| {
+        let inputs = matrix[0].len();
+        (0..inputs)
+            .flat_map(|input| matrix.iter().map(move |row| row[input]))
+            .collect::<Vec<f32>>()
+    };
+    experts.iter().flat_map(of).collect()
+}
+
+/// A checkpoint as published, one by the names and in the layout of MLX, and one whose experts are one by one are the same numbers, and what lies
+/// otherwise is named.
+#[test]
+fn other_layouts_are_compared_by_their_numbers() {
+    let (gate, up, down) = (digits(0..2, 3), digits(2..4, 3), digits(0..3, 2));
+    let both: Vec<Vec<Vec<f32>>> = gate
+        .iter()
+        .zip(&up)
+        .map(|(gate, up)| [&gate[..], up].concat())
+        .collect();
+    let flat = |experts: &[Vec<Vec<f32>>]| experts.concat().concat();
+    // [out, channels, height, width] and [out, height, width, channels]
+    let kernel: Vec<f32> = (0..2 * 3 * 4).map(|at| at as f32).collect();
+    let last: Vec<f32> = (0..2)
+        .flat_map(|out| {
+            (0..4).flat_map(move |place| (0..3).map(move |channel| (out * 12 + channel * 4 + place) as f32))
+        })
+        .collect();
+    // The same where both have one shape.
+    let cube: Vec<f32> = (0..2 * 27).map(|at| at as f32).collect();
+    let cube_last: Vec<f32> = (0..2)
+        .flat_map(|out| {
+            (0..9).flat_map(move |place| (0..3).map(move |channel| (out * 27 + channel * 9 + place) as f32))
+        })
+        .collect();
+    let norm = || vec![1.0, 2.0, 3.0];
+    let layer = "model.language_model.layers.0.mlp";
+    let published = [
+        tensor_of(
+            &format!("{layer}.experts.gate_up_proj"),
+            &[2, 3, 4],
+            by_inputs(&both),
+        ),
+        tensor_of(
+            &format!("{layer}.experts.down_proj"),
+            &[2, 2, 3],
+            by_inputs(&down),
+        ),
+        tensor_of("model.language_model.norm.weight", &[3], norm()),
+        tensor_of(
+            "model.visual.patch_embed.proj.weight",
+            &[2, 3, 2, 2],
+            kernel.clone(),
+        ),
+        tensor_of("model.visual.stem.weight", &[2, 3, 3, 3], cube.clone()),
+    ];
+    let mlx = |norm: Vec<f32>| {
+        let layer = "language_model.model.layers.0.mlp.switch_mlp";
+        [
+            tensor_of(&format!("{layer}.gate_proj.weight"), &[2, 2, 3], flat(&gate)),
+            tensor_of(&format!("{layer}.up_proj.weight"), &[2, 2, 3], flat(&up)),
+            tensor_of(&format!("{layer}.down_proj.weight"), &[2, 3, 2], flat(&down)),
+            tensor_of("language_model.model.norm.weight", &[3], norm),
+            tensor_of(
+                "vision_tower.patch_embed.proj.weight",
+                &[2, 2, 2, 3],
+                last.clone(),
+            ),
+            tensor_of("vision_tower.stem.weight", &[2, 3, 3, 3], cube_last.clone()),
+        ]
+    };
+    let mut one_by_one = vec![
+        tensor_of("model.language_model.norm.weight", &[3], norm()),
+        tensor_of("model.visual.patch_embed.proj.weight", &[2, 3, 2, 2], kernel),
+        tensor_of("model.visual.stem.weight", &[2, 3, 3, 3], cube.clone()),
+    ];
+    for (part, experts) in [("gate", &gate), ("up", &up), ("down", &down)] {
+        for (number, matrix) in experts.iter().enumerate() {
+            let shape = [matrix.len(), matrix[0].len()];
+            let name = format!("{layer}.experts.{number}.{part}_proj.weight");
+            one_by_one.push(tensor_of(&name, &shape, matrix.concat()));
+        }
+    }
+    let opened = |name: &str, tensors: &[StoredTensor]| {
+        let (path, folder) = model(name, tensors);
+        let checkpoint = Checkpoint::open(&folder, &NameRules::default()).unwrap();
+        std::fs::remove_dir_all(path).unwrap();
+        checkpoint
+    };
+    let compared = |first: &Checkpoint, second: &Checkpoint| {
+        let mut found = Vec::new();
+        let otherwise = monocle_weights::compare(first, second, &mut |difference| {
+            found.push((
+                difference.name.clone(),
+                difference.relative,
+                difference.problem.clone(),
+            ));
+        });
+        (found, otherwise)
+    };
+    let published = opened("layout-published", &published);
+    let single = opened("layout-single", &one_by_one);
+    let copy = opened("layout-mlx", &mlx(norm()));
+    for (first, second, tensors, otherwise) in [
+        (&published, &copy, 6, 5),
+        (&copy, &published, 6, 5),
+        (&single, &copy, 6, 6),
+        (&copy, &single, 6, 6),
+    ] {
+        let (found, named) = compared(first, second);
+        assert_eq!(found.len(), tensors, "{found:?}");
+        for (name, relative, problem) in &found {
+            assert_eq!((*relative, problem), (Some(0.0), &None), "{name}");
+        }
+        assert_eq!(named.len(), otherwise, "{named:?}");
+    }
+    let (_, named) = compared(&published, &copy);
+    let joint = named
+        .iter()
+        .find(|named| named.first == [format!("{layer}.experts.gate_up_proj")]);
+    let mlx_layer = "language_model.model.layers.0.mlp.switch_mlp";
+    assert_eq!(
+        joint.unwrap().second,
+        [
+            format!("{mlx_layer}.gate_proj.weight"),
+            format!("{mlx_layer}.up_proj.weight")
+        ]
+    );
+    let (_, named) = compared(&single, &copy);
+    let experts = named
+        .iter()
+        .find(|named| named.second == [format!("{mlx_layer}.up_proj.weight")]);
+    assert_eq!(
+        experts.unwrap().first,
+        [
+            format!("{layer}.experts.0.up_proj.weight"),
+            format!("{layer}.experts.1.up_proj.weight")
+        ]
+    );
+    // Numbers that differ are found under other names too: 1 of the 14 that the squares come to.
+    let other = opened("layout-other", &mlx(vec![2.0, 2.0, 3.0]));
+    let (found, _) = compared(&published, &other);
+    let norm = found
+        .iter()
+        .find(|(name, ..)| name.ends_with("norm.weight"))
+        .unwrap();
+    assert!(
+        norm.1
+            .is_some_and(|relative| (relative - (1.0_f64 / 14.0).sqrt()).abs() < 1e-9),
+        "{norm:?}"
+    );
+}

@@ -62,6 +62,18 @@ impl Section {
         self
     }
 
+    /// Other names of this key, which files of other makes have: the key has the value of the first that is there, and they are gone. Files may have
+    /// several; [`Section::read`] would take a field and its alias together for a field that is there twice.
+    #[must_use]
+    pub fn known_as(mut self, key: &str, others: &[&str]) -> Self {
+        for other in others {
+            if let Some(value) = self.values.remove(*other) {
+                self.values.entry(key).or_insert(value);
+            }
+        }
+        self
+    }
+
     /// The same with keys of another section where this one lacks them: for what may stand in either of two files.
     #[must_use]
     pub fn or(mut self, other: &Self) -> Self {
@@ -213,6 +225,22 @@ mod tests {
     fn given_keys_win_over_defaults() {
         let config = section(r#"{"hidden_size": 64}"#).with_defaults([("hidden_size", 4096.into())]);
         assert_eq!(config.get::<u32>("hidden_size").unwrap(), 64);
+    }
+
+    #[test]
+    fn a_key_may_have_several_names() {
+        let count = |text: &str| {
+            let config = section(text).known_as("n_experts", &["num_experts", "num_local_experts"]);
+            assert!(
+                !config.has("num_experts") && !config.has("num_local_experts"),
+                "{text}"
+            );
+            config.find::<u32>("n_experts").unwrap()
+        };
+        assert_eq!(count(r#"{"num_local_experts": 8}"#), Some(8));
+        assert_eq!(count(r#"{"num_local_experts": 8, "num_experts": 4}"#), Some(4));
+        assert_eq!(count(r#"{"num_local_experts": 8, "n_experts": 2}"#), Some(2));
+        assert_eq!(count("{}"), None);
     }
 
     #[test]

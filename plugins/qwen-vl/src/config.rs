@@ -105,6 +105,7 @@ pub fn text_config(config: &Section) -> Result<TextConfig> {
         true => config.section("text_config")?,
         false => config.clone(),
     };
+    let text = MixtureConfig::keys(text);
     let model_type = config.get_or("model_type", String::new())?;
     let text = match model_type.as_str() {
         "qwen3_vl" => text.with_defaults([("head_dim", 128.into()), ("rope_theta", 500_000.0.into())]),
@@ -119,7 +120,7 @@ pub fn text_config(config: &Section) -> Result<TextConfig> {
             ("num_hidden_layers", 24.into()),
             ("num_attention_heads", 16.into()),
             ("rope_theta", 500_000.0.into()),
-            ("num_experts", 60.into()),
+            ("n_routed_experts", 60.into()),
             ("num_experts_per_tok", 4.into()),
             // Whatever the file says.
             ("norm_topk_prob", true.into()),
@@ -191,6 +192,20 @@ mod tests {
         let some = r#"{"model_type": "qwen3_vl_moe", "text_config": {"decoder_sparse_step": 2, "mlp_only_layers": [3]}}"#;
         assert_eq!(layers(some), [1, 5]);
         assert!(read(r#"{"model_type": "qwen3_vl"}"#).experts.is_none());
+    }
+
+    #[test]
+    fn experts_are_counted_whatever_the_file_calls_them() {
+        let count = |config: &str| read(config).experts.unwrap().mixture.n_routed_experts;
+        // As published, and as transformers 5.23 saves it.
+        for key in ["num_experts", "num_local_experts"] {
+            let config = format!(r#"{{"model_type": "qwen3_vl_moe", "text_config": {{"{key}": 128}}}}"#);
+            assert_eq!(count(&config), 128, "{key}");
+        }
+        // GLM-4.5V's files may have both.
+        let both =
+            r#"{"model_type": "glm4v_moe", "text_config": {"n_routed_experts": 8, "num_local_experts": 8}}"#;
+        assert_eq!(count(both), 8);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Pixels of pictures of one pixel and of very thin ones, against reference processors: see make_awkward_pictures.py.
 
+use std::collections::HashSet;
+
 use monocle_runtime::request::Request;
 use monocle_runtime::request::pictures::PictureInput;
 use monocle_runtime::scheduler::Scheduler;
@@ -23,21 +25,33 @@ fn picture(width: usize, height: usize) -> PictureInput {
     }
 }
 
-/// Compares the sizes of which the reference makes something.
+/// Compares the sizes of which the reference makes something; of the others no side is less than a pixel here.
 fn check(folder: &str, model: &mut Scheduler) {
+    check_with(folder, folder, model);
+}
+
+/// As [`check`], with the golden of a folder that has the same rules.
+fn check_with(folder: &str, judge: &str, model: &mut Scheduler) {
     let oracle = Oracle::open(&project::oracle("awkward"));
     let nothing_left = oracle.golden["nothing_left"].as_array().expect("a list");
+    let every = oracle.golden["sparser"][judge].as_u64().unwrap_or(37) as usize;
     for (width, height) in SIZES {
         let what = format!("{folder}, {width} by {height}");
-        let size = serde_json::json!({ "folder": folder, "size": [width, height] });
-        let expected = oracle.floats(&format!("{folder}/{width}x{height}/pixel_values"));
+        let size = serde_json::json!({ "folder": judge, "size": [width, height] });
+        let expected = oracle.floats(&format!("{judge}/{width}x{height}/pixel_values"));
         assert_eq!(expected.is_none(), nothing_left.contains(&size), "{what}");
-        let Some((_, expected)) = expected else { continue };
         let request = Request::single(None, vec![picture(width, height)], "<OD>");
         let trace = model
             .trace(&request, 1024, 1)
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        let found: Vec<f32> = channels_first(&trace.pixels).into_iter().step_by(37).collect();
+        let found = channels_first(&trace.pixels);
+        let Some((_, expected)) = expected else {
+            // A border and one colour would be two values a channel: something is seen of the picture.
+            let values: HashSet<u32> = found.iter().map(|value| value.to_bits()).collect();
+            assert!(values.len() > 6, "{what}: {} values", values.len());
+            continue;
+        };
+        let found: Vec<f32> = found.into_iter().step_by(every).collect();
         close(&what, &found, &expected, PIXELS);
     }
 }
@@ -53,6 +67,70 @@ fn pixels_of_awkward_pictures_are_the_reference_s() {
         "moondream2",
     ] {
         check(folder, &mut project::open_folder(&project::oracle(folder)));
+    }
+}
+
+#[test]
+fn pixels_of_pictures_of_any_size_are_the_reference_s() {
+    for folder in [
+        "glm4v",
+        "mistral3",
+        "paddleocr_vl",
+        "pixtral",
+        "qwen2_vl",
+        "qwen3_vl",
+    ] {
+        check(folder, &mut project::open_folder(&project::oracle(folder)));
+    }
+}
+
+#[test]
+fn pixels_of_tiles_are_the_reference_s() {
+    for folder in [
+        "idefics3",
+        "internvl",
+        "lfm2_vl",
+        "llava_next",
+        "llava_onevision",
+        "mllama",
+        "phi3_v",
+        "smolvlm",
+    ] {
+        check(folder, &mut project::open_folder(&project::oracle(folder)));
+    }
+    // The same rules, read from other keys.
+    let original = "internvl_chat";
+    check_with(
+        original,
+        "internvl",
+        &mut project::open_folder(&project::oracle(original)),
+    );
+}
+
+#[test]
+fn pixels_of_squares_are_the_reference_s() {
+    for folder in ["gemma3", "gemma3n", "llava", "paligemma2"] {
+        check(folder, &mut project::open_folder(&project::oracle(folder)));
+    }
+}
+
+#[test]
+fn pictures_that_references_refuse_are_refused() {
+    let golden = Oracle::open(&project::oracle("awkward")).golden;
+    let refused = golden["refused"].as_array().expect("a list");
+    for folder in ["ernie4_5_vl", "glm4v", "paddleocr_vl", "qwen2_vl", "qwen3_vl"] {
+        let mut model = project::open_folder(&project::oracle(folder));
+        for (width, height) in [(14, 3000), (3000, 14)] {
+            let what = format!("{folder}, {width} by {height}");
+            let size = serde_json::json!({ "folder": folder, "size": [width, height] });
+            assert!(refused.contains(&size), "{what}");
+            let request = Request::single(None, vec![picture(width, height)], "<OD>");
+            let error = match model.prepare(&request, 1, 1024) {
+                Ok(_) => panic!("{what} is taken"),
+                Err(error) => error.to_string(),
+            };
+            assert!(error.contains("200 times as long as wide"), "{what}: {error}");
+        }
     }
 }
 

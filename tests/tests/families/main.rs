@@ -10,5 +10,6 @@ mod mlx_conversions;
 mod models_page;
 mod picture_sizes;
 mod qwen_vl;
+mod resaved;
 mod smolvlm_idefics3;
 mod turn_ends;

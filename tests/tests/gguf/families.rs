@@ -2,6 +2,7 @@
 //! `conversion/*.py`, and of `tools/mtmd/legacy-models` for LLaVA 1.5; those of Gemma 3, Pixtral and InternVL were compared with what
 //! `convert_hf_to_gguf.py` writes for these very checkpoints.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use monocle_tests::gguf::{
@@ -184,6 +185,16 @@ pub(super) fn projector(kind: &str, vision: &Value, layers: u64, pictures: &Valu
 /// Both answer alike: prompts, pixels, and the logits after every token.
 pub(super) fn same(family: &str, model: &Path, plain: &Path) {
     let oracle = Oracle::open(&project::oracle(family));
+    // What ends an answer: key-values name only some of the tokens that `generation_config.json` does.
+    let [found, expected] = [model, plain].map(|path| {
+        let opened = project::open_folder(path);
+        let ends = opened.model().tokenizer().end_tokens().iter().map(|end| end.id);
+        ends.collect::<BTreeSet<u32>>()
+    });
+    assert!(
+        !expected.is_empty() && found.is_superset(&expected),
+        "{family}: {found:?}, expected {expected:?}"
+    );
     for case in oracle.cases() {
         let [found, expected] = [model, plain].map(|path| {
             let trace = project::open_folder(path).trace(&oracle.request(&case), 512, 8);

@@ -187,10 +187,37 @@ fn what_sees_may_have_any_name() {
         );
         let text = inspect().succeeds().stdout;
         assert!(text.contains("Tiny-Q8_0.gguf, Tiny-vision.gguf"), "{text}");
+        let told = "`Tiny-vision.gguf` is used for pictures: no file has `mmproj` in its name, and its key-values say that it sees";
+        assert!(text.contains(told), "{text}");
         assert!(text.contains("the key-values of `"), "{text}");
     }
     let sees = scratch.file("Tiny-vision.gguf").display().to_string();
     Monocle::new(["run", &sees, "-p", "x"]).fails(1, &["the part of a model that sees"]);
+    // Of several, the best numbers; and the ending that some publish.
+    std::fs::copy(&sees, scratch.file("Tiny-eyes-Q8_0.gguf")).unwrap();
+    std::fs::rename(&sees, scratch.file("Tiny-eyes-F16.gguf")).unwrap();
+    let taken = || {
+        let report = Monocle::new(["inspect"])
+            .args([&path])
+            .args(["-p", "x", "--json"])
+            .json();
+        let told = report["notes"].to_string();
+        (report["weights"]["file_names"][1].clone(), told)
+    };
+    let (file, told) = taken();
+    assert_eq!(file, "Tiny-eyes-F16.gguf");
+    assert!(
+        told.contains("and not `Tiny-eyes-Q8_0.gguf`: the name that shares most words"),
+        "{told}"
+    );
+    std::fs::rename(
+        scratch.file("Tiny-eyes-F16.gguf"),
+        scratch.file("Tiny-F16.mmproj"),
+    )
+    .unwrap();
+    let (file, told) = taken();
+    assert_eq!(file, "Tiny-F16.mmproj");
+    assert!(!told.contains("is used for pictures"), "{told}");
     let typed = scratch.file("Tiny-Q4_0.gguf").display().to_string();
     Monocle::new(["run", &typed, "-p", "x"])
         .fails(1, &["there is no file `", "in that folder: `Tiny-Q8_0.gguf`"]);

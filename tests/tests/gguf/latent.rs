@@ -1,13 +1,12 @@
 //! A family whose cache holds a latent, and whose conversion cuts what makes keys and values of it into one matrix a head. Names and key-values are
 //! those that `convert_hf_to_gguf.py` of llama.cpp writes for this very checkpoint.
 
-use monocle_tests::gguf::{Field, ranks};
+use monocle_tests::gguf::{Field, json, ranks};
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use monocle_tests::variant;
 
 use super::families::{convert, language, projector, same};
-use super::json;
 use super::merged_patches::{TEXT, stack_experts, with_rules_of_pictures};
 
 /// What only this family has.

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use monocle_tests::gguf::{Field, vocabulary};
+use monocle_tests::gguf::{Field, float, json, number, vocabulary};
+use monocle_tests::parity::Parity;
 use monocle_tests::project;
 use monocle_tests::scratch::Scratch;
 use monocle_tests::variant;
@@ -11,7 +12,6 @@ use monocle_weights::to_f32;
 use serde_json::Value;
 
 use super::families::{FEED, Fields, LANGUAGE, convert, language, of, paired, projector, same, text};
-use super::{TWO_NAMES, float, json, number};
 
 type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 
@@ -69,6 +69,46 @@ pub(super) const TEXT: &[(&str, &str)] = &[
         r"layers\.(\d+)\.post_mlp_layernorm\.weight",
         "blk.$1.post_ffw_norm.weight",
     ),
+];
+
+/// How `conversion/qwenvl.py` of llama.cpp calls tensors.
+const TWO_NAMES: [(&str, &str); 15] = [
+    (r"lm_head\.weight", "output.weight"),
+    (r"model\.embed_tokens\.weight", "token_embd.weight"),
+    (r"model\.norm\.weight", "output_norm.weight"),
+    (
+        r"model\.layers\.(\d+)\.input_layernorm\.weight",
+        "blk.$1.attn_norm.weight",
+    ),
+    (
+        r"model\.layers\.(\d+)\.post_attention_layernorm\.weight",
+        "blk.$1.ffn_norm.weight",
+    ),
+    (
+        r"model\.layers\.(\d+)\.mlp\.(gate|up|down)_proj\.weight",
+        "blk.$1.ffn_$2.weight",
+    ),
+    (
+        r"model\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(\w+)",
+        "blk.$1.attn_$2.$3",
+    ),
+    (
+        r"model\.layers\.(\d+)\.self_attn\.o_proj\.weight",
+        "blk.$1.attn_output.weight",
+    ),
+    (r"visual\.blocks\.(\d+)\.norm([12])\.(\w+)", "v.blk.$1.ln$2.$3"),
+    (
+        r"visual\.blocks\.(\d+)\.attn\.([qkv])\.(\w+)",
+        "v.blk.$1.attn_$2.$3",
+    ),
+    (
+        r"visual\.blocks\.(\d+)\.attn\.proj\.(\w+)",
+        "v.blk.$1.attn_out.$2",
+    ),
+    (r"visual\.blocks\.(\d+)\.mlp\.fc1\.(\w+)", "v.blk.$1.ffn_up.$2"),
+    (r"visual\.blocks\.(\d+)\.mlp\.fc2\.(\w+)", "v.blk.$1.ffn_down.$2"),
+    (r"visual\.merger\.ln_q\.(\w+)", "v.post_ln.$1"),
+    (r"visual\.merger\.mlp\.(\d)\.(\w+)", "mm.$1.$2"),
 ];
 
 const TOWER: &[(&str, &str)] = &[
@@ -153,6 +193,45 @@ pub(super) fn with_rules_of_pictures(scratch: &Scratch, plain: &Path) {
         if let Ok(rules) = std::fs::read(plain.join(name)) {
             scratch.write(name, rules);
         }
+    }
+}
+
+/// The tower's joint projections are cut into three, or left together as some versions of the conversion do; its kernel over two pictures becomes two.
+#[test]
+fn qwen2_vl_answers_as_its_safetensors() {
+    let family = "qwen2_vl";
+    let plain = project::oracle(family);
+    let (config, pictures) = (
+        json(&plain, "config.json"),
+        json(&plain, "preprocessor_config.json"),
+    );
+    // As `Qwen2VLVisionModel` calls them.
+    let mut vision = config["vision_config"].clone();
+    vision["image_size"] = 560.into();
+    vision["num_attention_heads"] = vision["num_heads"].clone();
+    vision["intermediate_size"] = vision["hidden_size"].clone();
+    vision["hidden_size"] = vision["embed_dim"].clone();
+    let mut fields = language("qwen2vl", &config);
+    fields.extend(vocabulary(&plain, "qwen2"));
+    let mut of_projector = projector("qwen2vl_merger", &vision, 2, &pictures, &config["hidden_size"]);
+    of_projector.push(("clip.vision.attention.layer_norm_epsilon", Field::Float(1e-6)));
+    let names = [&TWO_NAMES[..], TOWER].concat();
+    for is_cut in [true, false] {
+        let scratch = Scratch::new("gguf");
+        let change = |name: &str, shape: &[usize], values: Vec<f32>| match name {
+            _ if is_cut && name.contains(".qkv.") => thirds(name, shape, &values),
+            "visual.patch_embed.proj.weight" => halves_of_kernel(name, shape, &values),
+            _ => vec![(name.to_owned(), shape.to_vec(), values)],
+        };
+        let model = convert(&plain, scratch.path(), &names, change, &fields, &of_projector);
+        with_rules_of_pictures(&scratch, &plain);
+        same(family, &model, &plain);
+        // Pixels are those of the safetensors' test.
+        let parity = Parity {
+            pixels: None,
+            ..Parity::new(family)
+        };
+        parity.compare(&mut project::open_folder(&model));
     }
 }
 

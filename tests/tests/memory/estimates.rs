@@ -113,3 +113,42 @@ fn estimates_hold_for_mllama() {
 fn estimates_hold_for_lfm2() {
     check("lfm2-vl", project::oracle("lfm2_vl"));
 }
+
+/// Experts, of which each row takes a few; latent attention, which keeps less than keys and values.
+#[test]
+fn estimates_hold_for_models_of_experts() {
+    for folder in ["deepseek_vl2", "deepseek_vl2_small", "deepseek_vl2_base"] {
+        check("deepseek-vl2", project::oracle(folder));
+    }
+    check("ernie4-5-vl", project::oracle("ernie4_5_vl"));
+    check("kimi-vl", project::oracle("kimi_vl"));
+    check("qwen-vl", project::oracle("glm4v_moe"));
+    check("qwen-vl", project::oracle("qwen3_vl_moe"));
+}
+
+/// Layers that share caches, and several rows a token.
+#[test]
+fn estimates_hold_for_gemma3n() {
+    check("gemma3n", project::oracle("gemma3n"));
+}
+
+#[test]
+fn estimates_hold_for_the_other_families() {
+    check("llava", project::oracle("llava_onevision"));
+    check("mistral3", project::oracle("mistral3"));
+    check("paddleocr-vl", project::oracle("paddleocr_vl"));
+    check("phi3-v", project::oracle("phi3_v"));
+    check("qwen-vl", project::oracle("glm_ocr"));
+}
+
+/// These take one picture at most; Moondream 2 and Florence-2 never none.
+#[test]
+fn estimates_hold_for_models_of_one_picture() {
+    let [small, tall, _, text, long] = REQUESTS;
+    for (plugin, folder) in [("molmo", "molmo"), ("nanollava", "nanollava")] {
+        check_requests(plugin, project::oracle(folder), &[small, tall, text, long]);
+    }
+    for (plugin, folder) in [("moondream2", "moondream2"), ("florence2", "florence2")] {
+        check_requests(plugin, project::oracle(folder), &[small, tall, long]);
+    }
+}

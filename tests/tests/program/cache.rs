@@ -355,7 +355,7 @@ fn a_gguf_model_in_a_folder_of_its_repository_is_one_by_its_tag() {
     );
     place.monocle(&["pull", "org/model:Q2_K"]).fails(
         1,
-        &["no GGUF file has `Q2_K` in its name; there are `Q4_0`, `Q8_0`"],
+        &["no GGUF file has `Q2_K` at its name's end; there are `Q4_0`, `Q8_0`"],
     );
     place.monocle(&["rm", "org/model:Q8_0", "--yes"]).succeeds();
     assert_eq!(place.rows(&["models", "--sizes", "--json"]), [] as [Value; 0]);

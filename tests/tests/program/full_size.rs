@@ -10,7 +10,7 @@ use monocle_tests::scratch::Scratch;
 use serde_json::Value;
 
 /// A model, and the tokens of a picture of 5477x7819, by the rules of its processor:
-const TOKENS: [(&str, u64); 9] = [
+const TOKENS: [(&str, u64); 22] = [
     // 1536x2048 in 3x4 tiles of 512 and one of the whole, 64 tokens each.
     ("smolvlm", 13 * 64),
     // 1092x1456 in 3x4 tiles of 364 and one of the whole; (364 / 14 / 2)² tokens each.
@@ -27,6 +27,29 @@ const TOKENS: [(&str, u64); 9] = [
     ("internvl", 7 * 256),
     // It is context beside the prompt.
     ("mllama", 0),
+    // 24 by 24 features and one of them all, whatever its shape.
+    ("florence2", 577),
+    ("moondream2", 729),
+    ("gemma3n", 256),
+    // 3 by 4 crops of 24 patches that share eight: 56 by 72 patches, pooled two by two; and 12 by 12 features of the whole.
+    ("molmo", 28 * 36 + 12 * 12),
+    // At most 16,384 patches: 2142x1500, then whole squares of 28.
+    ("kimi_vl", 77 * 54),
+    // 3x3 tiles, 42 rows of 42 features and an end each, one of the whole with 14 rows of 14, and a mark between.
+    ("deepseek_vl2", 42 * 43 + 1 + 14 * 15),
+    ("deepseek_vl2_small", 42 * 43 + 1 + 14 * 15),
+    ("deepseek_vl2_base", 42 * 43 + 1 + 14 * 15),
+    // At most 4,816,896 pixels: 2.9817; 65 by 93 squares of 28.
+    ("ernie4_5_vl", 65 * 93),
+    // At most 11,760,000 pixels, each twice: 2.6987; 72 by 103 squares of 28.
+    ("glm4v_moe", 72 * 103),
+    // As `qwen3_vl`.
+    ("qwen3_vl_moe", 107 * 152),
+    // Of 5 by 6 tiles the part that the picture fills, stretched to about nine tiles, 27 by 27 features of one of the whole, and an end a row:
+    // the number is the reference's, see llava_onevision/sizes.json.
+    ("llava_onevision", 7257),
+    // At most 2,822,400 pixels: 3.8953; 50 by 71 squares of 28.
+    ("paddleocr_vl", 50 * 71),
 ];
 
 #[test]

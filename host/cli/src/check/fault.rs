@@ -19,6 +19,7 @@ pub fn place(error: &anyhow::Error) -> Place {
             | ModelError::Address { .. }
             | ModelError::Manifest(_)
             | ModelError::NoFolder { .. }
+            | ModelError::File { .. }
             | ModelError::NoFile { .. } => Place::Manifest,
             ModelError::NotInTheCache { .. }
             | ModelError::NoModelType { .. }

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use crate::lanes::{Integers, Lanes};
-use crate::matrix::{Affine, decode_dense};
+use bytemuck::cast_slice_mut;
+
+use crate::lanes::{Half, Integers, Lanes};
+use crate::matrix::{Affine, CACHE_LINE, Float, decode_dense};
 
 use super::stored_rows::{Bias, EIGHT, Parameters, StoredRows};
 
@@ -47,15 +49,32 @@ impl<const BITS: usize, const GROUP: usize> StoredRows for AffineRows<'_, BITS, 
     fn read<I: Integers>(&self, rows: Range<usize>, _: &[u8], parameters: &mut Parameters<'_>) {
         let (affine, groups) = (self.affine, self.columns / self.group());
         let size = affine.parameters.size();
-        let (bytes, count) = (
-            rows.start * groups * size..rows.end * groups * size,
-            rows.len() * groups,
-        );
-        let (scales, biases) = (&affine.scales[bytes.clone()], &affine.biases[bytes]);
-        decode_dense::<I::Floats>(affine.parameters, scales, &mut parameters.scales[..count]);
-        decode_dense::<I::Floats>(affine.parameters, biases, &mut parameters.biases[..count]);
-        turn::<I::Floats>(parameters.scales, groups, parameters.turned_scales);
-        turn::<I::Floats>(parameters.biases, groups, parameters.turned_biases);
+        let (from, to) = (rows.start * groups * size, rows.end * groups * size);
+        let both = [
+            (
+                affine.scales,
+                &mut *parameters.scales,
+                &mut *parameters.turned_scales,
+            ),
+            (
+                affine.biases,
+                &mut *parameters.biases,
+                &mut *parameters.turned_biases,
+            ),
+        ];
+        for (stored, room, turned) in both {
+            let half = match affine.parameters {
+                Float::F16 => Half::Binary16,
+                Float::BF16 => Half::Bfloat16,
+                Float::F32 => {
+                    let count = rows.len() * groups;
+                    decode_dense::<I::Floats>(Float::F32, &stored[from..to], &mut room[..count]);
+                    turn::<I::Floats>(room, groups, turned);
+                    continue;
+                }
+            };
+            turn_halves::<I::Floats>(half, &stored[from..], groups, room, turned);
+        }
     }
 
     #[inline(always)]
@@ -116,6 +135,33 @@ fn turn<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32]) {
                 out.as_mut_ptr().add(column * EIGHT),
                 EIGHT,
             );
+        }
+    }
+}
+
+/// Turns eight rows of `length` floats of 16 bits into rows of eight floats; some more come after them. Of rows that are not there, anything.
+#[inline(always)]
+fn turn_halves<V: Lanes>(half: Half, stored: &[u8], length: usize, room: &mut [f32], out: &mut [f32]) {
+    let (columns, row_bytes) = (length.next_multiple_of(EIGHT), length * 2);
+    let read = (EIGHT - 1) * row_bytes + columns * 2;
+    let bytes = match stored.get(..read) {
+        Some(bytes) => bytes,
+        None => {
+            let room = &mut cast_slice_mut::<f32, u8>(room)[..read];
+            room[..stored.len()].copy_from_slice(stored);
+            room
+        }
+    };
+    // What is read next lies behind.
+    for line in (0..EIGHT * row_bytes).step_by(CACHE_LINE) {
+        V::prefetch(stored.as_ptr().wrapping_add(EIGHT * row_bytes + line));
+    }
+    assert!(out.len() >= columns * EIGHT);
+    for column in (0..columns).step_by(EIGHT) {
+        // SAFETY: eight rows of `columns` are there to read, if the last ones overlap, and `columns` rows of eight to write.
+        unsafe {
+            let from = bytes.as_ptr().add(column * 2);
+            V::transpose_halves(half, from, row_bytes, out.as_mut_ptr().add(column * EIGHT), EIGHT);
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Rows of blocks as GGUF files store them: integers, and the scales of their groups among them.
 
+use std::hint::black_box;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use bytemuck::{cast_slice, cast_slice_mut};
 use monocle_tensor::scheme::Scheme;
 
 use crate::lanes::{Integers, Lanes};
-use crate::matrix::{Float, decode_dense};
 
 use super::stored_rows::{Bias, EIGHT, Parameters, StoredRows};
 
@@ -27,10 +26,40 @@ pub trait BlockScheme: Copy {
     ///
     /// # Safety
     /// A block must be readable there, and have so many integers.
-    unsafe fn sixteen<I: Integers>(block: *const u8, chunk: usize, at: usize) -> I::Vector;
+    unsafe fn sixteen<I: Integers>(nibble: Nibble, block: *const u8, chunk: usize, at: usize) -> I::Vector;
+
+    /// Whether a block is a group and begins with its scale, a binary16, and with what is added to its numbers as another, where that is stored.
+    /// They are read with the numbers then, and not before.
+    const BEGINS_WITH_SCALE: bool = false;
 
     /// Reads the scales of the groups of eight rows, and what is added to their numbers.
-    fn read<V: Lanes>(rows: EightRows<'_>, parameters: &mut Parameters<'_>);
+    fn read<V: Lanes>(_rows: EightRows<'_>, _parameters: &mut Parameters<'_>) {}
+}
+
+/// What takes numbers of 4 bits out of bytes, unknown to the compiler. What it knows it does before bytes become numbers of 16 bits, and makes these
+/// twice then: shuffles, of which products have too many already.
+#[derive(Clone, Copy)]
+pub struct Nibble {
+    lower: i16,
+    upper: u32,
+}
+
+impl Nibble {
+    fn new() -> Self {
+        Self {
+            lower: black_box(15),
+            upper: black_box(4),
+        }
+    }
+
+    /// The lower or the upper four bits of bytes.
+    #[inline(always)]
+    pub fn of<I: Integers>(self, bytes: I::Vector, upper: bool) -> I::Vector {
+        match upper {
+            false => I::field(bytes, 0, self.lower),
+            true => I::field(bytes, self.upper, -1),
+        }
+    }
 }
 
 /// Integers of a group of this scheme.
@@ -55,6 +84,7 @@ pub fn group_of(scheme: Scheme) -> usize {
 pub struct BlockRows<'a, S> {
     bytes: &'a [u8],
     row_bytes: usize,
+    nibble: Nibble,
     scheme: PhantomData<S>,
 }
 
@@ -68,6 +98,7 @@ impl<'a, S: BlockScheme> BlockRows<'a, S> {
         Self {
             bytes,
             row_bytes: columns / S::SCHEME.elements() * Self::BYTES,
+            nibble: Nibble::new(),
             scheme: PhantomData,
         }
     }
@@ -104,15 +135,33 @@ impl<S: BlockScheme> StoredRows for BlockRows<'_, S> {
     }
 
     #[inline(always)]
+    unsafe fn parameters<V: Lanes>(&self, read: &Parameters<'_>, stored: *const u8, index: usize) -> [V; 2] {
+        if !S::BEGINS_WITH_SCALE {
+            return read.of(index, S::BIAS);
+        }
+        // SAFETY: the caller vouches for eight rows and the group, which is a block of at least four bytes.
+        unsafe {
+            let block = stored.add(index * Self::BYTES);
+            let scale = V::load_f16_apart(block, self.row_bytes);
+            let bias = match S::BIAS {
+                Bias::None => V::splat(0.0),
+                Bias::OfScale(factor) => scale.mul(V::splat(factor)),
+                Bias::Stored => V::load_f16_apart(block.add(2), self.row_bytes),
+            };
+            [scale, bias]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn dot<I: Integers>(&self, row: *const u8, period: usize, part: usize, x: *const i16) -> I::Sums {
         // SAFETY: the caller vouches for the period, whose block lies in the row, and for the activations.
         unsafe {
             let block = row.add(period / Self::PERIODS * Self::BYTES);
             let (chunk, at) = (period % Self::PERIODS, part * (S::GROUP / 16));
-            let numbers = S::sixteen::<I>(block, chunk, at);
+            let numbers = S::sixteen::<I>(self.nibble, block, chunk, at);
             let mut sums = I::add_products(I::no_sums(), numbers, I::load_integers(x));
             if S::GROUP == 32 {
-                let numbers = S::sixteen::<I>(block, chunk, at + 1);
+                let numbers = S::sixteen::<I>(self.nibble, block, chunk, at + 1);
                 sums = I::add_products(sums, numbers, I::load_integers(x.add(16)));
             }
             sums
@@ -125,9 +174,9 @@ impl<S: BlockScheme> StoredRows for BlockRows<'_, S> {
         unsafe {
             let block = row.add(period / Self::PERIODS * Self::BYTES);
             let (chunk, at) = (period % Self::PERIODS, part * (S::GROUP / 16));
-            I::store_integers(S::sixteen::<I>(block, chunk, at), to);
+            I::store_integers(S::sixteen::<I>(self.nibble, block, chunk, at), to);
             if S::GROUP == 32 {
-                I::store_integers(S::sixteen::<I>(block, chunk, at + 1), to.add(16));
+                I::store_integers(S::sixteen::<I>(self.nibble, block, chunk, at + 1), to.add(16));
             }
         }
     }
@@ -154,15 +203,6 @@ impl EightRows<'_> {
         }
     }
 
-    /// Gives `out`, `[blocks][8]`, the binary16 that begins there in each block. There must be room for as many floats.
-    #[inline(always)]
-    pub fn halves<V: Lanes>(self, at: usize, room: &mut [f32], out: &mut [f32]) {
-        let count = self.row_bytes / self.block_bytes * EIGHT;
-        let halves = &mut cast_slice_mut::<f32, [u8; 2]>(room)[..count];
-        self.each(halves, |block| [block[at], block[at + 1]]);
-        decode_dense::<V>(Float::F16, cast_slice(halves), &mut out[..count]);
-    }
-
     /// Gives `out`, `[blocks * WORDS * 8][8]`, for each group of each block its byte of `words`, less `zero`, times the binary16 that
     /// begins there in the block, times `factor`.
     #[inline(always)]
@@ -174,22 +214,25 @@ impl EightRows<'_> {
         out: &mut [f32],
     ) {
         let out = out.as_chunks_mut::<{ EIGHT * EIGHT }>().0;
+        assert!(at + 2 <= self.block_bytes && self.stored.len() >= EIGHT * self.row_bytes);
         for block in 0..self.row_bytes / self.block_bytes {
-            let mut halves = [[0_u8; 2]; EIGHT];
             let mut bytes = [[[0_u8; EIGHT]; EIGHT]; WORDS];
             for row in 0..EIGHT {
                 let from = row * self.row_bytes + block * self.block_bytes;
                 let stored = &self.stored[from..from + self.block_bytes];
-                halves[row] = [stored[at], stored[at + 1]];
                 for (bytes, word) in bytes.iter_mut().zip(words(stored)) {
                     bytes[row] = word.to_le_bytes();
                 }
             }
+            // SAFETY: eight rows of so many blocks are stored.
+            let scale = unsafe {
+                let from = self.stored.as_ptr().add(block * self.block_bytes + at);
+                V::load_f16_apart(from, self.row_bytes).mul(V::splat(factor))
+            };
             for (bytes, out) in bytes.iter().zip(&mut out[block * WORDS..]) {
                 let mut floats = [0.0_f32; EIGHT * EIGHT];
-                // SAFETY: each is eight rows of eight, and the halves are eight.
+                // SAFETY: each is eight rows of eight.
                 unsafe {
-                    let scale = V::load_f16(halves.as_ptr().cast()).mul(V::splat(factor));
                     for (row, bytes) in bytes.iter().enumerate() {
                         V::unpack::<8>(bytes.as_ptr()).store(floats.as_mut_ptr().add(row * EIGHT));
                     }

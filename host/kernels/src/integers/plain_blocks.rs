@@ -5,7 +5,7 @@ use monocle_tensor::scheme::Scheme;
 
 use crate::lanes::{Integers, Lanes};
 
-use super::block_rows::{BlockScheme, EightRows};
+use super::block_rows::{BlockScheme, EightRows, Nibble};
 use super::stored_rows::{Bias, Parameters};
 
 /// The uneven levels of `IQ4_NL` and `IQ4_XS`.
@@ -21,13 +21,9 @@ const DOUBLE_FLOATS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6,
 /// # Safety
 /// Sixteen bytes must be readable at `from`.
 #[inline(always)]
-unsafe fn nibbles<I: Integers>(from: *const u8, at: usize) -> I::Vector {
+unsafe fn nibbles<I: Integers>(nibble: Nibble, from: *const u8, at: usize) -> I::Vector {
     // SAFETY: the caller vouches for it.
-    let bytes = unsafe { I::unpack_integers::<8>(from) };
-    match at {
-        0 => I::field(bytes, 0, 15),
-        _ => I::field(bytes, 4, 15),
-    }
+    nibble.of::<I>(unsafe { I::unpack_integers::<8>(from) }, at > 0)
 }
 
 /// The fifth bits of sixteen integers, in their place.
@@ -42,19 +38,6 @@ unsafe fn fifth<I: Integers>(from: *const u8, at: usize) -> I::Vector {
     }))
 }
 
-/// Scales that begin a block.
-#[inline(always)]
-fn scales<V: Lanes>(rows: EightRows<'_>, parameters: &mut Parameters<'_>) {
-    rows.halves::<V>(0, parameters.scales, parameters.turned_scales);
-}
-
-/// Scales that begin a block, and least values behind them.
-#[inline(always)]
-fn scales_and_least<V: Lanes>(rows: EightRows<'_>, parameters: &mut Parameters<'_>) {
-    scales::<V>(rows, parameters);
-    rows.halves::<V>(2, parameters.biases, parameters.turned_biases);
-}
-
 /// 4 bits, a scale.
 #[derive(Clone, Copy)]
 pub struct Q4_0;
@@ -63,17 +46,13 @@ impl BlockScheme for Q4_0 {
     const SCHEME: Scheme = Scheme::Q4_0;
     const GROUP: usize = 32;
     const PERIOD: usize = 1;
+    const BEGINS_WITH_SCALE: bool = true;
     const BIAS: Bias = Bias::OfScale(-8.0);
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, _: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(nibble: Nibble, block: *const u8, _: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
-        unsafe { nibbles::<I>(block.add(2), at) }
-    }
-
-    #[inline(always)]
-    fn read<V: Lanes>(rows: EightRows<'_>, parameters: &mut Parameters<'_>) {
-        scales::<V>(rows, parameters);
+        unsafe { nibbles::<I>(nibble, block.add(2), at) }
     }
 }
 
@@ -85,17 +64,13 @@ impl BlockScheme for Q4_1 {
     const SCHEME: Scheme = Scheme::Q4_1;
     const GROUP: usize = 32;
     const PERIOD: usize = 1;
+    const BEGINS_WITH_SCALE: bool = true;
     const BIAS: Bias = Bias::Stored;
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, _: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(nibble: Nibble, block: *const u8, _: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
-        unsafe { nibbles::<I>(block.add(4), at) }
-    }
-
-    #[inline(always)]
-    fn read<V: Lanes>(rows: EightRows<'_>, parameters: &mut Parameters<'_>) {
-        scales_and_least::<V>(rows, parameters);
+        unsafe { nibbles::<I>(nibble, block.add(4), at) }
     }
 }
 
@@ -107,17 +82,18 @@ impl BlockScheme for Q5_0 {
     const SCHEME: Scheme = Scheme::Q5_0;
     const GROUP: usize = 32;
     const PERIOD: usize = 1;
+    const BEGINS_WITH_SCALE: bool = true;
     const BIAS: Bias = Bias::OfScale(-16.0);
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, _: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(nibble: Nibble, block: *const u8, _: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
-        unsafe { I::or(nibbles::<I>(block.add(6), at), fifth::<I>(block.add(2), at)) }
-    }
-
-    #[inline(always)]
-    fn read<V: Lanes>(rows: EightRows<'_>, parameters: &mut Parameters<'_>) {
-        scales::<V>(rows, parameters);
+        unsafe {
+            I::or(
+                nibbles::<I>(nibble, block.add(6), at),
+                fifth::<I>(block.add(2), at),
+            )
+        }
     }
 }
 
@@ -129,17 +105,18 @@ impl BlockScheme for Q5_1 {
     const SCHEME: Scheme = Scheme::Q5_1;
     const GROUP: usize = 32;
     const PERIOD: usize = 1;
+    const BEGINS_WITH_SCALE: bool = true;
     const BIAS: Bias = Bias::Stored;
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, _: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(nibble: Nibble, block: *const u8, _: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
-        unsafe { I::or(nibbles::<I>(block.add(8), at), fifth::<I>(block.add(4), at)) }
-    }
-
-    #[inline(always)]
-    fn read<V: Lanes>(rows: EightRows<'_>, parameters: &mut Parameters<'_>) {
-        scales_and_least::<V>(rows, parameters);
+        unsafe {
+            I::or(
+                nibbles::<I>(nibble, block.add(8), at),
+                fifth::<I>(block.add(4), at),
+            )
+        }
     }
 }
 
@@ -151,17 +128,13 @@ impl BlockScheme for Q8_0 {
     const SCHEME: Scheme = Scheme::Q8_0;
     const GROUP: usize = 32;
     const PERIOD: usize = 1;
+    const BEGINS_WITH_SCALE: bool = true;
     const BIAS: Bias = Bias::None;
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, _: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(_: Nibble, block: *const u8, _: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
         unsafe { I::signed_bytes(block.add(2 + 16 * at)) }
-    }
-
-    #[inline(always)]
-    fn read<V: Lanes>(rows: EightRows<'_>, parameters: &mut Parameters<'_>) {
-        scales::<V>(rows, parameters);
     }
 }
 
@@ -173,17 +146,13 @@ impl BlockScheme for Iq4Nl {
     const SCHEME: Scheme = Scheme::Iq4Nl;
     const GROUP: usize = 32;
     const PERIOD: usize = 1;
+    const BEGINS_WITH_SCALE: bool = true;
     const BIAS: Bias = Bias::None;
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, _: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(_: Nibble, block: *const u8, _: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
         unsafe { I::levels(block.add(2), at > 0, &LEVELS) }
-    }
-
-    #[inline(always)]
-    fn read<V: Lanes>(rows: EightRows<'_>, parameters: &mut Parameters<'_>) {
-        scales::<V>(rows, parameters);
     }
 }
 
@@ -198,7 +167,7 @@ impl BlockScheme for Mxfp4 {
     const BIAS: Bias = Bias::None;
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, _: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(_: Nibble, block: *const u8, _: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
         unsafe { I::levels(block.add(1), at > 0, &DOUBLE_FLOATS) }
     }

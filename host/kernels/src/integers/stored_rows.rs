@@ -30,6 +30,15 @@ pub trait StoredRows: Copy {
     /// Scales and biases of eight rows at most. `stored` has the bytes of eight rows, of those that are not there any.
     fn read<I: Integers>(&self, rows: Range<usize>, stored: &[u8], parameters: &mut Parameters<'_>);
 
+    /// Scales of group `index` of eight rows, and what is added to its numbers: of what [`Self::read`] has read, or of what is stored.
+    ///
+    /// # Safety
+    /// `stored` must have the bytes of eight rows, and the group exist.
+    #[inline(always)]
+    unsafe fn parameters<V: Lanes>(&self, read: &Parameters<'_>, _stored: *const u8, index: usize) -> [V; 2] {
+        read.of(index, Self::BIAS)
+    }
+
     /// Sums whose total is the dot product of a group with one of activations.
     ///
     /// # Safety

@@ -4,7 +4,7 @@ use monocle_tensor::scheme::Scheme;
 
 use crate::lanes::{Integers, Lanes};
 
-use super::block_rows::{BlockScheme, EightRows};
+use super::block_rows::{BlockScheme, EightRows, Nibble};
 use super::plain_blocks::LEVELS;
 use super::stored_rows::{Bias, Parameters};
 
@@ -50,7 +50,7 @@ impl BlockScheme for Q2K {
     const BIAS: Bias = Bias::Stored;
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, chunk: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(_: Nibble, block: *const u8, chunk: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
         let bytes = unsafe { bytes::<I>(block.add(16 + chunk * 32 + at % 2 * 16)) };
         I::field(bytes, at as u32 / 2 * 2, 3)
@@ -76,7 +76,7 @@ impl BlockScheme for Q3K {
     const BIAS: Bias = Bias::OfScale(-4.0);
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, chunk: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(_: Nibble, block: *const u8, chunk: usize, at: usize) -> I::Vector {
         let first = at % 2 * 16;
         // SAFETY: the caller vouches for the block.
         let [low, third] = unsafe {
@@ -129,10 +129,10 @@ impl BlockScheme for Q4K {
     const BIAS: Bias = Bias::Stored;
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, chunk: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(nibble: Nibble, block: *const u8, chunk: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
         let bytes = unsafe { bytes::<I>(block.add(16 + chunk * 32 + at % 2 * 16)) };
-        I::field(bytes, at as u32 / 2 * 4, 15)
+        nibble.of::<I>(bytes, at > 1)
     }
 
     #[inline(always)]
@@ -153,7 +153,7 @@ impl BlockScheme for Q5K {
     const BIAS: Bias = Bias::Stored;
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, _: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(nibble: Nibble, block: *const u8, _: usize, at: usize) -> I::Vector {
         let (part, first) = (at / 2, at % 2 * 16);
         // SAFETY: the caller vouches for the block.
         let [low, fifth] = unsafe {
@@ -163,7 +163,7 @@ impl BlockScheme for Q5K {
             ]
         };
         let fifth = I::shifted_left(I::field(fifth, part as u32, 1), 4);
-        I::or(I::field(low, part as u32 % 2 * 4, 15), fifth)
+        I::or(nibble.of::<I>(low, part % 2 > 0), fifth)
     }
 
     #[inline(always)]
@@ -184,7 +184,7 @@ impl BlockScheme for Q6K {
     const BIAS: Bias = Bias::OfScale(-32.0);
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, chunk: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(nibble: Nibble, block: *const u8, chunk: usize, at: usize) -> I::Vector {
         // Each half of the block: 64 bytes with four bits of two integers, 32 bytes with two bits of four.
         let (quarter, first) = (at / 2, at % 2 * 16);
         // SAFETY: the caller vouches for the block.
@@ -195,7 +195,7 @@ impl BlockScheme for Q6K {
             ]
         };
         let high = I::shifted_left(I::field(high, quarter as u32 * 2, 3), 4);
-        I::or(I::field(low, quarter as u32 / 2 * 4, 15), high)
+        I::or(nibble.of::<I>(low, quarter / 2 > 0), high)
     }
 
     #[inline(always)]
@@ -217,7 +217,7 @@ impl BlockScheme for Iq4Xs {
     const BIAS: Bias = Bias::None;
 
     #[inline(always)]
-    unsafe fn sixteen<I: Integers>(block: *const u8, chunk: usize, at: usize) -> I::Vector {
+    unsafe fn sixteen<I: Integers>(_: Nibble, block: *const u8, chunk: usize, at: usize) -> I::Vector {
         // SAFETY: the caller vouches for the block.
         unsafe { I::levels(block.add(8 + chunk * 16), at > 0, &LEVELS) }
     }

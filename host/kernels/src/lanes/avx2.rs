@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{IntegerKernel, Integers, Kernel, Lanes};
+use super::{Half, IntegerKernel, Integers, Kernel, Lanes};
 
 /// Runs a kernel compiled for AVX2, FMA and F16C.
 ///
@@ -133,6 +133,65 @@ impl Lanes for Avx2 {
                 ];
                 for (index, values) in columns.into_iter().enumerate() {
                     _mm256_storeu_ps(to.add((column + index) * to_stride), values);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16_apart(from: *const u8, stride: usize) -> Self {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let half = |index: usize| u64::from(from.add(index * stride).cast::<u16>().read_unaligned());
+            let four = |index: usize| {
+                half(index) | half(index + 1) << 16 | half(index + 2) << 32 | half(index + 3) << 48
+            };
+            // Put together by what else has nothing to do: vectors are what products wait for.
+            let halves = _mm_set_epi64x(four(4) as i64, four(0) as i64);
+            Self(_mm256_cvtph_ps(halves))
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_halves(
+        half: Half,
+        from: *const u8,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let row = |index: usize| _mm_loadu_si128(from.add(index * from_stride).cast());
+            // Columns of rows 0 and 1, 2 and 3, and so on: 0 to 3, and 4 to 7.
+            let pairs = |index: usize| {
+                let (a, b) = (row(index), row(index + 1));
+                [_mm_unpacklo_epi16(a, b), _mm_unpackhi_epi16(a, b)]
+            };
+            let [a, b, c, d] = [pairs(0), pairs(2), pairs(4), pairs(6)];
+            for part in 0..2 {
+                // Columns of four rows, two in each.
+                let upper = [
+                    _mm_unpacklo_epi32(a[part], b[part]),
+                    _mm_unpackhi_epi32(a[part], b[part]),
+                ];
+                let lower = [
+                    _mm_unpacklo_epi32(c[part], d[part]),
+                    _mm_unpackhi_epi32(c[part], d[part]),
+                ];
+                for two in 0..2 {
+                    let columns = [
+                        _mm_unpacklo_epi64(upper[two], lower[two]),
+                        _mm_unpackhi_epi64(upper[two], lower[two]),
+                    ];
+                    for (index, column) in columns.into_iter().enumerate() {
+                        let floats = match half {
+                            Half::Binary16 => _mm256_cvtph_ps(column),
+                            Half::Bfloat16 => {
+                                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(column)))
+                            }
+                        };
+                        _mm256_storeu_ps(to.add((part * 4 + two * 2 + index) * to_stride), floats);
+                    }
                 }
             }
         }

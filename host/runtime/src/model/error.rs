@@ -23,7 +23,7 @@ pub enum ModelError {
     },
     /// An address that is no model's.
     #[error(
-        "`{asked}` is no model's address; expected `https://huggingface.co/ORGANISATION/NAME`, with `/tree/REVISION` for a branch, tag or commit\n\nhint: a mirror's addresses are known when HF_ENDPOINT names it"
+        "`{asked}` is no model's address; expected `https://huggingface.co/ORGANISATION/NAME`, with `/tree/REVISION` for a branch, tag or commit, and `:Q4_K_M` for one of its GGUF models\n\nhint: a mirror's addresses are known when HF_ENDPOINT names it"
     )]
     Address {
         /// What was asked for.
@@ -44,6 +44,12 @@ pub enum ModelError {
         asked: String,
         /// Where it is.
         folder: PathBuf,
+    },
+    /// A file that is no model.
+    #[error("`{}` is a file, and neither a GGUF file nor a manifest (`.toml`): a model is a folder with its `config.json`; name the folder that it lies in", .path.display())]
+    File {
+        /// What was asked for.
+        path: PathBuf,
     },
     /// A GGUF file that is not there.
     #[error("there is no file `{}`{}", .path.display(), besides(.there))]

@@ -6,7 +6,7 @@ use monocle_manifest::schema::{Plugin, Source, Template};
 use monocle_manifest::served::Served;
 use monocle_manifest::{Manifest, ManifestError};
 use monocle_text::{Tokenizer, TokenizerRules};
-use monocle_weights::gguf::{Tables, files_of, is_gguf, names_in};
+use monocle_weights::gguf::{Tables, files_of, is_gguf, is_gguf_name, names_in};
 use monocle_weights::hub::{Hub, Progress};
 use monocle_weights::{ModelFolder, WeightsError};
 
@@ -194,14 +194,14 @@ impl Places {
         if path.is_dir() || (path.is_file() && is_gguf(path)) {
             return Ok(Meant::Folder(path.to_owned()));
         }
-        if let Some((repo, tag)) = tagged(asked) {
+        if let Some((Address { repo, revision }, tag)) = tagged(asked, &self.hub.endpoint) {
             let named = |manifest: &Manifest| names_gguf(&manifest.source, &repo, &tag);
-            if let Some(declaration) = self.declared(named) {
+            if let Some(declaration) = self.declared(named).filter(|_| revision.is_none()) {
                 return Ok(Meant::Declared(Box::new(declaration)));
             }
             return Ok(Meant::Repository {
                 repo,
-                revision: None,
+                revision,
                 tag: Some(tag),
             });
         }
@@ -210,8 +210,13 @@ impl Places {
             return self.by_name(&repo, revision.as_deref());
         }
         match self.by_name(asked, None) {
-            // A file's name that is none, and no repository's: the hub is not asked for it.
-            Ok(Meant::Repository { .. }) | Err(ModelError::Unknown { .. }) if is_gguf_name(path) => {
+            // A file's name, or one that is none, and no repository's: the hub is not asked for it.
+            Ok(Meant::Repository { .. }) | Err(ModelError::Unknown { .. }) if path.is_file() => {
+                Err(ModelError::File {
+                    path: path.to_owned(),
+                })
+            }
+            Ok(Meant::Repository { .. }) | Err(ModelError::Unknown { .. }) if is_gguf_name(asked) => {
                 Err(no_file(path))
             }
             meant => meant,
@@ -579,14 +584,21 @@ pub(super) fn is_repository(asked: &str) -> bool {
     matches!(asked.split('/').collect::<Vec<_>>()[..], [organisation, name] if word(organisation) && word(name))
 }
 
-/// `organisation/name:Q4_K_M`, one of a repository's GGUF conversions.
-fn tagged(asked: &str) -> Option<(String, String)> {
-    let (repo, tag) = asked.split_once(':')?;
+/// `organisation/name:Q4_K_M`, one of a repository's GGUF conversions; the repository may be given by its address.
+fn tagged(asked: &str, endpoint: &str) -> Option<(Address, String)> {
+    let (before, tag) = asked.rsplit_once(':')?;
     let is_word = !tag.is_empty()
         && tag
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    (is_word && is_repository(repo)).then(|| (repo.to_owned(), tag.to_owned()))
+    let address = match Address::parse(before, endpoint) {
+        Some(address) => address.ok()?,
+        None => Address {
+            repo: Some(before).filter(|repo| is_repository(repo))?.to_owned(),
+            revision: None,
+        },
+    };
+    is_word.then(|| (address, tag.to_owned()))
 }
 
 /// Whether a manifest's source is one of a repository's GGUF models.
@@ -601,11 +613,6 @@ fn names_gguf(source: &Source, repo: &str, tag: &str) -> bool {
     }
 }
 
-fn is_gguf_name(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
-}
-
 /// A GGUF file that is not there, with those that are.
 fn no_file(path: &Path) -> ModelError {
     let folder = match path.parent() {
@@ -613,7 +620,7 @@ fn no_file(path: &Path) -> ModelError {
         _ => Path::new("."),
     };
     let mut there = names_in(folder);
-    there.retain(|name| is_gguf_name(Path::new(name)));
+    there.retain(|name| is_gguf_name(name));
     ModelError::NoFile {
         path: path.to_owned(),
         there,
@@ -645,16 +652,34 @@ mod tests {
 
     #[test]
     fn conversions_are_told_from_addresses() {
-        let some = |repo: &str, tag: &str| Some((repo.to_owned(), tag.to_owned()));
-        assert_eq!(tagged("Org/Thing-GGUF:Q4_K_M"), some("Org/Thing-GGUF", "Q4_K_M"));
+        let told = |asked: &str| {
+            let (address, tag) = tagged(asked, "http://127.0.0.1:8080")?;
+            Some((address.repo, address.revision, tag))
+        };
+        let some = |revision: Option<&str>| {
+            let revision = revision.map(str::to_owned);
+            Some(("Org/Thing-GGUF".to_owned(), revision, "Q4_K_M".to_owned()))
+        };
+        for asked in [
+            "Org/Thing-GGUF:Q4_K_M",
+            "hf.co/Org/Thing-GGUF:Q4_K_M",
+            "https://huggingface.co/Org/Thing-GGUF:Q4_K_M",
+            "http://127.0.0.1:8080/Org/Thing-GGUF:Q4_K_M",
+        ] {
+            assert_eq!(told(asked), some(None), "{asked}");
+        }
+        let page = "https://huggingface.co/Org/Thing-GGUF/tree/v1:Q4_K_M";
+        assert_eq!(told(page), some(Some("v1")));
         for other in [
             "https://hub.example/a",
+            "https://hub.example/Org/Thing:Q4_K_M",
+            "http://127.0.0.1:8080/Org/Thing",
             "Org/Thing",
             "Org/Thing:",
             "thing:Q4",
             "C:/models",
         ] {
-            assert_eq!(tagged(other), None, "{other}");
+            assert_eq!(told(other), None, "{other}");
         }
     }
 
@@ -743,6 +768,20 @@ mod tests {
         let others = places.stored_otherwise();
         let others: Vec<&str> = others.iter().map(|other| other.manifest.name.as_str()).collect();
         assert_eq!(others, ["org/a-4bit"]);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_model_is_not_asked_of_the_hub() {
+        let root = std::env::temp_dir().join(format!("monocle-a-file-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let file = root.join("model.safetensors");
+        std::fs::write(&file, "").unwrap();
+        let places = places(root.clone());
+        let found = places.meant(&file.display().to_string());
+        assert!(matches!(found, Err(ModelError::File { path }) if path == file));
+        let none = places.meant(&root.join("none.gguf").display().to_string());
+        assert!(matches!(none, Err(ModelError::NoFile { .. })));
         std::fs::remove_dir_all(&root).unwrap();
     }
 

@@ -4,7 +4,19 @@ use super::operands::{broadcast, by_rows, dimensions, float, int, last};
 use super::{Facts, Parts};
 use crate::operation::WeightId;
 use crate::program::ValueType;
-use crate::stored::Weight;
+use crate::stored::{Matrix, Weight};
+
+/// How long a packed row is was told by its scales: what that was, and what may be wrong with it. Nothing for other forms, whose shape is what it is.
+fn as_stored(matrix: &Matrix) -> String {
+    match matrix {
+        Matrix::Affine { .. } => format!(
+            "; it was read as {}: if its rows have another length, its scales, or `quantization` in `config.json`, are those of another \
+             conversion: download the model again",
+            matrix.form()
+        ),
+        _ => String::new(),
+    }
+}
 
 /// Multiplications for an element: as many as a row of the first operand has elements.
 fn inner(inputs: &[&ValueType]) -> usize {
@@ -24,8 +36,9 @@ pub fn linear(id: WeightId) -> Facts<'static> {
         let size = last(float(x)?)?;
         if size != inner {
             return Err(format!(
-                "weight `{}` is [{out}, {inner}]: expected [.., {inner}]",
-                weight.name()
+                "weight `{}` is [{out}, {inner}]: expected [.., {inner}]{}",
+                weight.name(),
+                as_stored(matrix)
             ));
         }
         let mut shape = x.shape.clone();
@@ -65,7 +78,8 @@ pub fn linear_heads(id: WeightId, heads: usize, transposed: bool) -> Facts<'stat
         let [tokens, found, size] = dimensions::<3>(&float(x)?.shape, "the operand")?;
         if found != heads || size != from {
             return Err(format!(
-                "weight `{name}` is [{out}, {inner}]: expected [tokens, {heads}, {from}]"
+                "weight `{name}` is [{out}, {inner}]: expected [tokens, {heads}, {from}]{}",
+                as_stored(matrix)
             ));
         }
         Ok(ValueType::float([tokens, heads, to]))
@@ -107,9 +121,11 @@ pub fn matmul(transpose_right: bool) -> Facts<'static> {
 pub fn expert_linear(id: WeightId) -> Facts<'static> {
     let facts = Facts::new("expert-linear", move |operands| {
         let ([x, indices], weight) = (operands.take::<2>()?, operands.weight(id)?);
-        if !matches!(weight, Weight::Experts { .. } | Weight::Stack(_)) {
-            return Err(format!("weight `{}` was not asked for as experts", weight.name()));
-        }
+        let matrix = match weight {
+            Weight::Experts { matrix, .. } => Some(matrix),
+            Weight::Stack(layers) => layers.first().map(|(matrix, _)| matrix),
+            _ => return Err(format!("weight `{}` was not asked for as experts", weight.name())),
+        };
         let [_, out, inner] = dimensions::<3>(&weight.shape(), "the experts' matrices")?;
         let [tokens, k] = dimensions::<2>(&int(indices)?.shape, "the indices")?;
         let fits = match float(x)?.shape[..] {
@@ -119,8 +135,9 @@ pub fn expert_linear(id: WeightId) -> Facts<'static> {
         };
         if !fits {
             return Err(format!(
-                "expected [{tokens}, {inner}] or [{tokens}, {k}, {inner}] for the experts of `{}`",
-                weight.name()
+                "expected [{tokens}, {inner}] or [{tokens}, {k}, {inner}] for the experts of `{}`{}",
+                weight.name(),
+                matrix.map_or(String::new(), as_stored)
             ));
         }
         Ok(ValueType::float([tokens, k, out]))

@@ -29,6 +29,11 @@ pub(super) fn begin(
     target: &Path,
     options: &QuantiseOptions,
 ) -> Result<Begun, WeightsError> {
+    if target.is_file() {
+        return Err(WeightsError::NoFolder {
+            path: target.to_owned(),
+        });
+    }
     let create = |error| WeightsError::io("create", target, error);
     let made_folder = !target.exists();
     std::fs::create_dir_all(target).map_err(create)?;

@@ -31,7 +31,7 @@ static RULES: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
 });
 
 /// The names that mlx-vlm may have for a layer of a checkpoint, without the checkpoint's own.
-pub(super) fn of(layer: &str) -> Vec<String> {
+pub(crate) fn of(layer: &str) -> Vec<String> {
     let mut names = vec![layer.to_owned()];
     for (from, to) in RULES.iter() {
         for name in names.clone() {

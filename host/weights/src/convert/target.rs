@@ -15,8 +15,8 @@ const DOWN: &str = "mlp.experts.down_proj";
 const STACKED: &str = "mlp.switch_mlp";
 
 /// A tensor that is written.
-#[derive(Debug)]
-pub(super) struct Target {
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
     /// What it is called.
     pub name: String,
     /// Its dimensions.
@@ -49,13 +49,7 @@ pub(super) fn targets(
     let mut targets = Vec::with_capacity(tensors.len());
     for source in tensors {
         if let Some(parts) = stacks.remove(&source.name) {
-            let made = |(name, shape, cut)| Target {
-                name,
-                shape,
-                source: source.clone(),
-                cut: Some(cut),
-            };
-            targets.extend(parts.into_iter().map(made));
+            targets.extend(cuts(parts, source));
             continue;
         }
         let is_bare = !source.name.ends_with(".weight") && source.name.contains(".experts.");
@@ -73,6 +67,25 @@ pub(super) fn targets(
         });
     }
     Ok(targets)
+}
+
+/// What is made of those tensors that are stacks of experts.
+pub(crate) fn taken_apart(tensors: Vec<StoredTensor>) -> Vec<Target> {
+    let mut stacks = stacks(&tensors, &|_| false);
+    let made = tensors.into_iter().filter_map(|source| {
+        let parts = stacks.remove(&source.name)?;
+        Some(cuts(parts, source))
+    });
+    made.flatten().collect()
+}
+
+fn cuts(parts: Parts, source: StoredTensor) -> impl Iterator<Item = Target> {
+    parts.into_iter().map(move |(name, shape, cut)| Target {
+        name,
+        shape,
+        source: source.clone(),
+        cut: Some(cut),
+    })
 }
 
 /// What becomes of the stacks of experts, by their names.

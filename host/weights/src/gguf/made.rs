@@ -208,7 +208,8 @@ impl Made {
         let Some(projector) = projector else {
             return Err(match &files.projector {
                 None => bad(
-                    "there is no `mmproj` file beside it, which holds what sees; fetch that too".to_owned(),
+                    "there is no file beside it that sees, which most programs call `mmproj`; fetch that too"
+                        .to_owned(),
                 ),
                 Some(file) => bad(format!(
                     "`{}` beside it, which holds what sees, does not say its kind (`clip.projector_type`); take another conversion of it",
@@ -253,10 +254,10 @@ impl Made {
                 ));
             }
         }
-        let ends: Vec<&Value> = ["eos_token_id", "eot_token_id"]
-            .iter()
-            .filter_map(|key| source.values.get(&format!("tokenizer.ggml.{key}")))
-            .collect();
+        let named = ["eos_token_id", "eot_token_id"].map(|key| format!("tokenizer.ggml.{key}"));
+        let others = table.ends.iter().map(|token| format!("id {token}"));
+        let ends = named.into_iter().chain(others).filter_map(|key| source.get(&key));
+        let ends: BTreeSet<u64> = ends.filter_map(|id| id.as_u64()).collect();
         if !ends.is_empty() {
             texts.insert(
                 "generation_config.json".to_owned(),

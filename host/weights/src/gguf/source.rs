@@ -1,13 +1,16 @@
-//! Which GGUF files make up a model: the language model, in one file or in numbered ones, and the `mmproj` file beside it.
+//! Which GGUF files make up a model: the language model, in one file or in numbered ones, and the one beside it that sees, which most programs call
+//! `mmproj`.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::file::GgufFile;
+use super::sees::{self, Files, SEPARATORS, is_type};
 use crate::error::{WeightsError, list};
 
 const ENDING: &str = ".gguf";
+/// That of some files that see.
+const SEEING_ENDING: &str = ".mmproj";
 /// How a file in the folder above is called.
 const ABOVE: &str = "../";
 /// The key-value that says what a file is of.
@@ -31,8 +34,10 @@ pub struct GgufFiles {
 pub struct Chosen {
     /// In order.
     pub language: Vec<String>,
-    /// The `mmproj` file.
+    /// What sees.
     pub projector: Option<String>,
+    /// What is to be known of that choice.
+    pub notes: Vec<String>,
 }
 
 /// Whether a path stands for GGUF files: one of them, or a folder that has some and no safetensors.
@@ -51,8 +56,10 @@ pub fn is_gguf_name(name: &str) -> bool {
 
 /// A GGUF file's name without its ending.
 fn stem_of(name: &str) -> Option<&str> {
-    let (stem, ending) = name.split_at_checked(name.len().checked_sub(ENDING.len())?)?;
-    ending.eq_ignore_ascii_case(ENDING).then_some(stem)
+    [ENDING, SEEING_ENDING].iter().find_map(|known| {
+        let (stem, ending) = name.split_at_checked(name.len().checked_sub(known.len())?)?;
+        ending.eq_ignore_ascii_case(known).then_some(stem)
+    })
 }
 
 /// The names of what is in a folder, in order.
@@ -94,29 +101,11 @@ impl GgufFiles {
             path: path.to_owned(),
             problem,
         })?;
-        let names = names_in(&here);
         let open = |name: &String| GgufFile::open(&here.join(name));
-        let language = chosen.language.iter().map(open).collect::<Result<_, _>>()?;
-        let projector = chosen.projector.as_ref().map(open).transpose()?;
-        let others: Vec<String> = names
-            .iter()
-            .filter(|name| is_gguf_name(name) && is_projector(name))
-            .filter(|name| Some(*name) != chosen.projector.as_ref())
-            .cloned()
-            .collect();
-        let mut notes = Vec::new();
-        if let Some(projector) = chosen.projector.as_ref().filter(|name| name.starts_with(ABOVE)) {
-            notes.push(format!(
-                "`{projector}` is used: beside the model is no file that sees"
-            ));
-        }
-        if let (Some(projector), false) = (&chosen.projector, others.is_empty()) {
-            notes.push(format!("`{projector}` is used, and not {}", list(&others)));
-        }
         Ok(Self {
-            language,
-            projector,
-            notes,
+            language: chosen.language.iter().map(open).collect::<Result<_, _>>()?,
+            projector: chosen.projector.as_ref().map(open).transpose()?,
+            notes: chosen.notes,
         })
     }
 
@@ -128,7 +117,11 @@ impl GgufFiles {
 
 /// Chooses a model of a folder or a repository by its files' names: the one whose name has `tag`, or the only one.
 pub fn choose(names: &[String], tag: Option<&str>) -> Result<Chosen, String> {
-    let models = stems(names);
+    choose_of(&sees::by_names(names), tag)
+}
+
+fn choose_of(files: &Files, tag: Option<&str>) -> Result<Chosen, String> {
+    let models = stems(files);
     let tags = || {
         list(
             &models
@@ -145,19 +138,20 @@ pub fn choose(names: &[String], tag: Option<&str>) -> Result<Chosen, String> {
         ([only], _) => *only,
         ([], Some(tag)) if !models.is_empty() => {
             return Err(format!(
-                "no GGUF file has `{tag}` in its name; there are {}",
+                "no GGUF file has `{tag}` at its name's end; there are {}; name one of them",
                 tags()
             ));
         }
         ([], _) => return Err("there is no GGUF file of a language model".to_owned()),
         _ => return Err(format!("there are several models: {}; name one of them", tags())),
     };
-    model_of(names, models[stem][0])
+    model_in(files, models[stem][0])
 }
 
 /// The language models among files' names: the tag that tells each from the others, and its files that are there.
 pub fn models_of(names: &[String]) -> Vec<(String, Vec<String>)> {
-    let models = stems(names);
+    let files = sees::by_names(names);
+    let models = stems(&files);
     let tag = |stem: &str| tag_of(stem, &models).to_owned();
     let files = |files: &[&String]| files.iter().map(|name| (*name).clone()).collect();
     models
@@ -168,7 +162,8 @@ pub fn models_of(names: &[String]) -> Vec<(String, Vec<String>)> {
 
 /// The files of the language model with this tag, those of them that are there; none where no model has it, or several have.
 pub(crate) fn tagged(names: &[String], tag: &str) -> Vec<String> {
-    let models = stems(names);
+    let files = sees::by_names(names);
+    let models = stems(&files);
     match fitting(&models, tag)[..] {
         [stem] => models[stem].iter().map(|name| (*name).clone()).collect(),
         _ => Vec::new(),
@@ -176,17 +171,15 @@ pub(crate) fn tagged(names: &[String], tag: &str) -> Vec<String> {
 }
 
 /// Files of language models, by their names without a shard's number.
-fn stems(names: &[String]) -> BTreeMap<&str, Vec<&String>> {
+fn stems<'a>(files: &Files<'a>) -> BTreeMap<&'a str, Vec<&'a String>> {
     let mut models: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
-    let of_language = |name: &&String| is_gguf_name(name) && !is_projector(name);
-    for name in names.iter().filter(of_language) {
-        let stem = model_stem(name);
-        models.entry(stem).or_default().push(name);
+    for name in &files.language {
+        models.entry(model_stem(name)).or_default().push(name);
     }
     models
 }
 
-/// The GGUF files that a path stands for, without opening any; none where it is not clear.
+/// The GGUF files that a path stands for; none where it is not clear.
 pub fn files_of(path: &Path) -> Vec<PathBuf> {
     chosen_of(path).map_or(Vec::new(), |(folder, chosen)| {
         let names = chosen.language.into_iter().chain(chosen.projector);
@@ -197,12 +190,9 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
 /// The folder of a model, and its files in there.
 fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
     if path.is_dir() {
-        let (names, projector) = apart(path, None);
-        let mut chosen = choose(&names, None)?;
-        chosen.projector = chosen
-            .projector
-            .or(projector)
-            .or_else(|| above(path, &chosen.language[0]));
+        let names = names_in(path);
+        let mut chosen = choose_of(&sees::in_folder(path, &names, None), None)?;
+        look_above(path, &mut chosen);
         return Ok((path.to_owned(), chosen));
     }
     let folder = match path.parent() {
@@ -210,53 +200,38 @@ fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
         _ => Path::new("."),
     };
     let asked = path.file_name().unwrap_or_default().to_string_lossy();
-    let (names, projector) = apart(folder, Some(&asked));
-    let mut chosen = model_of(&names, &asked)?;
-    chosen.projector = chosen.projector.or(projector).or_else(|| above(folder, &asked));
+    let names = names_in(folder);
+    let mut chosen = model_in(&sees::in_folder(folder, &names, Some(&asked)), &asked)?;
+    look_above(folder, &mut chosen);
     Ok((folder.to_owned(), chosen))
 }
 
-/// The `mmproj` file in the folder above, where each conversion has a folder of its own: one that is of this model by its name, or of no other.
-fn above(folder: &Path, language: &str) -> Option<String> {
+/// Where nothing beside the model sees, what does in the folder above, where each conversion has a folder of its own: one that is of this model by its
+/// name, or of no other.
+fn look_above(folder: &Path, chosen: &mut Chosen) {
+    if chosen.projector.is_some() {
+        return;
+    }
     let names = names_in(&folder.join(ABOVE));
-    let projector = projectors(&names, language).into_iter().next()?;
-    let (own, words) = (words(model_stem(language)), words(model_stem(projector)));
-    let is_of_it = words.is_empty() || words.intersection(&own).next().is_some();
-    is_of_it.then(|| format!("{ABOVE}{projector}"))
-}
-
-/// The names in a folder, and apart from them the file that sees where no name tells it but its key-values do.
-fn apart(folder: &Path, asked: Option<&str>) -> (Vec<String>, Option<String>) {
-    let mut names = names_in(folder);
-    let files = names.iter().filter(|name| is_gguf_name(name));
-    if files.clone().any(|name| is_projector(name)) {
-        return (names, None);
+    let files = sees::by_names(&names);
+    let found = files.best(&chosen.language[0]);
+    let found = found.filter(|name| sees::may_be_of(name, &chosen.language[0]));
+    if let Some(found) = found {
+        chosen.notes = vec![format!(
+            "`{ABOVE}{found}` is used: beside the model is no file that sees"
+        )];
+        chosen.projector = Some(format!("{ABOVE}{found}"));
     }
-    let sees = |name: &&String| {
-        let file = GgufFile::open(&folder.join(name));
-        file.is_ok_and(|file| {
-            file.header()
-                .values
-                .get(ARCHITECTURE)
-                .is_some_and(|known| known == SEES)
-        })
-    };
-    // A model without what sees is refused anyway, and most are no folder of others.
-    let found = files
-        .filter(|name| asked != Some(name.as_str()))
-        .find(sees)
-        .cloned();
-    if let Some(found) = &found {
-        names.retain(|name| name != found);
-    }
-    (names, found)
 }
 
 /// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`, `UD-Q4_K_M` of `name-UD-Q4_K_M` where both are there.
 fn tag_of<'a>(stem: &'a str, models: &BTreeMap<&str, Vec<&String>>) -> &'a str {
-    let ends = stem.rmatch_indices(['-', '.']).map(|(at, _)| &stem[at + 1..]);
+    let ends = stem.rmatch_indices(SEPARATORS).map(|(at, _)| &stem[at + 1..]);
     let own = |tag: &&str| fitting(models, tag) == [stem];
-    ends.take(2).find(own).unwrap_or(stem)
+    ends.filter(|tag| has_tag(stem, tag))
+        .take(2)
+        .find(own)
+        .unwrap_or(stem)
 }
 
 /// The models that a tag stands for. What Unsloth quantises by layers has `UD` before its tag, and is meant without only where it is the only one.
@@ -276,13 +251,23 @@ fn fitting<'a>(models: &BTreeMap<&'a str, Vec<&String>>, tag: &str) -> Vec<&'a s
 }
 
 fn has_tag(stem: &str, tag: &str) -> bool {
+    // The whole name is one, too.
+    let tag = stem_of(tag).unwrap_or(tag);
     let (stem, tag) = (stem.to_lowercase(), tag.to_lowercase());
-    stem == tag || stem.ends_with(&format!("-{tag}")) || stem.ends_with(&format!(".{tag}"))
+    let Some(before) = stem.strip_suffix(&tag) else {
+        return false;
+    };
+    // Types of numbers have such lines within them, too: `K_M` is none.
+    before.is_empty() || before.ends_with(['-', '.']) || (before.ends_with('_') && is_type(&tag))
 }
 
 /// The model that a file belongs to.
 pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> {
-    if is_projector(asked) {
+    model_in(&sees::by_names(names), asked)
+}
+
+fn model_in(files: &Files, asked: &str) -> Result<Chosen, String> {
+    if files.sees.iter().any(|name| *name == asked) || sees::is_named_so(asked) {
         return Err(format!(
             "`{asked}` is the part of a model that sees; name the language model's file beside it"
         ));
@@ -293,11 +278,8 @@ pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> 
             let ending = &asked[asked.len() - ENDING.len()..];
             let part = |number| format!("{stem}-{number:05}-of-{count:05}{ending}");
             let parts: Vec<String> = (1..=count).map(part).collect();
-            let missing: Vec<String> = parts
-                .iter()
-                .filter(|part| !names.contains(part))
-                .cloned()
-                .collect();
+            let is_missing = |part: &&String| !files.language.contains(part);
+            let missing: Vec<String> = parts.iter().filter(is_missing).cloned().collect();
             if !missing.is_empty() {
                 return Err(format!(
                     "{} of its {count} files are missing: {}",
@@ -308,67 +290,17 @@ pub(crate) fn model_of(names: &[String], asked: &str) -> Result<Chosen, String> 
             parts
         }
     };
+    let projector = files.best(asked);
     Ok(Chosen {
-        projector: projectors(names, asked).first().map(|name| (*name).clone()),
+        notes: projector.map_or(Vec::new(), |name| files.notes(name)),
+        projector: projector.map(str::to_owned),
         language,
     })
 }
 
-/// The `mmproj` files for a language model, the best first.
-fn projectors<'a>(names: &'a [String], language: &str) -> Vec<&'a String> {
-    // As numbers go: enough for pictures, and half as large as the largest.
-    const BEST: [&str; 4] = ["f16", "bf16", "q8_0", "f32"];
-    let rank = |name: &str| {
-        let name = name.to_lowercase();
-        BEST.iter().position(|kind| {
-            let after = name.rfind(kind).map(|at| &name[..at]);
-            after.is_some_and(|before| before.ends_with(['-', '.', '_']) && !before.ends_with("b"))
-        })
-    };
-    let mut projectors: Vec<&String> = names
-        .iter()
-        .filter(|name| is_gguf_name(name) && is_projector(name))
-        .collect();
-    let own = words(model_stem(language));
-    // In a folder of several models, that of the same name; then as numbers go.
-    projectors.sort_by_key(|name| {
-        let words = words(model_stem(name));
-        let (shared, others) = (words.intersection(&own).count(), words.difference(&own).count());
-        (Reverse(shared), others, rank(name).unwrap_or(BEST.len()))
-    });
-    projectors
-}
-
-fn is_projector(name: &str) -> bool {
-    name.to_lowercase().contains("mmproj")
-}
-
 /// A file's name without its ending and a shard's number.
-fn model_stem(name: &str) -> &str {
+pub(super) fn model_stem(name: &str) -> &str {
     shard(name).map_or(stem_of(name).unwrap_or(name), |shard| shard.stem)
-}
-
-/// The words of a file's name that say of what model it is: without its folder and its numbers' type, and without `mmproj`.
-fn words(stem: &str) -> BTreeSet<String> {
-    let stem = stem.rsplit('/').next().unwrap_or(stem).to_lowercase();
-    let typed = stem
-        .rmatch_indices(SEPARATORS)
-        .map(|(at, _)| at)
-        .find(|at| is_type(&stem[at + 1..]));
-    let words = stem[..typed.unwrap_or(stem.len())].split(SEPARATORS);
-    let words = words.filter(|word| !word.is_empty() && *word != "mmproj");
-    words.map(str::to_owned).collect()
-}
-
-const SEPARATORS: [char; 3] = ['-', '.', '_'];
-
-/// Whether a name's end begins with a type of numbers: `q4_k_m`, `bf16`.
-fn is_type(end: &str) -> bool {
-    const TYPES: [&str; 7] = ["q", "iq", "tq", "f", "bf", "fp", "mxfp"];
-    TYPES.iter().any(|kind| {
-        end.strip_prefix(kind)
-            .is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()))
-    })
 }
 
 struct Shard<'a> {
@@ -425,6 +357,36 @@ mod tests {
         let tags: Vec<&str> = models.iter().map(|(tag, _)| tag.as_str()).collect();
         assert_eq!(tags, ["Q4_K_M", "Q8_0", "f16"]);
         assert_eq!(models[2].1, all[2..4]);
+    }
+
+    #[test]
+    fn tags_stand_behind_any_sign_and_what_is_no_model_has_none() {
+        let all = names(&[
+            "Thing_Q4_K_M.gguf",
+            "Thing_Q8_0.gguf",
+            "Thing.IQ4_XS.gguf",
+            "Thing.i1-Q5_K_M.gguf",
+            "Thing-fp16.gguf",
+            "Thing.imatrix.gguf",
+            "imatrix_Thing.gguf",
+            "mmproj_Thing.gguf",
+        ]);
+        let models = models_of(&all);
+        let tags: Vec<&str> = models.iter().map(|(tag, _)| tag.as_str()).collect();
+        assert_eq!(tags, ["fp16", "IQ4_XS", "Q5_K_M", "Q4_K_M", "Q8_0"]);
+        for (tag, name) in tags.iter().zip([4, 2, 3, 0, 1]) {
+            let chosen = choose(&all, Some(tag)).unwrap();
+            assert_eq!(chosen.language, all[name..=name], "{tag}");
+            assert_eq!(chosen.projector.as_ref(), Some(&all[7]), "{tag}");
+        }
+        assert_eq!(choose(&all, Some("Thing_Q8_0.gguf")).unwrap().language, all[1..2]);
+        for wrong in ["K_M", "0", "XS", "imatrix"] {
+            let error = choose(&all, Some(wrong)).unwrap_err();
+            assert!(
+                error.contains(&format!("has `{wrong}` at its name's end")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub(super) struct Table {
     /// How wide what the projector gives is; it must be as wide as the language model's rows.
     #[serde(default)]
     pub features: Value,
+    /// Tokens that end an answer besides those that key-values name, as `generation_config.json` of the original has them.
+    #[serde(default)]
+    pub ends: Vec<String>,
     /// `config.json`.
     pub config: Value,
     /// `preprocessor_config.json`.

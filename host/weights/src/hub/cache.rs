@@ -60,7 +60,7 @@ impl Hub {
             let first = tagged(&names, tag).into_iter().next()?;
             let missing = match model_of(&names, &first) {
                 Ok(model) if model.projector.is_some() => Vec::new(),
-                Ok(_) => vec!["its `mmproj` file".to_owned()],
+                Ok(_) => vec!["its file that sees (`mmproj`)".to_owned()],
                 Err(problem) => vec![problem],
             };
             let folder = folder.join(first);
@@ -207,7 +207,7 @@ fn missing_gguf(folder: &Path) -> Vec<String> {
         .any(|name| is_whole(&name))
     {
         true => Vec::new(),
-        false => vec!["a GGUF file of a language model and its `mmproj` file".to_owned()],
+        false => vec!["a GGUF file of a language model and its file that sees (`mmproj`)".to_owned()],
     }
 }
 

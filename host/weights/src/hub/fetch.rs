@@ -435,17 +435,29 @@ impl<'a> Fetch<'a> {
     /// The GGUF files of one model. What sees is small and comes first.
     fn gguf(&mut self, commit: &str, listing: &Listing, tag: Option<&str>) -> Result<PathBuf, HubError> {
         let names: Vec<String> = listing.names().map(str::to_owned).collect();
-        let chosen = choose(&names, tag).map_err(|reason| HubError::Unsuited {
+        let snapshot = self.home.join("snapshots").join(commit);
+        // A tag that several models have means the one that is here: it is called so where nothing else is.
+        let here = || {
+            choose(&names_below(&snapshot), tag)
+                .ok()
+                .filter(|_| tag.is_some())
+        };
+        let chosen = choose(&names, tag).or_else(|reason| here().ok_or(reason));
+        let chosen = chosen.map_err(|reason| HubError::Unsuited {
             repo: self.repo.to_owned(),
             reason: format!("{reason}: `{}:NAME`", self.repo),
         })?;
         let Some(projector) = chosen.projector else {
             return Err(self.not_a_model(
-                "file with `mmproj` in its name, which would hold what sees (where that is called otherwise, download it with the language \
-                 model into one folder, and name the model's file)",
+                "file that sees: with `mmproj`, `mm_proj`, `clip`, `vision-encoder` or `projector` in its name, or `vision` at its end (where it \
+                 is called otherwise, download it with the language model into one folder, and name the model's file)",
                 listing,
             ));
         };
+        // Once it is here, opening it says the same.
+        if !snapshot.join(&projector).exists() {
+            chosen.notes.into_iter().for_each(|note| self.hub.note(note));
+        }
         // What says more than the key-values counts where it lies beside them.
         let beside = BESIDE.iter().map(|name| (*name).to_owned());
         let beside = beside.filter(|name| listing.get(name).is_some());
@@ -460,7 +472,7 @@ impl<'a> Fetch<'a> {
             let written = store.write_ref(self.revision, commit);
             written.map_err(|error| self.disk_error(&error))?;
         }
-        Ok(self.home.join("snapshots").join(commit))
+        Ok(snapshot)
     }
 
     /// The small files.

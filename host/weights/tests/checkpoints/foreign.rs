@@ -373,15 +373,79 @@ fn shapes_decide_the_bits() {
     let checkpoint = quantised(settings, &eight);
     assert_eq!(
         bits(&checkpoint, "e").unwrap_err(),
-        "quantised weight `m.e.weight`: `config.json` says 4 bits, but with groups of 64 its shapes say 8, and with groups of 128 \
-         they say 4; `config.json` must say which in `quantization`"
+        "quantised weight `m.e.weight`: packed [2, 96] and scales [2, 6] are 8 bits in groups of 64, rows of 384, or 4 bits in groups of \
+         128, rows of 768; `config.json` says 4 bits in groups of 64, and no other tensor tells; take the model's own `config.json`, or say \
+         it there in `quantization`, such as `\"m.e\": {\"bits\": 8, \"group_size\": 64}`"
     );
     assert_eq!(checkpoint.notes(), [] as [&str; 0]);
     // Neither is right: 512 bits a group are 8 for 64 values or 4 for 128.
     let checkpoint = quantised(json!({ "group_size": 32, "bits": 3 }), &eight);
+    let error = bits(&checkpoint, "e").unwrap_err();
     assert!(
-        bits(&checkpoint, "e")
-            .unwrap_err()
-            .ends_with("its shapes fit several group sizes; `config.json` must say one in `quantization`")
+        error.contains("`config.json` says 3 bits in groups of 32, and no other tensor tells"),
+        "{error}"
+    );
+    // A vector of as many numbers as one of the two has in a row tells it.
+    let norm: [(&str, StoredType, &[usize]); 1] = [("m.norm.weight", F16, &[768])];
+    let checkpoint = quantised(
+        json!({ "group_size": 32, "bits": 3 }),
+        &[&eight[..], &norm[..]].concat(),
+    );
+    assert_eq!(bits(&checkpoint, "e"), Ok((4, 128)));
+}
+
+/// Shapes of two rows of `width` values, as packed values, and as scales and biases.
+fn affine(width: usize, bits: usize, group: usize) -> [[usize; 2]; 2] {
+    [[2, width * bits / 32], [2, width / group]]
+}
+
+/// One layer has groups of another size than `config.json` says, and its shapes allow rows of two lengths: those of the other layers of its kind are its
+/// own, whatever of them is quantised.
+#[test]
+fn rows_are_as_long_as_those_of_other_layers() {
+    let folder = Folder::new("lengths");
+    folder.json(
+        "config.json",
+        json!({ "quantization": { "group_size": 64, "bits": 4 } }),
+    );
+    let names: Vec<[String; 3]> = (0..3)
+        .map(|layer| ["weight", "scales", "biases"].map(|part| format!("layers.{layer}.q.{part}")))
+        .collect();
+    let found = |shapes: [[[usize; 2]; 2]; 2], third: Option<&[usize]>| {
+        let mut tensors: Vec<(&str, StoredType, &[usize])> = Vec::new();
+        for ([weight, scales, biases], [packed, groups]) in names.iter().zip(&shapes) {
+            tensors.push((weight, U32, packed));
+            tensors.push((scales, F16, groups));
+            tensors.push((biases, F16, groups));
+        }
+        tensors.extend(third.map(|shape| (names[2][0].as_str(), F16, shape)));
+        folder.file("model.safetensors", &tensors, 0);
+        let checkpoint = folder.open().unwrap();
+        let shape = checkpoint.linear("layers.1.q").map(|weight| weight.shape());
+        (
+            shape.map_err(|error| error.to_string()),
+            checkpoint.notes().to_vec(),
+        )
+    };
+    let (shape, notes) = found([affine(384, 4, 64), affine(384, 4, 32)], None);
+    assert_eq!(shape, Ok(vec![2, 384]));
+    assert_eq!(
+        notes,
+        [
+            "`config.json` says other bits or groups of 1 quantised layers than their shapes, which count: `layers.1.q` (4 bits, groups of 32)"
+        ]
+    );
+    // All quantised layers are otherwise than said: one that is not quantised tells.
+    let otherwise = [affine(384, 4, 32), affine(384, 4, 32)];
+    assert_eq!(found(otherwise, Some(&[2, 384])).0, Ok(vec![2, 384]));
+    assert_eq!(found(otherwise, Some(&[2, 768])).0, Ok(vec![2, 768]));
+    let refusal = found(otherwise, Some(&[2, 100])).0.unwrap_err();
+    assert!(refusal.contains("and no other tensor tells"), "{refusal}");
+    // Layers whose rows grow tell nothing of each other.
+    let (shape, _) = found([affine(384, 4, 64), affine(768, 4, 32)], Some(&[2, 192]));
+    assert_eq!(
+        shape,
+        Ok(vec![2, 1536]),
+        "the group size that is said, as other layers are as they are said to be"
     );
 }

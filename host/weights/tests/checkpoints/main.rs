@@ -213,11 +213,14 @@ fn quantised_layers_must_be_consistent() {
     quantised(&folder, json!({ "group_size": 64, "bits": 8 }));
     assert_eq!(
         refusal(&folder),
-        "quantised weight `q.weight`: `config.json` says 8 bits, but with groups of 64 its shapes say 4, and with groups of 32 they \
-         say 8; `config.json` must say which in `quantization`"
+        "quantised weight `q.weight`: packed [2, 8] and scales [2, 1] are 8 bits in groups of 32, rows of 32, or 4 bits in groups of 64, \
+         rows of 64, or 2 bits in groups of 128, rows of 128; `config.json` says 8 bits in groups of 64, and no other tensor tells; take the \
+         model's own `config.json`, or say it there in `quantization`, such as `\"q\": {\"bits\": 4, \"group_size\": 64}`"
     );
     quantised(&folder, json!({ "group_size": 16, "bits": 4 }));
-    assert!(refusal(&folder).ends_with("`config.json` says group size 16; supported are 32, 64 and 128"));
+    assert!(refusal(&folder).ends_with(
+        "`config.json` says group size 16; supported are 32, 64 and 128: take a conversion with one of these"
+    ));
     quantised(&folder, json!({ "group_size": 16, "bits": 4, "mode": "nvfp4" }));
     assert_eq!(
         folder.refusal(),
@@ -238,9 +241,10 @@ fn quantised_layers_must_be_consistent() {
         refusal(&folder)
     );
     folder.json("config.json", json!({}));
+    let unsaid = refusal(&folder);
     assert!(
-        refusal(&folder)
-            .ends_with("its shapes fit several group sizes; `config.json` must say one in `quantization`")
+        unsaid.contains("`config.json` does not say which, and no other tensor tells"),
+        "{unsaid}"
     );
 
     // 96 bits a group: only 3 bits in groups of 32 do.

@@ -11,10 +11,8 @@ use crate::{Kind, Result, Tensor, ensure, floats, ints};
 #[derive(Debug, Clone, Deserialize)]
 pub struct MixtureConfig {
     /// How many experts there are.
-    #[serde(alias = "num_experts", alias = "num_local_experts")]
     pub n_routed_experts: u32,
     /// How many each row goes through.
-    #[serde(alias = "moe_topk")]
     pub num_experts_per_tok: u32,
     /// The weights of the chosen experts are made to sum to 1.
     #[serde(default)]
@@ -64,9 +62,9 @@ fn one() -> f32 {
 }
 
 impl MixtureConfig {
-    /// From a text config.
+    /// From a text config, with the keys that it [knows](MixtureConfig::keys).
     pub fn read(text_config: &Section) -> Result<Self> {
-        let config: Self = text_config.read()?;
+        let config: Self = Self::keys(text_config.clone()).read()?;
         let (experts, chosen) = (config.n_routed_experts, config.num_experts_per_tok);
         ensure!(
             (1..=experts).contains(&chosen),
@@ -80,6 +78,13 @@ impl MixtureConfig {
             );
         }
         Ok(config)
+    }
+
+    /// The text config with one name for each key: who gives defaults does so after this.
+    pub fn keys(text_config: Section) -> Section {
+        text_config
+            .known_as("n_routed_experts", &["num_experts", "num_local_experts"])
+            .known_as("num_experts_per_tok", &["moe_topk"])
     }
 
     /// The groups, where there are several and not all are kept.

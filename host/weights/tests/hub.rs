@@ -594,7 +594,7 @@ fn what_sees_is_found_under_other_names() {
         ("ending", &["Thing-f16.mmproj"][..], "Thing-f16.mmproj"),
         ("end", &["Thing-vision.gguf"], "Thing-vision.gguf"),
         (
-            "several",
+            "several-of-a-tag",
             &["mmproj-BF16.gguf", "mmproj-F16.gguf", "mmproj-F32.gguf"],
             "mmproj-F16.gguf",
         ),

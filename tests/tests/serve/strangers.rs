@@ -38,29 +38,33 @@ fn others_are_answered_while_a_tokenizer_or_a_template_takes_its_time() {
     ];
     let server = Server::start(&[&models[0], &models[1], "--preload", "shapes"]);
     let expected = alone("wide");
-    for (model, text) in [
-        ("slow-tokenizer", "xxxxxxxxxxxxxxxxxxxx ".repeat(5000)),
-        ("slow-template", "hi".to_owned()),
+    // One text for the tokenizer takes a tenth of a second, until it is refused.
+    for (model, text, times) in [
+        ("slow-tokenizer", "xxxxxxxxxxxxxxxxxxxx ".repeat(5000), 20),
+        ("slow-template", "hi".to_owned(), 1),
     ] {
         let body = json!({"model": model, "messages": [{"role": "user", "content": text}]}).to_string();
-        let sent = server.send("POST", "/v1/chat/completions", &[], &body);
-        let hostile = std::thread::spawn(move || read(sent));
-        let (started, mut meanwhile) = (Instant::now(), 0);
-        while !hostile.is_finished() {
-            let answer = server.post("/v1/chat/completions", &about("wide"));
-            assert_eq!(answer.status, 200, "beside {model}: {answer:?}");
-            let content = &answer.json()["choices"][0]["message"]["content"];
-            assert_eq!(content, &expected, "beside {model}");
-            meanwhile += usize::from(!hostile.is_finished());
-            assert!(started.elapsed() < PATIENCE, "{model} does not end");
-        }
-        let refused = hostile.join().expect("it reads");
-        assert!(
-            refused.status >= 400 && refused.body.len() < 4096,
-            "{model}: {refused:?}"
-        );
-        assert!(meanwhile > 0, "nobody was answered beside {model}");
-        println!("{meanwhile} were answered beside {model}");
+        let ask = || read(server.send("POST", "/v1/chat/completions", &[], &body));
+        std::thread::scope(|scope| {
+            let hostile = scope.spawn(|| (0..times).map(|_| ask()).collect::<Vec<_>>());
+            let (started, mut meanwhile) = (Instant::now(), 0);
+            while !hostile.is_finished() {
+                let answer = server.post("/v1/chat/completions", &about("wide"));
+                assert_eq!(answer.status, 200, "beside {model}: {answer:?}");
+                let content = &answer.json()["choices"][0]["message"]["content"];
+                assert_eq!(content, &expected, "beside {model}");
+                meanwhile += usize::from(!hostile.is_finished());
+                assert!(started.elapsed() < PATIENCE, "{model} does not end");
+            }
+            for refused in hostile.join().expect("it reads") {
+                assert!(
+                    refused.status >= 400 && refused.body.len() < 4096,
+                    "{model}: {refused:?}"
+                );
+            }
+            assert!(meanwhile > 0, "nobody was answered beside {model}");
+            println!("{meanwhile} were answered beside {model}");
+        });
     }
     let answer = server.post("/v1/chat/completions", &about("wide")).json();
     assert_eq!(answer["choices"][0]["message"]["content"], expected);

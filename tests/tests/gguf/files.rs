@@ -219,8 +219,13 @@ fn what_sees_may_have_any_name() {
     assert_eq!(file, "Tiny-F16.mmproj");
     assert!(!told.contains("is used for pictures"), "{told}");
     let typed = scratch.file("Tiny-Q4_0.gguf").display().to_string();
-    Monocle::new(["run", &typed, "-p", "x"])
-        .fails(1, &["there is no file `", "in that folder: `Tiny-F16.mmproj`, `Tiny-Q8_0.gguf`"]);
+    Monocle::new(["run", &typed, "-p", "x"]).fails(
+        1,
+        &[
+            "there is no file `",
+            "in that folder: `Tiny-F16.mmproj`, `Tiny-Q8_0.gguf`",
+        ],
+    );
 }
 
 /// A tensor that does not fit goes by the name that it has in the file.

@@ -79,12 +79,7 @@ impl Quantisation {
                 fit &= possible.iter().any(|(_, possible)| *possible == group_size);
                 some_as_said |= possible.contains(&(bits, group_size));
             }
-            let sure = match (possible.as_slice(), said) {
-                ([only], _) => Some(*only),
-                (_, Some(said)) => possible.contains(&said).then_some(said),
-                _ => None,
-            };
-            if let Some((_, group_size)) = sure {
+            if let Some((_, group_size)) = certain(&possible, said) {
                 self.lengths.takes(stored, groups as u64 * group_size);
             }
         }
@@ -175,9 +170,12 @@ impl Quantisation {
             ));
         }
         let possible = possible(words, groups);
-        let shapes = format!("packed {:?} and scales {:?}", packed.shape, scales.shape);
+        let shapes = || format!("packed {:?} and scales {:?}", packed.shape, scales.shape);
         if possible.is_empty() {
-            return Err(format!("{shapes} fit no supported bits and group size{AGAIN}"));
+            return Err(format!(
+                "{} fit no supported bits and group size{AGAIN}",
+                shapes()
+            ));
         }
         let (bits, group_size) = self.choose(stored, &possible, groups, said).ok_or_else(|| {
             let ways: Vec<String> = possible
@@ -193,8 +191,9 @@ impl Quantisation {
             let by_size = said.and_then(|(_, said)| possible.iter().find(|(_, size)| *size == said));
             let (bits, size) = by_size.unwrap_or(&possible[0]);
             format!(
-                "{shapes} are {}; {config}, and no other tensor tells; take the model's own `config.json`, or say it there in `quantization`, \
+                "{} are {}; {config}, and no other tensor tells; take the model's own `config.json`, or say it there in `quantization`, \
                  such as `\"{}\": {{\"bits\": {bits}, \"group_size\": {size}}}`",
+                shapes(),
                 ways.join(", or "),
                 cut(stored)
             )
@@ -208,10 +207,8 @@ impl Quantisation {
 
     /// Chooses from what the shapes allow; nothing where nothing tells which it is.
     fn choose(&self, stored: &str, possible: &[Pair], groups: usize, said: Option<Pair>) -> Option<Pair> {
-        match (possible, said) {
-            ([only], _) => return Some(*only),
-            (_, Some(said)) if possible.contains(&said) => return Some(said),
-            _ => {}
+        if let Some(certain) = certain(possible, said) {
+            return Some(certain);
         }
         let rows: Vec<u64> = possible.iter().map(|(_, size)| groups as u64 * size).collect();
         let by_size = said.and_then(|(_, said)| possible.iter().position(|(_, size)| *size == said));
@@ -223,6 +220,14 @@ impl Quantisation {
             .or_else(|| self.lengths.known(&rows))
             .or(by_size.filter(|_| !may_be_bits))?;
         Some(possible[at])
+    }
+}
+
+/// What a layer is for all that its own shapes and `config.json` say: the only way that they allow, or what is said, where they allow it.
+fn certain(possible: &[Pair], said: Option<Pair>) -> Option<Pair> {
+    match possible {
+        [only] => Some(*only),
+        _ => said.filter(|said| possible.contains(said)),
     }
 }
 

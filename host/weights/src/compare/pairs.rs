@@ -80,40 +80,30 @@ impl Pairs {
 
     /// Experts that one has in one tensor and the other as convert writes them.
     fn take_apart(&mut self, first: &Checkpoint, second: &Checkpoint) {
-        let (mut of_first, mut of_second) = (
-            std::mem::take(&mut self.only_first),
-            std::mem::take(&mut self.only_second),
-        );
-        for (source, parts) in apart(first, &mut of_first, &mut of_second) {
+        for (source, parts) in apart(first, &mut self.only_first, &mut self.only_second) {
             self.note(vec![source], parts.iter().map(|(_, name)| name.clone()).collect());
             for (target, name) in parts {
                 self.add(Side::Part(Box::new(target)), Side::Tensor(name.clone()), &name);
             }
         }
-        for (source, parts) in apart(second, &mut of_second, &mut of_first) {
+        for (source, parts) in apart(second, &mut self.only_second, &mut self.only_first) {
             self.note(parts.iter().map(|(_, name)| name.clone()).collect(), vec![source]);
             for (target, name) in parts {
                 self.add(Side::Tensor(name.clone()), Side::Part(Box::new(target)), &name);
             }
         }
-        (self.only_first, self.only_second) = (of_first, of_second);
     }
 
     /// Tensors that one calls as checkpoints are published, and the other as mlx-vlm does.
     fn rename(&mut self) {
-        let (mut of_first, mut of_second) = (
-            std::mem::take(&mut self.only_first),
-            std::mem::take(&mut self.only_second),
-        );
-        for (names, name) in renamed(&mut of_first, &mut of_second) {
+        for (names, name) in renamed(&mut self.only_first, &mut self.only_second) {
             self.note(names.clone(), vec![name.clone()]);
             self.add(one_or_each(names), Side::Tensor(name.clone()), &name);
         }
-        for (names, name) in renamed(&mut of_second, &mut of_first) {
+        for (names, name) in renamed(&mut self.only_second, &mut self.only_first) {
             self.note(vec![name.clone()], names.clone());
             self.add(Side::Tensor(name.clone()), one_or_each(names), &name);
         }
-        (self.only_first, self.only_second) = (of_first, of_second);
     }
 
     fn note(&mut self, first: Vec<String>, second: Vec<String>) {

@@ -383,8 +383,8 @@ impl<'a> Multiply<'a> {
         }
     }
 
-    /// The bytes of as many stored rows, of `size` bytes each, as are worked on together, with as many after them as a kernel may read. Of rows that are not there,
-    /// anything.
+    /// The bytes of as many stored rows, of `size` bytes each, as are worked on together, with as many after them as a kernel may read. Of
+    /// rows that are not there, anything.
     #[inline(always)]
     fn stored<'b, S: StoredRows>(
         &self,

@@ -73,16 +73,17 @@ pub trait Lanes: Copy {
         }
     }
 
-    /// Eight binary16 at a stride of so many bytes.
+    /// Eight binary16 at a stride of so many bytes. Of a lane count of 8 only.
     ///
     /// # Safety
     /// Two bytes must be readable at `from` and at each of the 7 strides after it.
     #[inline(always)]
     unsafe fn load_f16_apart(from: *const u8, stride: usize) -> Self {
-        // SAFETY: the caller vouches for eight of two bytes each, and the array has room for a vector.
+        assert!(Self::COUNT == 8);
+        // SAFETY: the caller vouches for eight of two bytes each, which are a vector.
         unsafe {
-            let halves: [[u8; 2]; 16] =
-                std::array::from_fn(|index| from.add(index % 8 * stride).cast::<[u8; 2]>().read());
+            let halves: [[u8; 2]; 8] =
+                std::array::from_fn(|index| from.add(index * stride).cast::<[u8; 2]>().read());
             Self::load_f16(halves.as_ptr().cast())
         }
     }

@@ -1,9 +1,9 @@
 //! The tokenizer of a model folder: `tokenizer.json`, or the older files it can be made of, and what the files beside
 //! them say about special tokens.
 //!
-//! [`open`] looks at what there is. `tokenizer.json` is the library's own form. Of `vocab.json` with `merges.txt`
-//! ([`legacy`]), of files of ranks ([`tiktoken`]) and of SentencePiece models ([`sentencepiece`]) the library's
-//! structures are made in memory. Tokens that stand beside a vocabulary are added by [`added_tokens`]. What a file can
+//! [`open`] looks at what there is. `tokenizer.json` is the library's own form ([`tokenizer_file`]). Of `vocab.json` with `merges.txt`
+//! ([`legacy`]) and of files of ranks ([`tiktoken`]) the same is made in memory, of SentencePiece models ([`sentencepiece`]) the library's
+//! structures. Tokens that stand beside a vocabulary are added by [`added_tokens`]. What a file can
 //! make the library do is bounded by [`guard`], [`normaliser`],
 //! [`cutter`], [`pieces`] and [`words`], regular expressions by [`expression`], what can be read at all by [`files`].
 
@@ -22,6 +22,7 @@ mod pieces;
 mod sentencepiece;
 mod special;
 mod tiktoken;
+mod tokenizer_file;
 mod words;
 
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ impl Tokenizer {
             // What is wrong with these files is told by those who need the rest of them.
             configs.push((name, files::read_json(&folder.join(name), &mut Vec::new())?));
         }
-        Self::finish(opened, configs, &folder.join("tokenizer.json"), notes)
+        Ok(Self::finish(opened, configs, notes))
     }
 
     /// Makes the tokenizer of files that lie nowhere, by their names: `tokenizer.json`, and those that may be beside it. `path` is
@@ -94,23 +95,14 @@ impl Tokenizer {
         let opened = open::of_texts(path, texts, &mut notes)?;
         let config = |name| Some((name, serde_json::from_str(texts.get(name)?).ok()));
         let configs = special::END_TOKEN_FILES.into_iter().filter_map(config).collect();
-        Self::finish(opened, configs, path, notes)
+        Ok(Self::finish(opened, configs, notes))
     }
 
     fn finish(
         open::Opened { mut inner, special }: open::Opened,
         configs: Vec<(&'static str, Option<Value>)>,
-        path: &Path,
         mut notes: Vec<String>,
-    ) -> Result<Self, TokenizerError> {
-        // A prompt is never cut or padded behind the caller's back, whatever the file was saved with.
-        inner.with_padding(None);
-        inner
-            .with_truncation(None)
-            .map_err(|error| TokenizerError::Invalid {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
+    ) -> Self {
         supply_decoder(&mut inner, &mut notes);
         let end_tokens = special::end_tokens(
             configs,
@@ -119,12 +111,12 @@ impl Tokenizer {
             |token| inner.token_to_id(token),
             &mut notes,
         );
-        Ok(Self {
+        Self {
             inner,
             special,
             end_tokens,
             notes,
-        })
+        }
     }
 
     /// The same with tokens that it may lack: each new one gets the next id, in this order, as transformers' `add_tokens` gives them. What is

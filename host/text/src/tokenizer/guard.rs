@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::expression;
 use super::normaliser;
+use super::tokenizer_file::{FileModel, TokenizerFile};
 use crate::clock;
 
 /// Steps in each part of the file; known files have fewer than ten.
@@ -87,66 +88,93 @@ fn words(payload: &(dyn Any + Send)) -> String {
 }
 
 /// What no tokenizer needs, in words.
-pub fn excess(file: &Value) -> Option<String> {
-    for part in ["normalizer", "pre_tokenizer", "post_processor", "decoder"] {
-        let steps = steps(&file[part]);
+pub fn excess(file: &TokenizerFile) -> Option<String> {
+    let parts = [
+        ("normalizer", &file.normalizer),
+        ("pre_tokenizer", &file.pre_tokenizer),
+        ("post_processor", &file.post_processor),
+        ("decoder", &file.decoder),
+    ];
+    for (name, part) in parts {
+        let steps = steps(part);
         if steps > MAX_STEPS {
-            return Some(format!("its `{part}` has {steps} steps, more than {MAX_STEPS}"));
+            return Some(format!("its `{name}` has {steps} steps, more than {MAX_STEPS}"));
         }
     }
-    around(&file["post_processor"])
+    around(&file.post_processor)
         .or_else(|| {
-            let growth = decoded(&file["decoder"]);
+            let growth = decoded(&file.decoder);
             (growth > MAX_DECODED).then(|| {
                 format!("its `decoder` can make text {growth:.0} times as long, more than {MAX_DECODED:.0}")
             })
         })
         .or_else(|| {
-            let vocabulary = &file["model"]["vocab"];
-            let longest = match vocabulary {
-                Value::Object(table) => table.keys().map(String::len).max(),
-                Value::Array(list) => list
-                    .iter()
-                    .filter_map(|entry| entry[0].as_str())
-                    .map(str::len)
-                    .max(),
-                _ => None,
-            };
-            longest.filter(|longest| *longest > MAX_TOKEN).map(|longest| {
-                format!("its vocabulary has a token of {longest} bytes, more than {MAX_TOKEN}")
-            })
+            let longest = longest_token(&file.model)?;
+            (longest > MAX_TOKEN)
+                .then(|| format!("its vocabulary has a token of {longest} bytes, more than {MAX_TOKEN}"))
         })
         .or_else(|| {
-            let tokens = file["model"]["vocab"].as_object()?.values();
-            let added = file["added_tokens"].as_array().into_iter().flatten();
-            let ids = tokens.chain(added.map(|token| &token["id"]));
-            let largest = ids.filter_map(Value::as_u64).max()?;
+            let added = file.added_tokens.iter().map(|token| token.id.into());
+            let largest = added.chain(largest_id(&file.model)).max()?;
             (largest > MAX_ID).then(|| format!("a token's id is {largest}, more than {MAX_ID}"))
         })
         .or_else(|| {
-            ["normalizer", "pre_tokenizer"]
-                .iter()
-                .find_map(|part| expressions(&file[*part], &expression::excess))
+            [&file.normalizer, &file.pre_tokenizer]
+                .into_iter()
+                .find_map(|part| expressions(part, &expression::excess))
         })
         .or_else(|| {
             // A decoder's are searched for by the library itself.
             let unknown = |text: &str| {
                 (!expression::is_known(text)).then(|| "a regular expression that is not known".to_owned())
             };
-            expressions(&file["decoder"], &unknown)
+            expressions(&file.decoder, &unknown)
         })
         .or_else(|| {
-            let dropout = file["model"]["dropout"].as_f64();
+            let dropout = match &file.model {
+                FileModel::Pairs(pairs) => pairs.dropout.map(f64::from),
+                FileModel::Other(model) => model["dropout"].as_f64(),
+                FileModel::Missing => None,
+            };
             dropout
                 .filter(|dropout| *dropout > MAX_DROPOUT)
                 .map(|dropout| format!("it leaves out {dropout} of its merges, more than {MAX_DROPOUT}"))
         })
         .or_else(|| {
-            let longest = file["model"]["max_input_chars_per_word"].as_u64();
+            let FileModel::Other(model) = &file.model else {
+                return None;
+            };
+            let longest = model["max_input_chars_per_word"].as_u64();
             longest
                 .filter(|longest| *longest > MAX_WORD)
                 .map(|longest| format!("its words may have {longest} characters, more than {MAX_WORD}"))
         })
+}
+
+fn longest_token(model: &FileModel) -> Option<usize> {
+    match model {
+        FileModel::Missing => None,
+        FileModel::Pairs(pairs) => pairs.vocab.keys().map(String::len).max(),
+        FileModel::Other(model) => match &model["vocab"] {
+            Value::Object(table) => table.keys().map(String::len).max(),
+            Value::Array(list) => {
+                let tokens = list.iter().filter_map(|entry| entry[0].as_str());
+                tokens.map(str::len).max()
+            }
+            _ => None,
+        },
+    }
+}
+
+fn largest_id(model: &FileModel) -> Option<u64> {
+    match model {
+        FileModel::Missing => None,
+        FileModel::Pairs(pairs) => pairs.vocab.values().max().map(|id| u64::from(*id)),
+        FileModel::Other(model) => {
+            let ids = model["vocab"].as_object()?.values();
+            ids.filter_map(Value::as_u64).max()
+        }
+    }
 }
 
 /// The keys under which parts hold others.
@@ -210,8 +238,10 @@ fn decoded(value: &Value) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde::Deserialize;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn a_panic_is_told_and_not_passed_on() {
@@ -222,6 +252,7 @@ mod tests {
 
     #[test]
     fn growth_is_refused_and_what_tokenizers_do_is_not() {
+        let excess = |file: &Value| super::excess(&TokenizerFile::deserialize(file).unwrap());
         let replace =
             |content: &str| json!({"type": "Replace", "pattern": {"String": "i"}, "content": content});
         let decoder = |count: usize| json!({"decoder": {"decoders": vec![replace("ii"); count]}});
@@ -235,11 +266,20 @@ mod tests {
         let deep =
             json!({"normalizer": {"normalizers": vec![json!({"normalizers": vec![replace("a"); 30]}); 3]}});
         assert!(excess(&deep).unwrap().contains("94 steps"));
-        assert!(excess(&json!({"model": {"vocab": {"x".repeat(70_000): 0}}})).is_some());
+        for long in [
+            json!({"vocab": {"x".repeat(70_000): 0}}),
+            json!({"vocab": [["x".repeat(70_000), 0]]}),
+            json!({"type": "BPE", "vocab": {"x".repeat(70_000): 0}, "merges": []}),
+        ] {
+            assert!(excess(&json!({"model": long})).unwrap().contains("70000 bytes"));
+        }
         assert_eq!(excess(&json!({"model": {"vocab": {"x": MAX_ID}}})), None);
         for file in [
             json!({"model": {"vocab": {"x": MAX_ID + 1}}}),
-            json!({"model": {"vocab": {}}, "added_tokens": [{"id": u32::MAX}]}),
+            json!({"model": {"type": "BPE", "vocab": {"x": MAX_ID + 1}, "merges": []}}),
+            json!({"model": {"vocab": {}}, "added_tokens": [{
+                "id": u32::MAX, "content": "x", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": false,
+            }]}),
         ] {
             assert!(excess(&file).unwrap().contains("a token's id"), "{file}");
         }
@@ -247,6 +287,8 @@ mod tests {
         assert!(excess(&words(1001)).is_some());
         assert_eq!(excess(&words(200)), None);
         assert!(excess(&json!({"model": {"dropout": 0.9}})).is_some());
+        let pairs = json!({"type": "BPE", "vocab": {}, "merges": [], "dropout": 0.9});
+        assert!(excess(&json!({"model": pairs})).is_some());
         assert_eq!(excess(&json!({"model": {"dropout": 0.1}})), None);
         let part = |part: &str, regex: &str| json!({part: {"decoders": [{"type": "Replace", "pattern": {"Regex": regex}, "content": ""}]}});
         assert!(excess(&part("decoder", "(x+x+)+y")).is_some());

@@ -11,6 +11,7 @@ use super::error::TokenizerError;
 use super::files::{read, read_json, too_many_values};
 use super::guard::{excess, guarded};
 use super::special::{SpecialTokens, named_tokens};
+use super::tokenizer_file::TokenizerFile;
 use super::{Inner, TokenizerRules};
 use super::{legacy, sentencepiece, tiktoken};
 
@@ -142,10 +143,10 @@ pub fn open(
         }
         Layout::Ranks(path) => {
             let (tokens, pattern) = (rank_file(&path)?, pattern(folder, &path, rules, &beside)?);
-            let file = tiktoken::tokenizer_json(&tokens, &pattern.text);
+            let file = tiktoken::tokenizer_file(&tokens, &pattern.text);
             let pattern = pattern.from;
             // The tokens are in order here: what the library still refuses is the pattern.
-            let mut inner = parse(file.to_string().as_bytes(), &path).map_err(|error| match error {
+            let mut inner = make(file, &path).map_err(|error| match error {
                 TokenizerError::Invalid { path, reason } => TokenizerError::Invalid {
                     path,
                     reason: format!("{reason} (text is cut by {pattern})"),
@@ -336,31 +337,36 @@ fn names(folder: &Path) -> Result<Vec<String>, TokenizerError> {
     Ok(names)
 }
 
-/// Parses `tokenizer.json`, or what was written in its form; a parser that panics counts as a parse error.
+/// Makes the tokenizer of a `tokenizer.json`.
 fn parse(bytes: &[u8], path: &Path) -> Result<Inner, TokenizerError> {
-    let invalid = |reason: String| TokenizerError::Invalid {
-        path: path.to_owned(),
-        reason,
-    };
-    let excessive = |reason: String| TokenizerError::Excessive {
-        path: path.to_owned(),
-        reason,
-    };
     if let Some(reason) = too_many_values(bytes) {
-        return Err(excessive(reason));
+        return Err(TokenizerError::Excessive {
+            path: path.to_owned(),
+            reason,
+        });
     }
-    // Told apart here because the library's own message for either is only a line and a column.
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
-    if !value["model"].is_object() {
-        return Err(invalid("it has no `model`".to_owned()));
+    TokenizerFile::read(bytes)
+        .map_err(|reason| TokenizerError::Invalid {
+            path: path.to_owned(),
+            reason,
+        })
+        .and_then(|file| make(file, path))
+}
+
+/// Makes the tokenizer of what a `tokenizer.json` says, or would say; a library that panics counts as an error.
+fn make(file: TokenizerFile, path: &Path) -> Result<Inner, TokenizerError> {
+    if let Some(reason) = excess(&file) {
+        return Err(TokenizerError::Excessive {
+            path: path.to_owned(),
+            reason,
+        });
     }
-    if let Some(reason) = excess(&value) {
-        return Err(excessive(reason));
-    }
-    drop(value);
-    guarded(bytes.len(), || serde_json::from_slice::<Inner>(bytes))
-        .and_then(|parsed| parsed.map_err(|error| error.to_string()))
-        .map_err(invalid)
+    guarded(file.bytes(), || file.make())
+        .and_then(|made| made)
+        .map_err(|reason| TokenizerError::Invalid {
+            path: path.to_owned(),
+            reason,
+        })
 }
 
 fn byte_pairs_class(folder: &Path, beside: &Beside) -> Result<&'static BytePairs, TokenizerError> {
@@ -385,13 +391,19 @@ fn byte_pairs_class(folder: &Path, beside: &Beside) -> Result<&'static BytePairs
 fn vocabulary_and_merges(folder: &Path, class: &BytePairs, beside: &Beside) -> Result<Inner, TokenizerError> {
     let [vocabulary, merges] = ["vocab.json", "merges.txt"].map(|name| read(&folder.join(name)));
     let (vocabulary, merges) = (vocabulary?.unwrap_or_default(), merges?.unwrap_or_default());
-    let file = legacy::tokenizer_json(&vocabulary, &merges, class, &beside.tokenizer_config).map_err(
+    if let Some(reason) = too_many_values(&vocabulary) {
+        return Err(TokenizerError::Excessive {
+            path: folder.join("vocab.json"),
+            reason,
+        });
+    }
+    let file = legacy::tokenizer_file(&vocabulary, &merges, class, &beside.tokenizer_config).map_err(
         |(name, reason)| TokenizerError::Invalid {
             path: folder.join(name),
             reason,
         },
     )?;
-    parse(file.to_string().as_bytes(), &folder.join("merges.txt"))
+    make(file, &folder.join("merges.txt"))
 }
 
 fn rank_file(path: &Path) -> Result<Vec<Vec<u8>>, TokenizerError> {

@@ -9,9 +9,10 @@ use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::merges::merges;
+use super::tokenizer_file::{BytePairs, TokenizerFile};
 use crate::stream::bytes::byte_level_bytes;
 
 /// The longest token; known ones have at most some hundred bytes. All cuts of each are looked up.
@@ -83,8 +84,8 @@ fn rank(line: &str) -> Option<(Vec<u8>, usize)> {
     words.next().is_none().then_some((token, rank))
 }
 
-/// The same tokenizer as a `tokenizer.json`.
-pub fn tokenizer_json(tokens: &[Vec<u8>], pattern: &str) -> Value {
+/// What a `tokenizer.json` of the same tokenizer says.
+pub fn tokenizer_file(tokens: &[Vec<u8>], pattern: &str) -> TokenizerFile {
     let ranks: HashMap<&[u8], u64> = (0u64..)
         .zip(tokens)
         .map(|(rank, token)| (&token[..], rank))
@@ -101,22 +102,17 @@ pub fn tokenizer_json(tokens: &[Vec<u8>], pattern: &str) -> Value {
         |token| (1..token.len()).map(|place| token.split_at(place)).collect(),
         |(left, right)| Some((*ranks.get(left)?, *ranks.get(right)?)),
     );
-    let merges: Vec<Value> = merges
+    let merges = merges
         .into_iter()
-        .map(|(left, right)| json!([word(left), word(right)]))
+        .map(|(left, right)| (word(left), word(right)))
         .collect();
-    let vocabulary: serde_json::Map<String, Value> = (0u64..)
-        .zip(tokens)
-        .map(|(rank, token)| (word(token), json!(rank)))
-        .collect();
-    json!({
-        "version": "1.0",
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+    let vocabulary = (0..).zip(tokens).map(|(rank, token)| (word(token), rank));
+    TokenizerFile {
+        pre_tokenizer: json!({"type": "Sequence", "pretokenizers": [
             {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false},
             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
-        ]},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        // A piece that is a token is that token, whatever its parts would become.
-        "model": {"type": "BPE", "vocab": vocabulary, "merges": merges, "ignore_merges": true},
-    })
+        ]}),
+        decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
+        ..TokenizerFile::of_pairs(BytePairs::new(vocabulary.collect(), merges).ignoring_merges())
+    }
 }

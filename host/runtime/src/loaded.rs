@@ -88,6 +88,7 @@ impl Loaded {
         self.backend.reset_peak();
         self.backend.load(weights, progress)?;
         self.check_files()?;
+        self.files.iter().for_each(|path| mapped::let_go(path));
         self.load_memory = PhaseMemory::now(self.backend.as_ref());
         self.on_engine = true;
         self.load_time += started.elapsed();

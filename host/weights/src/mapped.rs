@@ -93,6 +93,32 @@ pub fn lost(folder: &Path) -> Option<PathBuf> {
         .cloned()
 }
 
+/// Tells the system that what was read so far of the files here is not needed soon: it no longer counts as this process's memory, and comes
+/// back when it is read. To open a model, small tensors are read that lie among large ones, and the system hands out up to 2 MiB around each.
+#[cfg(target_os = "linux")]
+pub fn let_go(folder: &Path) {
+    let paths = paths();
+    for (place, _) in paths
+        .iter()
+        .flatten()
+        .filter(|(_, path)| path.starts_with(folder))
+    {
+        let range = &RANGES[*place];
+        let (start, end) = (
+            range.start.load(Ordering::Acquire),
+            range.end.load(Ordering::Relaxed),
+        );
+        if start != 0 {
+            // SAFETY: the range is mapped as long as the list names it, and the list is locked. Nothing is written there, so what is dropped is
+            // read from the file again.
+            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn let_go(_: &Path) {}
+
 #[cfg(unix)]
 mod handler {
     use std::sync::Once;
@@ -217,6 +243,36 @@ mod tests {
         assert_eq!(lost(Path::new("/elsewhere")), None);
         drop(mapped);
         assert_eq!(lost(Path::new("/")), None);
+        let _ = std::fs::remove_file(&path);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_let_go_is_not_resident_and_comes_back() {
+        let path = std::env::temp_dir().join(format!("monocle-let-go-{}", std::process::id()));
+        std::fs::write(&path, vec![7_u8; 1 << 20]).expect("a file");
+        let file = std::fs::File::open(&path).expect("it is there");
+        // SAFETY: nobody else writes it.
+        let mapped = Mapped::new(unsafe { Mmap::map(&file) }.expect("it can be mapped"), &path);
+        let all_sevens = || mapped.as_ref().iter().all(|byte| *byte == 7);
+        // Kilobytes, as proc(5) tells them: the line `Rss` behind that of the mapping.
+        let resident = || {
+            let maps = std::fs::read_to_string("/proc/self/smaps").expect("proc(5)");
+            let ours = maps.split_once(&*path.to_string_lossy()).expect("it is mapped").1;
+            let line = ours.lines().find_map(|line| line.strip_prefix("Rss:"));
+            let words = line.expect("proc(5)").split_whitespace().next();
+            words
+                .and_then(|number| number.parse::<u64>().ok())
+                .expect("a number")
+        };
+        assert!(all_sevens());
+        assert_eq!(resident(), 1024);
+        let_go(Path::new("/elsewhere"));
+        assert_eq!(resident(), 1024);
+        let_go(&path);
+        assert_eq!(resident(), 0);
+        assert!(all_sevens());
+        drop(mapped);
         let _ = std::fs::remove_file(&path);
     }
 }

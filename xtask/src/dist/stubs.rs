@@ -83,11 +83,14 @@ fn stub(library: &str, symbols: &[String]) -> String {
     )
 }
 
+/// What the linker takes for calls that are bound when they are first made: the one name that C did not put a line before.
+const BINDER: &str = "dyld_stub_binder";
+
 /// All names in a stub.
 pub fn names(stub: &str) -> BTreeSet<String> {
     let words = stub.split(|letter: char| letter.is_whitespace() || "[],'".contains(letter));
     words
-        .filter(|word| word.starts_with('_'))
+        .filter(|word| word.starts_with('_') || *word == BINDER)
         .map(str::to_owned)
         .collect()
 }
@@ -137,5 +140,11 @@ mod tests {
         );
         let named: Vec<String> = names(&stub).into_iter().collect();
         assert_eq!(named, ["__ZdlPv", "__Znwm"]);
+        // As SDKs of Apple list it.
+        let bound = names("symbols: [ _free,\n                       dyld_stub_binder ]");
+        assert_eq!(
+            bound.into_iter().collect::<Vec<_>>(),
+            ["_free", "dyld_stub_binder"]
+        );
     }
 }

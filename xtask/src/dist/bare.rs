@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::serve::Server;
-use crate::process::{make_executable, output, run, works};
+use crate::process::{output, run, works};
 
 /// The user in it.
 const NOBODY: &str = "65534:65534";
@@ -148,6 +148,10 @@ impl Machine {
     }
 }
 
+/// Runs the script where busybox is not emulated, and would name this machine's processor. Its shell calls its own `uname` before any other program's;
+/// a function comes before that.
+const ON_ARM: &str = "uname() { case \"$1\" in -m) echo aarch64 ;; *) echo Linux ;; esac; }\n. /install.sh";
+
 /// Where Debian puts ARM's C library for other machines (`libc6-arm64-cross`), and an emulator of an ARM processor (`qemu-user-static`).
 const ARM_LIBRARIES: &str = "/usr/aarch64-linux-gnu/lib";
 const QEMU: &str = "/usr/bin/qemu-aarch64-static";
@@ -227,14 +231,6 @@ pub fn installs(served: &Path, version: &str, name: &str, system: System<'_>, pl
     for applet in APPLETS {
         crate::process::link(Path::new("busybox"), &machine.root.join("bin").join(applet))?;
     }
-    if machine.way == Way::Emulated {
-        // busybox is not emulated, and would name this machine's processor.
-        let uname = machine.root.join("bin/uname");
-        fs::remove_file(&uname).context("removing a link")?;
-        let script = "#!/bin/sh\ncase \"$1\" in -m) echo aarch64 ;; *) echo Linux ;; esac\n";
-        fs::write(&uname, script).context("writing `uname`")?;
-        make_executable(&uname)?;
-    }
     fs::write(machine.root.join("dev/null"), "").context("making /dev/null")?;
     fs::create_dir_all(machine.root.join("home/user")).context("making a home")?;
     // Root of a name space owns its home as it is, and could not write to another's.
@@ -255,7 +251,10 @@ pub fn installs(served: &Path, version: &str, name: &str, system: System<'_>, pl
         ("MONOCLE_PREFIX", "/home/user/.local"),
     ];
     let program = "/home/user/.local/bin/monocle";
-    let sh = ["sh", "/install.sh"];
+    let sh = match machine.way {
+        Way::Emulated => ["sh", "-c", ON_ARM].to_vec(),
+        Way::Chroot | Way::Namespace => ["sh", "/install.sh"].to_vec(),
+    };
 
     // An archive that was changed is refused, and nothing of it is left.
     server.damage(true);

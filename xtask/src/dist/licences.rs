@@ -79,20 +79,19 @@ pub fn text(crates: &[Crate], others: &[Other]) -> Result<String> {
     Ok(text)
 }
 
-/// The texts that come with a crate. Crates of one project may come without: then those of a crate under the same licence.
+/// The texts that come with a crate. Some come without: then, where it may be had under a licence that names nobody, and so is the same text for
+/// everybody, those of a crate under that licence.
 fn of_crate(one: &Crate, all: &[&Crate]) -> Result<Vec<String>> {
     let mut files = Vec::new();
     find(&one.folder, &mut files)?;
-    if files.is_empty() {
-        // A licence that names nobody is the same text for everybody.
-        let names_nobody = one.licence.starts_with("Apache-2.0") && !one.licence.contains(" OR ");
-        let beside = all
+    let choices = one.licence.split(" OR ");
+    for choice in choices.filter(|choice| choice.starts_with("Apache-2.0")) {
+        let same = all
             .iter()
-            .filter(|other| names_nobody && other.licence == one.licence && other.name != one.name);
-        for other in beside {
-            find(&other.folder, &mut files)?;
-            if !files.is_empty() {
-                break;
+            .filter(|other| other.licence == choice && other.name != one.name);
+        for other in same {
+            if files.is_empty() {
+                find(&other.folder, &mut files)?;
             }
         }
     }
@@ -214,6 +213,19 @@ mod tests {
                 .unwrap()
                 .contains("c 1.0.0 (Apache-2.0 WITH LLVM-exception)\nd 1.0.0")
         );
+        // Of two licences, the one that names nobody may be taken.
+        let c = named("c", "MIT OR Apache-2.0", &place.join("c"));
+        let others = ["a", "d"].map(|name| named(name, "Apache-2.0", &place.join(name)));
+        let [a, d] = others;
+        let said = text(&[c, d], &[]).unwrap();
+        assert!(
+            said.contains("c 1.0.0 (MIT OR Apache-2.0)\nd 1.0.0 (Apache-2.0)"),
+            "{said}"
+        );
+        let c = named("c", "MIT OR Apache-2.0", &place.join("c"));
+        let both = named("b", "MIT OR Apache-2.0", &place.join("b"));
+        assert!(text(&[c, both], &[]).is_err());
+        assert!(text(&[named("c", "MIT", &place.join("c")), a], &[]).is_err());
         let c = named("c", "MIT", &place.join("c"));
         let missing = text(&[c], &[]).unwrap_err().to_string();
         assert!(missing.contains("`c` 1.0.0"), "{missing}");

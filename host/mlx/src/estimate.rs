@@ -205,12 +205,8 @@ fn attention_bytes(
     });
     let rows = product(rows.iter().copied());
     let scores = product([rows, keys, float_bytes]);
-    let blocks = if scores > habits.block {
-        habits.block.saturating_mul(2)
-    } else {
-        scores
-    };
-    operands.saturating_add(blocks)
+    // Of those that are made in blocks, two at most are there at once.
+    operands.saturating_add(scores.min(habits.block.saturating_mul(2)))
 }
 
 /// A product of sizes; beyond all memory where it is beyond numbers.

@@ -337,38 +337,90 @@ fn affine_bits(scheme: Scheme, float: Dtype) -> Option<u32> {
 
 /// Bytes that the weights will take, each stored tensor once, floats in this type.
 pub fn loaded_bytes(weights: &[Weight], float: Dtype) -> usize {
-    let float_bytes = precision::bytes(float);
+    let sizes = Sizes::of(weights, float);
     let mut seen = HashSet::new();
     let parts = weights.iter().flat_map(Weight::parts);
     let new = parts.filter(|part| seen.insert(part.bytes.id()));
-    let at = |tensor: &StoredTensor| tensor.bytes.id();
-    // What a part becomes that is not as large as it has elements.
-    let becomes: HashMap<_, _> = weights
-        .iter()
-        .flat_map(Weight::matrices)
-        .flat_map(|matrix| match matrix {
-            Matrix::Blocks { blocks, scheme } => {
-                let elements: usize = matrix.shape().iter().product();
-                let bytes = match affine_bits(*scheme, float) {
-                    // Scale and bias for each 32.
-                    Some(bits) => elements / 8 * bits as usize + elements / 32 * 2 * float_bytes,
-                    None => elements * float_bytes,
-                };
-                vec![(at(blocks), bytes)]
+    new.map(|part| sizes.loaded(part)).sum()
+}
+
+/// The most bytes at once while they are loaded, as [`Loader`] goes about it: what is converted is there as it was stored, too, until it is, and the
+/// parts of a stack are beside it.
+pub fn load_peak_bytes(weights: &[Weight], float: Dtype) -> usize {
+    let sizes = Sizes::of(weights, float);
+    let mut seen = HashSet::new();
+    let (mut loaded, mut peak) = (0_usize, 0_usize);
+    // Of what is read and not evaluated: all of it, and what is converted, as it is stored.
+    let (mut pending, mut stored) = (0, 0);
+    for weight in weights {
+        let is_stack = matches!(weight, Weight::Stack(_));
+        let before = loaded;
+        if is_stack {
+            (pending, stored) = (0, 0);
+        }
+        for part in weight.parts() {
+            if !seen.insert(part.bytes.id()) {
+                continue;
             }
-            Matrix::Scaled { elements, scales, .. } => {
-                let count: usize = matrix.shape().iter().product();
-                vec![(at(elements), count * float_bytes), (at(scales), 0)]
+            let bytes = part.bytes.len();
+            if !is_stack && pending + bytes > PIECE {
+                (pending, stored) = (0, 0);
             }
-            _ => Vec::new(),
-        })
-        .collect();
-    new.map(|part| match (becomes.get(&at(part)), part.kind) {
-        (Some(bytes), _) => *bytes,
-        (None, StoredType::U32) => part.bytes.len(),
-        _ => part.len() * float_bytes,
-    })
-    .sum()
+            pending += bytes;
+            let is_converted = dtype(part.kind).is_some_and(|kind| kind != Dtype::Uint32 && kind != float);
+            stored += if is_converted { bytes } else { 0 };
+            loaded += sizes.loaded(part);
+            peak = peak.max(loaded + stored);
+        }
+        if is_stack {
+            peak = peak.max(loaded + stored + loaded - before);
+            (pending, stored) = (0, 0);
+        }
+    }
+    peak
+}
+
+/// What stored tensors become.
+struct Sizes {
+    float_bytes: usize,
+    /// Bytes of those that are not as large as they have elements.
+    others: HashMap<(usize, usize, usize), usize>,
+}
+
+impl Sizes {
+    fn of(weights: &[Weight], float: Dtype) -> Self {
+        let float_bytes = precision::bytes(float);
+        let at = |tensor: &StoredTensor| tensor.bytes.id();
+        let others = weights
+            .iter()
+            .flat_map(Weight::matrices)
+            .flat_map(|matrix| match matrix {
+                Matrix::Blocks { blocks, scheme } => {
+                    let elements: usize = matrix.shape().iter().product();
+                    let bytes = match affine_bits(*scheme, float) {
+                        // Scale and bias for each 32.
+                        Some(bits) => elements / 8 * bits as usize + elements / 32 * 2 * float_bytes,
+                        None => elements * float_bytes,
+                    };
+                    vec![(at(blocks), bytes)]
+                }
+                Matrix::Scaled { elements, scales, .. } => {
+                    let count: usize = matrix.shape().iter().product();
+                    vec![(at(elements), count * float_bytes), (at(scales), 0)]
+                }
+                _ => Vec::new(),
+            })
+            .collect();
+        Self { float_bytes, others }
+    }
+
+    fn loaded(&self, part: &StoredTensor) -> usize {
+        match (self.others.get(&part.bytes.id()), part.kind) {
+            (Some(bytes), _) => *bytes,
+            (None, StoredType::U32) => part.bytes.len(),
+            _ => part.len() * self.float_bytes,
+        }
+    }
 }
 
 /// Stored types that MLX reads as they are. (Words of 32 bits hold quantised weights: no plugin uses them as numbers.)

@@ -38,7 +38,7 @@ fn check_requests(plugin: &str, folder: PathBuf, requests: &[Asked]) {
             .unwrap_or_else(|error| panic!("{plugin} {sizes:?}: {error}"));
         let (memory, expected) = (&report.memory, &report.memory.estimate);
         let mut phases = vec![
-            ("load", memory.load.peak_bytes, expected.engine_weights_bytes),
+            ("load", memory.load.peak_bytes, expected.load_peak_bytes),
             ("prefill", memory.prefill.peak_bytes, expected.prefill_peak_bytes),
         ];
         if !sizes.is_empty() {

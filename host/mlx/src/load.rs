@@ -344,40 +344,58 @@ pub fn loaded_bytes(weights: &[Weight], float: Dtype) -> usize {
     new.map(|part| sizes.loaded(part)).sum()
 }
 
-/// The most bytes at once while they are loaded, as [`Loader`] goes about it: what is converted is there as it was stored, too, until it is, and the
-/// parts of a stack are beside it.
-pub fn load_peak_bytes(weights: &[Weight], float: Dtype) -> usize {
+/// The most bytes at once while they are loaded, as [`Loader`] goes about it. What waits for its conversion is there as it is stored, and what was
+/// converted takes its place, but for `dead` bytes that are not freed yet. The parts of a stack are there beside it.
+pub fn load_peak_bytes(weights: &[Weight], float: Dtype, dead: usize) -> usize {
     let sizes = Sizes::of(weights, float);
     let mut seen = HashSet::new();
-    let (mut loaded, mut peak) = (0_usize, 0_usize);
-    // Of what is read and not evaluated: all of it, and what is converted, as it is stored.
-    let (mut pending, mut stored) = (0, 0);
+    let (mut all, mut peak) = (0_usize, 0_usize);
+    let mut waiting = Waiting::default();
     for weight in weights {
         let is_stack = matches!(weight, Weight::Stack(_));
-        let before = loaded;
         if is_stack {
-            (pending, stored) = (0, 0);
+            all += std::mem::take(&mut waiting).made;
         }
-        for part in weight.parts() {
-            if !seen.insert(part.bytes.id()) {
-                continue;
-            }
+        for part in weight.parts().filter(|part| seen.insert(part.bytes.id())) {
             let bytes = part.bytes.len();
-            if !is_stack && pending + bytes > PIECE {
-                (pending, stored) = (0, 0);
+            if !is_stack && waiting.read + bytes > PIECE {
+                all += std::mem::take(&mut waiting).made;
             }
-            pending += bytes;
+            let made = sizes.loaded(part);
             let is_converted = dtype(part.kind).is_some_and(|kind| kind != Dtype::Uint32 && kind != float);
-            stored += if is_converted { bytes } else { 0 };
-            loaded += sizes.loaded(part);
-            peak = peak.max(loaded + stored);
+            waiting.read += bytes;
+            waiting.made += made;
+            waiting.stored += if is_converted { bytes } else { made };
+            waiting.converted += if is_converted { bytes } else { 0 };
+            peak = peak.max(all + waiting.most(dead));
         }
         if is_stack {
-            peak = peak.max(loaded + stored + loaded - before);
-            (pending, stored) = (0, 0);
+            let stack = std::mem::take(&mut waiting);
+            peak = peak.max(all + stack.made + stack.most(dead));
+            all += stack.made;
         }
     }
     peak
+}
+
+/// Bytes of what was read and not evaluated.
+#[derive(Default)]
+struct Waiting {
+    /// As it lies in files.
+    read: usize,
+    /// Before conversions.
+    stored: usize,
+    /// After them.
+    made: usize,
+    /// What is converted, as it is stored.
+    converted: usize,
+}
+
+impl Waiting {
+    /// The most while it is evaluated.
+    fn most(&self, dead: usize) -> usize {
+        self.stored.max(self.made) + dead.min(self.converted)
+    }
 }
 
 /// What stored tensors become.

@@ -21,13 +21,8 @@ const TESTS: [&[&str]; 2] = [
 ];
 /// Tests of these that no engine has a part in.
 const WITHOUT_ENGINE: [&str; 1] = ["hashed"];
-/// Tests that do not hold on this engine yet: loading some models takes up to a third more than was told (DeepSeek-VL2, LLaVA-OneVision), and encoding
-/// for Moondream 2 less.
-const NOT_YET: [&str; 3] = [
-    "estimates_hold_for_models_of_experts",
-    "estimates_hold_for_models_of_one_picture",
-    "estimates_hold_for_the_other_families",
-];
+/// A test that does not hold on this engine yet: where MLX has no kernel for attention, its scores are counted without the keys of earlier chunks.
+const NOT_YET: [&str; 1] = ["estimates_hold_for_phi3_v"];
 
 /// Where a Mac has MLX from.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -150,7 +150,8 @@ pub fn estimate(estimate: &MemoryEstimate, max_tokens: usize) -> [String; 2] {
         bytes(estimate.kept_bytes)
     );
     let peaks = format!(
-        "the engine's peak: {} encode, {} prefill, {} decode",
+        "the engine's peak: {} load, {} encode, {} prefill, {} decode",
+        bytes(estimate.load_peak_bytes),
         bytes(estimate.encode_peak_bytes),
         bytes(estimate.prefill_peak_bytes),
         bytes(estimate.decode_peak_bytes)

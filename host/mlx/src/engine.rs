@@ -21,7 +21,7 @@ use super::compile::{self, Function};
 use super::device::{self, Habits};
 use super::error::{Error, Result};
 use super::estimate;
-use super::load::{self, Loaded, Loader, loaded_bytes};
+use super::load::{self, Loaded, Loader, load_peak_bytes, loaded_bytes};
 use super::precision::{self, float};
 use super::prepared_program::PreparedProgram;
 use super::rotary;
@@ -262,6 +262,10 @@ impl Backend for MlxBackend {
 
     fn weight_bytes(&self, weights: &[Weight]) -> usize {
         loaded_bytes(weights, self.float)
+    }
+
+    fn load_peak_bytes(&self, weights: &[Weight]) -> usize {
+        load_peak_bytes(weights, self.float, self.habits.dead_bytes())
     }
 
     fn program_bytes(&self, program: &Program) -> usize {

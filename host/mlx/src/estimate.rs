@@ -90,17 +90,11 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
                 .map(|pair| pair[1].saturating_sub(pair[0]) as usize);
             let keys = longest.max().filter(|_| !whole);
             let softcap = attention.softcap.is_some();
-            attention_bytes(program, node, keys, softcap, float_bytes, habits)
+            attention_bytes(program, node, keys, softcap, false, float_bytes, habits)
         }
         Op::Attend(attention) | Op::AttendShared(attention, _) | Op::CrossAttend(attention) => {
-            attention_bytes(
-                program,
-                node,
-                None,
-                attention.softcap.is_some(),
-                float_bytes,
-                habits,
-            )
+            let softcap = attention.softcap.is_some();
+            attention_bytes(program, node, None, softcap, true, float_bytes, habits)
         }
         // A token's states on the way to the next, in 32 bits.
         Op::Recurrent { .. } => {
@@ -185,6 +179,7 @@ fn attention_bytes(
     node: &Node,
     keys: Option<usize>,
     softcap: bool,
+    masked: bool,
     float_bytes: usize,
     habits: &Habits,
 ) -> usize {
@@ -205,10 +200,11 @@ fn attention_bytes(
     });
     let rows = product(rows.iter().copied());
     let scores = product([rows, keys, float_bytes]);
-    let blocks = if scores > habits.block {
-        habits.block.saturating_mul(2)
-    } else {
-        scores
+    // Of those that are made in blocks, two at most are there at once; where rows see different keys, a copy of a block is masked.
+    let most = habits.block.saturating_mul(2);
+    let blocks = match masked && scores > habits.block {
+        true => most,
+        false => scores.min(most),
     };
     operands.saturating_add(blocks)
 }

@@ -337,38 +337,108 @@ fn affine_bits(scheme: Scheme, float: Dtype) -> Option<u32> {
 
 /// Bytes that the weights will take, each stored tensor once, floats in this type.
 pub fn loaded_bytes(weights: &[Weight], float: Dtype) -> usize {
-    let float_bytes = precision::bytes(float);
+    let sizes = Sizes::of(weights, float);
     let mut seen = HashSet::new();
     let parts = weights.iter().flat_map(Weight::parts);
     let new = parts.filter(|part| seen.insert(part.bytes.id()));
-    let at = |tensor: &StoredTensor| tensor.bytes.id();
-    // What a part becomes that is not as large as it has elements.
-    let becomes: HashMap<_, _> = weights
-        .iter()
-        .flat_map(Weight::matrices)
-        .flat_map(|matrix| match matrix {
-            Matrix::Blocks { blocks, scheme } => {
-                let elements: usize = matrix.shape().iter().product();
-                let bytes = match affine_bits(*scheme, float) {
-                    // Scale and bias for each 32.
-                    Some(bits) => elements / 8 * bits as usize + elements / 32 * 2 * float_bytes,
-                    None => elements * float_bytes,
-                };
-                vec![(at(blocks), bytes)]
+    new.map(|part| sizes.loaded(part)).sum()
+}
+
+/// The most bytes at once while they are loaded, as [`Loader`] goes about it. What waits for its conversion is there as it is stored, and what was
+/// converted takes its place, but for `dead` bytes that are not freed yet. The parts of a stack are there beside it.
+pub fn load_peak_bytes(weights: &[Weight], float: Dtype, dead: usize) -> usize {
+    let sizes = Sizes::of(weights, float);
+    let mut seen = HashSet::new();
+    let (mut all, mut peak) = (0_usize, 0_usize);
+    let mut waiting = Waiting::default();
+    for weight in weights {
+        let is_stack = matches!(weight, Weight::Stack(_));
+        if is_stack {
+            all += std::mem::take(&mut waiting).made;
+        }
+        for part in weight.parts().filter(|part| seen.insert(part.bytes.id())) {
+            let bytes = part.bytes.len();
+            if !is_stack && waiting.read + bytes > PIECE {
+                all += std::mem::take(&mut waiting).made;
             }
-            Matrix::Scaled { elements, scales, .. } => {
-                let count: usize = matrix.shape().iter().product();
-                vec![(at(elements), count * float_bytes), (at(scales), 0)]
-            }
-            _ => Vec::new(),
-        })
-        .collect();
-    new.map(|part| match (becomes.get(&at(part)), part.kind) {
-        (Some(bytes), _) => *bytes,
-        (None, StoredType::U32) => part.bytes.len(),
-        _ => part.len() * float_bytes,
-    })
-    .sum()
+            let made = sizes.loaded(part);
+            let is_converted = dtype(part.kind).is_some_and(|kind| kind != Dtype::Uint32 && kind != float);
+            waiting.read += bytes;
+            waiting.made += made;
+            waiting.stored += if is_converted { bytes } else { made };
+            waiting.converted += if is_converted { bytes } else { 0 };
+            peak = peak.max(all + waiting.most(dead));
+        }
+        if is_stack {
+            let stack = std::mem::take(&mut waiting);
+            peak = peak.max(all + stack.made + stack.most(dead));
+            all += stack.made;
+        }
+    }
+    peak
+}
+
+/// Bytes of what was read and not evaluated.
+#[derive(Default)]
+struct Waiting {
+    /// As it lies in files.
+    read: usize,
+    /// Before conversions.
+    stored: usize,
+    /// After them.
+    made: usize,
+    /// What is converted, as it is stored.
+    converted: usize,
+}
+
+impl Waiting {
+    /// The most while it is evaluated.
+    fn most(&self, dead: usize) -> usize {
+        self.stored.max(self.made) + dead.min(self.converted)
+    }
+}
+
+/// What stored tensors become.
+struct Sizes {
+    float_bytes: usize,
+    /// Bytes of those that are not as large as they have elements.
+    others: HashMap<(usize, usize, usize), usize>,
+}
+
+impl Sizes {
+    fn of(weights: &[Weight], float: Dtype) -> Self {
+        let float_bytes = precision::bytes(float);
+        let at = |tensor: &StoredTensor| tensor.bytes.id();
+        let others = weights
+            .iter()
+            .flat_map(Weight::matrices)
+            .flat_map(|matrix| match matrix {
+                Matrix::Blocks { blocks, scheme } => {
+                    let elements: usize = matrix.shape().iter().product();
+                    let bytes = match affine_bits(*scheme, float) {
+                        // Scale and bias for each 32.
+                        Some(bits) => elements / 8 * bits as usize + elements / 32 * 2 * float_bytes,
+                        None => elements * float_bytes,
+                    };
+                    vec![(at(blocks), bytes)]
+                }
+                Matrix::Scaled { elements, scales, .. } => {
+                    let count: usize = matrix.shape().iter().product();
+                    vec![(at(elements), count * float_bytes), (at(scales), 0)]
+                }
+                _ => Vec::new(),
+            })
+            .collect();
+        Self { float_bytes, others }
+    }
+
+    fn loaded(&self, part: &StoredTensor) -> usize {
+        match (self.others.get(&part.bytes.id()), part.kind) {
+            (Some(bytes), _) => *bytes,
+            (None, StoredType::U32) => part.bytes.len(),
+            _ => part.len() * self.float_bytes,
+        }
+    }
 }
 
 /// Stored types that MLX reads as they are. (Words of 32 bits hold quantised weights: no plugin uses them as numbers.)

@@ -125,9 +125,13 @@ fn too_late(took: Duration, limit: Duration, [computed, prompt, answered]: [usiz
 fn too_large(estimate: &MemoryEstimate, limit: &MemoryLimit) -> String {
     let weights = amount(estimate.weights_bytes.max(estimate.engine_weights_bytes));
     let (limit, source) = (amount(limit.bytes), limit.source);
-    if estimate.engine_peak() == estimate.engine_weights_bytes {
+    if estimate.engine_peak() == estimate.load_peak_bytes.max(estimate.engine_weights_bytes) {
+        let loading = match estimate.load_peak_bytes > estimate.engine_weights_bytes {
+            true => format!(", and up to {} while they are loaded", amount(estimate.total())),
+            false => String::new(),
+        };
         return format!(
-            "the weights take {weights}, and the limit is {limit} ({source})\n\nhint: use a smaller or more quantised model, or \
+            "the weights take {weights}{loading}, and the limit is {limit} ({source})\n\nhint: use a smaller or more quantised model, or \
              raise `--memory-limit`"
         );
     }

@@ -141,6 +141,7 @@ impl Loaded {
         MemoryEstimate {
             weights_bytes: self.weight_bytes(),
             engine_weights_bytes: weights.map_or(0, |weights| self.backend.weight_bytes(weights)),
+            load_peak_bytes: weights.map_or(0, |weights| self.backend.load_peak_bytes(weights)),
             ..MemoryEstimate::default()
         }
     }

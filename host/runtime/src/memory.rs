@@ -26,6 +26,8 @@ pub struct MemoryEstimate {
     pub weights_bytes: usize,
     /// What the engine allocates for weights: copies in the form that it computes with.
     pub engine_weights_bytes: usize,
+    /// The engine's peak while weights are loaded: it holds some twice where it converts them.
+    pub load_peak_bytes: usize,
     /// Decoded pictures.
     pub picture_bytes: usize,
     /// Features of all pictures.
@@ -52,6 +54,7 @@ impl MemoryEstimate {
         self.encode_peak_bytes
             .max(self.prefill_peak_bytes)
             .max(self.decode_peak_bytes)
+            .max(self.load_peak_bytes)
             .max(self.engine_weights_bytes)
     }
 
@@ -232,6 +235,12 @@ mod tests {
             ..MemoryEstimate::default()
         };
         assert_eq!((copied.engine_peak(), copied.total()), (1200, 1200));
+        // One that holds some of them twice on the way.
+        let converted = MemoryEstimate {
+            load_peak_bytes: 1300,
+            ..copied
+        };
+        assert_eq!((converted.engine_peak(), converted.total()), (1300, 1300));
     }
 
     #[test]

@@ -402,6 +402,11 @@ pub trait Backend {
         weights.iter().map(Weight::stored_bytes).sum()
     }
 
+    /// The most bytes that are allocated at once while weights are loaded: more than is left of it where they are converted on the way.
+    fn load_peak_bytes(&self, weights: &[Weight]) -> usize {
+        self.weight_bytes(weights)
+    }
+
     /// The most bytes that a run of this program will have allocated at once, caches and inputs not counted: an estimate from
     /// shapes.
     fn program_bytes(&self, program: &Program) -> usize {

@@ -265,7 +265,7 @@ impl Backend for MlxBackend {
     }
 
     fn load_peak_bytes(&self, weights: &[Weight]) -> usize {
-        load_peak_bytes(weights, self.float, self.habits.dead_bytes())
+        load_peak_bytes(weights, self.float, self.habits.piece)
     }
 
     fn program_bytes(&self, program: &Program) -> usize {

@@ -116,6 +116,7 @@ pub fn let_go(folder: &Path) {
     }
 }
 
+/// Other systems do not count what is only mapped, or say nothing of it.
 #[cfg(not(target_os = "linux"))]
 pub fn let_go(_: &Path) {}
 

@@ -339,12 +339,7 @@ fn names(folder: &Path) -> Result<Vec<String>, TokenizerError> {
 
 /// Makes the tokenizer of a `tokenizer.json`.
 fn parse(bytes: &[u8], path: &Path) -> Result<Inner, TokenizerError> {
-    if let Some(reason) = too_many_values(bytes) {
-        return Err(TokenizerError::Excessive {
-            path: path.to_owned(),
-            reason,
-        });
-    }
+    refuse(too_many_values(bytes), path)?;
     TokenizerFile::read(bytes)
         .map_err(|reason| TokenizerError::Invalid {
             path: path.to_owned(),
@@ -355,18 +350,23 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Inner, TokenizerError> {
 
 /// Makes the tokenizer of what a `tokenizer.json` says, or would say; a library that panics counts as an error.
 fn make(file: TokenizerFile, path: &Path) -> Result<Inner, TokenizerError> {
-    if let Some(reason) = excess(&file) {
-        return Err(TokenizerError::Excessive {
-            path: path.to_owned(),
-            reason,
-        });
-    }
+    refuse(excess(&file), path)?;
     guarded(file.bytes(), || file.make())
         .and_then(|made| made)
         .map_err(|reason| TokenizerError::Invalid {
             path: path.to_owned(),
             reason,
         })
+}
+
+/// Refuses a file that asks for too much, where it is said what.
+fn refuse(excess: Option<String>, path: &Path) -> Result<(), TokenizerError> {
+    excess.map_or(Ok(()), |reason| {
+        Err(TokenizerError::Excessive {
+            path: path.to_owned(),
+            reason,
+        })
+    })
 }
 
 fn byte_pairs_class(folder: &Path, beside: &Beside) -> Result<&'static BytePairs, TokenizerError> {
@@ -391,12 +391,7 @@ fn byte_pairs_class(folder: &Path, beside: &Beside) -> Result<&'static BytePairs
 fn vocabulary_and_merges(folder: &Path, class: &BytePairs, beside: &Beside) -> Result<Inner, TokenizerError> {
     let [vocabulary, merges] = ["vocab.json", "merges.txt"].map(|name| read(&folder.join(name)));
     let (vocabulary, merges) = (vocabulary?.unwrap_or_default(), merges?.unwrap_or_default());
-    if let Some(reason) = too_many_values(&vocabulary) {
-        return Err(TokenizerError::Excessive {
-            path: folder.join("vocab.json"),
-            reason,
-        });
-    }
+    refuse(too_many_values(&vocabulary), &folder.join("vocab.json"))?;
     let file = legacy::tokenizer_file(&vocabulary, &merges, class, &beside.tokenizer_config).map_err(
         |(name, reason)| TokenizerError::Invalid {
             path: folder.join(name),

@@ -32,6 +32,9 @@ use super::{Misuse, isolate, output, report_folder};
 pub use one::{CheckOne, Line, phase, say};
 use table::Table;
 
+/// How much longer than a row may take a server may be silent, for the process that asks it.
+const SPARE: Duration = Duration::from_secs(60);
+
 /// What is asked where nobody says what.
 const CATALOGUE_PROMPT: &str = "Describe this picture for a catalogue, in exactly three parts.\n\nTitle: 5 to 12 words that name what is \
      shown.\n\nDescription: one to three sentences on subject, place and action, only what can be seen.\n\nKeywords: 10 to 50 keywords, \
@@ -326,9 +329,9 @@ impl Check {
             Some(served) => match self.with_server(task, served, server, &go_on, table) {
                 Ok(false) => None,
                 Ok(true) => {
-                    let seconds = limit.as_secs_f64().to_string();
+                    // What keeps the time is this process: the one that asks never gives up first, however late this one looks.
+                    let seconds = limit.saturating_add(SPARE).as_secs_f64().to_string();
                     let arguments = [arguments.clone(), vec!["--timeout".to_owned(), seconds]].concat();
-                    // What keeps the time here is the process: a server's silence has all of it.
                     let row = self.run_one(("ask-served", &arguments), limit, &go_on, table)?;
                     row.map(|mut row| {
                         let server = server.as_ref();

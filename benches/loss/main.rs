@@ -142,9 +142,14 @@ fn quantised_ways() -> Vec<(&'static str, EngineOptions)> {
         key_values: Some(KeyValueType::F16),
         ..integers
     };
+    let bytes = EngineOptions {
+        precision: Precision::Int8,
+        ..exact()
+    };
     vec![
         ("16-bit integers", integers),
         ("16-bit integers, keys and values in f16", both),
+        ("8-bit integers", bytes),
     ]
 }
 
@@ -162,7 +167,12 @@ fn ways() -> Vec<(&'static str, EngineOptions)> {
         };
         (name, options)
     });
-    key_values.collect()
+    // Of a checkpoint that is not in bf16 this changes nothing.
+    let bf16 = EngineOptions {
+        precision: Precision::Bf16,
+        ..exact()
+    };
+    key_values.chain([("activations in bf16", bf16)]).collect()
 }
 
 fn open(folder: &Path, options: EngineOptions) -> Scheduler {

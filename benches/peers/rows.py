@@ -80,14 +80,16 @@ def llama(setting, file, prompt, tokens, *more):
     )
 
 
-def against_llama(what, kind, ours, prompt, tokens, measure, goal, higher=True):
-    """A row of text: llama.cpp's file `kind`, Monocle's folder or file `ours`."""
+def against_llama(what, kind, ours, prompt, tokens, measure, goal, higher=True, mode=None):
+    """A row of text: llama.cpp's file `kind`, Monocle's folder or file `ours`, in a mode that `--precision` names."""
 
     def commands(setting, prompts):
         file = f"{prompt.split('/')[0]}-{kind}"
-        return llama(setting, f"{file}/{file}.gguf", prompt, tokens), ask(setting, prompts, ours, prompt, tokens)
+        more = ["--precision", mode] if mode else []
+        return llama(setting, f"{file}/{file}.gguf", prompt, tokens), ask(setting, prompts, ours, prompt, tokens, *more)
 
-    return Row(what, (f"llama.cpp, {kind}", ours.split("/")[-1]), commands, measure, goal, higher)
+    name = ours.split("/")[-1] + (f", {mode}" if mode else "")
+    return Row(what, (f"llama.cpp, {kind}", name), commands, measure, goal, higher)
 
 
 def by_processor(vnni, avx2):
@@ -186,10 +188,21 @@ ROWS = {
     "decode-bf16-long": against_llama("decode, 64 tokens after 1,000", "f16", "smol-bf16", "smol/long", 64, DECODE, always(1.3)),
     "prefill": against_llama("prefill of 1,000 tokens", "q4_0", "smol-4bit", "smol/long", 1, PREFILL, by_processor(2, 1.5)),
     "prefill-bf16": against_llama("prefill of 1,000 tokens", "f16", "smol-bf16", "smol/long", 1, PREFILL, by_processor(2, 1.1)),
+    "prefill-int8": against_llama(
+        "prefill of 1,000 tokens", "q4_0", "smol-4bit", "smol/long", 1, PREFILL, by_processor(2, 1.5), mode="int8"
+    ),
+    "prefill-bf16-mode": against_llama(
+        "prefill of 1,000 tokens", "f16", "smol-bf16", "smol/long", 1, PREFILL, by_processor(2, 1.1), mode="bf16"
+    ),
     "encode": Row(
         "image encode, 1024x768, 13 tiles, in f32", ("llama.cpp's mtmd, f16", "smol-bf16, f32"),
         lambda setting, prompts: photo(setting, 1, "smol-bf16", prompts, "f16", "--precision", "f32"), "/timings/encode_s",
         always(1 / 1.3, at_least=False), higher=False,
+    ),
+    "encode-bf16": Row(
+        "image encode, 1024x768, 13 tiles, in bf16", ("llama.cpp's mtmd, f16", "smol-bf16, bf16"),
+        lambda setting, prompts: photo(setting, 1, "smol-bf16", prompts, "f16", "--precision", "bf16"), "/timings/encode_s",
+        always(1 / 2.5, at_least=False), higher=False,
     ),
     "prepare-photo-jpeg": preparation("photo.jpg"),
     "prepare-photo-png": preparation("photo.png"),
@@ -219,6 +232,10 @@ ROWS = {
     ),
     "gguf-prefill": against_llama(
         "the same file: prefill of 1,000 tokens", "q4_0", "smol-q4_0/smol-q4_0.gguf", "smol/long", 1, PREFILL, by_processor(2, 1.5)
+    ),
+    "gguf-prefill-int8": against_llama(
+        "the same file: prefill of 1,000 tokens", "q4_0", "smol-q4_0/smol-q4_0.gguf", "smol/long", 1, PREFILL, by_processor(2, 1.5),
+        mode="int8",
     ),
     "gguf-f16-decode-short": against_llama(
         "the same file: decode, 128 tokens, short prompt", "f16", "smol-f16/smol-f16.gguf", "smol/short", 128, DECODE, always(1.3)

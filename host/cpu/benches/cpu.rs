@@ -233,6 +233,12 @@ fn dense() {
             linear(what, &matrix, tokens, Activations::Floats);
         }
     }
+    for [rows, columns] in [[2048, 2048], [576, 576], [1536, 576], [576, 1536], [49152, 576]] {
+        let matrix = Matrix::Dense(tensor(StoredType::BF16, vec![rows, columns]));
+        for activations in [Activations::Floats, Activations::Bf16] {
+            linear("bf16", &matrix, 512, activations);
+        }
+    }
     let small = Matrix::Dense(tensor(StoredType::BF16, vec![576, 576]));
     linear("bf16", &small, 1, Activations::Floats);
 }
@@ -265,7 +271,9 @@ fn quantised() {
 fn small() {
     for tokens in [1, 8, 512] {
         for [rows, columns] in [[576, 576], [192, 576], [1536, 576], [576, 1536], [49152, 576]] {
-            linear("q4", &affine(rows, columns, 4), tokens, Activations::Integers);
+            for activations in [Activations::Integers, Activations::Bytes] {
+                linear("q4", &affine(rows, columns, 4), tokens, activations);
+            }
         }
     }
 }

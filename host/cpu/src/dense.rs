@@ -2,8 +2,9 @@
 
 use super::run::{Activations, ProgramRun};
 use super::value::Value;
+use monocle_kernels::bf16_product::Bf16Product;
 use monocle_kernels::convolution::Convolution;
-use monocle_kernels::integers::IntegerProduct;
+use monocle_kernels::integers::{IntegerProduct, Width};
 use monocle_kernels::interpolation::Interpolate;
 use monocle_kernels::matrix::{Decode, MatrixView};
 use monocle_kernels::output::{Shared, by_rows};
@@ -35,7 +36,18 @@ pub fn linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
         )));
     }
     if let Some(integers) = integers(run, product.m, x, matrix, bias) {
-        return Ok(run.floats(|out| integers.run(run.processor, run.threads, run.memory, out)));
+        let of = run.node().inputs[0];
+        let (processor, threads, memory) = (run.processor, run.threads, run.memory);
+        let mut kept = run.rounded.borrow_mut();
+        let mut rows = kept.take().filter(|kept| kept.0 == of).map(|kept| kept.1);
+        let result = run.floats(|out| integers.run(processor, threads, memory, &mut rows, out));
+        *kept = rows.map(|rows| (of, rows));
+        return Ok(result);
+    }
+    if run.activations == Activations::Bf16
+        && let Some(product) = Bf16Product::of(product.m, x, matrix, bias)
+    {
+        return Ok(run.floats(|out| product.run(run.processor, run.threads, run.memory, out)));
     }
     Ok(run.floats(|out| product.run(run.processor, run.threads, run.memory, out)))
 }
@@ -48,10 +60,12 @@ fn integers<'a>(
     matrix: MatrixView<'a>,
     bias: Option<&'a [f32]>,
 ) -> Option<IntegerProduct<'a>> {
-    match run.activations {
-        Activations::Floats => None,
-        Activations::Integers => IntegerProduct::of(m, x, matrix, bias),
-    }
+    let width = match run.activations {
+        Activations::Floats => return None,
+        Activations::Integers | Activations::Bf16 => Width::Sixteen,
+        Activations::Bytes => Width::Eight,
+    };
+    IntegerProduct::of(m, x, matrix, bias, width)
 }
 
 pub fn matmul(run: &mut ProgramRun<'_>, transpose_right: bool) -> Result {
@@ -160,7 +174,7 @@ pub fn linear_heads(run: &mut ProgramRun<'_>, id: WeightId, heads: usize, transp
                 false => integers(run, tokens, product.a, part, None),
             };
             match integers {
-                Some(integers) => integers.run(run.processor, run.threads, run.memory, results),
+                Some(integers) => integers.run(run.processor, run.threads, run.memory, &mut None, results),
                 None => product.run(run.processor, run.threads, run.memory, results),
             }
             for (token, result) in results.chunks_exact(n.max(1)).enumerate() {
@@ -210,7 +224,7 @@ pub fn expert_linear(run: &mut ProgramRun<'_>, id: WeightId) -> Result {
             };
             let results = &mut products.floats_mut()[..rows.len() * outputs];
             match integers(run, product.m, product.a, part, product.bias) {
-                Some(integers) => integers.run(run.processor, run.threads, run.memory, results),
+                Some(integers) => integers.run(run.processor, run.threads, run.memory, &mut None, results),
                 None => product.run(run.processor, run.threads, run.memory, results),
             }
             for ((_, row), result) in rows.iter().zip(results.chunks_exact(outputs.max(1))) {

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::prepared_program::rope_tables;
+use super::run::keeps_rounded;
 use super::sequence_state::{CacheShape, most_tokens};
 use monocle_kernels::attention::{self, Queries, Shape};
 use monocle_kernels::convolution;
@@ -59,6 +60,8 @@ fn walk(program: &Program) -> Values {
     let (tables, count) = rope_tables(program);
     let mut has_table = vec![false; count];
     let mut values = Values::new(program);
+    // Of activations that were rounded for the last product.
+    let mut kept = 0_usize;
     for (index, node) in program.nodes.iter().enumerate() {
         let dies = |input: usize| node.inputs.get(input).is_some_and(|id| dying[index].contains(id));
         if let (Op::Rope(rope), Some(table)) = (&node.op, tables[index])
@@ -79,7 +82,13 @@ fn walk(program: &Program) -> Values {
             }
             Placement::InPlace | Placement::New => values.allocate(index, node.output.len()),
         }
-        values.borrow(scratch(program, node));
+        let mut needed = scratch(program, node);
+        match (&node.op, keeps_rounded(&node.op)) {
+            (Op::Linear(_), _) => kept = needed[0],
+            (_, true) => needed[3] = needed[3].saturating_add(kept),
+            (_, false) => kept = 0,
+        }
+        values.borrow(needed);
         for value in &dying[index] {
             values.release(*value);
         }
@@ -378,8 +387,8 @@ fn product(right: Right, m: usize, k: usize) -> usize {
     match right {
         // They want their few rows arranged, or rounded.
         Right::Quantised if m <= MOST_ROWS_OF_AFFINE => rounded(times([m, k])),
-        // They are read as they lie.
-        Right::Rows if m <= MOST_ROWS => 0,
+        // They may want them rounded.
+        Right::Rows if m <= MOST_ROWS => rounded(times([m, k])),
         _ => rounded(packed_elements(m, k)),
     }
 }

@@ -17,6 +17,7 @@ mod sequence_state;
 mod value;
 mod watchdog;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -127,13 +128,20 @@ impl Backend for CpuBackend {
 
     fn device(&self) -> String {
         format!(
-            "{} processor, {} instructions, {} threads, {} for quantised weights, keys and values in {}",
+            "{} processor, {} instructions, {} threads, {}, keys and values in {}",
             std::env::consts::ARCH,
             self.processor.instructions().name(),
             self.threads.count(),
             match self.activations {
-                Activations::Floats => "floats",
-                Activations::Integers => "16-bit integers",
+                Activations::Floats => "floats for quantised weights",
+                Activations::Integers => "16-bit integers for quantised weights",
+                Activations::Bytes => "8-bit integers for quantised weights",
+                Activations::Bf16 if self.processor.multiplies_bf16() => {
+                    "16-bit integers for quantised weights, bf16 for weights of bf16"
+                }
+                Activations::Bf16 => {
+                    "16-bit integers for quantised weights, bf16 for weights of bf16 (without instructions for it)"
+                }
             },
             self.key_values.name()
         )
@@ -223,6 +231,7 @@ impl Backend for CpuBackend {
             activations: self.activations,
             values: Vec::new(),
             tables: Vec::new(),
+            rounded: RefCell::default(),
             index: 0,
         };
         // After a panic the sequences stay marked.

@@ -1,11 +1,13 @@
 //! Runs a prepared program, one operation after another.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
 use super::load::{Experts, Loaded};
 use super::prepared_program::PreparedProgram;
 use super::sequence_state::Sequence;
 use super::value::Value;
+use monocle_kernels::integers::RoundedRows;
 use monocle_kernels::lanes::Processor;
 use monocle_kernels::matrix::StoredMatrix;
 use monocle_kernels::memory::Memory;
@@ -19,14 +21,27 @@ use monocle_tensor::sequences::Sequences;
 use super::{batch_operations, dense, indexing, movement, recurrence, sequence_operations};
 use monocle_kernels::elementwise::{self, Function};
 
-/// What quantised matrices are multiplied with.
+/// What matrices are multiplied with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activations {
     /// Floats, as they are.
     #[default]
     Floats,
-    /// 16-bit integers with a scale for each group of a matrix.
+    /// Quantised ones with 16-bit integers that have a scale for each group of the matrix, others with floats.
     Integers,
+    /// Quantised ones with 8-bit integers that have a scale for each 32, others with floats.
+    Bytes,
+    /// As [`Activations::Integers`], and those of bf16 with bf16.
+    Bf16,
+}
+
+/// Whether what was rounded for a product is kept while this runs: it lies between products of the same activations, and needs no memory but
+/// for its result.
+pub fn keeps_rounded(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Linear(_) | Op::Reshape | Op::Unary(_) | Op::ScaleShift { .. } | Op::Clamp { .. } | Op::Binary(_)
+    )
 }
 
 /// One run of a program.
@@ -57,6 +72,8 @@ pub struct ProgramRun<'a> {
     pub values: Vec<Option<Value>>,
     /// Rotary tables made so far.
     pub tables: Vec<Option<Value>>,
+    /// What was rounded last, and of which value: several matrices are often multiplied with the same.
+    pub rounded: RefCell<Option<(ValueId, RoundedRows)>>,
     /// The operation that is running.
     pub index: usize,
 }
@@ -72,6 +89,9 @@ impl<'a> ProgramRun<'a> {
             if self.threads.interrupt().load(Ordering::Relaxed) {
                 return Err(BackendError::Stopped);
             }
+            if !keeps_rounded(&node.op) {
+                self.rounded.take();
+            }
             let value = match &prepared.constants[index] {
                 Some(constant) => constant.clone(),
                 None => self.operation(node)?,
@@ -80,6 +100,14 @@ impl<'a> ProgramRun<'a> {
             self.values[index] = Some(value);
             for dying in &prepared.dying[index] {
                 self.values[dying.index()] = None;
+                if self
+                    .rounded
+                    .borrow()
+                    .as_ref()
+                    .is_some_and(|kept| kept.0 == *dying)
+                {
+                    self.rounded.take();
+                }
             }
         }
         program

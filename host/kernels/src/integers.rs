@@ -1,5 +1,5 @@
-//! Quantised matrices times activations that are rounded to 16-bit integers, with a scale for each group: integer multiply-adds do twice as much
-//! at a time as those of floats, and their sums are exact.
+//! Quantised matrices times activations that are rounded to integers, of 16 bits or of 8, with a scale for each group: integer multiply-adds do twice
+//! as much at a time as those of floats, or four times as much, and their sums are exact.
 //!
 //! What is rounded afterwards is rounded in one fixed order. For each output, group after group:
 //! `sum = fused(dot, weight scale · activation scale, sum)`, then `sum = fused(weight bias, sum of activations, sum)`, where there are biases. So
@@ -10,9 +10,12 @@
 
 mod affine_rows;
 mod block_rows;
+mod nibbles;
 mod plain_blocks;
+mod rounding;
 mod stored_rows;
 mod super_blocks;
+mod unpacked;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 use monocle_tensor::scheme::Scheme;
@@ -23,24 +26,42 @@ use crate::memory::Memory;
 use crate::output::Shared;
 use crate::threads::Threads;
 
-use affine_rows::{AffineRows, takes_words};
+use affine_rows::AffineRows;
 use block_rows::{BlockRows, group_of};
 use plain_blocks::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-use stored_rows::{Bias, EIGHT, Parameters, StoredRows};
+pub use rounding::RoundedRows;
+use rounding::{Form, Rounded};
+use stored_rows::{Bias, EIGHT, Nibbles, Parameters, StoredRows};
 use super_blocks::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
+use unpacked::groups_of_block;
 
-/// The largest activation: 127 · 257, so that it is `256 high + low` with two signed bytes.
-const LARGEST: f32 = 32639.0;
-/// What is smaller counts as nothing: its scale could not be inverted.
-const SMALLEST: f32 = 1e-30;
+/// How many bits activations are rounded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    /// 16, in groups as large as the matrix has.
+    Sixteen,
+    /// 8, in groups of 32 at most.
+    Eight,
+}
+
+impl Width {
+    /// The largest integer. Of 16 bits it is 127 · 257, so that it is `256 high + low` with two signed bytes.
+    fn largest(self) -> f32 {
+        match self {
+            Self::Sixteen => 32639.0,
+            Self::Eight => 127.0,
+        }
+    }
+}
+
 /// Rows of activations that are rounded at a time.
-const BLOCK_ROWS: usize = 384;
+const BLOCK_ROWS: usize = 512;
 /// Up to how many rows of activations stored rows are read as they lie; beyond it, they are unpacked once for all rows.
 const MOST_ROW_BY_ROW: usize = 2;
 /// Outputs that are unpacked together. Those of a task are a multiple of it, so that tasks do not share a line of the cache.
 const OUTPUTS: usize = 16;
-/// Rows of activations that are multiplied with unpacked rows together: with a sum for each of their products there are registers left.
-const TILE_X: usize = 4;
+/// The most numbers that have a scale of their own, of any scheme.
+const MOST_GROUP: usize = 128;
 /// Bytes that a kernel may read beyond the last element, at most.
 const BEYOND: usize = 16;
 
@@ -54,23 +75,52 @@ pub struct IntegerProduct<'a> {
     pub matrix: MatrixView<'a>,
     /// `[n]`, added to each row.
     pub bias: Option<&'a [f32]>,
+    /// Of the integers that `x` is rounded to.
+    pub width: Width,
 }
 
 impl<'a> IntegerProduct<'a> {
     /// The product, where the matrix consists of integers in groups.
-    pub fn of(m: usize, x: &'a [f32], matrix: MatrixView<'a>, bias: Option<&'a [f32]>) -> Option<Self> {
-        match matrix.data() {
-            Data::Affine(..) | Data::Blocks(..) if matrix.columns() > 0 => Some(Self { m, x, matrix, bias }),
-            _ => None,
-        }
+    pub fn of(
+        m: usize,
+        x: &'a [f32],
+        matrix: MatrixView<'a>,
+        bias: Option<&'a [f32]>,
+        width: Width,
+    ) -> Option<Self> {
+        let has_groups = match matrix.data() {
+            Data::Affine(affine) => affine.group <= MOST_GROUP,
+            Data::Blocks(..) => true,
+            Data::Dense(..) | Data::Scaled(..) => false,
+        };
+        (has_groups && matrix.columns() > 0).then_some(Self {
+            m,
+            x,
+            matrix,
+            bias,
+            width,
+        })
     }
 
-    /// Neighbours that have a scale of their own, in the matrix and in what activations become.
+    /// Neighbours that have a scale of their own in what activations become: those of the matrix, or fewer.
     fn group(&self) -> usize {
-        match self.matrix.data() {
+        let group = match self.matrix.data() {
             Data::Affine(affine) => affine.group,
             Data::Blocks(scheme, _) => group_of(scheme),
             Data::Dense(..) | Data::Scaled(..) => self.matrix.columns(),
+        };
+        match self.width {
+            Width::Sixteen => group,
+            Width::Eight => group.min(32),
+        }
+    }
+
+    /// How the matrix stores numbers of 4 bits, where there are kernels that multiply them with bytes.
+    fn nibbles(&self) -> Option<Nibbles> {
+        match (self.width, self.matrix.data()) {
+            (Width::Eight, Data::Affine(affine)) if affine.bits == 4 => Some(Nibbles::Even),
+            (Width::Eight, Data::Blocks(Scheme::Q4_0 | Scheme::Q4_1, _)) => Some(Nibbles::First),
+            _ => None,
         }
     }
 
@@ -84,43 +134,38 @@ impl<'a> IntegerProduct<'a> {
         }
     }
 
-    /// Computes it with all threads.
-    pub fn run(&self, processor: Processor, threads: &Threads, memory: &Memory, out: &mut [f32]) {
-        let (n, k, group) = (self.matrix.rows(), self.matrix.columns(), self.group());
+    /// Computes it with all threads. Rows that were rounded for another product of the same activations are taken from `kept`, and left there.
+    pub fn run(
+        &self,
+        processor: Processor,
+        threads: &Threads,
+        memory: &Memory,
+        kept: &mut Option<RoundedRows>,
+        out: &mut [f32],
+    ) {
+        let (n, k) = (self.matrix.rows(), self.matrix.columns());
         assert_eq!((self.x.len(), out.len()), (self.m * k, self.m * n));
         assert!(self.bias.is_none_or(|bias| bias.len() == n));
         if out.is_empty() {
             return;
         }
-        let groups = k / group;
         for first in (0..self.m).step_by(BLOCK_ROWS) {
             let m = BLOCK_ROWS.min(self.m - first);
-            let mut buffer = memory.take(m * (k / 2 + 2 * groups));
-            let (integers, rest) = buffer.floats_mut().split_at_mut(m * k / 2);
-            let (scales, sums) = rest.split_at_mut(m * groups);
-            let sums = &mut sums[..m * groups];
+            let form = self.form([first, m]);
+            if kept.as_ref().is_none_or(|kept| !kept.is_of(form)) {
+                // What is there goes back before more is taken.
+                *kept = None;
+                *kept = Some(RoundedRows::of(
+                    &self.x[first * k..][..m * k],
+                    form,
+                    processor,
+                    threads,
+                    memory,
+                ));
+            }
+            let Some(rows) = kept else { return };
             let way = Way::of(m);
-            let shared_integers = Shared::new(cast_slice_mut::<f32, i16>(integers));
-            let (shared_scales, shared_sums) = (Shared::new(scales), Shared::new(sums));
-            let chunk = (32 * 1024 / k.max(1)).max(1);
-            threads.parallel(m.div_ceil(chunk), |index| {
-                for row in index * chunk..((index + 1) * chunk).min(m) {
-                    processor.run_integers(Round {
-                        x: &self.x[(first + row) * k..][..k],
-                        group,
-                        nibbles: matches!(self.matrix.data(), Data::Affine(affine) if affine.bits == 4),
-                        row: [row, m],
-                        integers: &shared_integers,
-                        scales: &shared_scales,
-                        sums: &shared_sums,
-                    });
-                }
-            });
-            let rounded = Rounded {
-                integers: cast_slice(integers),
-                scales,
-                sums,
-            };
+            let rounded = rows.view();
             let shared = Shared::new(&mut out[first * n..(first + m) * n]);
             let chunk = if m * n * k < 64 * 1024 || threads.count() == 1 {
                 n
@@ -149,14 +194,29 @@ impl<'a> IntegerProduct<'a> {
         }
     }
 
+    /// What rows of activations become.
+    fn form(&self, rows: [usize; 2]) -> Form {
+        Form {
+            rows,
+            columns: self.matrix.columns(),
+            group: self.group(),
+            largest: self.width.largest(),
+            is_affine_of_four: matches!(self.matrix.data(), Data::Affine(affine) if affine.bits == 4),
+            bytes: self.nibbles(),
+        }
+    }
+
     /// Floats of scratch that a task needs.
     fn scratch_len(&self, way: Way, m: usize) -> usize {
         let group = self.group();
         let eights = way.outputs() / EIGHT;
         let unpacked = match way {
             Way::RowByRow => 0,
-            // The integers twice, of 16 bits each; then sums.
-            Way::Unpacked => 2 * OUTPUTS * group / 2 + m * OUTPUTS,
+            // A group of integers of 16 bits, then those of a block, its scales and biases, and totals.
+            Way::Unpacked => {
+                let groups = groups_of_block(group);
+                OUTPUTS * (group / 2 + groups * (group / 2 + 2) + m)
+            }
         };
         eights * Parameters::len(self.matrix.columns() / group) + self.copy_len(way) + unpacked
     }
@@ -191,119 +251,6 @@ impl Way {
             Self::Unpacked => OUTPUTS,
         }
     }
-}
-
-/// Rounded activations, a group of all rows after another.
-#[derive(Clone, Copy)]
-struct Rounded<'a> {
-    /// `[groups, m, group]`
-    integers: &'a [i16],
-    /// `[groups, m]`
-    scales: &'a [f32],
-    /// What each group comes to: `[groups, m]`
-    sums: &'a [f32],
-}
-
-/// Rounds one row.
-struct Round<'a> {
-    x: &'a [f32],
-    group: usize,
-    /// Whether it is multiplied with affine numbers of 4 bits.
-    nibbles: bool,
-    /// Its number, and how many there are.
-    row: [usize; 2],
-    integers: &'a Shared<'a, i16>,
-    scales: &'a Shared<'a, f32>,
-    sums: &'a Shared<'a, f32>,
-}
-
-impl IntegerKernel for Round<'_> {
-    #[inline(always)]
-    fn run<I: Integers>(self) {
-        let (group, [row, m]) = (self.group, self.row);
-        let words = self.nibbles && takes_words::<I>(4, group);
-        for (index, x) in self.x.chunks_exact(group).enumerate() {
-            let at = index * m + row;
-            // SAFETY: each row is rounded by one thread.
-            let (integers, scale, sum) = unsafe {
-                (
-                    self.integers.part(at * group, group),
-                    self.scales.part(at, 1),
-                    self.sums.part(at, 1),
-                )
-            };
-            let rounded = round::<I>(x, words, integers);
-            (scale[0], sum[0]) = (rounded.0, rounded.0 * rounded.1);
-        }
-    }
-}
-
-/// Rounds a group; gives its scale and the sum of its integers.
-#[inline(always)]
-fn round<I: Integers>(x: &[f32], words: bool, out: &mut [i16]) -> (f32, f32) {
-    assert!(x.len() == out.len() && x.len().is_multiple_of(16) && I::Floats::COUNT == EIGHT);
-    let zero = I::Floats::splat(0.0);
-    let [mut largest, mut broken] = [zero; 2];
-    for x in x.chunks_exact(EIGHT) {
-        // SAFETY: a vector is there.
-        let x = unsafe { I::Floats::load(x.as_ptr()) };
-        largest = zero.sub(x).max(x.max(largest));
-        // Nothing, unless it is no number or infinite.
-        broken = x.mul_add(zero, broken);
-    }
-    let largest = largest.largest();
-    // What is not a number makes the group's results none; so does infinity.
-    let (scale, factor) = if broken.sum() != 0.0 {
-        (f32::NAN, 0.0)
-    } else if largest > SMALLEST {
-        (largest / LARGEST, LARGEST / largest)
-    } else {
-        (0.0, 0.0)
-    };
-    let factor = I::Floats::splat(factor);
-    let ones = I::integers_of(I::Floats::splat(1.0), I::Floats::splat(1.0));
-    let mut totals = I::no_sums();
-    // SAFETY: sixteen numbers, or four times as many, are there at each step, and room for them.
-    unsafe {
-        let from = x.as_ptr();
-        if words {
-            for at in (0..x.len()).step_by(64) {
-                let integers = [
-                    sixteen::<I>(from.add(at), factor),
-                    sixteen::<I>(from.add(at + 16), factor),
-                    sixteen::<I>(from.add(at + 32), factor),
-                    sixteen::<I>(from.add(at + 48), factor),
-                ];
-                for integers in integers {
-                    totals = I::add_products(totals, integers, ones);
-                }
-                I::store_words(integers, out.as_mut_ptr().add(at));
-            }
-        } else {
-            for at in (0..x.len()).step_by(16) {
-                let integers = sixteen::<I>(from.add(at), factor);
-                totals = I::add_products(totals, integers, ones);
-                I::store_integers(integers, out.as_mut_ptr().add(at));
-            }
-        }
-    }
-    let mut sums = [I::no_sums(); EIGHT];
-    sums[0] = totals;
-    let mut total = [0.0; EIGHT];
-    // SAFETY: the array holds a vector.
-    unsafe { I::totals(sums).store(total.as_mut_ptr()) };
-    (scale, total[0])
-}
-
-/// Sixteen numbers times a factor, as integers.
-///
-/// # Safety
-/// They must be readable at `from`.
-#[inline(always)]
-unsafe fn sixteen<I: Integers>(from: *const f32, factor: I::Floats) -> I::Vector {
-    // SAFETY: the caller vouches for them.
-    let [low, high] = unsafe { [I::Floats::load(from), I::Floats::load(from.add(EIGHT))] };
-    I::integers_of(low.mul(factor), high.mul(factor))
 }
 
 /// Some outputs of a product.
@@ -358,28 +305,39 @@ impl IntegerKernel for Multiply<'_> {
 impl<'a> Multiply<'a> {
     #[inline(always)]
     fn affine<I: Integers, const BITS: usize>(self, affine: Affine<'a>) {
-        let columns = self.product.matrix.columns();
+        let (columns, group) = (self.product.matrix.columns(), self.product.group());
         // What is most used is compiled with the group's size known; the rest once for each number of bits.
-        match (self.way, affine.group) {
-            (Way::RowByRow, 64) if BITS == 4 => {
-                self.row_by_row::<I, _>(AffineRows::<BITS, 64> { affine, columns });
+        match (self.way, group) {
+            (_, 32) if BITS == 4 && (self.way == Way::RowByRow || self.product.width == Width::Eight) => {
+                self.multiply::<I, _>(AffineRows::<BITS, 32> {
+                    affine,
+                    columns,
+                    group,
+                });
             }
-            (Way::RowByRow, 32) if BITS == 4 => {
-                self.row_by_row::<I, _>(AffineRows::<BITS, 32> { affine, columns });
+            (_, 64) if BITS == 4 => {
+                self.multiply::<I, _>(AffineRows::<BITS, 64> {
+                    affine,
+                    columns,
+                    group,
+                });
             }
-            (Way::RowByRow, _) => self.row_by_row::<I, _>(AffineRows::<BITS, 0> { affine, columns }),
-            (Way::Unpacked, 64) if BITS == 4 => {
-                self.unpacked::<I, _>(AffineRows::<BITS, 64> { affine, columns });
-            }
-            (Way::Unpacked, _) => self.unpacked::<I, _>(AffineRows::<BITS, 0> { affine, columns }),
+            _ => self.multiply::<I, _>(AffineRows::<BITS, 0> {
+                affine,
+                columns,
+                group,
+            }),
         }
     }
 
     #[inline(always)]
     fn multiply<I: Integers, S: StoredRows>(self, rows: S) {
-        match self.way {
-            Way::RowByRow => self.row_by_row::<I, S>(rows),
-            Way::Unpacked => self.unpacked::<I, S>(rows),
+        let bytes = I::HAS_BYTES && S::NIBBLES.is_some() && self.product.width == Width::Eight;
+        match (self.way, bytes) {
+            (Way::RowByRow, false) => self.row_by_row::<I, S>(rows),
+            (Way::RowByRow, true) => self.row_by_row_of_bytes::<I, S>(rows),
+            (Way::Unpacked, false) => self.unpacked::<I, S, false>(rows),
+            (Way::Unpacked, true) => self.unpacked::<I, S, true>(rows),
         }
     }
 
@@ -459,6 +417,68 @@ impl<'a> Multiply<'a> {
         }
     }
 
+    /// As [`Self::row_by_row`], of numbers of 4 bits and bytes, two groups at a time.
+    #[inline(always)]
+    fn row_by_row_of_bytes<I: Integers, S: StoredRows>(mut self, rows: S) {
+        let (n, k, m) = (self.product.matrix.rows(), self.product.matrix.columns(), self.m);
+        let (groups, row_bytes, bytes) = (k / 32, self.product.row_bytes(), rows.period_bytes());
+        let [first, end] = self.outputs;
+        let (mut parameters, rest) = Parameters::within(std::mem::take(&mut self.scratch), groups);
+        let copy = cast_slice_mut::<f32, u8>(rest);
+        assert!(rows.group() == 32 && S::PERIOD == 1 && groups * bytes == row_bytes && S::BEYOND <= BEYOND);
+        assert!(self.rounded.scales.len() == groups * m && self.rounded.sums.len() == groups * m);
+        let x: &[i8] = cast_slice(self.rounded.integers);
+        assert!(x.len() >= groups.div_ceil(2) * m * 64);
+        for start in (first..end).step_by(EIGHT) {
+            let count = EIGHT.min(end - start);
+            let stored = self.stored(&rows, row_bytes, start, copy);
+            rows.read::<I>(start..start + count, stored, &mut parameters);
+            let from = stored.as_ptr();
+            for row in 0..m {
+                let mut sum = I::Floats::splat(0.0);
+                for a in (0..groups).step_by(2) {
+                    // The next eight rows lie behind these: as much of them as is read of these.
+                    if row == 0 {
+                        let next = from.wrapping_add(EIGHT * (row_bytes + a * bytes));
+                        for line in (0..2 * EIGHT * bytes).step_by(CACHE_LINE) {
+                            I::Floats::prefetch(next.wrapping_add(line));
+                        }
+                    }
+                    // What comes of a group that is not there is not taken.
+                    let b = (a + 1).min(groups - 1);
+                    // SAFETY: eight rows of so many groups are stored, and activations for two.
+                    sum = unsafe {
+                        let x = x.as_ptr().add((a / 2 * m + row) * 64);
+                        let sums = |row: usize| {
+                            let from = from.add(row * row_bytes);
+                            I::nibbles_and_bytes(rows.nibbles(from, a), rows.nibbles(from, b), x)
+                        };
+                        let [of_a, of_b] = I::totals_of_two([
+                            sums(0),
+                            sums(1),
+                            sums(2),
+                            sums(3),
+                            sums(4),
+                            sums(5),
+                            sums(6),
+                            sums(7),
+                        ]);
+                        let values = rows.parameters::<I::Floats>(&parameters, from, a);
+                        let sum = self.with_group::<_, S>(values, a * m + row, of_a, sum);
+                        match a < b {
+                            true => {
+                                let values = rows.parameters::<I::Floats>(&parameters, from, b);
+                                self.with_group::<_, S>(values, b * m + row, of_b, sum)
+                            }
+                            false => sum,
+                        }
+                    };
+                }
+                self.write(sum, row * n, start, count);
+            }
+        }
+    }
+
     /// Adds one group's products to the sums of eight outputs.
     ///
     /// # Safety
@@ -493,118 +513,6 @@ impl<'a> Multiply<'a> {
         // SAFETY: the caller vouches for eight rows and the group.
         let parameters = unsafe { rows.parameters::<I::Floats>(parameters, from, index) };
         self.with_group::<I::Floats, S>(parameters, at, dots, sum)
-    }
-
-    /// Sixteen outputs at a time: a group of their rows is unpacked, and multiplied by that of all rows of activations.
-    #[inline(always)]
-    fn unpacked<I: Integers, S: StoredRows>(mut self, rows: S) {
-        let (n, k, m, group) = (
-            self.product.matrix.rows(),
-            self.product.matrix.columns(),
-            self.m,
-            rows.group(),
-        );
-        let (groups, row_bytes) = (k / group, self.product.row_bytes());
-        let [first, end] = self.outputs;
-        let scratch = std::mem::take(&mut self.scratch);
-        let (mut low, rest) = Parameters::within(scratch, groups);
-        let (mut high, rest) = Parameters::within(rest, groups);
-        let (copy, rest) = rest.split_at_mut(self.product.copy_len(self.way));
-        let copy = cast_slice_mut::<f32, u8>(copy);
-        // `[16][group]`, then `[group / 2][16][2]`, then `[m][16]`.
-        let (numbers, rest) = rest.split_at_mut(OUTPUTS * group / 2);
-        let (pairs, totals) = rest.split_at_mut(OUTPUTS * group / 2);
-        let totals = &mut totals[..m * OUTPUTS];
-        assert!(self.rounded.integers.len() == m * k && group.is_multiple_of(16) && S::BEYOND <= BEYOND);
-        assert!(self.rounded.scales.len() == groups * m && self.rounded.sums.len() == groups * m);
-        // Unknown to the compiler: a short group's loop, unrolled as a whole, needs more registers than there are.
-        let length = std::hint::black_box(group);
-        for start in (first..end).step_by(OUTPUTS) {
-            let count = OUTPUTS.min(end - start);
-            let middle = start + EIGHT.min(count);
-            let stored = self.stored(&rows, row_bytes, start, copy);
-            rows.read::<I>(start..middle, stored, &mut low);
-            rows.read::<I>(middle..start + count, &stored[EIGHT * row_bytes..], &mut high);
-            totals.fill(0.0);
-            for index in 0..groups {
-                // Of rows that are not there, what is left is not written anywhere.
-                let unpacked = cast_slice_mut::<f32, i16>(numbers);
-                for (row, unpacked) in unpacked.chunks_exact_mut(group).enumerate() {
-                    // SAFETY: sixteen rows of so many groups are stored, with enough bytes after them.
-                    unsafe {
-                        let from = stored.as_ptr().add(row * row_bytes);
-                        rows.unpack::<I>(from, index / S::PERIOD, index % S::PERIOD, unpacked.as_mut_ptr());
-                    }
-                }
-                pair::<I::Floats>(numbers, group / 2, pairs);
-                let tile = Tile {
-                    pairs: cast_slice(pairs),
-                    // SAFETY: sixteen rows of so many groups are stored.
-                    parameters: unsafe {
-                        let from = stored.as_ptr();
-                        [
-                            rows.parameters::<I::Floats>(&low, from, index),
-                            rows.parameters::<I::Floats>(&high, from.add(EIGHT * row_bytes), index),
-                        ]
-                    },
-                    first: index * m,
-                    group: length,
-                };
-                let tiled = m / TILE_X * TILE_X;
-                for row in (0..tiled).step_by(TILE_X) {
-                    self.tile::<I, S, TILE_X>(&tile, row, totals);
-                }
-                for row in tiled..m {
-                    self.tile::<I, S, 1>(&tile, row, totals);
-                }
-            }
-            for (row, total) in totals.chunks_exact(OUTPUTS).enumerate() {
-                for (total, first) in total.chunks_exact(EIGHT).zip([0, EIGHT]) {
-                    // SAFETY: `total` has eight.
-                    let sum = unsafe { I::Floats::load(total.as_ptr()) };
-                    let count = count.saturating_sub(first).min(EIGHT);
-                    if count > 0 {
-                        self.write(sum, row * n, start + first, count);
-                    }
-                }
-            }
-        }
-    }
-
-    /// One group of sixteen outputs times that of `M` rows of activations, from `row` on.
-    #[inline(always)]
-    fn tile<I: Integers, S: StoredRows, const M: usize>(
-        &self,
-        tile: &Tile<'_, I::Floats>,
-        row: usize,
-        totals: &mut [f32],
-    ) {
-        let (group, at) = (tile.group, tile.first + row);
-        let x = &self.rounded.integers[at * group..][..M * group];
-        let totals = &mut totals[row * OUTPUTS..][..M * OUTPUTS];
-        assert!(tile.pairs.len() >= OUTPUTS * group);
-        let mut sums = [I::no_outputs(); M];
-        for column in (0..group).step_by(2) {
-            for (index, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: the group's pairs are there for sixteen outputs, and `M` groups of activations.
-                unsafe {
-                    let weights = tile.pairs.as_ptr().add(column * OUTPUTS);
-                    *sums = I::add_pairs(*sums, weights, x.as_ptr().add(index * group + column));
-                }
-            }
-        }
-        for (index, sums) in sums.into_iter().enumerate() {
-            let dots = I::floats(sums);
-            for half in 0..2 {
-                let total = &mut totals[index * OUTPUTS + half * EIGHT..][..EIGHT];
-                // SAFETY: `total` has eight.
-                unsafe {
-                    let sum = I::Floats::load(total.as_ptr());
-                    let sum = self.with_group::<_, S>(tile.parameters[half], at + index, dots[half], sum);
-                    sum.store(total.as_mut_ptr());
-                }
-            }
-        }
     }
 
     /// Takes one group into the sums of eight outputs: the one order in which floats are added.
@@ -655,34 +563,4 @@ struct Group {
     period: usize,
     /// Of activations.
     row: usize,
-}
-
-/// A group of sixteen outputs, unpacked.
-struct Tile<'a, V> {
-    /// `[group / 2][16][2]`
-    pairs: &'a [i16],
-    /// Of the first eight outputs, and of the others.
-    parameters: [[V; 2]; 2],
-    /// Where the group's activations begin.
-    first: usize,
-    group: usize,
-}
-
-/// Puts pairs of sixteen rows side by side: `[16][length]` to `[length][16]`. Each pair is moved as a float.
-#[inline(always)]
-fn pair<V: Lanes>(rows: &[f32], length: usize, out: &mut [f32]) {
-    assert!(rows.len() == OUTPUTS * length && out.len() == OUTPUTS * length && length.is_multiple_of(EIGHT));
-    for first in [0, EIGHT] {
-        for column in (0..length).step_by(EIGHT) {
-            // SAFETY: eight rows of eight pairs are there from `first` on, and room for them.
-            unsafe {
-                V::transpose(
-                    rows.as_ptr().add(first * length + column),
-                    length,
-                    out.as_mut_ptr().add(column * OUTPUTS + first),
-                    OUTPUTS,
-                );
-            }
-        }
-    }
 }

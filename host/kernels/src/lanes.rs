@@ -5,9 +5,13 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+
+use crate::bf16_product::Outputs;
 
 /// A float of 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,8 +163,12 @@ pub trait Integers {
     type Sums: Copy;
     /// One sum of 32 bits for each of sixteen outputs.
     type Outputs: Copy;
+    /// A float for each of sixteen outputs.
+    type Sixteen: Copy;
     /// Whether [`Integers::unpack_words`] is faster than [`Integers::unpack_integers`].
     const HAS_WORDS: bool;
+    /// Whether twelve [`Integers::Outputs`] are registers with some to spare.
+    const HAS_MANY_REGISTERS: bool;
 
     /// # Safety
     /// Sixteen integers must be readable at `from`.
@@ -236,15 +244,68 @@ pub trait Integers {
         sums
     }
 
-    /// Nothing yet, of any output.
-    fn no_outputs() -> Self::Outputs;
-    /// Adds to each output's sum the products of its two weights, which lie side by side, with two integers.
+    /// Whether there are instructions for products of bytes; else what needs them is never called.
+    const HAS_BYTES: bool;
+    /// Sums of the products of two groups of 32 numbers of 4 bits with bytes: the lower halves of 16 bytes `a`, then of `b`, their upper halves
+    /// likewise. [`Integers::totals_of_two`] says what they come to.
     ///
     /// # Safety
-    /// 32 integers must be readable at `weights`, and two at `x`.
-    unsafe fn add_pairs(outputs: Self::Outputs, weights: *const i16, x: *const i16) -> Self::Outputs;
-    /// The first eight outputs' sums, and the others', as floats.
-    fn floats(outputs: Self::Outputs) -> [Self::Floats; 2];
+    /// 16 bytes must be readable at `a` and at `b`, and 64 at `x`.
+    unsafe fn nibbles_and_bytes(a: *const u8, b: *const u8, x: *const i8) -> Self::Sums;
+    /// What sums of [`Integers::nibbles_and_bytes`] come to for `a`, and for `b`.
+    fn totals_of_two(sums: [Self::Sums; 8]) -> [Self::Floats; 2];
+    /// As [`Integers::add_pairs`] for four weights and four bytes. Weights are of 4 bits.
+    ///
+    /// # Safety
+    /// 64 weights must be readable at `weights`, and four bytes for each row at `x`.
+    unsafe fn add_fours<const ROWS: usize>(
+        rows: &mut [Self::Outputs; ROWS],
+        weights: *const u8,
+        x: *const i8,
+    );
+
+    /// Nothing yet, of any output.
+    fn no_outputs() -> Self::Outputs;
+    /// Adds to each output's sum, in each of some rows, the products of its two weights, which lie side by side, with the row's two integers.
+    ///
+    /// # Safety
+    /// 32 integers must be readable at `weights`, and two for each row at `x`.
+    unsafe fn add_pairs<const ROWS: usize>(
+        rows: &mut [Self::Outputs; ROWS],
+        weights: *const i16,
+        x: *const i16,
+    );
+    /// # Safety
+    /// Sixteen floats must be readable at `from`.
+    unsafe fn load_sixteen(from: *const f32) -> Self::Sixteen;
+    /// # Safety
+    /// Sixteen floats must be writable at `to`.
+    unsafe fn store_sixteen(floats: Self::Sixteen, to: *mut f32);
+    /// Takes a group into the totals of sixteen outputs: `total = fused(sum, scale · x scale, total)`, and then, where they are `BIASED`,
+    /// `total = fused(bias, x sum, total)`.
+    fn take_group<const BIASED: bool>(
+        sums: Self::Outputs,
+        parameters: [Self::Sixteen; 2],
+        x: [f32; 2],
+        totals: Self::Sixteen,
+    ) -> Self::Sixteen;
+}
+
+/// [`Integers::take_group`] where sixteen floats are two vectors.
+#[inline(always)]
+fn take_group_by_halves<V: Lanes, const BIASED: bool>(
+    sums: [V; 2],
+    [scales, biases]: [[V; 2]; 2],
+    [x_scale, x_sum]: [f32; 2],
+    mut totals: [V; 2],
+) -> [V; 2] {
+    for (half, sum) in sums.into_iter().enumerate() {
+        totals[half] = sum.fused(scales[half].mul(V::splat(x_scale)), totals[half]);
+        if BIASED {
+            totals[half] = biases[half].fused(V::splat(x_sum), totals[half]);
+        }
+    }
+    totals
 }
 
 /// Work that is compiled for each instruction set. Implementations mark `run`, and what it calls with lanes,
@@ -361,6 +422,39 @@ impl Processor {
     /// Which it is.
     pub fn instructions(self) -> Instructions {
         self.0
+    }
+
+    /// Whether it has instructions for products of bf16: then [`Self::round_to_bf16`] and [`Self::multiply_bf16`] may be called.
+    pub fn multiplies_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        let has_them = self.0 == Instructions::Avx512 && is_x86_feature_detected!("avx512bf16");
+        #[cfg(not(target_arch = "x86_64"))]
+        let has_them = false;
+        has_them
+    }
+
+    /// Rounds eight rows of `k` numbers, or fewer: `[k / 2][8][2]`, zeros for rows that are not there.
+    pub fn round_to_bf16(self, rows: &[f32], k: usize, out: &mut [u16]) {
+        assert!(self.multiplies_bf16());
+        // SAFETY: the instructions are there.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            avx512_bf16::round(rows, k, out);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (rows, k, out);
+    }
+
+    /// Computes some outputs of rounded rows.
+    pub fn multiply_bf16(self, task: Outputs<'_>) {
+        assert!(self.multiplies_bf16());
+        // SAFETY: the instructions are there.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            avx512_bf16::multiply(task);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = task;
     }
 
     /// Runs a kernel with it.

@@ -6,6 +6,7 @@
 //! saturating arithmetic.
 
 pub mod attention;
+pub mod bf16_product;
 pub mod convolution;
 pub mod elementwise;
 mod few_rows;

@@ -55,6 +55,35 @@ pub fn packed_elements(rows: usize, inner: usize) -> usize {
 impl Product<'_> {
     /// Computes it with all threads.
     pub fn run(&self, processor: Processor, threads: &Threads, memory: &Memory, out: &mut [f32]) {
+        self.run_changed(processor, threads, memory, |x| x, out);
+    }
+
+    /// As [`Self::run`], the left operand rounded to bf16.
+    pub fn run_rounded(&self, processor: Processor, threads: &Threads, memory: &Memory, out: &mut [f32]) {
+        let round = |x: f32| half::bf16::from_f32(x).to_f32();
+        match self.b {
+            // A few rows are read as they lie.
+            Right::Rows(matrix) if self.m <= few_rows::most_rows(matrix) => {
+                let mut buffer = memory.take(self.a.len());
+                let a = &mut buffer.floats_mut()[..self.a.len()];
+                for (a, x) in a.iter_mut().zip(self.a) {
+                    *a = round(*x);
+                }
+                Product { a, ..*self }.run(processor, threads, memory, out);
+            }
+            _ => self.run_changed(processor, threads, memory, round, out),
+        }
+    }
+
+    /// As [`Self::run`]; what is packed of the left operand is changed by `change`.
+    fn run_changed(
+        &self,
+        processor: Processor,
+        threads: &Threads,
+        memory: &Memory,
+        change: impl Fn(f32) -> f32 + Copy + Sync,
+        out: &mut [f32],
+    ) {
         self.check(out);
         if self.is_trivial(out) {
             return;
@@ -97,7 +126,7 @@ impl Product<'_> {
                         for panel in index * group..((index + 1) * group).min(panels) {
                             // SAFETY: each panel is packed by one thread.
                             let part = unsafe { all.part(panel * TILE_ROWS * self.k, TILE_ROWS * self.k) };
-                            self.pack_left(first + panel * TILE_ROWS, part);
+                            self.pack_left(first + panel * TILE_ROWS, change, part);
                         }
                     });
                     let packed = &*packed;
@@ -136,7 +165,7 @@ impl Product<'_> {
                 let panels = self.m.div_ceil(TILE_ROWS);
                 let mut packed = vec![0.0; panels * TILE_ROWS * self.k];
                 for (panel, part) in packed.chunks_mut((TILE_ROWS * self.k).max(1)).enumerate() {
-                    self.pack_left(panel * TILE_ROWS, part);
+                    self.pack_left(panel * TILE_ROWS, |x| x, part);
                 }
                 for column in (0..self.n).step_by(BLOCK_COLUMNS) {
                     let count = BLOCK_COLUMNS.min(self.n - column);
@@ -219,13 +248,13 @@ impl Product<'_> {
     }
 
     /// Rows `first..` of the left operand, six at a time side by side: `[k, 6]`, zeros where there is no row.
-    fn pack_left(&self, first: usize, out: &mut [f32]) {
+    fn pack_left(&self, first: usize, change: impl Fn(f32) -> f32, out: &mut [f32]) {
         for lane in 0..TILE_ROWS {
             let row = first + lane;
             if row < self.m {
                 let values = &self.a[row * self.k..(row + 1) * self.k];
                 for (slot, value) in out[lane..].iter_mut().step_by(TILE_ROWS).zip(values) {
-                    *slot = *value;
+                    *slot = change(*value);
                 }
             } else {
                 out[lane..]

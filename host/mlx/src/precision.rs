@@ -7,7 +7,8 @@ use monocle_tensor::stored::{Matrix, StoredType, Weight};
 /// What floats are for a model with these weights.
 pub fn float(precision: Precision, weights: &[Weight]) -> Dtype {
     match precision {
-        Precision::Stored => stored_float(weights),
+        // Quantised weights are multiplied with floats here.
+        Precision::Stored | Precision::Int8 => stored_float(weights),
         Precision::F32 => Dtype::Float32,
         Precision::Bf16 => Dtype::Bfloat16,
         Precision::F16 => Dtype::Float16,

@@ -18,8 +18,9 @@ pub enum EngineName {
 pub struct EngineOptions {
     /// Threads of the `cpu` engine; by default one a core.
     pub threads: Option<usize>,
-    /// What floats are in the engine `mlx`. The engine `cpu` computes in 32 bits, whatever is stored; unless this says f32, it multiplies
-    /// quantised weights with activations that are rounded to 16-bit integers.
+    /// What floats are in the engine `mlx`. The engine `cpu` computes in 32 bits, whatever is stored; but unless this says f32, it multiplies
+    /// quantised weights with activations that are rounded to 16-bit integers, or to 8 bits where this says so. Where it says bf16, weights of
+    /// bf16 are multiplied with activations that are rounded to bf16.
     pub precision: Precision,
     /// How the keys and values of sequences are stored; by default in f16 by the engine `cpu`, and by the engine `mlx` in what it computes in.
     pub key_values: Option<KeyValueType>,
@@ -37,9 +38,18 @@ pub enum EngineUnavailable {
          `--engine cpu`"
     )]
     NotBuiltIn,
-    /// The engine has one precision only.
-    #[error("the engine `cpu` computes in 32 bits\n\nhint: leave out `--precision`, or use `--engine mlx`")]
-    Precision,
+    /// The engine `cpu` has no such mode.
+    #[error(
+        "the engine `cpu` does not compute in f16\n\nhint: it has the modes auto, f32, bf16 and int8; leave out `--precision`, or use \
+         `--engine mlx`"
+    )]
+    NotOnCpu,
+    /// The engine `mlx` has no such mode.
+    #[error(
+        "the engine `mlx` multiplies with floats, not with 8-bit integers\n\nhint: it has the modes auto, f32, bf16 and f16; leave out \
+         `--precision`, or use `--engine cpu`"
+    )]
+    NotOnMlx,
     /// The processor has no such instructions.
     #[error(
         "`MONOCLE_CPU` is `{wanted}`, which this processor or program does not have\n\nhint: expected one of {available}, or leave it out"
@@ -102,7 +112,9 @@ fn cpu(options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
     let activations = match options.precision {
         Precision::Stored => Activations::Integers,
         Precision::F32 => Activations::Floats,
-        Precision::Bf16 | Precision::F16 => return Err(EngineUnavailable::Precision),
+        Precision::Bf16 => Activations::Bf16,
+        Precision::Int8 => Activations::Bytes,
+        Precision::F16 => return Err(EngineUnavailable::NotOnCpu),
     };
     let engine = match std::env::var(INSTRUCTIONS) {
         Err(_) => CpuBackend::new(options.threads),
@@ -135,6 +147,9 @@ fn mlx(options: EngineOptions) -> Result<Box<dyn Backend>, EngineUnavailable> {
         | (Some(KeyValueType::Bf16), Precision::Bf16)
         | (Some(KeyValueType::F16), Precision::F16) => {}
         (Some(kind), _) => return Err(EngineUnavailable::KeyValues(kind)),
+    }
+    if options.precision == Precision::Int8 {
+        return Err(EngineUnavailable::NotOnMlx);
     }
     let engine = monocle_mlx::MlxBackend::new(options.precision);
     Ok(Box::new(match options.fuses {

@@ -280,6 +280,8 @@ pub enum Precision {
     Bf16,
     /// f16: half the memory, three decimal digits, nothing beyond 65 504.
     F16,
+    /// 8-bit integers with a scale for each 32, for what quantised weights are multiplied with.
+    Int8,
 }
 
 /// How an engine stores the keys and values of its sequences, where it can choose.

@@ -141,9 +141,19 @@ fn the_instruction_set_can_be_chosen() {
         "{device}"
     );
     assert_eq!(portable["output"]["text"], words());
-    let exact = golden("run").args(["--json", "--precision", "f32"]).json();
-    let device = exact["host"]["device"].as_str().unwrap();
-    assert!(device.contains("floats for quantised weights"), "{device}");
+    for (mode, said) in [
+        ("f32", "floats for quantised weights,"),
+        ("auto", "16-bit integers for quantised weights,"),
+        ("int8", "8-bit integers for quantised weights,"),
+        (
+            "bf16",
+            "16-bit integers for quantised weights, bf16 for weights of bf16",
+        ),
+    ] {
+        let report = golden("run").args(["--json", "--precision", mode]).json();
+        let device = report["host"]["device"].as_str().unwrap();
+        assert!(device.contains(said), "{mode}: {device}");
+    }
     golden("run")
         .env("MONOCLE_CPU", "avx1024")
         .fails(2, &["`MONOCLE_CPU` is `avx1024`", "portable"]);
@@ -474,17 +484,15 @@ fn misuse_ends_with_2() {
     Monocle::new(["run", &folder, "-p", "x", "--temperature=-1"])
         .fails(2, &["`temperature` is -1; expected 0"]);
     Monocle::new(["run", &folder, "-p", "x", "--top-p", "2"]).fails(2, &["`top_p` is 2"]);
-    let cpu = [
-        "run",
-        &folder,
-        "-p",
-        "x",
-        "--engine",
-        "cpu",
-        "--precision",
-        "bf16",
-    ];
-    Monocle::new(cpu).fails(2, &["computes in 32 bits", "leave out `--precision`"]);
+    let cpu = ["run", &folder, "-p", "x", "--engine", "cpu", "--precision", "f16"];
+    Monocle::new(cpu).fails(
+        2,
+        &[
+            "does not compute in f16",
+            "auto, f32, bf16 and int8",
+            "leave out `--precision`",
+        ],
+    );
     Monocle::new(["run", &folder, "-p", "x", "--kv-type", "q4"])
         .fails(2, &["--kv-type", "f32, bf16, f16, q8"]);
     // Where it is built in, the tests of the engines use it.

@@ -15,17 +15,16 @@ use crate::support::{Operand, Random, assert_close, program_of, run};
 const BITS: [usize; 6] = [2, 3, 4, 5, 6, 8];
 const GROUPS: [usize; 3] = [32, 64, 128];
 
-fn engines(threads: &[usize]) -> Vec<CpuBackend> {
+/// Both widths of integers, and the largest ones.
+const WIDTHS: [(Activations, i16); 2] = [(Activations::Integers, 32639), (Activations::Bytes, 127)];
+
+fn engines(threads: &[usize], activations: Activations) -> Vec<CpuBackend> {
     let forms = Instructions::available().into_iter().flat_map(|instructions| {
         let engine = move |threads: &usize| CpuBackend::with_instructions(Some(*threads), instructions);
         threads.iter().map(engine).collect::<Vec<_>>()
     });
     forms
-        .map(|engine| {
-            engine
-                .expect("it is available")
-                .multiplying(Activations::Integers)
-        })
+        .map(|engine| engine.expect("it is available").multiplying(activations))
         .collect()
 }
 
@@ -81,13 +80,15 @@ fn check_nearness(random: &mut Random, what: &str, matrix: Matrix, values: &[f32
     for rows in [1, 2, 3, 8, 33] {
         let x = random.floats(rows * k);
         let expected = product(&x, values, Some(&bias_values), k);
-        for mut engine in engines(&[1, 3]) {
-            let found = multiply(&mut engine, &weights, &x, k);
-            // Half a step of 1 / 32639 of the largest activation, at most 1, for each of k terms that differ in sign.
-            let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-            let tolerance = 4.0 * 0.5 / 32639.0 * largest * (k as f32).sqrt();
-            let what = format!("{what}, {rows} rows of {k}, {n} outputs on {}", engine.device());
-            assert_close(&what, &found, &expected, tolerance);
+        for (activations, most) in WIDTHS {
+            for mut engine in engines(&[1, 3], activations) {
+                let found = multiply(&mut engine, &weights, &x, k);
+                // Half a step of 1 / 32639 (or 1 / 127) of the largest activation, at most 1, for each of k terms that differ in sign.
+                let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+                let tolerance = 4.0 * 0.5 / f32::from(most) * largest * (k as f32).sqrt();
+                let what = format!("{what}, {rows} rows of {k}, {n} outputs on {}", engine.device());
+                assert_close(&what, &found, &expected, tolerance);
+            }
         }
     }
 }
@@ -119,11 +120,14 @@ fn whole_numbers_are_multiplied_exactly() {
             (0..bits).map(|at| bit(at) << at).sum::<i64>() - 3
         };
         let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
-        for rows in [1, 5] {
-            // Each group's largest is 32639, so the scale is 1.
+        for (rows, (activations, most)) in [1, 5, 17]
+            .into_iter()
+            .flat_map(|rows| WIDTHS.map(|width| (rows, width)))
+        {
+            // Each group's largest is the largest integer, so the scale is 1.
             let x: Vec<i64> = (0..rows * k)
-                .map(|at| match at % 64 {
-                    0 => 32639,
+                .map(|at| match at % 32 {
+                    0 => i64::from(most),
                     _ => random.below(41) as i64 - 20,
                 })
                 .collect();
@@ -136,7 +140,7 @@ fn whole_numbers_are_multiplied_exactly() {
                 })
                 .collect();
             let floats: Vec<f32> = x.iter().map(|x| *x as f32).collect();
-            for mut engine in engines(&[1]) {
+            for mut engine in engines(&[1], activations) {
                 let found = multiply(&mut engine, &weights, &floats, k);
                 // 4 groups of up to 255 · 33,899: beyond 2^24 a float has no room for the last bit.
                 assert_close(&format!("{bits} bits"), &found, &expected, 1e-6);
@@ -162,13 +166,15 @@ fn what_is_not_a_number_stays_none() {
         for rows in [1, 4] {
             let mut x = vec![0.0; rows * 64];
             x[3] = value;
-            for mut engine in engines(&[1]) {
-                let found = multiply(&mut engine, &weights, &x, 64);
-                assert!(
-                    found[..9].iter().all(|x| x.is_nan() == none),
-                    "{value}: {found:?}"
-                );
-                assert!(found[9..].iter().all(|x| *x == 0.0), "other rows");
+            for (activations, _) in WIDTHS {
+                for mut engine in engines(&[1], activations) {
+                    let found = multiply(&mut engine, &weights, &x, 64);
+                    assert!(
+                        found[..9].iter().all(|x| x.is_nan() == none),
+                        "{value}: {found:?}"
+                    );
+                    assert!(found[9..].iter().all(|x| *x == 0.0), "other rows");
+                }
             }
         }
     }
@@ -220,18 +226,20 @@ fn check_bits(
     let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
     let x = random.floats(rows * k);
     let x: Vec<f32> = x.iter().map(|x| x * 2.0_f32.powi(size)).collect();
-    let portable = CpuBackend::with_instructions(Some(1), Instructions::Portable).unwrap();
-    let mut portable = portable.multiplying(Activations::Integers);
-    let alone = x.chunks(k).flat_map(|x| multiply(&mut portable, &weights, x, k));
-    let expected: Vec<f32> = alone.collect();
-    for mut engine in engines(&[1, 2, 5]) {
-        let found = multiply(&mut engine, &weights, &x, k);
-        prop_assert_eq!(bits(&found), bits(&expected), "{} rows at once", rows);
-        let pairs = x.chunks(2 * k);
-        let pairs: Vec<f32> = pairs
-            .flat_map(|x| multiply(&mut engine, &weights, x, k))
-            .collect();
-        prop_assert_eq!(bits(&pairs), bits(&expected), "two at once");
+    for (activations, _) in WIDTHS {
+        let portable = CpuBackend::with_instructions(Some(1), Instructions::Portable).unwrap();
+        let mut portable = portable.multiplying(activations);
+        let alone = x.chunks(k).flat_map(|x| multiply(&mut portable, &weights, x, k));
+        let expected: Vec<f32> = alone.collect();
+        for mut engine in engines(&[1, 2, 5], activations) {
+            let found = multiply(&mut engine, &weights, &x, k);
+            prop_assert_eq!(bits(&found), bits(&expected), "{} rows at once", rows);
+            let pairs = x.chunks(2 * k);
+            let pairs: Vec<f32> = pairs
+                .flat_map(|x| multiply(&mut engine, &weights, x, k))
+                .collect();
+            prop_assert_eq!(bits(&pairs), bits(&expected), "two at once");
+        }
     }
     Ok(())
 }
@@ -244,11 +252,13 @@ fn many_rows_give_the_bits_of_one() {
     let (matrix, _) = affine(&mut random, StoredType::BF16, [n, k], 4, 64);
     let weights = Arc::new(vec![Weight::Linear { matrix, bias: None }]);
     let x = random.floats(1000 * k);
-    for mut engine in engines(&[2]) {
-        let all = multiply(&mut engine, &weights, &x, k);
-        for row in [0, 1, 500, 767, 768, 999] {
-            let one = multiply(&mut engine, &weights, &x[row * k..][..k], k);
-            assert_eq!(bits(&all[row * n..][..n]), bits(&one), "row {row}");
+    for (activations, _) in WIDTHS {
+        for mut engine in engines(&[2], activations) {
+            let all = multiply(&mut engine, &weights, &x, k);
+            for row in [0, 1, 500, 511, 512, 999] {
+                let one = multiply(&mut engine, &weights, &x[row * k..][..k], k);
+                assert_eq!(bits(&all[row * n..][..n]), bits(&one), "row {row}");
+            }
         }
     }
 }

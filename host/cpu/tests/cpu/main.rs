@@ -2,6 +2,7 @@
 
 #[path = "../../../engine-tests/batches.rs"]
 mod batches;
+mod bf16;
 mod hostile;
 mod integers;
 mod key_values;
@@ -25,6 +26,7 @@ mod support;
 use std::io::Write;
 
 use monocle_cpu::{CpuBackend, Instructions};
+use monocle_kernels::lanes::Processor;
 use monocle_tensor::backend::Backend;
 
 /// Results beyond it may be infinite.
@@ -66,6 +68,13 @@ fn kernels_that_are_not_run_are_named() {
             )
             .expect("errors can be written"),
         }
+    }
+    if !Processor::best().multiplies_bf16() {
+        writeln!(
+            said,
+            "kernels that were not run here: products of bf16 (this processor has no such instructions)"
+        )
+        .expect("errors can be written");
     }
     // Nothing is run that this list does not know, so what it leaves out was run.
     assert!(available.iter().all(|instructions| known.contains(instructions)));

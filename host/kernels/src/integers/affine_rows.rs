@@ -7,15 +7,19 @@ use bytemuck::cast_slice_mut;
 use crate::lanes::{Half, Integers, Lanes};
 use crate::matrix::{Affine, CACHE_LINE, Float, decode_dense};
 
-use super::stored_rows::{Bias, EIGHT, Parameters, StoredRows};
+use super::OUTPUTS;
+use super::stored_rows::{Bias, EIGHT, Nibbles, Parameters, StoredRows};
 
-/// Rows with numbers of `BITS` bits. `GROUP` is the group's size where that is known when this is compiled, else 0.
+/// Rows with numbers of `BITS` bits. `GROUP` is the group's size where that is known when this is compiled, else 0. What is multiplied as a group
+/// may be a part of what has a scale of its own.
 #[derive(Clone, Copy)]
 pub struct AffineRows<'a, const BITS: usize, const GROUP: usize> {
     /// What is stored.
     pub affine: Affine<'a>,
     /// Numbers in a row.
     pub columns: usize,
+    /// Numbers that are multiplied as a group.
+    pub group: usize,
 }
 
 /// Whether a group of 4 bits fills whole vectors, so that numbers may be taken from 16-bit words in the order in which these hold them.
@@ -29,10 +33,14 @@ impl<const BITS: usize, const GROUP: usize> StoredRows for AffineRows<'_, BITS, 
     const BIAS: Bias = Bias::Stored;
     const PERIOD: usize = 1;
     const BEYOND: usize = 16;
+    const NIBBLES: Option<Nibbles> = match BITS {
+        4 => Some(Nibbles::Even),
+        _ => None,
+    };
 
     #[inline(always)]
     fn group(&self) -> usize {
-        if GROUP == 0 { self.affine.group } else { GROUP }
+        if GROUP == 0 { self.group } else { GROUP }
     }
 
     #[inline(always)]
@@ -47,7 +55,7 @@ impl<const BITS: usize, const GROUP: usize> StoredRows for AffineRows<'_, BITS, 
 
     #[inline(always)]
     fn read<I: Integers>(&self, rows: Range<usize>, _: &[u8], parameters: &mut Parameters<'_>) {
-        let (affine, groups) = (self.affine, self.columns / self.group());
+        let (affine, groups) = (self.affine, self.columns / self.affine.group);
         let size = affine.parameters.size();
         let (from, to) = (rows.start * groups * size, rows.end * groups * size);
         let both = [
@@ -75,6 +83,16 @@ impl<const BITS: usize, const GROUP: usize> StoredRows for AffineRows<'_, BITS, 
             };
             turn_halves::<I::Floats>(half, &stored[from..], groups, room, turned);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn parameters<V: Lanes>(&self, read: &Parameters<'_>, _: *const u8, index: usize) -> [V; 2] {
+        read.of(index * self.group() / self.affine.group, Self::BIAS)
+    }
+
+    #[inline(always)]
+    fn nibbles(&self, row: *const u8, index: usize) -> *const u8 {
+        row.wrapping_add(index * 16)
     }
 
     #[inline(always)]
@@ -115,6 +133,48 @@ impl<const BITS: usize, const GROUP: usize> StoredRows for AffineRows<'_, BITS, 
                 for at in (0..group).step_by(16) {
                     let numbers = I::unpack_integers::<BITS>(from.add(at * BITS / 8));
                     I::store_integers(numbers, to.add(at));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pairs<I: Integers>(
+        &self,
+        stored: *const u8,
+        row_bytes: usize,
+        index: usize,
+        numbers: &mut [f32],
+        pairs: &mut [f32],
+    ) {
+        let group = self.group();
+        if !takes_words::<I>(BITS, group) || !row_bytes.is_multiple_of(4) {
+            // SAFETY: the caller vouches for it.
+            return unsafe { self.unpack_and_pair::<I>(stored, row_bytes, index, numbers, pairs) };
+        }
+        let (turned, _) = numbers.split_at_mut(EIGHT * OUTPUTS);
+        let pairs = cast_slice_mut::<f32, i16>(pairs);
+        assert!(pairs.len() == OUTPUTS * group);
+        for at in (0..group).step_by(64) {
+            // Eight times two words of four numbers a row, first turned and then unpacked: a pair is the same number of two words.
+            for half in 0..2 {
+                // SAFETY: the caller vouches for 32 bytes of each row, and there is room for eight rows of sixteen.
+                unsafe {
+                    let from = stored.add(half * EIGHT * row_bytes + (index * group + at) / 2);
+                    let to = turned.as_mut_ptr().add(half * EIGHT);
+                    I::Floats::transpose(from.cast(), row_bytes / 4, to, OUTPUTS);
+                }
+            }
+            let pairs = &mut pairs[at * OUTPUTS..][..64 * OUTPUTS];
+            for (place, words) in turned.chunks_exact(EIGHT).enumerate() {
+                // SAFETY: eight times two words are there, and there is room for the pairs of eight rows in each of four places.
+                unsafe {
+                    let words = I::load_integers(words.as_ptr().cast());
+                    let to = pairs.as_mut_ptr().add(16 * place);
+                    I::store_integers(I::field(words, 0, 15), to);
+                    I::store_integers(I::field(words, 4, 15), to.add(16 * OUTPUTS));
+                    I::store_integers(I::field(words, 8, 15), to.add(32 * OUTPUTS));
+                    I::store_integers(I::field(words, 12, 15), to.add(48 * OUTPUTS));
                 }
             }
         }

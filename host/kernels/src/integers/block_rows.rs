@@ -8,7 +8,7 @@ use monocle_tensor::scheme::Scheme;
 
 use crate::lanes::{Integers, Lanes};
 
-use super::stored_rows::{Bias, EIGHT, Parameters, StoredRows};
+use super::stored_rows::{Bias, EIGHT, Nibbles, Parameters, StoredRows};
 
 /// How blocks of a scheme hold integers, and where their scales are.
 pub trait BlockScheme: Copy {
@@ -31,6 +31,9 @@ pub trait BlockScheme: Copy {
     /// Whether a block is a group and begins with its scale, a binary16, and with what is added to its numbers as another, where that is stored.
     /// They are read with the numbers then, and not before.
     const BEGINS_WITH_SCALE: bool = false;
+
+    /// Where a block is a group of 32 integers of 4 bits, the first sixteen of them the lower halves of 16 bytes: where these begin.
+    const NIBBLES_AT: Option<usize> = None;
 
     /// Reads the scales of the groups of eight rows, and what is added to their numbers.
     fn read<V: Lanes>(_rows: EightRows<'_>, _parameters: &mut Parameters<'_>) {}
@@ -108,6 +111,16 @@ impl<S: BlockScheme> StoredRows for BlockRows<'_, S> {
     const BIAS: Bias = S::BIAS;
     const PERIOD: usize = S::PERIOD;
     const BEYOND: usize = 0;
+
+    const NIBBLES: Option<Nibbles> = match S::NIBBLES_AT {
+        Some(_) => Some(Nibbles::First),
+        None => None,
+    };
+
+    #[inline(always)]
+    fn nibbles(&self, row: *const u8, index: usize) -> *const u8 {
+        row.wrapping_add(index * Self::BYTES + S::NIBBLES_AT.unwrap_or(0))
+    }
 
     #[inline(always)]
     fn group(&self) -> usize {

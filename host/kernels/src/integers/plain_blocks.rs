@@ -47,6 +47,7 @@ impl BlockScheme for Q4_0 {
     const GROUP: usize = 32;
     const PERIOD: usize = 1;
     const BEGINS_WITH_SCALE: bool = true;
+    const NIBBLES_AT: Option<usize> = Some(2);
     const BIAS: Bias = Bias::OfScale(-8.0);
 
     #[inline(always)]
@@ -65,6 +66,7 @@ impl BlockScheme for Q4_1 {
     const GROUP: usize = 32;
     const PERIOD: usize = 1;
     const BEGINS_WITH_SCALE: bool = true;
+    const NIBBLES_AT: Option<usize> = Some(4);
     const BIAS: Bias = Bias::Stored;
 
     #[inline(always)]

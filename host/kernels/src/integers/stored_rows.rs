@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
+use bytemuck::cast_slice_mut;
+
 use crate::lanes::{Integers, Lanes};
+
+use super::unpacked::pair;
 
 /// Rows whose scales and biases are worked on together.
 pub const EIGHT: usize = 8;
@@ -17,6 +21,14 @@ pub trait StoredRows: Copy {
     const PERIOD: usize;
     /// Bytes that are read beyond the last row.
     const BEYOND: usize;
+
+    /// Where a group is 32 integers of 4 bits in 16 bytes: which of them are the lower halves.
+    const NIBBLES: Option<Nibbles> = None;
+
+    /// Those bytes of group `index` of a row. Only where there are [`Self::NIBBLES`].
+    fn nibbles(&self, row: *const u8, _index: usize) -> *const u8 {
+        row
+    }
 
     /// Integers of a group: a multiple of 16.
     fn group(&self) -> usize;
@@ -51,6 +63,63 @@ pub trait StoredRows: Copy {
     /// # Safety
     /// As for [`Self::dot`]; a group must be writable at `to`.
     unsafe fn unpack<I: Integers>(&self, row: *const u8, period: usize, part: usize, to: *mut i16);
+
+    /// Unpacks group `index` of sixteen rows, pairs of neighbours side by side: `pairs` is `[group / 2][16]`, each a pair. `numbers` is room for
+    /// as much.
+    ///
+    /// # Safety
+    /// Sixteen rows of so many bytes must be stored, with [`Self::BEYOND`] after them, and the group exist.
+    #[inline(always)]
+    unsafe fn pairs<I: Integers>(
+        &self,
+        stored: *const u8,
+        row_bytes: usize,
+        index: usize,
+        numbers: &mut [f32],
+        pairs: &mut [f32],
+    ) {
+        // SAFETY: the caller vouches for it.
+        unsafe { self.unpack_and_pair::<I>(stored, row_bytes, index, numbers, pairs) }
+    }
+
+    /// [`Self::pairs`] for any rows, one after another.
+    ///
+    /// # Safety
+    /// As for [`Self::pairs`].
+    #[inline(always)]
+    unsafe fn unpack_and_pair<I: Integers>(
+        &self,
+        stored: *const u8,
+        row_bytes: usize,
+        index: usize,
+        numbers: &mut [f32],
+        pairs: &mut [f32],
+    ) {
+        let group = self.group();
+        let unpacked = cast_slice_mut::<f32, i16>(numbers);
+        for (row, unpacked) in unpacked.chunks_exact_mut(group).enumerate() {
+            // SAFETY: the caller vouches for the rows.
+            unsafe {
+                let from = stored.add(row * row_bytes);
+                self.unpack::<I>(
+                    from,
+                    index / Self::PERIOD,
+                    index % Self::PERIOD,
+                    unpacked.as_mut_ptr(),
+                );
+            }
+        }
+        pair::<I::Floats>(numbers, group / 2, pairs);
+    }
+}
+
+/// Which of a group's 32 integers of 4 bits are the lower halves of its 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nibbles {
+    /// Those with even numbers.
+    Even,
+    /// The first sixteen.
+    First,
 }
 
 /// What is added to each number of a group.

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Half, IntegerKernel, Integers, Kernel, Lanes};
+use super::{Half, IntegerKernel, Integers, Kernel, Lanes, take_group_by_halves};
 
 /// Runs a kernel compiled for AVX2, FMA and F16C.
 ///
@@ -289,7 +289,10 @@ impl Integers for Avx2 {
     type Vector = __m256i;
     type Sums = __m256i;
     type Outputs = [__m256i; 2];
+    type Sixteen = [Self; 2];
     const HAS_WORDS: bool = true;
+    const HAS_MANY_REGISTERS: bool = false;
+    const HAS_BYTES: bool = true;
 
     #[inline(always)]
     unsafe fn load_integers(from: *const i16) -> __m256i {
@@ -437,25 +440,101 @@ impl Integers for Avx2 {
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
     }
     #[inline(always)]
+    unsafe fn nibbles_and_bytes(a: *const u8, b: *const u8, x: *const i8) -> __m256i {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let bytes = _mm256_set_m128i(_mm_loadu_si128(b.cast()), _mm_loadu_si128(a.cast()));
+            let mask = _mm256_set1_epi8(15);
+            let low = _mm256_and_si256(bytes, mask);
+            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
+            // Four products of at most 15 times 127 are far from the end of 16 bits.
+            let low = _mm256_maddubs_epi16(low, _mm256_loadu_si256(x.cast()));
+            let high = _mm256_maddubs_epi16(high, _mm256_loadu_si256(x.add(32).cast()));
+            _mm256_madd_epi16(_mm256_add_epi16(low, high), _mm256_set1_epi16(1))
+        }
+    }
+    #[inline(always)]
+    fn totals_of_two(s: [__m256i; 8]) -> [Self; 2] {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let first = added_fours(added_pairs(s[0], s[1]), added_pairs(s[2], s[3]));
+            let last = added_fours(added_pairs(s[4], s[5]), added_pairs(s[6], s[7]));
+            [
+                Self(_mm256_cvtepi32_ps(_mm256_permute2x128_si256::<0x20>(first, last))),
+                Self(_mm256_cvtepi32_ps(_mm256_permute2x128_si256::<0x31>(first, last))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_fours<const ROWS: usize>(
+        rows: &mut [[__m256i; 2]; ROWS],
+        weights: *const u8,
+        x: *const i8,
+    ) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            let first = _mm256_loadu_si256(weights.cast());
+            let last = _mm256_loadu_si256(weights.add(32).cast());
+            for (row, outputs) in rows.iter_mut().enumerate() {
+                let x = _mm256_set1_epi32(x.cast::<i32>().add(row).read_unaligned());
+                let [a, b] = [_mm256_maddubs_epi16(first, x), _mm256_maddubs_epi16(last, x)];
+                *outputs = [
+                    _mm256_add_epi32(outputs[0], _mm256_madd_epi16(a, ones)),
+                    _mm256_add_epi32(outputs[1], _mm256_madd_epi16(b, ones)),
+                ];
+            }
+        }
+    }
+    #[inline(always)]
     fn no_outputs() -> [__m256i; 2] {
         // SAFETY: the instructions are there.
         unsafe { [_mm256_setzero_si256(); 2] }
     }
     #[inline(always)]
-    unsafe fn add_pairs([first, last]: [__m256i; 2], weights: *const i16, x: *const i16) -> [__m256i; 2] {
+    unsafe fn add_pairs<const ROWS: usize>(
+        rows: &mut [[__m256i; 2]; ROWS],
+        weights: *const i16,
+        x: *const i16,
+    ) {
         // SAFETY: the instructions are there, and the caller vouches for the memory.
         unsafe {
-            let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
-            [
-                Self::add_products(first, _mm256_loadu_si256(weights.cast()), x),
-                Self::add_products(last, _mm256_loadu_si256(weights.add(16).cast()), x),
-            ]
+            let first = _mm256_loadu_si256(weights.cast());
+            let last = _mm256_loadu_si256(weights.add(16).cast());
+            for (row, outputs) in rows.iter_mut().enumerate() {
+                let x = _mm256_set1_epi32(x.cast::<i32>().add(row).read_unaligned());
+                *outputs = [
+                    Self::add_products(outputs[0], first, x),
+                    Self::add_products(outputs[1], last, x),
+                ];
+            }
         }
     }
     #[inline(always)]
-    fn floats([first, last]: [__m256i; 2]) -> [Self; 2] {
+    unsafe fn load_sixteen(from: *const f32) -> [Self; 2] {
+        // SAFETY: the caller vouches for the floats.
+        unsafe { [Self::load(from), Self::load(from.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn store_sixteen([low, high]: [Self; 2], to: *mut f32) {
+        // SAFETY: the caller vouches for the floats.
+        unsafe {
+            low.store(to);
+            high.store(to.add(8));
+        }
+    }
+    #[inline(always)]
+    fn take_group<const BIASED: bool>(
+        [first, last]: [__m256i; 2],
+        parameters: [[Self; 2]; 2],
+        x: [f32; 2],
+        totals: [Self; 2],
+    ) -> [Self; 2] {
         // SAFETY: the instructions are there.
-        unsafe { [Self(_mm256_cvtepi32_ps(first)), Self(_mm256_cvtepi32_ps(last))] }
+        unsafe {
+            let sums = [Self(_mm256_cvtepi32_ps(first)), Self(_mm256_cvtepi32_ps(last))];
+            take_group_by_halves::<Self, BIASED>(sums, parameters, x, totals)
+        }
     }
     #[inline(always)]
     fn totals(s: [__m256i; 8]) -> Self {

@@ -1,5 +1,6 @@
 //! Sixteen floats in an AVX-512 register, and thirty-two 16-bit integers that VNNI multiplies and adds in one instruction.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
@@ -196,7 +197,10 @@ impl Integers for Avx512 {
     /// Sixteen sums.
     type Sums = __m512i;
     type Outputs = __m512i;
+    type Sixteen = Self;
     const HAS_WORDS: bool = true;
+    const HAS_MANY_REGISTERS: bool = true;
+    const HAS_BYTES: bool = true;
 
     #[inline(always)]
     unsafe fn load_integers(from: *const i16) -> __m256i {
@@ -261,7 +265,7 @@ impl Integers for Avx512 {
     #[inline(always)]
     fn add_products(sums: __m512i, a: __m256i, b: __m256i) -> __m512i {
         // SAFETY: the instructions are there.
-        unsafe { _mm512_dpwssd_epi32(sums, _mm512_zextsi256_si512(a), _mm512_zextsi256_si512(b)) }
+        unsafe { sums_of_products(sums, _mm512_zextsi256_si512(a), _mm512_zextsi256_si512(b)) }
     }
     #[inline(always)]
     unsafe fn add_words(sums: __m512i, from: *const u8, x: *const i16) -> __m512i {
@@ -273,8 +277,46 @@ impl Integers for Avx512 {
             let four = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(4));
             let first = _mm512_and_si512(_mm512_srlv_epi16(words, four), mask);
             let third = _mm512_and_si512(_mm512_srlv_epi16(_mm512_srli_epi16::<8>(words), four), mask);
-            let sums = _mm512_dpwssd_epi32(sums, first, _mm512_loadu_si512(x.cast()));
-            _mm512_dpwssd_epi32(sums, third, _mm512_loadu_si512(x.add(32).cast()))
+            let sums = sums_of_products(sums, first, _mm512_loadu_si512(x.cast()));
+            sums_of_products(sums, third, _mm512_loadu_si512(x.add(32).cast()))
+        }
+    }
+    #[inline(always)]
+    unsafe fn nibbles_and_bytes(a: *const u8, b: *const u8, x: *const i8) -> __m512i {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let bytes = _mm256_set_m128i(_mm_loadu_si128(b.cast()), _mm_loadu_si128(a.cast()));
+            // What comes into the upper half from a neighbour is cut off.
+            let upper = _mm256_srli_epi16::<4>(bytes);
+            let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(bytes), upper);
+            let nibbles = _mm512_and_si512(both, _mm512_set1_epi8(15));
+            _mm512_dpbusd_epi32(_mm512_setzero_si512(), nibbles, _mm512_loadu_si512(x.cast()))
+        }
+    }
+    #[inline(always)]
+    fn totals_of_two(s: [__m512i; 8]) -> [Avx2; 2] {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let [first, last] = quarters(s);
+            // Quarters of `a` and of `b` take turns.
+            let sums = _mm512_add_epi32(
+                _mm512_shuffle_i64x2::<0b01_00_01_00>(first, last),
+                _mm512_shuffle_i64x2::<0b11_10_11_10>(first, last),
+            );
+            let sums = _mm512_cvtepi32_ps(_mm512_shuffle_i64x2::<0b11_01_10_00>(sums, sums));
+            let [a, b] = halves(sums);
+            [Avx2(a), Avx2(b)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_fours<const ROWS: usize>(rows: &mut [__m512i; ROWS], weights: *const u8, x: *const i8) {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let weights = _mm512_loadu_si512(weights.cast());
+            for (row, sums) in rows.iter_mut().enumerate() {
+                let x = _mm512_set1_epi32(x.cast::<i32>().add(row).read_unaligned());
+                *sums = _mm512_dpbusd_epi32(*sums, weights, x);
+            }
         }
     }
     #[inline(always)]
@@ -282,43 +324,46 @@ impl Integers for Avx512 {
         Self::no_sums()
     }
     #[inline(always)]
-    unsafe fn add_pairs(outputs: __m512i, weights: *const i16, x: *const i16) -> __m512i {
+    unsafe fn add_pairs<const ROWS: usize>(rows: &mut [__m512i; ROWS], weights: *const i16, x: *const i16) {
         // SAFETY: the instructions are there, and the caller vouches for the memory.
         unsafe {
-            let x = _mm512_set1_epi32(x.cast::<i32>().read_unaligned());
-            _mm512_dpwssd_epi32(outputs, _mm512_loadu_si512(weights.cast()), x)
+            let weights = _mm512_loadu_si512(weights.cast());
+            for (row, sums) in rows.iter_mut().enumerate() {
+                let x = _mm512_set1_epi32(x.cast::<i32>().add(row).read_unaligned());
+                *sums = sums_of_products(*sums, weights, x);
+            }
         }
     }
     #[inline(always)]
-    fn floats(outputs: __m512i) -> [Avx2; 2] {
+    unsafe fn load_sixteen(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for the floats.
+        unsafe { Self::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn store_sixteen(floats: Self, to: *mut f32) {
+        // SAFETY: the caller vouches for the floats.
+        unsafe { floats.store(to) }
+    }
+    #[inline(always)]
+    fn take_group<const BIASED: bool>(
+        sums: __m512i,
+        [scale, bias]: [Self; 2],
+        [x_scale, x_sum]: [f32; 2],
+        totals: Self,
+    ) -> Self {
         // SAFETY: the instructions are there.
-        unsafe {
-            let [first, last] = [
-                _mm512_castsi512_si256(outputs),
-                _mm512_extracti64x4_epi64::<1>(outputs),
-            ];
-            [Avx2(_mm256_cvtepi32_ps(first)), Avx2(_mm256_cvtepi32_ps(last))]
+        let sums = Self(unsafe { _mm512_cvtepi32_ps(sums) });
+        let totals = sums.fused(scale.mul(Self::splat(x_scale)), totals);
+        match BIASED {
+            true => bias.fused(Self::splat(x_sum), totals),
+            false => totals,
         }
     }
     #[inline(always)]
     fn totals(s: [__m512i; 8]) -> Avx2 {
         // SAFETY: the instructions are there.
         unsafe {
-            let pairs = [
-                added_pairs(s[0], s[1]),
-                added_pairs(s[2], s[3]),
-                added_pairs(s[4], s[5]),
-                added_pairs(s[6], s[7]),
-            ];
-            // In each quarter of a register, four outputs' sums of that quarter.
-            let first = _mm512_add_epi32(
-                _mm512_unpacklo_epi64(pairs[0], pairs[1]),
-                _mm512_unpackhi_epi64(pairs[0], pairs[1]),
-            );
-            let last = _mm512_add_epi32(
-                _mm512_unpacklo_epi64(pairs[2], pairs[3]),
-                _mm512_unpackhi_epi64(pairs[2], pairs[3]),
-            );
+            let [first, last] = quarters(s);
             // Two quarters of the first four outputs, two of the last four; then the other two of each.
             let even = _mm512_shuffle_i64x2::<0b10_00_10_00>(first, last);
             let odd = _mm512_shuffle_i64x2::<0b11_01_11_01>(first, last);
@@ -327,6 +372,56 @@ impl Integers for Avx512 {
             let high = _mm512_castsi512_si256(_mm512_shuffle_i64x2::<0b11_01_11_01>(quarters, quarters));
             Avx2(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)))
         }
+    }
+}
+
+/// Adds to each sum the products of its two integers of `a` with those of `b`.
+///
+/// Not by the intrinsic: the compiler makes two instructions of that, so that a sum is waited for less; here there are enough sums, and what counts
+/// is how many instructions there are.
+///
+/// # Safety
+/// AVX-512 F and VNNI must be there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn sums_of_products(mut sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: the caller vouches for the instruction, which works on registers only.
+    unsafe {
+        asm!(
+            "vpdpwssd {sums}, {a}, {b}",
+            sums = inout(zmm_reg) sums,
+            a = in(zmm_reg) a,
+            b = in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
+
+/// In each quarter of a register, four outputs' sums of that quarter: of the first four outputs, and of the last.
+///
+/// # Safety
+/// AVX-512 F must be there.
+#[inline(always)]
+unsafe fn quarters(s: [__m512i; 8]) -> [__m512i; 2] {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe {
+        let pairs = [
+            added_pairs(s[0], s[1]),
+            added_pairs(s[2], s[3]),
+            added_pairs(s[4], s[5]),
+            added_pairs(s[6], s[7]),
+        ];
+        [
+            _mm512_add_epi32(
+                _mm512_unpacklo_epi64(pairs[0], pairs[1]),
+                _mm512_unpackhi_epi64(pairs[0], pairs[1]),
+            ),
+            _mm512_add_epi32(
+                _mm512_unpacklo_epi64(pairs[2], pairs[3]),
+                _mm512_unpackhi_epi64(pairs[2], pairs[3]),
+            ),
+        ]
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{IntegerKernel, Integers, Kernel, Lanes};
+use super::{IntegerKernel, Integers, Kernel, Lanes, take_group_by_halves};
 
 /// Runs a kernel compiled for NEON.
 ///
@@ -182,7 +182,10 @@ impl Integers for Neon {
     type Vector = (int16x8_t, int16x8_t);
     type Sums = (int32x4_t, int32x4_t);
     type Outputs = [int32x4_t; 4];
+    type Sixteen = [Self; 2];
     const HAS_WORDS: bool = false;
+    const HAS_MANY_REGISTERS: bool = false;
+    const HAS_BYTES: bool = false;
 
     #[inline(always)]
     unsafe fn load_integers(from: *const i16) -> Self::Vector {
@@ -307,33 +310,71 @@ impl Integers for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn nibbles_and_bytes(_: *const u8, _: *const u8, _: *const i8) -> Self::Sums {
+        unreachable!("there are no instructions for bytes")
+    }
+    #[inline(always)]
+    fn totals_of_two(_: [Self::Sums; 8]) -> [Self; 2] {
+        unreachable!("there are no instructions for bytes")
+    }
+    #[inline(always)]
+    unsafe fn add_fours<const ROWS: usize>(_: &mut [Self::Outputs; ROWS], _: *const u8, _: *const i8) {
+        unreachable!("there are no instructions for bytes")
+    }
+    #[inline(always)]
     fn no_outputs() -> Self::Outputs {
         // SAFETY: the instructions are there.
         unsafe { [vdupq_n_s32(0); 4] }
     }
     #[inline(always)]
-    unsafe fn add_pairs([a, b, c, d]: Self::Outputs, weights: *const i16, x: *const i16) -> Self::Outputs {
+    unsafe fn add_pairs<const ROWS: usize>(
+        rows: &mut [Self::Outputs; ROWS],
+        weights: *const i16,
+        x: *const i16,
+    ) {
         // SAFETY: the instructions are there, and the caller vouches for the memory.
         unsafe {
             // The first weights of eight outputs, and their second ones.
             let [first, last] = [vld2q_s16(weights), vld2q_s16(weights.add(16))];
-            let [x, y] = [x.read(), x.add(1).read()];
-            [
-                vmlal_n_s16(vmlal_n_s16(a, vget_low_s16(first.0), x), vget_low_s16(first.1), y),
-                vmlal_high_n_s16(vmlal_high_n_s16(b, first.0, x), first.1, y),
-                vmlal_n_s16(vmlal_n_s16(c, vget_low_s16(last.0), x), vget_low_s16(last.1), y),
-                vmlal_high_n_s16(vmlal_high_n_s16(d, last.0, x), last.1, y),
-            ]
+            for (row, outputs) in rows.iter_mut().enumerate() {
+                let [a, b, c, d] = *outputs;
+                let [x, y] = [x.add(2 * row).read(), x.add(2 * row + 1).read()];
+                *outputs = [
+                    vmlal_n_s16(vmlal_n_s16(a, vget_low_s16(first.0), x), vget_low_s16(first.1), y),
+                    vmlal_high_n_s16(vmlal_high_n_s16(b, first.0, x), first.1, y),
+                    vmlal_n_s16(vmlal_n_s16(c, vget_low_s16(last.0), x), vget_low_s16(last.1), y),
+                    vmlal_high_n_s16(vmlal_high_n_s16(d, last.0, x), last.1, y),
+                ];
+            }
         }
     }
     #[inline(always)]
-    fn floats([a, b, c, d]: Self::Outputs) -> [Self; 2] {
+    unsafe fn load_sixteen(from: *const f32) -> [Self; 2] {
+        // SAFETY: the caller vouches for the floats.
+        unsafe { [Self::load(from), Self::load(from.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn store_sixteen([low, high]: [Self; 2], to: *mut f32) {
+        // SAFETY: the caller vouches for the floats.
+        unsafe {
+            low.store(to);
+            high.store(to.add(8));
+        }
+    }
+    #[inline(always)]
+    fn take_group<const BIASED: bool>(
+        [a, b, c, d]: Self::Outputs,
+        parameters: [[Self; 2]; 2],
+        x: [f32; 2],
+        totals: [Self; 2],
+    ) -> [Self; 2] {
         // SAFETY: the instructions are there.
         unsafe {
-            [
+            let sums = [
                 Self(vcvtq_f32_s32(a), vcvtq_f32_s32(b)),
                 Self(vcvtq_f32_s32(c), vcvtq_f32_s32(d)),
-            ]
+            ];
+            take_group_by_halves::<Self, BIASED>(sums, parameters, x, totals)
         }
     }
     #[inline(always)]

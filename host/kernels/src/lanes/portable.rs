@@ -1,6 +1,6 @@
 //! Eight floats in an array: for processors without kernels of their own, and to test the others against.
 
-use super::{Integers, Lanes};
+use super::{Integers, Lanes, take_group_by_halves};
 
 /// Eight floats.
 #[derive(Clone, Copy)]
@@ -140,7 +140,10 @@ impl Integers for Array {
     type Vector = [i16; 16];
     type Sums = [i32; 8];
     type Outputs = [i32; 16];
+    type Sixteen = [Self; 2];
     const HAS_WORDS: bool = false;
+    const HAS_MANY_REGISTERS: bool = false;
+    const HAS_BYTES: bool = false;
 
     #[inline(always)]
     unsafe fn load_integers(from: *const i16) -> [i16; 16] {
@@ -206,27 +209,59 @@ impl Integers for Array {
         })
     }
     #[inline(always)]
+    unsafe fn nibbles_and_bytes(_: *const u8, _: *const u8, _: *const i8) -> Self::Sums {
+        unreachable!("there are no instructions for bytes")
+    }
+    #[inline(always)]
+    fn totals_of_two(_: [Self::Sums; 8]) -> [Self; 2] {
+        unreachable!("there are no instructions for bytes")
+    }
+    #[inline(always)]
+    unsafe fn add_fours<const ROWS: usize>(_: &mut [Self::Outputs; ROWS], _: *const u8, _: *const i8) {
+        unreachable!("there are no instructions for bytes")
+    }
+    #[inline(always)]
     fn no_outputs() -> [i32; 16] {
         [0; 16]
     }
     #[inline(always)]
-    unsafe fn add_pairs(outputs: [i32; 16], weights: *const i16, x: *const i16) -> [i32; 16] {
+    unsafe fn add_pairs<const ROWS: usize>(rows: &mut [[i32; 16]; ROWS], weights: *const i16, x: *const i16) {
         // SAFETY: the caller vouches for both.
         let (weights, x) = unsafe {
             (
                 weights.cast::<[[i16; 2]; 16]>().read_unaligned(),
-                x.cast::<[i16; 2]>().read_unaligned().map(i32::from),
+                x.cast::<[[i16; 2]; ROWS]>().read_unaligned(),
             )
         };
-        std::array::from_fn(|output| {
-            let weights = weights[output].map(i32::from);
-            let both = (weights[0] * x[0]).wrapping_add(weights[1] * x[1]);
-            outputs[output].wrapping_add(both)
-        })
+        for (outputs, x) in rows.iter_mut().zip(x) {
+            for (output, weights) in outputs.iter_mut().zip(weights) {
+                let product = |at: usize| i32::from(weights[at]) * i32::from(x[at]);
+                *output = output.wrapping_add(product(0).wrapping_add(product(1)));
+            }
+        }
     }
     #[inline(always)]
-    fn floats(outputs: [i32; 16]) -> [Self; 2] {
-        [0, 8].map(|first| Self(std::array::from_fn(|lane| outputs[first + lane] as f32)))
+    unsafe fn load_sixteen(from: *const f32) -> [Self; 2] {
+        // SAFETY: the caller vouches for the floats.
+        unsafe { [Self::load(from), Self::load(from.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn store_sixteen([low, high]: [Self; 2], to: *mut f32) {
+        // SAFETY: the caller vouches for the floats.
+        unsafe {
+            low.store(to);
+            high.store(to.add(8));
+        }
+    }
+    #[inline(always)]
+    fn take_group<const BIASED: bool>(
+        outputs: [i32; 16],
+        parameters: [[Self; 2]; 2],
+        x: [f32; 2],
+        totals: [Self; 2],
+    ) -> [Self; 2] {
+        let sums = [0, 8].map(|first| Self(std::array::from_fn(|lane| outputs[first + lane] as f32)));
+        take_group_by_halves::<Self, BIASED>(sums, parameters, x, totals)
     }
     #[inline(always)]
     fn integers_of(low: Self, high: Self) -> [i16; 16] {

@@ -32,6 +32,8 @@ pub struct Loaded {
     files: Vec<PathBuf>,
     recordings: Recordings,
     weights: Option<Arc<Vec<Weight>>>,
+    /// What weights alone take: looked at after each step.
+    weights_estimate: MemoryEstimate,
     on_engine: bool,
 }
 
@@ -50,6 +52,7 @@ impl Loaded {
             load_time: Duration::ZERO,
             recordings,
             weights: None,
+            weights_estimate: MemoryEstimate::default(),
             on_engine: false,
         }
     }
@@ -61,6 +64,12 @@ impl Loaded {
         }
         let weights = self.recordings.weights()?;
         self.backend.announce(&weights);
+        self.weights_estimate = MemoryEstimate {
+            weights_bytes: stored_bytes(&weights),
+            engine_weights_bytes: self.backend.weight_bytes(&weights),
+            load_peak_bytes: self.backend.load_peak_bytes(&weights),
+            ..MemoryEstimate::default()
+        };
         self.weights = Some(Arc::clone(&weights));
         Ok(weights)
     }
@@ -73,7 +82,7 @@ impl Loaded {
 
     /// Bytes of the weights, as stored; 0 before the plugin asked for them.
     pub fn weight_bytes(&self) -> usize {
-        self.weights.as_ref().map_or(0, |weights| stored_bytes(weights))
+        self.weights_estimate.weights_bytes
     }
 
     /// Hands the weights to the engine, once.
@@ -83,8 +92,7 @@ impl Loaded {
         }
         let started = Instant::now();
         let weights = self.weights()?;
-        let estimate = self.weights_estimate();
-        self.check_memory(&estimate)?;
+        self.check_memory(&self.weights_estimate)?;
         self.backend.reset_peak();
         self.backend.load(weights, progress)?;
         self.check_files()?;
@@ -114,7 +122,7 @@ impl Loaded {
 
     fn estimate(&mut self, prepared: &PreparedRequest) -> Result<MemoryEstimate, PluginError> {
         self.weights()?;
-        let weights = self.weights_estimate();
+        let weights = self.weights_estimate;
         let mut estimate = memory::estimate(self.backend.as_ref(), weights, prepared);
         // What is beyond is given back.
         let most = self
@@ -135,17 +143,6 @@ impl Loaded {
         }
     }
 
-    /// What weights alone take.
-    fn weights_estimate(&self) -> MemoryEstimate {
-        let weights = self.weights.as_ref();
-        MemoryEstimate {
-            weights_bytes: self.weight_bytes(),
-            engine_weights_bytes: weights.map_or(0, |weights| self.backend.weight_bytes(weights)),
-            load_peak_bytes: weights.map_or(0, |weights| self.backend.load_peak_bytes(weights)),
-            ..MemoryEstimate::default()
-        }
-    }
-
     /// Gives back what the engine keeps for reuse when little is left.
     pub fn relieve_memory(&mut self) {
         let MemoryUse { active, cached, .. } = self.backend.memory();
@@ -153,7 +150,7 @@ impl Loaded {
             return;
         }
         // Of weights that the engine copies, its copies count, which are active.
-        let weights = self.weights_estimate();
+        let weights = self.weights_estimate;
         let in_place = weights.weights_bytes.saturating_sub(weights.engine_weights_bytes);
         if self.memory.is_tight(in_place + active + cached) {
             self.backend.clear_cache();

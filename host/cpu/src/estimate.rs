@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::prepared_program::rope_tables;
-use super::run::keeps_rounded;
+use super::run::{Activations, keeps_rounded};
 use super::sequence_state::{CacheShape, most_tokens};
 use monocle_kernels::attention::{self, Queries, Shape};
 use monocle_kernels::convolution;
@@ -26,17 +26,22 @@ const ELEMENT: usize = size_of::<f32>();
 const MOST_STEP_ROWS: usize = 512;
 
 /// The most bytes that are alive at once while it runs, its inputs not counted.
-pub fn program_bytes(program: &Program) -> usize {
-    walk(program).peak.saturating_mul(ELEMENT)
+pub fn program_bytes(program: &Program, activations: Activations) -> usize {
+    walk(program, activations).peak.saturating_mul(ELEMENT)
 }
 
 /// Bytes of buffers that are left, and free, when these programs have run and a sequence of so many tokens is dropped. A buffer is never cut
 /// up: of each size as many are left as were ever in use at once.
-pub fn kept_bytes(programs: &[&Program], (first, tokens): (&Program, usize), kind: KeyValueType) -> usize {
+pub fn kept_bytes(
+    programs: &[&Program],
+    (first, tokens): (&Program, usize),
+    kind: KeyValueType,
+    activations: Activations,
+) -> usize {
     let mut most: HashMap<usize, usize> = HashMap::new();
     let mut walked = HashSet::new();
     for program in programs.iter().filter(|program| walked.insert(program.id)) {
-        let mut sizes = walk(program).sizes;
+        let mut sizes = walk(program, activations).sizes;
         // Its inputs are there all the while.
         for input in &program.inputs {
             let [_, most] = sizes.entry(rounded(input.len())).or_default();
@@ -55,7 +60,7 @@ pub fn kept_bytes(programs: &[&Program], (first, tokens): (&Program, usize), kin
 }
 
 /// What a run allocates and frees.
-fn walk(program: &Program) -> Values {
+fn walk(program: &Program, activations: Activations) -> Values {
     let dying = program.dying();
     let (tables, count) = rope_tables(program);
     let mut has_table = vec![false; count];
@@ -82,7 +87,7 @@ fn walk(program: &Program) -> Values {
             }
             Placement::InPlace | Placement::New => values.allocate(index, node.output.len()),
         }
-        let mut needed = scratch(program, node);
+        let mut needed = scratch(program, node, activations);
         match (&node.op, keeps_rounded(&node.op)) {
             (Op::Linear(_), _) => kept = needed[0],
             (_, true) => needed[3] = needed[3].saturating_add(kept),
@@ -154,14 +159,20 @@ pub fn cache_bytes(program: &Program, tokens: usize, kind: KeyValueType) -> usiz
 }
 
 /// Elements of each buffer that an operation needs while it runs, besides its result.
-fn scratch(program: &Program, node: &Node) -> [usize; 4] {
+fn scratch(program: &Program, node: &Node, activations: Activations) -> [usize; 4] {
     let shape = |input: usize| program.value(node.inputs[input]).shape.as_slice();
     let last = |shape: &[usize]| shape.last().copied().unwrap_or(1);
     match &node.op {
         Op::Linear(weight) => {
             let (x, k) = (program.value(node.inputs[0]), last(shape(0)));
             let rows = x.len().checked_div(k).unwrap_or(0);
-            [product(Right::stored(program, *weight), rows, k), 0, 0, 0]
+            let packed = match Right::stored(program, *weight) {
+                Right::Rows if activations == Activations::Bf16 && rows <= MOST_ROWS => {
+                    rounded(times([rows, k]))
+                }
+                right => product(right, rows, k),
+            };
+            [packed, 0, 0, 0]
         }
         Op::MatMul { transpose_right } => {
             let a = shape(0);
@@ -387,8 +398,8 @@ fn product(right: Right, m: usize, k: usize) -> usize {
     match right {
         // They want their few rows arranged, or rounded.
         Right::Quantised if m <= MOST_ROWS_OF_AFFINE => rounded(times([m, k])),
-        // They may want them rounded.
-        Right::Rows if m <= MOST_ROWS => rounded(times([m, k])),
+        // They are read as they lie.
+        Right::Rows if m <= MOST_ROWS => 0,
         _ => rounded(packed_elements(m, k)),
     }
 }

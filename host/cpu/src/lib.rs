@@ -259,7 +259,7 @@ impl Backend for CpuBackend {
     }
 
     fn program_bytes(&self, program: &Program) -> usize {
-        estimate::program_bytes(program)
+        estimate::program_bytes(program, self.activations)
     }
 
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {
@@ -267,7 +267,7 @@ impl Backend for CpuBackend {
     }
 
     fn kept_bytes(&self, programs: &[&Program], sequence: (&Program, usize)) -> usize {
-        estimate::kept_bytes(programs, sequence, self.key_values)
+        estimate::kept_bytes(programs, sequence, self.key_values, self.activations)
     }
 
     fn stop_at(&mut self, time: Option<Instant>) {

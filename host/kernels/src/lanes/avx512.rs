@@ -335,6 +335,53 @@ impl Integers for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn words_of_sixteen<const ROWS: usize>(
+        from: *const u8,
+        stride: usize,
+        x: [*const i16; ROWS],
+    ) -> [__m512i; ROWS] {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            // A row's eight times two words, and those of the eighth row after it.
+            let mut rows = [_mm512_setzero_si512(); 8];
+            for (row, words) in rows.iter_mut().enumerate() {
+                let low = _mm256_loadu_si256(from.add(row * stride).cast());
+                let high = _mm256_loadu_si256(from.add((row + 8) * stride).cast());
+                *words = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+            }
+            let first = turned([rows[0], rows[1], rows[2], rows[3]]);
+            let last = turned([rows[4], rows[5], rows[6], rows[7]]);
+            let mut outputs = [_mm512_setzero_si512(); ROWS];
+            for (outputs, x) in outputs.iter_mut().zip(x) {
+                let even = products_of_place::<0>([_mm512_setzero_si512(); 2], first, last, x);
+                let odd = products_of_place::<1>([_mm512_setzero_si512(); 2], first, last, x);
+                let even = products_of_place::<2>(even, first, last, x);
+                let odd = products_of_place::<3>(odd, first, last, x);
+                let [first, last] = [
+                    _mm512_add_epi32(even[0], odd[0]),
+                    _mm512_add_epi32(even[1], odd[1]),
+                ];
+                // Quarters of a register take turns: sums of the first words of four rows, and of their last.
+                let sums = _mm512_add_epi32(
+                    _mm512_shuffle_i64x2::<0b10_00_10_00>(first, last),
+                    _mm512_shuffle_i64x2::<0b11_01_11_01>(first, last),
+                );
+                *outputs = _mm512_shuffle_i64x2::<0b11_01_10_00>(sums, sums);
+            }
+            outputs
+        }
+    }
+    #[inline(always)]
+    fn add_outputs(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the instructions are there.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn sixteen([low, high]: [Avx2; 2]) -> Self {
+        // SAFETY: the instructions are there.
+        Self(unsafe { _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low.0), high.0) })
+    }
+    #[inline(always)]
     unsafe fn load_sixteen(from: *const f32) -> Self {
         // SAFETY: the caller vouches for the floats.
         unsafe { Self::load(from) }
@@ -371,6 +418,75 @@ impl Integers for Avx512 {
             let low = _mm512_castsi512_si256(_mm512_shuffle_i64x2::<0b10_00_10_00>(quarters, quarters));
             let high = _mm512_castsi512_si256(_mm512_shuffle_i64x2::<0b11_01_11_01>(quarters, quarters));
             Avx2(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)))
+        }
+    }
+}
+
+/// Turns four rows of 32-bit words within each quarter of a register: of all rows the first words of the quarters, then the second ones, and so
+/// on.
+///
+/// # Safety
+/// AVX-512 F must be there.
+#[inline(always)]
+unsafe fn turned([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe {
+        let [ab, cd] = [_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d)];
+        let [ab_last, cd_last] = [_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d)];
+        [
+            _mm512_unpacklo_epi64(ab, cd),
+            _mm512_unpackhi_epi64(ab, cd),
+            _mm512_unpacklo_epi64(ab_last, cd_last),
+            _mm512_unpackhi_epi64(ab_last, cd_last),
+        ]
+    }
+}
+
+/// Adds the products of the numbers in place `PLACE` of turned words of four bits with their activations.
+///
+/// # Safety
+/// AVX-512 F, BW and VNNI must be there, and 64 integers be readable at `x`.
+#[inline(always)]
+unsafe fn products_of_place<const PLACE: usize>(
+    sums: [__m512i; 2],
+    first: [__m512i; 4],
+    last: [__m512i; 4],
+    x: *const i16,
+) -> [__m512i; 2] {
+    // SAFETY: the caller vouches for the instructions and for the integers.
+    unsafe {
+        let x = _mm512_broadcast_i64x4(_mm256_loadu_si256(x.add(16 * PLACE).cast()));
+        let [mut a, mut b] = sums;
+        let pair = _mm512_shuffle_epi32::<0b00_00_00_00>(x);
+        a = sums_of_products(a, number_in::<PLACE>(first[0]), pair);
+        b = sums_of_products(b, number_in::<PLACE>(last[0]), pair);
+        let pair = _mm512_shuffle_epi32::<0b01_01_01_01>(x);
+        a = sums_of_products(a, number_in::<PLACE>(first[1]), pair);
+        b = sums_of_products(b, number_in::<PLACE>(last[1]), pair);
+        let pair = _mm512_shuffle_epi32::<0b10_10_10_10>(x);
+        a = sums_of_products(a, number_in::<PLACE>(first[2]), pair);
+        b = sums_of_products(b, number_in::<PLACE>(last[2]), pair);
+        let pair = _mm512_shuffle_epi32::<0b11_11_11_11>(x);
+        a = sums_of_products(a, number_in::<PLACE>(first[3]), pair);
+        b = sums_of_products(b, number_in::<PLACE>(last[3]), pair);
+        [a, b]
+    }
+}
+
+/// The numbers of 4 bits in this place of 16-bit words.
+///
+/// # Safety
+/// AVX-512 BW must be there.
+#[inline(always)]
+unsafe fn number_in<const PLACE: usize>(words: __m512i) -> __m512i {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe {
+        let mask = _mm512_set1_epi16(15);
+        match PLACE {
+            0 => _mm512_and_si512(words, mask),
+            1 => _mm512_and_si512(_mm512_srli_epi16::<4>(words), mask),
+            2 => _mm512_and_si512(_mm512_srli_epi16::<8>(words), mask),
+            _ => _mm512_srli_epi16::<12>(words),
         }
     }
 }

@@ -198,7 +198,14 @@ impl<'a> IntegerProduct<'a> {
     /// Which kernel runs for so many rows.
     fn way(&self, m: usize, processor: Processor) -> Way {
         let has_words = match self.matrix.data() {
-            Data::Affine(affine) => affine.bits == 4 && self.group().is_multiple_of(64),
+            Data::Affine(affine) => {
+                let all = match self.width {
+                    Width::Sixteen => affine.group,
+                    // Two groups at a time.
+                    Width::Eight => self.matrix.columns(),
+                };
+                affine.bits == 4 && all.is_multiple_of(64)
+            }
             Data::Dense(..) | Data::Blocks(..) | Data::Scaled(..) => false,
         };
         match Way::of(m) {
@@ -329,9 +336,11 @@ impl<'a> Multiply<'a> {
                     columns,
                     group,
                 };
-                match self.m {
-                    1 => self.sixteen_rows::<I, _, 1>(rows),
-                    _ => self.sixteen_rows::<I, _, 2>(rows),
+                match (self.m, self.product.width) {
+                    (1, Width::Sixteen) => self.sixteen_rows::<I, _, 1, false>(rows),
+                    (_, Width::Sixteen) => self.sixteen_rows::<I, _, 2, false>(rows),
+                    (1, Width::Eight) => self.sixteen_rows::<I, _, 1, true>(rows),
+                    (_, Width::Eight) => self.sixteen_rows::<I, _, 2, true>(rows),
                 }
             }
             (_, 32) if BITS == 4 && (self.way == Way::RowByRow || self.product.width == Width::Eight) => {

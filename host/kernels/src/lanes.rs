@@ -288,6 +288,19 @@ pub trait Integers {
     ) -> [Self::Outputs; ROWS] {
         unreachable!("there are too few registers")
     }
+    /// The same with bytes, for the first 32 numbers and for the others. Of the activations of both, those come first that lower halves of bytes are
+    /// multiplied with.
+    ///
+    /// # Safety
+    /// 32 bytes must be readable at `from` and at each of the 15 strides after it, and 64 at each of `x`.
+    #[inline(always)]
+    unsafe fn bytes_of_sixteen<const ROWS: usize>(
+        _from: *const u8,
+        _stride: usize,
+        _x: [*const i8; ROWS],
+    ) -> [[Self::Outputs; 2]; ROWS] {
+        unreachable!("there are too few registers")
+    }
     /// Adds what each output's sum is.
     #[inline(always)]
     fn add_outputs(_: Self::Outputs, _: Self::Outputs) -> Self::Outputs {

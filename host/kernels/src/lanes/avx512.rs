@@ -342,15 +342,7 @@ impl Integers for Avx512 {
     ) -> [__m512i; ROWS] {
         // SAFETY: the instructions are there, and the caller vouches for the memory.
         unsafe {
-            // A row's eight times two words, and those of the eighth row after it.
-            let mut rows = [_mm512_setzero_si512(); 8];
-            for (row, words) in rows.iter_mut().enumerate() {
-                let low = _mm256_loadu_si256(from.add(row * stride).cast());
-                let high = _mm256_loadu_si256(from.add((row + 8) * stride).cast());
-                *words = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
-            }
-            let first = turned([rows[0], rows[1], rows[2], rows[3]]);
-            let last = turned([rows[4], rows[5], rows[6], rows[7]]);
+            let [first, last] = turned_rows(from, stride);
             let mut outputs = [_mm512_setzero_si512(); ROWS];
             for (outputs, x) in outputs.iter_mut().zip(x) {
                 let even = products_of_place::<0>([_mm512_setzero_si512(); 2], first, last, x);
@@ -367,6 +359,35 @@ impl Integers for Avx512 {
                     _mm512_shuffle_i64x2::<0b11_01_11_01>(first, last),
                 );
                 *outputs = _mm512_shuffle_i64x2::<0b11_01_10_00>(sums, sums);
+            }
+            outputs
+        }
+    }
+    #[inline(always)]
+    unsafe fn bytes_of_sixteen<const ROWS: usize>(
+        from: *const u8,
+        stride: usize,
+        x: [*const i8; ROWS],
+    ) -> [[__m512i; 2]; ROWS] {
+        // SAFETY: the instructions are there, and the caller vouches for the memory.
+        unsafe {
+            let [first, last] = turned_rows(from, stride);
+            let mut outputs = [[_mm512_setzero_si512(); 2]; ROWS];
+            for (outputs, x) in outputs.iter_mut().zip(x) {
+                let [low, high] = [_mm512_setzero_si512(); 2].map(|zero| [zero; 2]);
+                let low = bytes_of_half::<0>(low, first, last, x);
+                let high = bytes_of_half::<1>(high, first, last, x);
+                let [first, last] = [
+                    _mm512_add_epi32(low[0], high[0]),
+                    _mm512_add_epi32(low[1], high[1]),
+                ];
+                // Quarters of a register take turns: sums of the first 32 numbers of four rows, and of the others.
+                let a = _mm512_shuffle_i64x2::<0b10_00_10_00>(first, last);
+                let b = _mm512_shuffle_i64x2::<0b11_01_11_01>(first, last);
+                *outputs = [
+                    _mm512_shuffle_i64x2::<0b11_01_10_00>(a, a),
+                    _mm512_shuffle_i64x2::<0b11_01_10_00>(b, b),
+                ];
             }
             outputs
         }
@@ -418,6 +439,76 @@ impl Integers for Avx512 {
             let low = _mm512_castsi512_si256(_mm512_shuffle_i64x2::<0b10_00_10_00>(quarters, quarters));
             let high = _mm512_castsi512_si256(_mm512_shuffle_i64x2::<0b11_01_11_01>(quarters, quarters));
             Avx2(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)))
+        }
+    }
+}
+
+/// Eight words of 32 bits of each of sixteen rows, turned: of the first four rows and the ninth to twelfth, and of the others.
+///
+/// # Safety
+/// AVX-512 F must be there, and 32 bytes be readable at `from` and at each of the 15 strides after it.
+#[inline(always)]
+unsafe fn turned_rows(from: *const u8, stride: usize) -> [[__m512i; 4]; 2] {
+    // SAFETY: the caller vouches for the instructions and for the rows.
+    unsafe {
+        // A row's words, and those of the eighth row after it.
+        let mut rows = [_mm512_setzero_si512(); 8];
+        for (row, words) in rows.iter_mut().enumerate() {
+            let low = _mm256_loadu_si256(from.add(row * stride).cast());
+            let high = _mm256_loadu_si256(from.add((row + 8) * stride).cast());
+            *words = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+        }
+        [
+            turned([rows[0], rows[1], rows[2], rows[3]]),
+            turned([rows[4], rows[5], rows[6], rows[7]]),
+        ]
+    }
+}
+
+/// Adds the products of the lower (0) or upper (1) halves of turned bytes with their activations.
+///
+/// # Safety
+/// AVX-512 F, BW and VNNI must be there, and 64 bytes be readable at `x`.
+#[inline(always)]
+unsafe fn bytes_of_half<const HALF: usize>(
+    sums: [__m512i; 2],
+    first: [__m512i; 4],
+    last: [__m512i; 4],
+    x: *const i8,
+) -> [__m512i; 2] {
+    // SAFETY: the caller vouches for the instructions and for the bytes.
+    unsafe {
+        let x = _mm512_broadcast_i64x4(_mm256_loadu_si256(x.add(32 * HALF).cast()));
+        let [mut a, mut b] = sums;
+        let four = _mm512_shuffle_epi32::<0b00_00_00_00>(x);
+        a = _mm512_dpbusd_epi32(a, half_of::<HALF>(first[0]), four);
+        b = _mm512_dpbusd_epi32(b, half_of::<HALF>(last[0]), four);
+        let four = _mm512_shuffle_epi32::<0b01_01_01_01>(x);
+        a = _mm512_dpbusd_epi32(a, half_of::<HALF>(first[1]), four);
+        b = _mm512_dpbusd_epi32(b, half_of::<HALF>(last[1]), four);
+        let four = _mm512_shuffle_epi32::<0b10_10_10_10>(x);
+        a = _mm512_dpbusd_epi32(a, half_of::<HALF>(first[2]), four);
+        b = _mm512_dpbusd_epi32(b, half_of::<HALF>(last[2]), four);
+        let four = _mm512_shuffle_epi32::<0b11_11_11_11>(x);
+        a = _mm512_dpbusd_epi32(a, half_of::<HALF>(first[3]), four);
+        b = _mm512_dpbusd_epi32(b, half_of::<HALF>(last[3]), four);
+        [a, b]
+    }
+}
+
+/// The lower (0) or upper (1) halves of bytes.
+///
+/// # Safety
+/// AVX-512 BW must be there.
+#[inline(always)]
+unsafe fn half_of<const HALF: usize>(bytes: __m512i) -> __m512i {
+    // SAFETY: the caller vouches for the instructions.
+    unsafe {
+        let mask = _mm512_set1_epi8(15);
+        match HALF {
+            0 => _mm512_and_si512(bytes, mask),
+            // What comes into the upper half from a neighbour is cut off.
+            _ => _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask),
         }
     }
 }

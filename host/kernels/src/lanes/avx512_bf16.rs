@@ -1,6 +1,9 @@
 //! Products of bf16 by AVX-512: each lane multiplies two pairs and adds both to a sum of 32 bits. The instruction takes numbers below the normal
 //! ones for zero, and rounds to the nearest after each addition.
 
+// Rows of registers are indexed by rows of operands: counting them is the clearer way.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 
 use super::Lanes;

@@ -382,6 +382,19 @@ impl Known {
         self.runs.iter().rev().find(|run| self.has_run(run.run))
     }
 
+    /// The last run that wrote something and was not taken back; where none did, [`Self::last_run`].
+    pub fn last_written_run(&self) -> Option<&Run> {
+        let written: HashSet<u64> = self
+            .writings
+            .values()
+            .flatten()
+            .map(|writing| writing.run)
+            .collect();
+        let mut left = self.runs.iter().rev().filter(|run| self.has_run(run.run));
+        left.find(|run| written.contains(&run.run))
+            .or_else(|| self.last_run())
+    }
+
     /// Whether there is such a run that was not taken back.
     pub fn has_run(&self, number: u64) -> bool {
         !self.undone.contains(&number) && self.runs.iter().any(|run| run.run == number)

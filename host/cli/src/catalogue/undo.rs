@@ -14,7 +14,7 @@ pub struct Undo {
     /// The folder of photos
     folder: PathBuf,
 
-    /// Which run, by its number [default: the last one that was not taken back]
+    /// Which run, by its number [default: the last one that wrote something and was not taken back]
     #[arg(long, value_name = "NUMBER")]
     run: Option<u64>,
 
@@ -26,7 +26,7 @@ pub struct Undo {
 impl Undo {
     pub fn run(self) -> anyhow::Result<()> {
         let mut journal = super::existing(&self.folder)?;
-        let run = match (self.run, journal.known.last_run()) {
+        let run = match (self.run, journal.known.last_written_run()) {
             (Some(number), _) if journal.known.has_run(number) => number,
             (Some(number), _) => anyhow::bail!("there is no run {number}, or it was taken back already"),
             (None, Some(run)) => run.run,

@@ -151,6 +151,13 @@ fn a_run_taken_back_leaves_those_before_it() {
     assert_eq!(known.next_run(), 3);
     assert!(known.answer("a", "k").is_some() && known.answer("b", "k").is_none());
     assert!(known.written("a.jpg.xmp").is_some() && known.written("b.jpg.xmp").is_none());
+    // One that found nothing to do is not in the way of taking back what was done.
+    let mut journal = opened(&folder);
+    journal.add(run(3)).expect("there is room");
+    let numbers = [journal.known.last_run(), journal.known.last_written_run()];
+    assert_eq!(numbers.map(|run| run.map(|run| run.run)), [Some(3), Some(1)]);
+    journal.add(Line::Undone { run: 1 }).expect("there is room");
+    assert_eq!(journal.known.last_written_run().map(|run| run.run), Some(3));
 }
 
 #[test]

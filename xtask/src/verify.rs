@@ -27,7 +27,7 @@ struct Part {
     run: fn(&Path) -> Result<()>,
 }
 
-const PARTS: [Part; 18] = [
+const PARTS: [Part; 19] = [
     Part {
         name: "fuzz",
         what: "each fuzz target for two minutes: manifests and what they ask for, headers of safetensors and GGUF files, programs, \
@@ -109,6 +109,11 @@ const PARTS: [Part; 18] = [
         name: "sanitizer",
         what: "the tests of the engine `cpu` and its kernels, random programs among them, under AddressSanitizer",
         run: sanitizer,
+    },
+    Part {
+        name: "neon",
+        what: "the tests of the engine `cpu` and its kernels for 64-bit ARM, under qemu",
+        run: neon,
     },
     Part {
         name: "servers",
@@ -241,6 +246,41 @@ fn sanitizer(target: &Path) -> Result<()> {
     // Lists that no system has room for are asked for, and refused.
     command.env("ASAN_OPTIONS", "allocator_may_return_null=1");
     command.env("CARGO_TARGET_DIR", target.join("sanitizer"));
+    run(&mut command)
+}
+
+fn neon(target: &Path) -> Result<()> {
+    let (compiler, emulator) = ("aarch64-linux-gnu-gcc", "qemu-aarch64-static");
+    if ![compiler, emulator]
+        .iter()
+        .all(|program| works(Command::new(program).arg("--version")))
+    {
+        bail!(
+            "`{compiler}` and `{emulator}` are needed (Debian: `gcc-aarch64-linux-gnu qemu-user-static`), and `rustup target add \
+             aarch64-unknown-linux-gnu`"
+        );
+    }
+    let mut command = cargo_command();
+    command.args([
+        "test",
+        "--release",
+        "-p",
+        "monocle-cpu",
+        "-p",
+        "monocle-kernels",
+        "--target",
+        "aarch64-unknown-linux-gnu",
+        "--",
+        // It starts itself, which only the processor's own system can do.
+        "--skip",
+        "there_is_a_thread_for_each_processor_that_may_be_used",
+    ]);
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", compiler);
+    command.env(
+        "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",
+        format!("{emulator} -L /usr/aarch64-linux-gnu"),
+    );
+    command.env("CARGO_TARGET_DIR", target.join("neon"));
     run(&mut command)
 }
 

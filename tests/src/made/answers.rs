@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use monocle_weights::hub::Hub;
@@ -205,19 +206,27 @@ fn entry(choices: &mut Choices<'_>) -> Value {
     entry
 }
 
+thread_local! {
+    /// One for all inputs of a thread, one after another: a fuzzer tries hundreds in a second, and a port of each would be taken for a minute.
+    static LISTENER: TcpListener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+}
+
 /// A server on this machine that ends with the input; each connection gets the next answer, those after the last get none.
 struct Server {
     endpoint: String,
     stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
     fn start(mut answers: VecDeque<Vec<u8>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let listener = LISTENER
+            .with(TcpListener::try_clone)
+            .expect("it can be used again");
         let endpoint = format!("http://{}", listener.local_addr().expect("the port is known"));
         let stop = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&stop);
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             for stream in listener.incoming().take(500).flatten() {
                 if ended.load(Ordering::SeqCst) {
                     return;
@@ -225,7 +234,11 @@ impl Server {
                 let _ = reply(stream, &answers.pop_front().unwrap_or_default());
             }
         });
-        Self { endpoint, stop }
+        Self {
+            endpoint,
+            stop,
+            thread: Some(thread),
+        }
     }
 }
 
@@ -233,6 +246,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.endpoint.trim_start_matches("http://"));
+        // The next one listens at the same port.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

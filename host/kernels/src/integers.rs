@@ -13,7 +13,6 @@ mod block_rows;
 mod nibbles;
 mod plain_blocks;
 mod rounding;
-mod sixteen_rows;
 mod stored_rows;
 mod super_blocks;
 mod unpacked;
@@ -165,14 +164,14 @@ impl<'a> IntegerProduct<'a> {
                 ));
             }
             let Some(rows) = kept else { return };
-            let way = self.way(m, processor);
+            let way = Way::of(m);
             let rounded = rows.view();
             let shared = Shared::new(&mut out[first * n..(first + m) * n]);
             let chunk = if m * n * k < 64 * 1024 || threads.count() == 1 {
                 n
             } else {
                 let least = match way {
-                    Way::RowByRow | Way::Sixteen => 16 * 1024 / k.max(1),
+                    Way::RowByRow => 16 * 1024 / k.max(1),
                     Way::Unpacked => 4 * OUTPUTS,
                 };
                 n.div_ceil(threads.count() * 8).min(512).max(least)
@@ -195,25 +194,6 @@ impl<'a> IntegerProduct<'a> {
         }
     }
 
-    /// Which kernel runs for so many rows.
-    fn way(&self, m: usize, processor: Processor) -> Way {
-        let has_words = match self.matrix.data() {
-            Data::Affine(affine) => {
-                let all = match self.width {
-                    Width::Sixteen => affine.group,
-                    // Two groups at a time.
-                    Width::Eight => self.matrix.columns(),
-                };
-                affine.bits == 4 && all.is_multiple_of(64)
-            }
-            Data::Dense(..) | Data::Blocks(..) | Data::Scaled(..) => false,
-        };
-        match Way::of(m) {
-            Way::RowByRow if has_words && processor.turns_words() => Way::Sixteen,
-            way => way,
-        }
-    }
-
     /// What rows of activations become.
     fn form(&self, rows: [usize; 2]) -> Form {
         Form {
@@ -231,7 +211,7 @@ impl<'a> IntegerProduct<'a> {
         let group = self.group();
         let eights = way.outputs() / EIGHT;
         let unpacked = match way {
-            Way::RowByRow | Way::Sixteen => 0,
+            Way::RowByRow => 0,
             // A group of integers of 16 bits, then those of a block, its scales and biases, and totals.
             Way::Unpacked => {
                 let groups = groups_of_block(group);
@@ -252,8 +232,6 @@ impl<'a> IntegerProduct<'a> {
 enum Way {
     /// Stored rows as they lie, one after another: the memory's speed is the limit.
     RowByRow,
-    /// The same for words of four numbers of 4 bits, of sixteen rows, which are turned in registers: activations as for [`Way::RowByRow`].
-    Sixteen,
     /// A group of sixteen rows unpacked, for many rows of activations.
     Unpacked,
 }
@@ -270,7 +248,7 @@ impl Way {
     fn outputs(self) -> usize {
         match self {
             Self::RowByRow => EIGHT,
-            Self::Sixteen | Self::Unpacked => OUTPUTS,
+            Self::Unpacked => OUTPUTS,
         }
     }
 }
@@ -330,19 +308,6 @@ impl<'a> Multiply<'a> {
         let (columns, group) = (self.product.matrix.columns(), self.product.group());
         // What is most used is compiled with the group's size known; the rest once for each number of bits.
         match (self.way, group) {
-            (Way::Sixteen, _) if BITS == 4 => {
-                let rows = AffineRows::<BITS, 0> {
-                    affine,
-                    columns,
-                    group,
-                };
-                match (self.m, self.product.width) {
-                    (1, Width::Sixteen) => self.sixteen_rows::<I, _, 1, false>(rows),
-                    (_, Width::Sixteen) => self.sixteen_rows::<I, _, 2, false>(rows),
-                    (1, Width::Eight) => self.sixteen_rows::<I, _, 1, true>(rows),
-                    (_, Width::Eight) => self.sixteen_rows::<I, _, 2, true>(rows),
-                }
-            }
             (_, 32) if BITS == 4 && (self.way == Way::RowByRow || self.product.width == Width::Eight) => {
                 self.multiply::<I, _>(AffineRows::<BITS, 32> {
                     affine,
@@ -369,8 +334,8 @@ impl<'a> Multiply<'a> {
     fn multiply<I: Integers, S: StoredRows>(self, rows: S) {
         let bytes = I::HAS_BYTES && S::NIBBLES.is_some() && self.product.width == Width::Eight;
         match (self.way, bytes) {
-            (Way::RowByRow | Way::Sixteen, false) => self.row_by_row::<I, S>(rows),
-            (Way::RowByRow | Way::Sixteen, true) => self.row_by_row_of_bytes::<I, S>(rows),
+            (Way::RowByRow, false) => self.row_by_row::<I, S>(rows),
+            (Way::RowByRow, true) => self.row_by_row_of_bytes::<I, S>(rows),
             (Way::Unpacked, false) => self.unpacked::<I, S, false>(rows),
             (Way::Unpacked, true) => self.unpacked::<I, S, true>(rows),
         }

@@ -275,39 +275,6 @@ pub trait Integers {
         weights: *const i16,
         x: *const i16,
     );
-    /// The sums of the products of 64 numbers of 4 bits, as [`Integers::unpack_words`] has them, of each of sixteen rows with some rows of 64
-    /// integers. Only where [`Processor::turns_words`].
-    ///
-    /// # Safety
-    /// 32 bytes must be readable at `from` and at each of the 15 strides after it, and 64 integers at each of `x`.
-    #[inline(always)]
-    unsafe fn words_of_sixteen<const ROWS: usize>(
-        _from: *const u8,
-        _stride: usize,
-        _x: [*const i16; ROWS],
-    ) -> [Self::Outputs; ROWS] {
-        unreachable!("there are too few registers")
-    }
-    /// The same with bytes, for the first 32 numbers and for the others. Of the activations of both, those come first that lower halves of bytes are
-    /// multiplied with.
-    ///
-    /// # Safety
-    /// 32 bytes must be readable at `from` and at each of the 15 strides after it, and 64 at each of `x`.
-    #[inline(always)]
-    unsafe fn bytes_of_sixteen<const ROWS: usize>(
-        _from: *const u8,
-        _stride: usize,
-        _x: [*const i8; ROWS],
-    ) -> [[Self::Outputs; 2]; ROWS] {
-        unreachable!("there are too few registers")
-    }
-    /// Adds what each output's sum is.
-    #[inline(always)]
-    fn add_outputs(_: Self::Outputs, _: Self::Outputs) -> Self::Outputs {
-        unreachable!("there are too few registers")
-    }
-    /// A float of each of the first eight outputs, and of the others.
-    fn sixteen(halves: [Self::Floats; 2]) -> Self::Sixteen;
     /// # Safety
     /// Sixteen floats must be readable at `from`.
     unsafe fn load_sixteen(from: *const f32) -> Self::Sixteen;
@@ -455,15 +422,6 @@ impl Processor {
     /// Which it is.
     pub fn instructions(self) -> Instructions {
         self.0
-    }
-
-    /// Whether sixteen rows of numbers of 4 bits are best turned in registers, where they are multiplied with a row or two.
-    pub fn turns_words(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        let turns = self.0 == Instructions::Avx512;
-        #[cfg(not(target_arch = "x86_64"))]
-        let turns = false;
-        turns
     }
 
     /// Whether it has instructions for products of bf16: then [`Self::round_to_bf16`] and [`Self::multiply_bf16`] may be called.

@@ -120,7 +120,7 @@ impl IntegerKernel for Round<'_> {
         let bytes = self.form.bytes.filter(|_| I::HAS_BYTES);
         let way = Way::of(m);
         let [first, height] = match way {
-            Way::RowByRow | Way::Sixteen => [row, 1],
+            Way::RowByRow => [row, 1],
             Way::Unpacked => panel::<I>(row, m),
         };
         let mut integers = [0_i16; MOST_GROUP];
@@ -129,7 +129,7 @@ impl IntegerKernel for Round<'_> {
         for (index, x) in self.x.chunks_exact(group).enumerate() {
             let rounded = round::<I>(x, self.form.largest, words, integers);
             let at = match way {
-                Way::RowByRow | Way::Sixteen => index * m + row,
+                Way::RowByRow => index * m + row,
                 Way::Unpacked => first * groups + index * height + row - first,
             };
             // SAFETY: each row is rounded by one thread, and its numbers of a panel are its own.
@@ -145,7 +145,7 @@ impl IntegerKernel for Round<'_> {
                                 .write_unaligned(*integers);
                         }
                     }
-                    (Some(nibbles), Way::RowByRow | Way::Sixteen) => {
+                    (Some(nibbles), Way::RowByRow) => {
                         let to = (index / 2 * m + row) * 2 * group + index % 2 * 16;
                         assert!(to + 2 * group <= 2 * self.x.len() * m);
                         let [low, high] = nibbles.split(integers);

@@ -164,32 +164,23 @@ impl Multiply<'_> {
     /// Writes the totals of a row after the last block, else keeps them.
     #[inline(always)]
     fn put<I: Integers>(&self, block: &Block<'_>, row: usize, taken: I::Sixteen, totals: &mut [f32]) {
-        if block.is_last {
-            return self.write_sixteen::<I>(row, block.outputs, taken);
-        }
         let totals = &mut totals[row * OUTPUTS..][..OUTPUTS];
-        // SAFETY: there are sixteen totals.
-        unsafe { I::store_sixteen(taken, totals.as_mut_ptr()) };
-    }
-
-    /// Writes so many outputs of a row, from the first of them on.
-    #[inline(always)]
-    pub fn write_sixteen<I: Integers>(&self, row: usize, [start, count]: [usize; 2], taken: I::Sixteen) {
-        let n = self.product.matrix.rows();
-        if count == OUTPUTS && self.product.bias.is_none() {
+        let ([start, count], n) = (block.outputs, self.product.matrix.rows());
+        if block.is_last && count == OUTPUTS && self.product.bias.is_none() {
             // SAFETY: these outputs are this task's own, and there are sixteen.
             unsafe { I::store_sixteen(taken, self.out.part(row * n + start, OUTPUTS).as_mut_ptr()) };
             return;
         }
-        let mut totals = [0.0; OUTPUTS];
         // SAFETY: there are sixteen totals.
         unsafe { I::store_sixteen(taken, totals.as_mut_ptr()) };
-        for (total, first) in totals.chunks_exact(EIGHT).zip([0, EIGHT]) {
-            // SAFETY: `total` has eight.
-            let sum = unsafe { I::Floats::load(total.as_ptr()) };
-            let count = count.saturating_sub(first).min(EIGHT);
-            if count > 0 {
-                self.write(sum, row * n, start + first, count);
+        if block.is_last {
+            for (total, first) in totals.chunks_exact(EIGHT).zip([0, EIGHT]) {
+                // SAFETY: `total` has eight.
+                let sum = unsafe { I::Floats::load(total.as_ptr()) };
+                let count = count.saturating_sub(first).min(EIGHT);
+                if count > 0 {
+                    self.write(sum, row * n, start + first, count);
+                }
             }
         }
     }
@@ -227,7 +218,7 @@ impl Block<'_> {
 
 /// Takes one group into the totals of sixteen outputs, in the same order as [`Multiply::with_group`].
 #[inline(always)]
-pub fn take<I: Integers, S: StoredRows>(
+fn take<I: Integers, S: StoredRows>(
     sums: I::Outputs,
     parameters: [I::Sixteen; 2],
     x: [f32; 2],

@@ -349,10 +349,6 @@ impl Integers for Neon {
         }
     }
     #[inline(always)]
-    fn sixteen(halves: [Self; 2]) -> [Self; 2] {
-        halves
-    }
-    #[inline(always)]
     unsafe fn load_sixteen(from: *const f32) -> [Self; 2] {
         // SAFETY: the caller vouches for the floats.
         unsafe { [Self::load(from), Self::load(from.add(8))] }

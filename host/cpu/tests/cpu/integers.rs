@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use monocle_cpu::{Activations, CpuBackend, Instructions};
 use monocle_tensor::backend::Backend;
-use monocle_tensor::operation::{Op, WeightId};
+use monocle_tensor::operation::{Op, Unary, WeightId};
+use monocle_tensor::program::ValueType;
+use monocle_tensor::recorder::{Recorder, RecordingLimits};
 use monocle_tensor::scheme::Scheme;
 use monocle_tensor::stored::{Matrix, StoredTensor, StoredType, Weight};
 use proptest::prelude::*;
@@ -258,6 +260,64 @@ fn many_rows_give_the_bits_of_one() {
             for row in [0, 1, 500, 511, 512, 999] {
                 let one = multiply(&mut engine, &weights, &x[row * k..][..k], k);
                 assert_eq!(bits(&all[row * n..][..n]), bits(&one), "row {row}");
+            }
+        }
+    }
+}
+
+/// Products of one step: what was rounded for a product is used for others of the same activations, and of no others.
+#[test]
+fn each_product_rounds_its_own_activations() {
+    let mut random = Random::new(10);
+    let (n, k) = (17, 128);
+    let weights: Vec<Weight> = (0..2)
+        .map(|_| Weight::Linear {
+            matrix: affine(&mut random, StoredType::BF16, [n, k], 4, 64).0,
+            bias: None,
+        })
+        .collect();
+    let weights = Arc::new(weights);
+    for rows in [1, 30] {
+        let values = [random.floats(rows * k), random.floats(rows * k)];
+        let kinds = vec![ValueType::float(&[rows, k]); 2];
+        let mut recorder = Recorder::new(Arc::clone(&weights), kinds, None, RecordingLimits::default());
+        let inputs = recorder.input_values();
+        let mut record = |op, input| recorder.push(op, &[input], None).unwrap();
+        let gate = record(Op::Linear(WeightId(0)), inputs[0]);
+        let other = record(Op::Linear(WeightId(0)), inputs[1]);
+        // As before a gated block's second layer.
+        let activated = record(Op::Unary(Unary::Relu), other);
+        let up = record(Op::Linear(WeightId(1)), inputs[1]);
+        let again = record(Op::Linear(WeightId(1)), inputs[0]);
+        let program = recorder.finish(vec![gate, activated, up, again]);
+        for (activations, _) in WIDTHS {
+            for mut engine in engines(&[2], activations) {
+                engine.load(Arc::clone(&weights), &mut |_, _| {}).unwrap();
+                let inputs = values
+                    .each_ref()
+                    .map(|values| engine.upload(&[rows, k], values.clone()).unwrap());
+                let found: Vec<Vec<f32>> = engine
+                    .run(&program, &inputs, None)
+                    .unwrap()
+                    .iter()
+                    .map(|tensor| engine.download(tensor).unwrap())
+                    .collect();
+                let mut alone = |weight, x: &[f32]| {
+                    let x = Operand::Floats(vec![rows, k], x.to_vec());
+                    let (program, inputs) =
+                        program_of(Op::Linear(WeightId(weight)), &[x], None, &weights, None);
+                    run(&mut engine, &program, &inputs, None).unwrap()
+                };
+                let relu: Vec<f32> = alone(0, &values[1]).iter().map(|x| x.max(0.0)).collect();
+                let expected = [
+                    alone(0, &values[0]),
+                    relu,
+                    alone(1, &values[1]),
+                    alone(1, &values[0]),
+                ];
+                for (found, expected) in found.iter().zip(expected) {
+                    assert_eq!(bits(found), bits(&expected), "{rows} rows on {}", engine.device());
+                }
             }
         }
     }

@@ -279,7 +279,7 @@ fn each_product_rounds_its_own_activations() {
     let weights = Arc::new(weights);
     for rows in [1, 30] {
         let values = [random.floats(rows * k), random.floats(rows * k)];
-        let kinds = vec![ValueType::float(&[rows, k]); 2];
+        let kinds = vec![ValueType::float([rows, k]); 2];
         let mut recorder = Recorder::new(Arc::clone(&weights), kinds, None, RecordingLimits::default());
         let inputs = recorder.input_values();
         let mut record = |op, input| recorder.push(op, &[input], None).unwrap();

@@ -20,6 +20,9 @@ const LONGEST_INPUT: u32 = 120;
 /// Mebibytes that a target may have resident. The largest, which compiles plugins and opens models, had some 120.
 const FUZZER_MEMORY: u32 = 1024;
 
+/// Cargo's words for the tests of the engine `cpu` and its kernels.
+const TEST_KERNELS: [&str; 6] = ["test", "--release", "-p", "monocle-cpu", "-p", "monocle-kernels"];
+
 /// One thing to verify.
 struct Part {
     name: &'static str,
@@ -231,17 +234,10 @@ fn sanitizer(target: &Path) -> Result<()> {
     let host = host.context("`rustc -vV` does not say for which system it is")?;
     let mut command = Command::new("cargo");
     // With a target, the flags are for it alone and not for what runs while it is built.
-    command.args([
-        "+nightly",
-        "test",
-        "--release",
-        "-p",
-        "monocle-cpu",
-        "-p",
-        "monocle-kernels",
-        "--target",
-        host,
-    ]);
+    command
+        .arg("+nightly")
+        .args(TEST_KERNELS)
+        .args(["--target", host]);
     command.env("RUSTFLAGS", "-Zsanitizer=address");
     // Lists that no system has room for are asked for, and refused.
     command.env("ASAN_OPTIONS", "allocator_may_return_null=1");
@@ -261,13 +257,7 @@ fn neon(target: &Path) -> Result<()> {
         );
     }
     let mut command = cargo_command();
-    command.args([
-        "test",
-        "--release",
-        "-p",
-        "monocle-cpu",
-        "-p",
-        "monocle-kernels",
+    command.args(TEST_KERNELS).args([
         "--target",
         "aarch64-unknown-linux-gnu",
         "--",

@@ -89,7 +89,12 @@ fn walk(program: &Program, activations: Activations) -> Values {
         }
         let mut needed = scratch(program, node, activations);
         match (&node.op, keeps_rounded(&node.op)) {
-            (Op::Linear(_), _) => kept = needed[0],
+            (Op::Linear(weight), _)
+                if activations != Activations::Floats && program.is_quantised(*weight) =>
+            {
+                kept = needed[0];
+            }
+            (Op::Linear(_), _) => kept = 0,
             (_, true) => needed[3] = needed[3].saturating_add(kept),
             (_, false) => kept = 0,
         }

@@ -385,9 +385,7 @@ impl<'a> Multiply<'a> {
                     // The next eight rows lie behind these: as much of them as is read of these.
                     if row == 0 {
                         let next = stored.as_ptr().wrapping_add(EIGHT * (row_bytes + period * bytes));
-                        for line in (0..EIGHT * bytes).step_by(CACHE_LINE) {
-                            I::Floats::prefetch(next.wrapping_add(line));
-                        }
+                        prefetch::<I::Floats>(next, EIGHT * bytes);
                     }
                     let group = Group {
                         stored: stored.as_ptr(),
@@ -440,9 +438,7 @@ impl<'a> Multiply<'a> {
                     // The next eight rows lie behind these: as much of them as is read of these.
                     if row == 0 {
                         let next = from.wrapping_add(EIGHT * (row_bytes + a * bytes));
-                        for line in (0..2 * EIGHT * bytes).step_by(CACHE_LINE) {
-                            I::Floats::prefetch(next.wrapping_add(line));
-                        }
+                        prefetch::<I::Floats>(next, 2 * EIGHT * bytes);
                     }
                     // What comes of a group that is not there is not taken.
                     let b = (a + 1).min(groups - 1);
@@ -551,6 +547,14 @@ impl<'a> Multiply<'a> {
                 None => value,
             };
         }
+    }
+}
+
+/// Asks for so many bytes that are read soon.
+#[inline(always)]
+fn prefetch<V: Lanes>(from: *const u8, bytes: usize) {
+    for line in (0..bytes).step_by(CACHE_LINE) {
+        V::prefetch(from.wrapping_add(line));
     }
 }
 

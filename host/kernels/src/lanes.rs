@@ -168,7 +168,7 @@ pub trait Integers {
     /// Whether [`Integers::unpack_words`] is faster than [`Integers::unpack_integers`].
     const HAS_WORDS: bool;
     /// Whether twelve [`Integers::Outputs`] are registers with some to spare.
-    const HAS_MANY_REGISTERS: bool;
+    const HAS_MANY_REGISTERS: bool = false;
 
     /// # Safety
     /// Sixteen integers must be readable at `from`.
@@ -245,24 +245,33 @@ pub trait Integers {
     }
 
     /// Whether there are instructions for products of bytes; else what needs them is never called.
-    const HAS_BYTES: bool;
+    const HAS_BYTES: bool = false;
     /// Sums of the products of two groups of 32 numbers of 4 bits with bytes: the lower halves of 16 bytes `a`, then of `b`, their upper halves
     /// likewise. [`Integers::totals_of_two`] says what they come to.
     ///
     /// # Safety
     /// 16 bytes must be readable at `a` and at `b`, and 64 at `x`.
-    unsafe fn nibbles_and_bytes(a: *const u8, b: *const u8, x: *const i8) -> Self::Sums;
+    #[inline(always)]
+    unsafe fn nibbles_and_bytes(_a: *const u8, _b: *const u8, _x: *const i8) -> Self::Sums {
+        unreachable!("there are no instructions for bytes")
+    }
     /// What sums of [`Integers::nibbles_and_bytes`] come to for `a`, and for `b`.
-    fn totals_of_two(sums: [Self::Sums; 8]) -> [Self::Floats; 2];
+    #[inline(always)]
+    fn totals_of_two(_sums: [Self::Sums; 8]) -> [Self::Floats; 2] {
+        unreachable!("there are no instructions for bytes")
+    }
     /// As [`Integers::add_pairs`] for four weights and four bytes. Weights are of 4 bits.
     ///
     /// # Safety
     /// 64 weights must be readable at `weights`, and four bytes for each row at `x`.
+    #[inline(always)]
     unsafe fn add_fours<const ROWS: usize>(
-        rows: &mut [Self::Outputs; ROWS],
-        weights: *const u8,
-        x: *const i8,
-    );
+        _rows: &mut [Self::Outputs; ROWS],
+        _weights: *const u8,
+        _x: *const i8,
+    ) {
+        unreachable!("there are no instructions for bytes")
+    }
 
     /// Nothing yet, of any output.
     fn no_outputs() -> Self::Outputs;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use half::bf16;
 use monocle_cpu::{Activations, CpuBackend, Instructions};
 use monocle_tensor::backend::Backend;
-use monocle_tensor::operation::{Op, WeightId};
 use monocle_tensor::stored::{StoredTensor, StoredType, Weight};
 use proptest::prelude::*;
 
+use crate::integers::multiply;
 use crate::matrices::{dense, product};
-use crate::support::{Operand, Random, assert_close, program_of, run};
+use crate::support::{Random, assert_close};
 
 fn engines() -> Vec<CpuBackend> {
     let engine =
@@ -19,13 +19,6 @@ fn engines() -> Vec<CpuBackend> {
     available
         .map(|instructions| engine(instructions).multiplying(Activations::Bf16))
         .collect()
-}
-
-fn multiply(engine: &mut CpuBackend, weights: &Arc<Vec<Weight>>, x: &[f32], k: usize) -> Vec<f32> {
-    engine.load(Arc::clone(weights), &mut |_, _| {}).unwrap();
-    let x = Operand::Floats(vec![x.len() / k, k], x.to_vec());
-    let (program, inputs) = program_of(Op::Linear(WeightId(0)), &[x], None, weights, None);
-    run(engine, &program, &inputs, None).unwrap()
 }
 
 fn rounded(x: &[f32]) -> Vec<f32> {

@@ -31,7 +31,7 @@ fn engines(threads: &[usize], activations: Activations) -> Vec<CpuBackend> {
 }
 
 /// `x` times the one weight, `[rows, k]`.
-fn multiply(engine: &mut CpuBackend, weights: &Arc<Vec<Weight>>, x: &[f32], k: usize) -> Vec<f32> {
+pub fn multiply(engine: &mut CpuBackend, weights: &Arc<Vec<Weight>>, x: &[f32], k: usize) -> Vec<f32> {
     engine.load(Arc::clone(weights), &mut |_, _| {}).unwrap();
     let x = Operand::Floats(vec![x.len() / k, k], x.to_vec());
     let (program, inputs) = program_of(Op::Linear(WeightId(0)), &[x], None, weights, None);

@@ -5,10 +5,10 @@ use std::ops::Range;
 use bytemuck::cast_slice_mut;
 
 use crate::lanes::{Half, Integers, Lanes};
-use crate::matrix::{Affine, CACHE_LINE, Float, decode_dense};
+use crate::matrix::{Affine, Float, decode_dense};
 
-use super::OUTPUTS;
 use super::stored_rows::{Bias, EIGHT, Nibbles, Parameters, StoredRows};
+use super::{OUTPUTS, prefetch};
 
 /// Rows with numbers of `BITS` bits. `GROUP` is the group's size where that is known when this is compiled, else 0. What is multiplied as a group
 /// may be a part of what has a scale of its own.
@@ -213,9 +213,7 @@ fn turn_halves<V: Lanes>(half: Half, stored: &[u8], length: usize, room: &mut [f
         }
     };
     // What is read next lies behind.
-    for line in (0..EIGHT * row_bytes).step_by(CACHE_LINE) {
-        V::prefetch(stored.as_ptr().wrapping_add(EIGHT * row_bytes + line));
-    }
+    prefetch::<V>(stored.as_ptr().wrapping_add(EIGHT * row_bytes), EIGHT * row_bytes);
     assert!(out.len() >= columns * EIGHT);
     for column in (0..columns).step_by(EIGHT) {
         // SAFETY: eight rows of `columns` are there to read, if the last ones overlap, and `columns` rows of eight to write.

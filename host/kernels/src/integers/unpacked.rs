@@ -3,12 +3,11 @@
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use crate::lanes::{Integers, Lanes};
-use crate::matrix::CACHE_LINE;
 
 use super::nibbles::fours;
 use super::rounding::panel;
 use super::stored_rows::{Bias, EIGHT, Parameters, StoredRows};
-use super::{BEYOND, Multiply, OUTPUTS};
+use super::{BEYOND, Multiply, OUTPUTS, prefetch};
 
 /// Inner elements that are unpacked together, about: a few of them and rows of activations fit into the fastest cache.
 const BLOCK_INNER: usize = 768;
@@ -54,9 +53,7 @@ impl Multiply<'_> {
                     let next = stored
                         .as_ptr()
                         .wrapping_add(OUTPUTS * row_bytes + (before + index) * bytes);
-                    for line in (0..bytes).step_by(CACHE_LINE) {
-                        I::Floats::prefetch(next.wrapping_add(line));
-                    }
+                    prefetch::<I::Floats>(next, bytes);
                     let pairs = &mut pairs[index * OUTPUTS * group / 2..][..OUTPUTS * group / 2];
                     let at = index * OUTPUTS;
                     // SAFETY: sixteen rows of so many groups are stored, with enough bytes after them. Of rows that are not there, what is

@@ -291,7 +291,6 @@ impl Integers for Avx2 {
     type Outputs = [__m256i; 2];
     type Sixteen = [Self; 2];
     const HAS_WORDS: bool = true;
-    const HAS_MANY_REGISTERS: bool = false;
     const HAS_BYTES: bool = true;
 
     #[inline(always)]

@@ -184,8 +184,6 @@ impl Integers for Neon {
     type Outputs = [int32x4_t; 4];
     type Sixteen = [Self; 2];
     const HAS_WORDS: bool = false;
-    const HAS_MANY_REGISTERS: bool = false;
-    const HAS_BYTES: bool = false;
 
     #[inline(always)]
     unsafe fn load_integers(from: *const i16) -> Self::Vector {
@@ -308,18 +306,6 @@ impl Integers for Neon {
             );
             (vaddq_s32(sums.0, first), vaddq_s32(sums.1, second))
         }
-    }
-    #[inline(always)]
-    unsafe fn nibbles_and_bytes(_: *const u8, _: *const u8, _: *const i8) -> Self::Sums {
-        unreachable!("there are no instructions for bytes")
-    }
-    #[inline(always)]
-    fn totals_of_two(_: [Self::Sums; 8]) -> [Self; 2] {
-        unreachable!("there are no instructions for bytes")
-    }
-    #[inline(always)]
-    unsafe fn add_fours<const ROWS: usize>(_: &mut [Self::Outputs; ROWS], _: *const u8, _: *const i8) {
-        unreachable!("there are no instructions for bytes")
     }
     #[inline(always)]
     fn no_outputs() -> Self::Outputs {

@@ -142,8 +142,6 @@ impl Integers for Array {
     type Outputs = [i32; 16];
     type Sixteen = [Self; 2];
     const HAS_WORDS: bool = false;
-    const HAS_MANY_REGISTERS: bool = false;
-    const HAS_BYTES: bool = false;
 
     #[inline(always)]
     unsafe fn load_integers(from: *const i16) -> [i16; 16] {
@@ -207,18 +205,6 @@ impl Integers for Array {
             let both = product(2 * lane).wrapping_add(product(2 * lane + 1));
             sums[lane].wrapping_add(both)
         })
-    }
-    #[inline(always)]
-    unsafe fn nibbles_and_bytes(_: *const u8, _: *const u8, _: *const i8) -> Self::Sums {
-        unreachable!("there are no instructions for bytes")
-    }
-    #[inline(always)]
-    fn totals_of_two(_: [Self::Sums; 8]) -> [Self; 2] {
-        unreachable!("there are no instructions for bytes")
-    }
-    #[inline(always)]
-    unsafe fn add_fours<const ROWS: usize>(_: &mut [Self::Outputs; ROWS], _: *const u8, _: *const i8) {
-        unreachable!("there are no instructions for bytes")
     }
     #[inline(always)]
     fn no_outputs() -> [i32; 16] {

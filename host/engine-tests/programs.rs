@@ -398,7 +398,7 @@ fn outcome(engine: &mut dyn Backend, program: &Program) -> Result<Outcome, Strin
     engine.clear_cache();
     engine.reset_peak();
     let before = engine.memory().active;
-    let estimate = engine.program_bytes(program);
+    let estimate = engine.program_bytes(program, 0);
     let results = results(engine, program)?;
     let peak = engine.memory().peak.saturating_sub(before);
     // What an engine that runs ahead takes shows later, and beside others' tests.

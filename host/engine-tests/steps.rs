@@ -210,7 +210,8 @@ impl Walk<'_> {
         let before = self.engine.memory().active;
         let inputs = inputs(self.engine, self.layers, past, rows)?;
         let given = self.engine.memory().active.saturating_sub(before);
-        let estimate = self.engine.program_bytes(program) + self.engine.cache_bytes(program, past + rows);
+        let estimate =
+            self.engine.program_bytes(program, past + rows) + self.engine.cache_bytes(program, past + rows);
         self.engine.reset_peak();
         let step = step(self.sequence, past, rows);
         let results = self

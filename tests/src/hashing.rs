@@ -558,7 +558,7 @@ impl Backend for HashingEngine {
     ) -> Result<Vec<Tensor>, BackendError> {
         check(program, inputs, step, owns)?;
         // Results are what is left of this.
-        drop(self.memory.take(self.program_bytes(program)));
+        drop(self.memory.take(self.program_bytes(program, 0)));
         match step {
             Some(step) => self.forward(program, step),
             None => self.plain(program, inputs),

@@ -134,8 +134,8 @@ impl<F: FnMut(Event<'_>)> Backend for Observed<F> {
         self.engine.weight_bytes(weights)
     }
 
-    fn program_bytes(&self, program: &Program) -> usize {
-        self.engine.program_bytes(program)
+    fn program_bytes(&self, program: &Program, tokens: usize) -> usize {
+        self.engine.program_bytes(program, tokens)
     }
 
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {

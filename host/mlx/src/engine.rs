@@ -268,8 +268,14 @@ impl Backend for MlxBackend {
         load_peak_bytes(weights, self.float, self.habits.piece)
     }
 
-    fn program_bytes(&self, program: &Program) -> usize {
-        estimate::program_bytes(program, precision::bytes(self.float), &self.habits, self.fuses)
+    fn program_bytes(&self, program: &Program, tokens: usize) -> usize {
+        estimate::program_bytes(
+            program,
+            tokens,
+            precision::bytes(self.float),
+            &self.habits,
+            self.fuses,
+        )
     }
 
     fn cache_bytes(&self, program: &Program, tokens: usize) -> usize {

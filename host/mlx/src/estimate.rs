@@ -12,13 +12,19 @@ use super::elementwise;
 use super::fuse::{self, Place};
 
 /// The most bytes that are allocated at once while it runs, inputs and weights not counted: what is alive, what an operation makes
-/// on the way, and what is dead but not freed yet.
-pub fn program_bytes(program: &Program, float_bytes: usize, habits: &Habits, fuses: bool) -> usize {
+/// on the way, and what is dead but not freed yet. Rows attend to as many tokens of their sequence.
+pub fn program_bytes(
+    program: &Program,
+    tokens: usize,
+    float_bytes: usize,
+    habits: &Habits,
+    fuses: bool,
+) -> usize {
     let places = fuse::places(program, fuses);
     let dying = fuse::dying(program, &places);
     let mut alive = Alive::new(program);
     let (mut peak, mut total) = (0_usize, 0_usize);
-    let allocations = allocations(program, &places, float_bytes, habits);
+    let allocations = allocations(program, tokens, &places, float_bytes, habits);
     for (index, Allocation { result, temporary }) in allocations.into_iter().enumerate() {
         alive.allocate(index, result);
         peak = peak.max(alive.bytes.saturating_add(temporary));
@@ -39,9 +45,11 @@ pub struct Allocation {
     pub temporary: usize,
 }
 
-/// What each node allocates; those whose result is made within another one's allocate nothing.
+/// What each node allocates, where rows attend to as many tokens of their sequence; those whose result is made within another one's allocate
+/// nothing.
 pub fn allocations(
     program: &Program,
+    tokens: usize,
     places: &[Place],
     float_bytes: usize,
     habits: &Habits,
@@ -54,7 +62,7 @@ pub fn allocations(
         },
         Place::Alone => Allocation {
             result: result_bytes(program, node, float_bytes),
-            temporary: temporary_bytes(program, node, float_bytes, habits),
+            temporary: temporary_bytes(program, tokens, node, float_bytes, habits),
         },
     });
     each.collect()
@@ -72,7 +80,13 @@ fn result_bytes(program: &Program, node: &Node, float_bytes: usize) -> usize {
 }
 
 /// Bytes that are allocated on the way to a node's result, other than in a compiled function.
-fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &Habits) -> usize {
+fn temporary_bytes(
+    program: &Program,
+    tokens: usize,
+    node: &Node,
+    float_bytes: usize,
+    habits: &Habits,
+) -> usize {
     let input = |index: usize| {
         node.inputs
             .get(index)
@@ -92,7 +106,17 @@ fn temporary_bytes(program: &Program, node: &Node, float_bytes: usize, habits: &
             let softcap = attention.softcap.is_some();
             attention_bytes(program, node, keys, softcap, false, float_bytes, habits)
         }
-        Op::Attend(attention) | Op::AttendShared(attention, _) | Op::CrossAttend(attention) => {
+        Op::Attend(attention) | Op::AttendShared(attention, _) => {
+            let rows = program.value(node.inputs[0]).shape[0];
+            // A window's keys for each of the rows, and those of its own step at least.
+            let seen = attention
+                .window
+                .map_or(tokens, |window| tokens.min(rows.saturating_add(window as usize)));
+            let softcap = attention.softcap.is_some();
+            let keys = Some(seen.max(rows));
+            attention_bytes(program, node, keys, softcap, true, float_bytes, habits)
+        }
+        Op::CrossAttend(attention) => {
             let softcap = attention.softcap.is_some();
             attention_bytes(program, node, None, softcap, true, float_bytes, habits)
         }

@@ -64,7 +64,7 @@ impl PreparedProgram {
         let numbers = numbers.collect::<Result<_>>()?;
         let places = fuse::places(program, fuses);
         let dying = fuse::dying(program, &places);
-        let bytes = estimate::allocations(program, &places, precision::bytes(float), habits);
+        let bytes = estimate::allocations(program, 0, &places, precision::bytes(float), habits);
         let runs = places.into_iter().map(|place| {
             Ok(match place {
                 Place::Alone => Runs::Alone,

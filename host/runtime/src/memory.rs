@@ -159,7 +159,7 @@ pub fn estimate(
         estimate.feature_bytes = sum([estimate.feature_bytes, results(&encoder.program)]);
     }
     if let Some(encoder) = &prepared.prompt_encoder {
-        let intermediate = backend.program_bytes(&encoder.program);
+        let intermediate = backend.program_bytes(&encoder.program, 0);
         let peak = sum([weights, estimate.feature_bytes, intermediate]);
         estimate.encode_peak_bytes = estimate.encode_peak_bytes.max(peak);
         estimate.program_bytes = estimate.program_bytes.max(intermediate);
@@ -172,7 +172,7 @@ pub fn estimate(
     // The caches' layout is the same in all of them; a context of cross attention comes with the first.
     let first = prefill.first().map_or(decode, |(program, _)| program);
     for (program, tokens) in prefill {
-        let intermediate = backend.program_bytes(program);
+        let intermediate = backend.program_bytes(program, *tokens);
         let peak = sum([
             weights,
             estimate.feature_bytes,
@@ -192,7 +192,7 @@ pub fn estimate(
     estimate.decode_peak_bytes = sum([
         weights,
         estimate.cache_bytes,
-        backend.program_bytes(decode),
+        backend.program_bytes(decode, *tokens),
         results(decode),
     ]);
     estimate

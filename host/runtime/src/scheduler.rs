@@ -130,8 +130,8 @@ pub struct Scheduler {
     /// Tokens that the device has chosen and the host has not read.
     ahead: Option<Ahead>,
     picker: Option<Picker>,
-    /// What programs compute at once, as far as the engine was asked.
-    program_bytes: HashMap<ProgramId, usize>,
+    /// What programs compute at once for sequences of so many tokens, as far as the engine was asked.
+    program_bytes: HashMap<(ProgramId, usize), usize>,
     events: Vec<(SessionId, Event)>,
     next: u64,
 }
@@ -462,23 +462,24 @@ impl Scheduler {
         let encoding = self.running.iter().filter(|session| session.encoding.is_some());
         let encoding = encoding.map(|session| session.prepared.estimate.slices_bytes);
         let encoding: usize = encoding.sum();
-        let results = self.program_bytes(program);
+        let longest = self.running.iter().map(|session| session.reserved).max();
+        let results = self.program_bytes(program, longest.unwrap_or(0));
         let all = [fixed, encoding, results, padding]
             .into_iter()
             .fold(self.counted(), usize::saturating_add);
         self.shrink_caches_beside(all)
     }
 
-    /// What a program computes at once at most; asked of the engine once for each program.
-    fn program_bytes(&mut self, program: &Program) -> usize {
+    /// What a program computes at once at most, where no sequence has more tokens; asked of the engine once.
+    fn program_bytes(&mut self, program: &Program, tokens: usize) -> usize {
         if self.program_bytes.len() >= PROGRAMS_KNOWN {
             self.program_bytes.clear();
         }
         let backend = self.loaded.backend.as_ref();
         *self
             .program_bytes
-            .entry(program.id)
-            .or_insert_with(|| backend.program_bytes(program))
+            .entry((program.id, tokens))
+            .or_insert_with(|| backend.program_bytes(program, tokens))
     }
 
     /// Bytes that are counted for sessions, besides weights and what is computed at the moment.

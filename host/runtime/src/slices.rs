@@ -172,7 +172,7 @@ impl Encoder {
         for piece in &self.pieces {
             let pixels: usize = piece.inputs.iter().map(|source| self.pixel_bytes(source)).sum();
             let run = known.entry(piece.program.id);
-            let run = *run.or_insert_with(|| backend.program_bytes(&piece.program));
+            let run = *run.or_insert_with(|| backend.program_bytes(&piece.program, 0));
             most.peak = most.peak.max(between + pixels + run);
             for (slot, value) in piece.outputs.iter().zip(&piece.program.outputs) {
                 between = fill(*slot, piece.program.value(*value).len() * FLOAT);

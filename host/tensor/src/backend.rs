@@ -410,8 +410,8 @@ pub trait Backend {
     }
 
     /// The most bytes that a run of this program will have allocated at once, caches and inputs not counted: an estimate from
-    /// shapes.
-    fn program_bytes(&self, program: &Program) -> usize {
+    /// shapes. Its sequence holds so many tokens once it has run, which tells how many keys its rows attend to; 0 where it has none.
+    fn program_bytes(&self, program: &Program, _tokens: usize) -> usize {
         program.peak_bytes(FLOAT_BYTES)
     }
 

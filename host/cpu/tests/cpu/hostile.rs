@@ -116,9 +116,9 @@ fn what_lists_take_is_estimated_and_refused() {
     let program = of_full(op, &[&[1, 1, 1, 1]]);
     let mut engine = engine();
     assert!(
-        engine.program_bytes(&program) > 64 << 18,
+        engine.program_bytes(&program, 0) > 64 << 18,
         "{}",
-        engine.program_bytes(&program)
+        engine.program_bytes(&program, 0)
     );
     let error = engine
         .run(&program, &[], None)
@@ -131,7 +131,7 @@ fn what_lists_take_is_estimated_and_refused() {
     works(&mut engine, "lists");
     engine.keep_within(usize::MAX);
     engine.reset_peak();
-    let estimate = engine.program_bytes(&program);
+    let estimate = engine.program_bytes(&program, 0);
     engine.run(&program, &[], None).expect("now it fits");
     let peak = engine.memory().peak;
     assert!(peak <= estimate && estimate < 2 * peak, "{peak} {estimate}");

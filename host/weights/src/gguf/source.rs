@@ -192,7 +192,7 @@ fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
     if path.is_dir() {
         let names = names_in(path);
         let mut chosen = choose_of(&sees::in_folder(path, &names, None), None)?;
-        look_above(path, &mut chosen);
+        look_around(path, &mut chosen);
         return Ok((path.to_owned(), chosen));
     }
     let folder = match path.parent() {
@@ -202,26 +202,41 @@ fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
     let asked = path.file_name().unwrap_or_default().to_string_lossy();
     let names = names_in(folder);
     let mut chosen = model_in(&sees::in_folder(folder, &names, Some(&asked)), &asked)?;
-    look_above(folder, &mut chosen);
+    look_around(folder, &mut chosen);
     Ok((folder.to_owned(), chosen))
 }
 
-/// Where nothing beside the model sees, what does in the folder above, where each conversion has a folder of its own: one that is of this model by its
-/// name, or of no other.
-fn look_above(folder: &Path, chosen: &mut Chosen) {
+/// Where nothing beside the model sees, what does in the folder above, where each conversion has a folder of its own, or in a folder within the
+/// model's: one that is of this model by its name, or of no other. Then in a folder beside the model's, where other models lie too: one that is of
+/// this model by its name.
+fn look_around(folder: &Path, chosen: &mut Chosen) {
     if chosen.projector.is_some() {
         return;
     }
-    let names = names_in(&folder.join(ABOVE));
-    let files = sees::by_names(&names);
-    let found = files.best(&chosen.language[0]);
-    let found = found.filter(|name| sees::may_be_of(name, &chosen.language[0]));
+    let language = chosen.language[0].as_str();
+    let place = folder.join(ABOVE);
+    let above = names_in(&place);
+    let [within, beside] = [folder, &place].map(|folder| {
+        let names = names_below(folder).into_iter();
+        names.filter(|name| name.contains('/')).collect::<Vec<_>>()
+    });
+    let found = best_of(&above, language, sees::may_be_of)
+        .map(|name| format!("{ABOVE}{name}"))
+        .or_else(|| best_of(&within, language, sees::may_be_of))
+        .or_else(|| best_of(&beside, language, sees::is_of).map(|name| format!("{ABOVE}{name}")));
     if let Some(found) = found {
         chosen.notes = vec![format!(
-            "`{ABOVE}{found}` is used: beside the model is no file that sees"
+            "`{found}` is used: beside the model is no file that sees"
         )];
-        chosen.projector = Some(format!("{ABOVE}{found}"));
+        chosen.projector = Some(found);
     }
+}
+
+/// Of files' names, the best one of what sees that counts for a language model.
+fn best_of(names: &[String], language: &str, counts: fn(&str, &str) -> bool) -> Option<String> {
+    let mut files = sees::by_names(names);
+    files.sees.retain(|name| counts(name, language));
+    files.best(language).map(str::to_owned)
 }
 
 /// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`, `UD-Q4_K_M` of `name-UD-Q4_K_M` where both are there.
@@ -448,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_may_lie_in_a_folder_and_what_sees_above_it() {
+    fn a_model_may_lie_in_a_folder_and_what_sees_around_it() {
         let root = std::env::temp_dir().join(format!("monocle-above-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         let model = root.join("Q8_0/Thing-VL-Q8_0.gguf");
@@ -473,7 +488,22 @@ mod tests {
         assert_eq!(tagged(&names, "q8_0"), ["Q8_0/Thing-VL-Q8_0.gguf"]);
         let chosen = choose(&names, Some("Q8_0")).unwrap();
         assert_eq!(chosen.projector.as_deref(), Some("mmproj-Thing-VL-BF16.gguf"));
-        // Beside the model goes before above.
+        // Within the model's folder comes after above; in one beside it counts what has this model's name.
+        std::fs::remove_file(root.join("mmproj-Thing-VL-BF16.gguf")).unwrap();
+        std::fs::remove_file(root.join("mmproj-F16.gguf")).unwrap();
+        std::fs::create_dir_all(root.join("other")).unwrap();
+        std::fs::write(root.join("other/mmproj-F16.gguf"), "").unwrap();
+        std::fs::write(root.join("other/mmproj-Thing-4V-F16.gguf"), "").unwrap();
+        assert_eq!(projector(&model), None);
+        std::fs::write(root.join("other/mmproj-Thing-VL-F16.gguf"), "").unwrap();
+        let expected = Some("../other/mmproj-Thing-VL-F16.gguf");
+        assert_eq!(projector(&model).as_deref(), expected);
+        std::fs::create_dir_all(root.join("Q8_0/mmproj")).unwrap();
+        std::fs::write(root.join("Q8_0/mmproj/mmproj-F16.gguf"), "").unwrap();
+        assert_eq!(projector(&model).as_deref(), Some("mmproj/mmproj-F16.gguf"));
+        std::fs::write(root.join("mmproj-F16.gguf"), "").unwrap();
+        assert_eq!(projector(&model).as_deref(), Some("../mmproj-F16.gguf"));
+        // Beside the model goes before all.
         std::fs::write(root.join("Q8_0/mmproj-F32.gguf"), "").unwrap();
         assert_eq!(projector(&model).as_deref(), Some("mmproj-F32.gguf"));
         std::fs::remove_dir_all(&root).unwrap();

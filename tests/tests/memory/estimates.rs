@@ -10,6 +10,9 @@ use super::{generate, manifest};
 
 /// How far off an estimate may be.
 const TOLERANCE: f64 = 0.25;
+/// What an engine that runs ahead frees at a time of its own: it is estimated, and may be gone already (two pieces: host/mlx/src/device.rs). It
+/// counts beside these models of a few hundred kilobytes.
+const FREED_LATE: usize = 2 * (64 << 10);
 
 /// Pictures of these sizes, chunks of the prompt, tokens of the answer.
 type Asked = (&'static [(usize, usize)], usize, usize);
@@ -56,11 +59,13 @@ fn check_requests(plugin: &str, folder: PathBuf, requests: &[Asked]) {
         }
         for (phase, measured, expected) in phases {
             let ratio = expected as f64 / measured as f64;
+            let freed_late = if model.backend().is_ahead() { FREED_LATE } else { 0 };
+            let least = expected.saturating_sub(freed_late) as f64 / measured as f64;
             let line = format!(
                 "{plugin} {sizes:?} in chunks of {chunk}, {phase}: {expected} bytes expected, {measured} measured: {ratio:.2}"
             );
             println!("{line}");
-            if !(1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio) {
+            if ratio < 1.0 - TOLERANCE || least > 1.0 + TOLERANCE {
                 wrong.push(line);
             }
         }

@@ -20,6 +20,8 @@ const TILE_KEYS: usize = BLOCK_TOKENS;
 const PIECE_KEYS: usize = 4 * TILE_KEYS;
 /// The same where a few more rows attend: their pieces are larger, so that what is kept of them takes no more memory.
 const LONG_PIECE_KEYS: usize = 4 * PIECE_KEYS;
+/// Heads that share a key-value head and are worked on together, where rows are worked on one by one: their sums are registers.
+const HEADS: usize = 3;
 /// Rows that one task works on, those of several heads counted together.
 const TASK_ROWS: usize = 96;
 /// Up to how many rows may be worked on one by one.
@@ -505,18 +507,30 @@ impl Task<'_> {
             let keys = queries
                 .keys
                 .rows::<V>(self.shape, Which::Keys, [from, count], kv_head, room);
-            for (q, scores) in q.chunks_exact(dim.max(1)).zip(scores.chunks_exact_mut(TILE_KEYS)) {
-                dots::<V>(q, keys.floats, keys.stride, scale, &mut scores[..count]);
+            for first in (0..group).step_by(HEADS) {
+                let (q, scores) = (&q[first * dim..], &mut scores[first * TILE_KEYS..]);
+                match group - first {
+                    1 => dots::<V, 8, 1>(q, dim, keys, count, scale, scores),
+                    2 => dots::<V, 4, 2>(q, dim, keys, count, scale, scores),
+                    _ => dots::<V, 4, HEADS>(q, dim, keys, count, scale, scores),
+                }
             }
             let values = queries
                 .keys
                 .rows::<V>(self.shape, Which::Values, [from, count], kv_head, room);
-            for head in 0..group {
-                let scores = &mut scores[head * TILE_KEYS..][..TILE_KEYS];
-                scores[count..].fill(f32::NEG_INFINITY);
-                let factor = running[head].update::<V>(scores, softcap);
-                let sums = &mut sums[head * value_dim..][..value_dim];
-                weighted_sum::<V>(&scores[..count], values.floats, values.stride, factor, sums);
+            for first in (0..group).step_by(HEADS) {
+                let mut factors = [1.0; HEADS];
+                for (head, factor) in (first..group).zip(&mut factors) {
+                    let scores = &mut scores[head * TILE_KEYS..][..TILE_KEYS];
+                    scores[count..].fill(f32::NEG_INFINITY);
+                    *factor = running[head].update::<V>(scores, softcap);
+                }
+                let (weights, sums) = (&scores[first * TILE_KEYS..], &mut sums[first * value_dim..]);
+                match group - first {
+                    1 => weighted_sums::<V, 1>(weights, values, count, &factors, value_dim, sums),
+                    2 => weighted_sums::<V, 2>(weights, values, count, &factors, value_dim, sums),
+                    _ => weighted_sums::<V, HEADS>(weights, values, count, &factors, value_dim, sums),
+                }
             }
             tile += TILE_KEYS;
         }
@@ -842,120 +856,154 @@ impl Running {
     }
 }
 
-/// `scores[key] = q · keys[key] · scale`, keys `stride` apart.
+/// `scores[head][key] = q[head] · keys[key] · scale` for `H` heads and so many keys: q is `[H, dim]`, scores `[H, TILE_KEYS]`. `N` keys at a time: so
+/// many sums do not wait for each other.
 #[inline(always)]
-fn dots<V: Lanes>(q: &[f32], keys: &[f32], stride: usize, scale: f32, scores: &mut [f32]) {
+fn dots<V: Lanes, const N: usize, const H: usize>(
+    q: &[f32],
+    dim: usize,
+    keys: Rows<'_>,
+    count: usize,
+    scale: f32,
+    scores: &mut [f32],
+) {
+    assert!(q.len() >= H * dim && scores.len() >= H * TILE_KEYS && count <= TILE_KEYS);
     let mut key = 0;
-    // Four at a time: their sums do not wait for each other.
-    while key + 4 <= scores.len() {
-        let found = dots_of::<V, 4>(q, &keys[key * stride..], stride);
-        for (score, found) in scores[key..].iter_mut().zip(found) {
-            *score = found * scale;
+    while key < count {
+        let keys_here = &keys.floats[key * keys.stride..];
+        let step = if key + N <= count { N } else { 1 };
+        let found = match step {
+            1 => dots_of::<V, 1, H>(q, dim, keys_here, keys.stride).map(|[found]| [found; N]),
+            _ => dots_of::<V, N, H>(q, dim, keys_here, keys.stride),
+        };
+        for (head, found) in found.into_iter().enumerate() {
+            let scores = &mut scores[head * TILE_KEYS + key..][..step];
+            for (score, found) in scores.iter_mut().zip(found) {
+                *score = found * scale;
+            }
         }
-        key += 4;
-    }
-    for (index, score) in scores.iter_mut().enumerate().skip(key) {
-        *score = dots_of::<V, 1>(q, &keys[index * stride..], stride)[0] * scale;
+        key += step;
     }
 }
 
 #[inline(always)]
-fn dots_of<V: Lanes, const N: usize>(q: &[f32], keys: &[f32], stride: usize) -> [f32; N] {
-    let dim = q.len();
-    assert!(keys.len() >= (N - 1) * stride + dim);
-    let width = 2 * V::COUNT;
-    let whole = dim / width * width;
-    let mut sums = [[V::splat(0.0); 2]; N];
-    for at in (0..whole).step_by(width) {
-        // SAFETY: `at + width <= dim`, which q and all keys hold.
-        unsafe {
-            let low = V::load(q.as_ptr().add(at));
-            let high = V::load(q.as_ptr().add(at + V::COUNT));
-            for (key, sum) in sums.iter_mut().enumerate() {
-                let from = keys.as_ptr().add(key * stride + at);
-                sum[0] = low.mul_add(V::load(from), sum[0]);
-                sum[1] = high.mul_add(V::load(from.add(V::COUNT)), sum[1]);
+fn dots_of<V: Lanes, const N: usize, const H: usize>(
+    q: &[f32],
+    dim: usize,
+    keys: &[f32],
+    stride: usize,
+) -> [[f32; N]; H] {
+    assert!(q.len() >= H * dim && keys.len() >= (N - 1) * stride + dim);
+    let whole = dim / V::COUNT * V::COUNT;
+    let mut sums = [[V::splat(0.0); N]; H];
+    for at in (0..whole).step_by(V::COUNT) {
+        for key in 0..N {
+            // SAFETY: `at + COUNT <= dim`, which every head of q and all keys hold.
+            unsafe {
+                let elements = V::load(keys.as_ptr().add(key * stride + at));
+                for (head, sums) in sums.iter_mut().enumerate() {
+                    let q = V::load(q.as_ptr().add(head * dim + at));
+                    sums[key] = q.mul_add(elements, sums[key]);
+                }
             }
         }
     }
-    let mut out = [0.0; N];
-    for (key, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
-        *out = sum[0].add(sum[1]).sum();
-        for at in whole..dim {
-            *out += q[at] * keys[key * stride + at];
+    let mut out = [[0.0; N]; H];
+    for (head, (out, sums)) in out.iter_mut().zip(sums).enumerate() {
+        // However many keys there are, each one's parts are added in the same order.
+        for (out, sums) in out.chunks_mut(4).zip(sums.chunks(4)) {
+            let mut four = [V::splat(0.0); 4];
+            four[..sums.len()].copy_from_slice(sums);
+            out.copy_from_slice(&V::sums_of_four(four)[..sums.len()]);
+        }
+        for (key, out) in out.iter_mut().enumerate() {
+            for at in whole..dim {
+                *out += q[head * dim + at] * keys[key * stride + at];
+            }
         }
     }
     out
 }
 
-/// `sums = sums * factor + Σ weights[key] · values[key]`, values `stride` apart.
+/// `sums[head] = sums[head] * factors[head] + Σ weights[head][key] · values[key]` for `H` heads and so many keys: weights are `[H, TILE_KEYS]`, sums
+/// `[H, dim]`.
 #[inline(always)]
-fn weighted_sum<V: Lanes>(weights: &[f32], values: &[f32], stride: usize, factor: f32, sums: &mut [f32]) {
-    let dim = sums.len();
-    assert!(values.len() >= (weights.len() - 1) * stride + dim);
+fn weighted_sums<V: Lanes, const H: usize>(
+    weights: &[f32],
+    values: Rows<'_>,
+    count: usize,
+    factors: &[f32; HEADS],
+    dim: usize,
+    sums: &mut [f32],
+) {
+    let Rows { floats, stride } = values;
+    assert!(floats.len() >= (count - 1) * stride + dim && count <= TILE_KEYS);
+    assert!(weights.len() >= H * TILE_KEYS && sums.len() >= H * dim);
     let mut column = 0;
-    while column + 4 * V::COUNT <= dim {
-        // SAFETY: these columns lie within the sums and every row of values.
-        unsafe {
-            weighted_columns::<V, 4>(
-                weights,
-                values.as_ptr().add(column),
-                stride,
-                factor,
-                &mut sums[column..],
-            )
-        };
-        column += 4 * V::COUNT;
-    }
-    while column + V::COUNT <= dim {
-        // SAFETY: as above.
-        unsafe {
-            weighted_columns::<V, 1>(
-                weights,
-                values.as_ptr().add(column),
-                stride,
-                factor,
-                &mut sums[column..],
-            )
-        };
-        column += V::COUNT;
-    }
-    for column in column..dim {
-        let mut sum = sums[column] * factor;
-        for (index, weight) in weights.iter().enumerate() {
-            sum += weight * values[index * stride + column];
+    // SAFETY: these columns lie within each head's sums and every row of values.
+    unsafe {
+        while column + 4 * V::COUNT <= dim {
+            let (values, sums) = (floats.as_ptr().add(column), sums.as_mut_ptr().add(column));
+            weighted_columns::<V, 4, H>(weights, values, stride, count, factors, dim, sums);
+            column += 4 * V::COUNT;
         }
-        sums[column] = sum;
+        while column + V::COUNT <= dim {
+            let (values, sums) = (floats.as_ptr().add(column), sums.as_mut_ptr().add(column));
+            weighted_columns::<V, 1, H>(weights, values, stride, count, factors, dim, sums);
+            column += V::COUNT;
+        }
+    }
+    for head in 0..H {
+        for column in column..dim {
+            let mut sum = sums[head * dim + column] * factors[head];
+            for (index, weight) in weights[head * TILE_KEYS..][..count].iter().enumerate() {
+                sum += weight * floats[index * stride + column];
+            }
+            sums[head * dim + column] = sum;
+        }
     }
 }
 
-/// `N` vectors' width of [`weighted_sum`].
+/// `N` vectors' width of [`weighted_sums`].
 ///
 /// # Safety
-/// As many columns must be readable at `values`, and every `stride` after it, for each weight.
+/// As many columns must be readable at `values`, and every `stride` after it, for each of so many keys, and writable at `sums`, and every `dim`
+/// after it, for each head. There must be weights for each head.
 #[inline(always)]
-unsafe fn weighted_columns<V: Lanes, const N: usize>(
+unsafe fn weighted_columns<V: Lanes, const N: usize, const H: usize>(
     weights: &[f32],
     values: *const f32,
     stride: usize,
-    factor: f32,
-    sums: &mut [f32],
+    count: usize,
+    factors: &[f32; HEADS],
+    dim: usize,
+    sums: *mut f32,
 ) {
-    assert!(sums.len() >= N * V::COUNT);
-    let mut totals = [V::splat(0.0); N];
-    // SAFETY: the sums are long enough, and the caller vouches for the values.
+    let mut totals = [[V::splat(0.0); N]; H];
+    // SAFETY: the caller vouches for sums, values and weights.
     unsafe {
-        for (part, total) in totals.iter_mut().enumerate() {
-            *total = V::load(sums.as_ptr().add(part * V::COUNT)).mul(V::splat(factor));
-        }
-        for (key, weight) in weights.iter().enumerate() {
-            let (weight, from) = (V::splat(*weight), values.add(key * stride));
+        for (head, totals) in totals.iter_mut().enumerate() {
             for (part, total) in totals.iter_mut().enumerate() {
-                *total = weight.mul_add(V::load(from.add(part * V::COUNT)), *total);
+                let sums = V::load(sums.add(head * dim + part * V::COUNT));
+                *total = sums.mul(V::splat(factors[head]));
             }
         }
-        for (part, total) in totals.into_iter().enumerate() {
-            total.store(sums.as_mut_ptr().add(part * V::COUNT));
+        for key in 0..count {
+            let mut own = [V::splat(0.0); H];
+            for (head, own) in own.iter_mut().enumerate() {
+                *own = V::splat(*weights.as_ptr().add(head * TILE_KEYS + key));
+            }
+            for part in 0..N {
+                let values = V::load(values.add(key * stride + part * V::COUNT));
+                for (totals, own) in totals.iter_mut().zip(own) {
+                    totals[part] = own.mul_add(values, totals[part]);
+                }
+            }
+        }
+        for (head, totals) in totals.into_iter().enumerate() {
+            for (part, total) in totals.into_iter().enumerate() {
+                total.store(sums.add(head * dim + part * V::COUNT));
+            }
         }
     }
 }

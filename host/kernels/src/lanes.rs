@@ -147,6 +147,12 @@ pub trait Lanes: Copy {
     fn where_less(self, other: Self, yes: Self, no: Self) -> Self;
     /// The sum of all lanes.
     fn sum(self) -> f32;
+    /// The sum of all lanes of each of four vectors; each is added in the same order, wherever it stands.
+    #[inline(always)]
+    fn sums_of_four(four: [Self; 4]) -> [f32; 4] {
+        let [a, b, c, d] = four;
+        [a.sum(), b.sum(), c.sum(), d.sum()]
+    }
     /// The largest lane.
     fn largest(self) -> f32;
 }

@@ -273,6 +273,19 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    fn sums_of_four(four: [Self; 4]) -> [f32; 4] {
+        let [Self(a), Self(b), Self(c), Self(d)] = four;
+        // SAFETY: the instructions are there.
+        unsafe {
+            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm256_castps_pd(ab), _mm256_castps_pd(cd));
+            let even = _mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd));
+            let odd = _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd));
+            quarters_added(_mm256_add_ps(even, odd))
+        }
+    }
+    #[inline(always)]
     fn largest(self) -> f32 {
         // SAFETY: the instructions are there.
         unsafe {
@@ -547,6 +560,21 @@ impl Integers for Avx2 {
             Self(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)))
         }
     }
+}
+
+/// The lower four floats plus the upper four.
+///
+/// # Safety
+/// AVX must be there.
+#[inline(always)]
+pub unsafe fn quarters_added(eight: __m256) -> [f32; 4] {
+    let mut four = [0.0; 4];
+    // SAFETY: the caller vouches for the instructions, and there is room for four.
+    unsafe {
+        let sums = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        _mm_storeu_ps(four.as_mut_ptr(), sums);
+    }
+    four
 }
 
 /// In each half: two sums of `a` and two of `b`, as neighbours `a, b, a, b`.

@@ -168,6 +168,21 @@ impl Lanes for Avx512 {
         Avx2(low).add(Avx2(high)).sum()
     }
     #[inline(always)]
+    fn sums_of_four(four: [Self; 4]) -> [f32; 4] {
+        let [Self(a), Self(b), Self(c), Self(d)] = four;
+        // SAFETY: the instructions are there.
+        unsafe {
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let even = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+            let odd = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+            // A quarter of each vector's sum in each quarter.
+            let [low, high] = halves(_mm512_add_ps(even, odd));
+            super::avx2::quarters_added(_mm256_add_ps(low, high))
+        }
+    }
+    #[inline(always)]
     fn largest(self) -> f32 {
         // SAFETY: the instructions are there.
         let [low, high] = unsafe { halves(self.0) };

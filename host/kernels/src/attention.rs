@@ -8,7 +8,7 @@ use crate::math;
 use crate::matrix::with_scratch;
 use crate::memory::Memory;
 use crate::output::Shared;
-use crate::product::{Initial, TILE_ROWS, Tile, multiply_tile, turn};
+use crate::product::{Initial, Left, TILE_ROWS, Tile, multiply_tile, turn};
 use crate::stored_heads::{self, BLOCK_TOKENS};
 use crate::threads::Threads;
 use monocle_tensor::backend::KeyValueType;
@@ -596,7 +596,6 @@ impl Task<'_> {
             }
         }
         scratch.sums.fill(0.0);
-        scratch.weights.fill(0.0);
         let mut running = [Running::START; TASK_ROWS];
         let visible = &queries.visible[first_row..first_row + rows];
         let [lo, end] = seen(visible);
@@ -650,10 +649,9 @@ impl Task<'_> {
                     // SAFETY: a panel holds `dim` rows of two vectors, and `scores` six rows of `TILE_KEYS`.
                     unsafe {
                         let keys = scratch.keys[column * dim..][..width * dim].as_ptr();
-                        multiply_tile::<V>(q, keys, width, dim, tile, Initial::Zero);
+                        multiply_tile::<V>(Left::packed(q), keys, width, dim, tile, Initial::Zero);
                     }
                 }
-                let weights = &mut scratch.weights[..TILE_ROWS * TILE_KEYS];
                 for lane in 0..TILE_ROWS.min(queried - first) {
                     let [lo, end] = visible[(first + lane) % rows];
                     let (from, to) = (lo.max(start), end.min(start + count));
@@ -669,10 +667,13 @@ impl Task<'_> {
                             sums.iter_mut().for_each(|sum| *sum *= factor);
                         }
                     }
-                    for (key, weight) in scores[..count].iter().enumerate() {
-                        weights[key * TILE_ROWS + lane] = *weight;
-                    }
                 }
+                // Those of rows that are not there are not written anywhere.
+                let weights = Left {
+                    numbers: scores,
+                    row_stride: TILE_KEYS,
+                    inner_stride: 1,
+                };
                 for column in (0..value_dim).step_by(width) {
                     let tile = Tile {
                         at: scratch.sums[first * out_stride + column..].as_mut_ptr(),
@@ -734,8 +735,6 @@ struct Scratch<'a> {
     values: &'a mut [f32],
     /// `[6][TILE_KEYS]`
     scores: &'a mut [f32],
-    /// `[TILE_KEYS][6]`
-    weights: &'a mut [f32],
     /// `[rows][out_stride]`
     sums: &'a mut [f32],
     out_stride: usize,
@@ -745,14 +744,13 @@ struct Scratch<'a> {
 const WIDEST: usize = super::product::TILE_COLUMNS;
 
 impl<'a> Scratch<'a> {
-    fn sizes(shape: Shape, rows: usize) -> [usize; 7] {
+    fn sizes(shape: Shape, rows: usize) -> [usize; 6] {
         let rows = rows.next_multiple_of(TILE_ROWS);
         [
             TILE_KEYS * shape.dim.max(shape.value_dim),
             rows * shape.dim,
             TILE_KEYS * shape.dim,
             TILE_KEYS * WIDEST,
-            TILE_ROWS * TILE_KEYS,
             TILE_ROWS * TILE_KEYS,
             rows * shape.value_dim.next_multiple_of(WIDEST),
         ]
@@ -764,20 +762,18 @@ impl<'a> Scratch<'a> {
 
     #[inline(always)]
     fn split(all: &'a mut [f32], shape: Shape, rows: usize) -> Self {
-        let [room, queries, keys, values, scores, weights, _] = Self::sizes(shape, rows);
+        let [room, queries, keys, values, scores, _] = Self::sizes(shape, rows);
         let (room, rest) = all.split_at_mut(room);
         let (queries, rest) = rest.split_at_mut(queries);
         let (keys, rest) = rest.split_at_mut(keys);
         let (values, rest) = rest.split_at_mut(values);
-        let (scores, rest) = rest.split_at_mut(scores);
-        let (weights, sums) = rest.split_at_mut(weights);
+        let (scores, sums) = rest.split_at_mut(scores);
         Self {
             room,
             queries,
             keys,
             values,
             scores,
-            weights,
             sums,
             out_stride: shape.value_dim.next_multiple_of(WIDEST),
         }

@@ -338,7 +338,7 @@ impl Kernel for Columns<'_> {
                     // SAFETY: the tile lies in this kernel's own columns of the result.
                     unsafe {
                         multiply_tile::<V>(
-                            left,
+                            Left::packed(left),
                             right.as_ptr(),
                             width,
                             inner,
@@ -460,20 +460,44 @@ pub enum Initial<'a> {
     Present,
 }
 
-/// The micro-kernel: `left [inner, 6]` times `right [inner, 2 vectors]` (rows `right_stride` apart).
+/// The left operand of a tile: six rows.
+#[derive(Clone, Copy)]
+pub struct Left<'a> {
+    /// Its numbers.
+    pub numbers: &'a [f32],
+    /// From a row to the next.
+    pub row_stride: usize,
+    /// From an inner element to the next.
+    pub inner_stride: usize,
+}
+
+impl<'a> Left<'a> {
+    /// Rows side by side: `[inner, 6]`.
+    #[inline(always)]
+    pub fn packed(numbers: &'a [f32]) -> Self {
+        Self {
+            numbers,
+            row_stride: 1,
+            inner_stride: TILE_ROWS,
+        }
+    }
+}
+
+/// The micro-kernel: six rows times `right [inner, 2 vectors]` (rows `right_stride` apart).
 ///
 /// # Safety
 /// `inner` rows of two vectors must be readable at `right`, and the tile's rows and columns writable.
 #[inline(always)]
 pub unsafe fn multiply_tile<V: Lanes>(
-    left: &[f32],
+    left: Left<'_>,
     right: *const f32,
     right_stride: usize,
     inner: usize,
     tile: Tile,
     initial: Initial<'_>,
 ) {
-    assert!(left.len() >= inner * TILE_ROWS && tile.rows <= TILE_ROWS);
+    let last = (TILE_ROWS - 1) * left.row_stride + inner.saturating_sub(1) * left.inner_stride;
+    assert!((inner == 0 || left.numbers.len() > last) && tile.rows <= TILE_ROWS);
     let whole = tile.rows == TILE_ROWS && tile.columns == 2 * V::COUNT;
     let mut edge = [0.0_f32; TILE_ROWS * TILE_COLUMNS];
     let (at, stride) = if whole {
@@ -512,15 +536,15 @@ pub unsafe fn multiply_tile<V: Lanes>(
                 *sum = [V::load(from), V::load(from.add(V::COUNT))];
             }
         }
-        let (mut a, mut b) = (left.as_ptr(), right);
+        let (mut a, mut b) = (left.numbers.as_ptr(), right);
         for _ in 0..inner {
             let (b0, b1) = (V::load(b), V::load(b.add(V::COUNT)));
             for (row, sum) in sums.iter_mut().enumerate() {
-                let value = V::splat(a.add(row).read());
+                let value = V::splat(a.add(row * left.row_stride).read());
                 sum[0] = value.mul_add(b0, sum[0]);
                 sum[1] = value.mul_add(b1, sum[1]);
             }
-            a = a.add(TILE_ROWS);
+            a = a.add(left.inner_stride);
             b = b.add(right_stride);
         }
         for (row, sum) in sums.iter().enumerate() {

@@ -216,10 +216,14 @@ fn look_around(folder: &Path, chosen: &mut Chosen) {
     let language = chosen.language[0].as_str();
     let place = folder.join(ABOVE);
     let above = names_in(&place);
-    let [within, beside] = [folder, &place].map(|folder| {
+    let [within, mut beside] = [folder, &place].map(|folder| {
         let names = names_below(folder).into_iter();
         names.filter(|name| name.contains('/')).collect::<Vec<_>>()
     });
+    // Nor its own.
+    let own = folder.canonicalize().ok();
+    let own = own.as_ref().and_then(|folder| folder.file_name()?.to_str());
+    beside.retain(|name| name.split('/').next() != own);
     let found = best_of(&above, language, sees::may_be_of)
         .map(|name| format!("{ABOVE}{name}"))
         .or_else(|| best_of(&within, language, sees::may_be_of))

@@ -514,7 +514,7 @@ pub fn tidy(path: &Path) -> PathBuf {
     tidied.unwrap_or_else(|_| path.to_owned())
 }
 
-/// The folders above those of GGUF models whose `mmproj` file lies there, or in another folder there.
+/// The folders above those of GGUF models whose `mmproj` file lies there.
 fn files_above(models: &[PathBuf]) -> Vec<PathBuf> {
     let files = models
         .iter()
@@ -522,12 +522,7 @@ fn files_above(models: &[PathBuf]) -> Vec<PathBuf> {
         .flat_map(|path| files_of(path));
     let folders = files.filter_map(|file| file.parent().map(Path::to_owned));
     folders
-        .filter_map(|folder| {
-            folder
-                .ancestors()
-                .find(|above| above.ends_with(".."))
-                .map(Path::to_owned)
-        })
+        .filter(|folder| folder.ends_with(".."))
         .filter_map(|folder| folder.canonicalize().ok())
         .collect()
 }

@@ -131,12 +131,6 @@ pub(super) fn may_be_of(sees: &str, language: &str) -> bool {
     words.is_empty() || words.intersection(&own).next().is_some()
 }
 
-/// Whether a file that sees is of a language model: all words of its name are in the other's, and it has some.
-pub(super) fn is_of(sees: &str, language: &str) -> bool {
-    let words = words_of(sees);
-    !words.is_empty() && words.is_subset(&self::words(language))
-}
-
 impl<'a> Files<'a> {
     /// The file that sees for a language model: in a folder of several models that whose name shares most words with it, and has fewest others; then
     /// as numbers go.

@@ -207,27 +207,18 @@ fn chosen_of(path: &Path) -> Result<(PathBuf, Chosen), String> {
 }
 
 /// Where nothing beside the model sees, what does in the folder above, where each conversion has a folder of its own, or in a folder within the
-/// model's: one that is of this model by its name, or of no other. Then in a folder beside the model's, where other models lie too: one that is of
-/// this model by its name.
+/// model's: one that is of this model by its name, or of no other.
 fn look_around(folder: &Path, chosen: &mut Chosen) {
     if chosen.projector.is_some() {
         return;
     }
     let language = chosen.language[0].as_str();
-    let place = folder.join(ABOVE);
-    let above = names_in(&place);
-    let [within, mut beside] = [folder, &place].map(|folder| {
-        let names = names_below(folder).into_iter();
-        names.filter(|name| name.contains('/')).collect::<Vec<_>>()
-    });
-    // Nor its own.
-    let own = folder.canonicalize().ok();
-    let own = own.as_ref().and_then(|folder| folder.file_name()?.to_str());
-    beside.retain(|name| name.split('/').next() != own);
-    let found = best_of(&above, language, sees::may_be_of)
+    let above = names_in(&folder.join(ABOVE));
+    let within = names_below(folder).into_iter();
+    let within: Vec<String> = within.filter(|name| name.contains('/')).collect();
+    let found = best_of(&above, language)
         .map(|name| format!("{ABOVE}{name}"))
-        .or_else(|| best_of(&within, language, sees::may_be_of))
-        .or_else(|| best_of(&beside, language, sees::is_of).map(|name| format!("{ABOVE}{name}")));
+        .or_else(|| best_of(&within, language));
     if let Some(found) = found {
         chosen.notes = vec![format!(
             "`{found}` is used: beside the model is no file that sees"
@@ -236,11 +227,13 @@ fn look_around(folder: &Path, chosen: &mut Chosen) {
     }
 }
 
-/// Of files' names, the best one of what sees that counts for a language model.
-fn best_of(names: &[String], language: &str, counts: fn(&str, &str) -> bool) -> Option<String> {
-    let mut files = sees::by_names(names);
-    files.sees.retain(|name| counts(name, language));
-    files.best(language).map(str::to_owned)
+/// Of files' names, the best one of what sees that may be of a language model.
+fn best_of(names: &[String], language: &str) -> Option<String> {
+    let files = sees::by_names(names);
+    let found = files.best(language);
+    found
+        .filter(|name| sees::may_be_of(name, language))
+        .map(str::to_owned)
 }
 
 /// The file's last part that tells it from others: `Q4_K_M` of `name-Q4_K_M`, `UD-Q4_K_M` of `name-UD-Q4_K_M` where both are there.
@@ -492,16 +485,12 @@ mod tests {
         assert_eq!(tagged(&names, "q8_0"), ["Q8_0/Thing-VL-Q8_0.gguf"]);
         let chosen = choose(&names, Some("Q8_0")).unwrap();
         assert_eq!(chosen.projector.as_deref(), Some("mmproj-Thing-VL-BF16.gguf"));
-        // Within the model's folder comes after above; in one beside it counts what has this model's name.
+        // Within the model's folder comes after above; in one beside it lie other models.
         std::fs::remove_file(root.join("mmproj-Thing-VL-BF16.gguf")).unwrap();
         std::fs::remove_file(root.join("mmproj-F16.gguf")).unwrap();
         std::fs::create_dir_all(root.join("other")).unwrap();
         std::fs::write(root.join("other/mmproj-F16.gguf"), "").unwrap();
-        std::fs::write(root.join("other/mmproj-Thing-4V-F16.gguf"), "").unwrap();
         assert_eq!(projector(&model), None);
-        std::fs::write(root.join("other/mmproj-Thing-VL-F16.gguf"), "").unwrap();
-        let expected = Some("../other/mmproj-Thing-VL-F16.gguf");
-        assert_eq!(projector(&model).as_deref(), expected);
         std::fs::create_dir_all(root.join("Q8_0/mmproj")).unwrap();
         std::fs::write(root.join("Q8_0/mmproj/mmproj-F16.gguf"), "").unwrap();
         assert_eq!(projector(&model).as_deref(), Some("mmproj/mmproj-F16.gguf"));

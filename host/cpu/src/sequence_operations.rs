@@ -1,9 +1,9 @@
 //! Running attention, rotary embeddings, and what else depends on where a sequence is.
 
-use super::run::ProgramRun;
+use super::run::{Activations, ProgramRun};
 use super::sequence_state::{Cache, CacheShape, Context, Convolution};
 use super::value::Value;
-use monocle_kernels::attention::{KeyValues, Queries, Shape, attend as attend_to};
+use monocle_kernels::attention::{KeyValues, Means, Queries, Shape, attend as attend_to};
 use monocle_kernels::output::by_rows;
 use monocle_kernels::rotary;
 use monocle_tensor::backend::BackendError;
@@ -99,7 +99,7 @@ pub fn attention(run: &mut ProgramRun<'_>, attention: &Attention) -> Result {
         visible,
         keys: KeyValues::Rows([&k[index * k_len..][..k_len], &v[index * v_len..][..v_len]]),
     }));
-    Ok(run.floats(|out| attend_to(run.processor, run.threads, run.memory, shape, q, &sequences, out)))
+    Ok(run.floats(|out| attend_to(means(run), shape, q, &sequences, out)))
 }
 
 pub fn attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Result {
@@ -215,17 +215,16 @@ fn attend_cached(run: &mut ProgramRun<'_>, attention: &CachedAttention, shape: S
         }
         first += rows.rows;
     }
-    Ok(run.floats(|out| {
-        attend_to(
-            run.processor,
-            run.threads,
-            run.memory,
-            shape,
-            q.floats(),
-            &queries,
-            out,
-        )
-    }))
+    Ok(run.floats(|out| attend_to(means(run), shape, q.floats(), &queries, out)))
+}
+
+fn means<'a>(run: &ProgramRun<'a>) -> Means<'a> {
+    Means {
+        processor: run.processor,
+        threads: run.threads,
+        memory: run.memory,
+        rounds: run.activations == Activations::Bf16,
+    }
 }
 
 fn shape(run: &ProgramRun<'_>, attention: &CachedAttention) -> Shape {
@@ -318,15 +317,7 @@ pub fn cross_attend(run: &mut ProgramRun<'_>, attention: &CachedAttention) -> Re
     Ok(run.floats(|out| {
         // Rows of sequences without context get zeros.
         out.fill(0.0);
-        attend_to(
-            run.processor,
-            run.threads,
-            run.memory,
-            shape,
-            q.floats(),
-            &queries,
-            out,
-        );
+        attend_to(means(run), shape, q.floats(), &queries, out);
     }))
 }
 

@@ -14,7 +14,7 @@ use crate::threads::Threads;
 use monocle_tensor::backend::KeyValueType;
 
 /// Keys that are worked on at a time: a block of a cache.
-const TILE_KEYS: usize = BLOCK_TOKENS;
+pub const TILE_KEYS: usize = BLOCK_TOKENS;
 /// Where few rows attend, keys are shared out among threads in pieces of so many, counted from the first token: how the work is cut
 /// depends on nothing else, so any number of threads adds in the same order.
 const PIECE_KEYS: usize = 4 * TILE_KEYS;
@@ -23,7 +23,7 @@ const LONG_PIECE_KEYS: usize = 4 * PIECE_KEYS;
 /// Heads that share a key-value head and are worked on together, where rows are worked on one by one: their sums are registers.
 const HEADS: usize = 3;
 /// Rows that one task works on, those of several heads counted together.
-const TASK_ROWS: usize = 96;
+pub const TASK_ROWS: usize = 96;
 /// Up to how many rows may be worked on one by one.
 const FEW_ROWS: usize = 4;
 /// Up to how many rows have their keys cut into pieces.
@@ -75,16 +75,28 @@ pub struct Queries<'a> {
     pub keys: KeyValues<'a>,
 }
 
+/// What attention is computed with.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Whose kernels.
+    pub processor: Processor,
+    /// Who share the work.
+    pub threads: &'a Threads,
+    /// Where buffers come from.
+    pub memory: &'a Memory,
+    /// Whether queries, keys, values and weights of many rows are rounded to bf16, where the processor multiplies that.
+    pub rounds: bool,
+}
+
 /// Attends: q and out are `[rows, heads, ..]`.
-pub fn attend(
-    processor: Processor,
-    threads: &Threads,
-    memory: &Memory,
-    shape: Shape,
-    q: &[f32],
-    sequences: &[Queries<'_>],
-    out: &mut [f32],
-) {
+pub fn attend(means: Means<'_>, shape: Shape, q: &[f32], sequences: &[Queries<'_>], out: &mut [f32]) {
+    let Means {
+        processor,
+        threads,
+        memory,
+        rounds,
+    } = means;
+    let in_bf16 = rounds && processor.multiplies_bf16() && shape.dim.is_multiple_of(2);
     if out.is_empty() {
         return;
     }
@@ -181,6 +193,18 @@ pub fn attend(
             }
             Way::Together | Way::Blocks => Scratch::len(shape, part.rows * part.heads[1]),
         };
+        if way == Way::Blocks && in_bf16 {
+            let work = Rounded {
+                shape,
+                q,
+                part,
+                out: &shared,
+            };
+            with_scratch(work.scratch_len(), |scratch| {
+                processor.attend_in_bf16(work, scratch)
+            });
+            return;
+        }
         with_scratch(needed, |scratch| {
             processor.run(Task {
                 shape,
@@ -261,7 +285,7 @@ fn counts(shape: Shape, threads: usize, queries: &Queries<'_>) -> [usize; 2] {
 }
 
 /// The keys that any row sees.
-fn seen(visible: &[[usize; 2]]) -> [usize; 2] {
+pub fn seen(visible: &[[usize; 2]]) -> [usize; 2] {
     let seeing = || visible.iter().filter(|[lo, end]| lo < end);
     [
         seeing().map(|[lo, _]| *lo).min().unwrap_or(0),
@@ -374,16 +398,32 @@ fn way_of(shape: Shape, rows: usize) -> Way {
 
 /// What one task works on.
 #[derive(Clone, Copy)]
-struct Part<'a> {
-    queries: &'a Queries<'a>,
+pub struct Part<'a> {
+    /// Of which sequence.
+    pub queries: &'a Queries<'a>,
     /// The first head and how many: of one key-value head, and all of its heads where rows are worked on one by one.
-    heads: [usize; 2],
-    row: usize,
-    rows: usize,
+    pub heads: [usize; 2],
+    /// The first row.
+    pub row: usize,
+    /// How many.
+    pub rows: usize,
     /// The keys that are worked on, of those that the rows see.
     keys: [usize; 2],
     /// Where keys are cut: the number of this piece for the first row, and how many pieces each row has.
     piece: Option<[usize; 2]>,
+}
+
+/// Several rows of some heads, to be rounded.
+#[derive(Clone, Copy)]
+pub struct Rounded<'a> {
+    /// Of the operation.
+    pub shape: Shape,
+    /// `[rows, heads, dim]`
+    pub q: &'a [f32],
+    /// Which rows and heads.
+    pub part: Part<'a>,
+    /// `[rows, heads, value_dim]`
+    pub out: &'a Shared<'a, f32>,
 }
 
 struct Task<'a> {
@@ -411,22 +451,26 @@ impl Kernel for Task<'_> {
 
 /// Keys or values.
 #[derive(Clone, Copy)]
-enum Which {
+pub enum Which {
+    /// What queries are compared with.
     Keys,
+    /// What weights are for.
     Values,
 }
 
 /// Some tokens' elements of one head, `stride` apart.
 #[derive(Clone, Copy)]
-struct Rows<'a> {
-    floats: &'a [f32],
-    stride: usize,
+pub struct Rows<'a> {
+    /// From the first token's on.
+    pub floats: &'a [f32],
+    /// From a token to the next.
+    pub stride: usize,
 }
 
 impl KeyValues<'_> {
     /// Keys or values of `count` tokens of one tile from the token `start` on; `room` holds them where they are not stored as floats.
     #[inline(always)]
-    fn rows<'a, V: Lanes>(
+    pub fn rows<'a, V: Lanes>(
         &'a self,
         shape: Shape,
         which: Which,
@@ -782,20 +826,21 @@ impl<'a> Scratch<'a> {
 
 /// A softmax that sees its scores tile by tile.
 #[derive(Clone, Copy)]
-struct Running {
+pub struct Running {
     largest: f32,
     total: f32,
 }
 
 impl Running {
-    const START: Self = Self {
+    /// Nothing was seen.
+    pub const START: Self = Self {
         largest: f32::NEG_INFINITY,
         total: 0.0,
     };
 
     /// Turns scores into weights; gives what earlier sums must be multiplied by.
     #[inline(always)]
-    fn update<V: Lanes>(&mut self, scores: &mut [f32], softcap: Option<f32>) -> f32 {
+    pub fn update<V: Lanes>(&mut self, scores: &mut [f32], softcap: Option<f32>) -> f32 {
         let at = scores.as_mut_ptr();
         let steps = (0..scores.len()).step_by(V::COUNT);
         assert!(scores.len().is_multiple_of(V::COUNT));
@@ -847,7 +892,7 @@ impl Running {
     }
 
     /// What sums are multiplied by in the end; 0 when nothing was seen.
-    fn normaliser(self) -> f32 {
+    pub fn normaliser(self) -> f32 {
         if self.total == 0.0 { 0.0 } else { 1.0 / self.total }
     }
 }

@@ -7,10 +7,13 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_bf16;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16_attention;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
 
+use crate::attention::Rounded;
 use crate::bf16_product::Outputs;
 
 /// A float of 16 bits.
@@ -458,6 +461,18 @@ impl Processor {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (rows, k, out);
+    }
+
+    /// Attention of several rows, rounded to bf16. There must be as much scratch as it says.
+    pub fn attend_in_bf16(self, work: Rounded<'_>, scratch: &mut [f32]) {
+        assert!(self.multiplies_bf16());
+        // SAFETY: the instructions are there.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            avx512_bf16_attention::attend(work, scratch);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (work, scratch);
     }
 
     /// Computes some outputs of rounded rows.

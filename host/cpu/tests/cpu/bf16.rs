@@ -1,16 +1,17 @@
-//! Matrices of bf16 times activations that are rounded to bf16: the products of rounded numbers, by every kernel.
+//! Matrices of bf16 times activations that are rounded to bf16: the products of rounded numbers, by every kernel; and attention of many rows.
 
 use std::sync::Arc;
 
 use half::bf16;
 use monocle_cpu::{Activations, CpuBackend, Instructions};
 use monocle_tensor::backend::Backend;
+use monocle_tensor::operation::{Attention, Op};
 use monocle_tensor::stored::{StoredTensor, StoredType, Weight};
 use proptest::prelude::*;
 
 use crate::integers::multiply;
 use crate::matrices::{dense, product};
-use crate::support::{Random, assert_close};
+use crate::support::{Operand, Random, assert_close, program_of, run};
 
 fn engines() -> Vec<CpuBackend> {
     let engine =
@@ -114,5 +115,149 @@ fn what_is_not_a_number_stays_none() {
             assert!(found[..9].iter().all(|x| x.is_nan()), "{found:?}");
             assert!(found[9..].iter().all(|x| *x == 0.0), "other rows");
         }
+    }
+}
+
+/// Queries, keys and values of one attention, `[rows, heads, dim]` each, keys and values of fewer heads.
+struct Attended {
+    rows: usize,
+    heads: usize,
+    kv_heads: usize,
+    dim: usize,
+    value_dim: usize,
+    causal: bool,
+    softcap: Option<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+}
+
+const SCALE: f32 = 0.25;
+
+impl Attended {
+    fn by(&self, engine: &mut CpuBackend) -> Vec<f32> {
+        let op = Op::Attention(Attention {
+            scale: SCALE,
+            softcap: self.softcap,
+            causal: self.causal,
+            segments: Arc::default(),
+        });
+        let operand =
+            |values: &[f32], heads, dim| Operand::Floats(vec![1, self.rows, heads, dim], values.to_vec());
+        let operands = [
+            operand(&self.q, self.heads, self.dim),
+            operand(&self.k, self.kv_heads, self.dim),
+            operand(&self.v, self.kv_heads, self.value_dim),
+        ];
+        let (program, inputs) = program_of(op, &operands, None, &Arc::default(), None);
+        run(engine, &program, &inputs, None).unwrap()
+    }
+
+    /// By hand, in double precision, of numbers that are rounded to bf16; weights are not.
+    fn expected(&self) -> Vec<f32> {
+        let [k, v] = [rounded(&self.k), rounded(&self.v)];
+        let q: Vec<f32> = self.q.iter().map(|q| q * SCALE).collect();
+        let q = rounded(&q);
+        let group = self.heads / self.kv_heads;
+        let mut out = Vec::new();
+        for (row, head) in (0..self.rows).flat_map(|row| (0..self.heads).map(move |head| (row, head))) {
+            let q = &q[(row * self.heads + head) * self.dim..][..self.dim];
+            let seen = if self.causal { row + 1 } else { self.rows };
+            let at = |key: usize| key * self.kv_heads + head / group;
+            let score = |key: usize| -> f64 {
+                let k = &k[at(key) * self.dim..][..self.dim];
+                let score: f64 = q.iter().zip(k).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
+                match self.softcap {
+                    Some(cap) => f64::from(cap) * (score / f64::from(cap)).tanh(),
+                    None => score,
+                }
+            };
+            let scores: Vec<f64> = (0..seen).map(score).collect();
+            let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            for column in 0..self.value_dim {
+                let of = |key: usize| f64::from(v[at(key) * self.value_dim + column]);
+                let sum: f64 = weights
+                    .iter()
+                    .enumerate()
+                    .map(|(key, weight)| weight * of(key))
+                    .sum();
+                out.push((sum / total) as f32);
+            }
+        }
+        out
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Numbers that are rounded already: what differs is the rounding of weights, of half a step of 1 / 128 of each at most.
+    #[test]
+    fn attention_of_many_rows_is_near_that_of_rounded_numbers(
+        seed in 0_u64..1 << 40,
+        rows in 17_usize..150,
+        kv_heads in 1_usize..3,
+        group in 1_usize..4,
+        dim in prop::sample::select(vec![8_usize, 16, 18, 31, 64, 72, 80]),
+        value_dim in prop::sample::select(vec![1_usize, 16, 24, 64, 72, 100]),
+        causal: bool,
+        has_softcap: bool,
+    ) {
+        let mut random = Random::new(seed);
+        let heads = kv_heads * group;
+        let mut floats = |count: usize| rounded(&random.floats(count));
+        let attended = Attended {
+            rows,
+            heads,
+            kv_heads,
+            dim,
+            value_dim,
+            causal,
+            softcap: has_softcap.then_some(1.5),
+            q: floats(rows * heads * dim),
+            k: floats(rows * kv_heads * dim),
+            v: floats(rows * kv_heads * value_dim),
+        };
+        let expected = attended.expected();
+        for mut engine in engines() {
+            let found = attended.by(&mut engine);
+            let what = format!("{rows} rows, {heads}/{kv_heads} heads of {dim} and {value_dim} on {}", engine.device());
+            assert_close(&what, &found, &expected, 1.0 / 256.0);
+        }
+    }
+}
+
+/// Each row sees one key alone, as all others' scores are far below: it gets that key's values, to the last bit.
+#[test]
+fn a_row_that_sees_one_key_gets_its_values() {
+    let (rows, dim) = (80, 96);
+    let mut random = Random::new(13);
+    let mut k = vec![0.0; rows * dim];
+    let mut q = vec![0.0; rows * dim];
+    for row in 0..rows {
+        k[row * dim + row] = 1.0;
+        // Row `r` looks for key `79 - r`.
+        q[row * dim + rows - 1 - row] = 1024.0;
+    }
+    let v = rounded(&random.floats(rows * dim));
+    let expected: Vec<f32> = (0..rows)
+        .flat_map(|row| v[(rows - 1 - row) * dim..][..dim].to_vec())
+        .collect();
+    let attended = Attended {
+        rows,
+        heads: 1,
+        kv_heads: 1,
+        dim,
+        value_dim: dim,
+        causal: false,
+        softcap: None,
+        q,
+        k,
+        v,
+    };
+    for mut engine in engines() {
+        assert_eq!(attended.by(&mut engine), expected, "{}", engine.device());
     }
 }

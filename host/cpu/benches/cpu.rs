@@ -116,8 +116,8 @@ fn linear(what: &str, matrix: &Matrix, tokens: usize, activations: Activations) 
     );
 }
 
-fn attention(tokens: usize, heads: usize, dim: usize) {
-    let mut engine = CpuBackend::new(None);
+fn attention(tokens: usize, heads: usize, dim: usize, activations: Activations) {
+    let mut engine = CpuBackend::new(None).multiplying(activations);
     let op = Op::Attention(Attention {
         scale: 0.1,
         softcap: None,
@@ -137,7 +137,7 @@ fn attention(tokens: usize, heads: usize, dim: usize) {
     let time = seconds(3, || drop(engine.run(&program, &inputs, None).expect("runs")));
     let flops = 4.0 * (tokens * tokens * heads * dim) as f64;
     println!(
-        "attention {shape:?}: {:.1} GFLOP/s {:.1} ms",
+        "attention {shape:?} with {activations:?}: {:.1} GFLOP/s {:.1} ms",
         flops / time / 1e9,
         time * 1e3
     );
@@ -296,8 +296,10 @@ fn together() {
 }
 
 fn towers() {
-    attention(1024, 12, 64);
-    attention(729, 16, 72);
+    for activations in [Activations::Floats, Activations::Bf16] {
+        attention(1024, 12, 64, activations);
+        attention(729, 16, 72, activations);
+    }
 }
 
 fn caches() {

@@ -107,7 +107,7 @@ pub struct EngineArguments {
 
     /// How exactly the engine computes. `cpu` computes in 32 bits and rounds what weights are multiplied with: `auto` to 16-bit integers where
     /// weights are quantised, which nobody notices; `int8` to 8 bits there, which is faster in prefill and changes some answers; `bf16` to
-    /// bf16 where weights are bf16; `f32` rounds nothing. `mlx` computes in what this names
+    /// bf16 where weights are bf16, and in attention of many rows; `f32` rounds nothing. `mlx` computes in what this names
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub precision: Precision,
 

@@ -904,3 +904,44 @@ fn the_corpus_holds() {
     }
     assert!(files >= 3, "{files}");
 }
+
+/// White space that takes white space: each part of a run goes through the whole of it.
+#[test]
+fn white_space_that_strips_is_refused() {
+    let folder = Folder::new();
+    let open = |content: &str, mark: &str, normalizer: Value| {
+        let mut token = json!({
+            "id": 1, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": normalizer.is_object(),
+            "special": false,
+        });
+        token[mark] = json!(true);
+        let file = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [token], "normalizer": normalizer, "pre_tokenizer": null,
+            "post_processor": null, "decoder": null, "model": {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"},
+        });
+        folder.write("tokenizer.json", file.to_string());
+        folder.open()
+    };
+    let replace = json!({"type": "Replace", "pattern": {"String": "a"}, "content": " "});
+    for (content, mark, normalizer) in [
+        (" ", "rstrip", Value::Null),
+        ("\n\u{2003}", "lstrip", Value::Null),
+        ("a", "lstrip", replace.clone()),
+    ] {
+        let refused = open(content, mark, normalizer).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("is white space alone"), "{refused}");
+    }
+    // These are linear, and real tokenizers have them.
+    let spaces = " ".repeat(100 << 10);
+    for (content, mark, normalizer, count) in [
+        (" ", "special", Value::Null, 100 << 10),
+        ("<mask>", "lstrip", Value::Null, 1),
+        ("b", "rstrip", replace, 1),
+    ] {
+        let tokenizer = open(content, mark, normalizer).unwrap();
+        let started = Instant::now();
+        let ids = tokenizer.encode(&format!("{spaces}{content}"), false).unwrap();
+        assert!(ids.iter().filter(|id| **id == 1).count() >= count, "{content}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{content}");
+    }
+}

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use tokenizers::{AddedToken, Model};
+use tokenizers::{AddedToken, Model, NormalizedString, Normalizer};
 
 use super::Inner;
 use super::special::{SpecialTokens, token_text};
@@ -167,6 +167,25 @@ fn added_token(value: &Value) -> Option<AddedToken> {
             .lstrip(mark("lstrip").unwrap_or(false))
             .rstrip(mark("rstrip").unwrap_or(false)),
     )
+}
+
+/// An added token that is white space alone and takes the white space around it, in words. For each part of a run of it the library goes through
+/// the whole run, so that a long one takes hours.
+pub fn endless(inner: &Inner) -> Option<String> {
+    let added = inner.get_added_vocabulary().get_added_tokens_decoder();
+    let is_endless = |token: &&AddedToken| {
+        let mut text = NormalizedString::from(token.content.as_str());
+        // As it is looked for.
+        if let Some(normaliser) = inner.get_normalizer().filter(|_| token.normalized) {
+            let _ = normaliser.normalize(&mut text);
+        }
+        (token.lstrip || token.rstrip) && text.get().chars().all(char::is_whitespace)
+    };
+    let found = added.values().find(is_endless)?;
+    Some(format!(
+        "its added token {:?} is white space alone, and takes the white space around it",
+        found.content
+    ))
 }
 
 /// What the vocabulary already knows while tokens are put in order.

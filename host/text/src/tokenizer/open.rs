@@ -597,6 +597,11 @@ fn surround(
 
 /// Tries a text and its ids once: what fails here would fail with every prompt.
 fn check(inner: &Inner, path: &Path) -> Result<(), TokenizerError> {
+    let endless = guarded(0, || added_tokens::endless(inner)).map_err(|reason| TokenizerError::Invalid {
+        path: path.to_owned(),
+        reason,
+    })?;
+    refuse(endless, path)?;
     guarded(0, || {
         inner
             .encode_fast("a b", true)

@@ -426,6 +426,37 @@ pub struct Rounded<'a> {
     pub out: &'a Shared<'a, f32>,
 }
 
+/// Rows that are multiplied together where they are rounded.
+pub const ROUNDED_ROWS: usize = 6;
+/// Columns of a vector there.
+pub const ROUNDED_WIDTH: usize = 16;
+
+impl Rounded<'_> {
+    /// Floats of scratch that it needs.
+    pub fn scratch_len(&self) -> usize {
+        self.sizes().iter().sum()
+    }
+
+    /// Those of each part: keys or values that are not stored as floats, then pairs of queries, of keys and of values, scores of some rows, pairs of
+    /// weights, and sums.
+    pub fn sizes(&self) -> [usize; 7] {
+        let rows = (self.part.rows * self.part.heads[1]).next_multiple_of(ROUNDED_ROWS);
+        let (dim, value_dim) = (
+            self.shape.dim,
+            self.shape.value_dim.next_multiple_of(ROUNDED_WIDTH),
+        );
+        [
+            TILE_KEYS * dim.max(self.shape.value_dim),
+            rows * dim / 2,
+            TILE_KEYS * dim / 2,
+            TILE_KEYS / 2 * value_dim,
+            ROUNDED_ROWS * TILE_KEYS,
+            ROUNDED_ROWS * TILE_KEYS / 2,
+            rows * value_dim,
+        ]
+    }
+}
+
 struct Task<'a> {
     shape: Shape,
     q: &'a [f32],

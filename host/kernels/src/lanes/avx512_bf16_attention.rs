@@ -9,36 +9,14 @@ use std::arch::x86_64::*;
 use super::Lanes;
 use super::avx2::Avx2;
 use super::avx512::Avx512;
-use crate::attention::{Rounded, Running, TASK_ROWS, TILE_KEYS, Which, seen};
+use crate::attention::{ROUNDED_ROWS, ROUNDED_WIDTH, Rounded, Running, TASK_ROWS, TILE_KEYS, Which, seen};
 
 /// Lanes of a vector.
-const LANES: usize = 16;
+const LANES: usize = ROUNDED_WIDTH;
 /// Rows that are multiplied together: with four vectors each, their sums are most registers.
-const ROWS: usize = 6;
+const ROWS: usize = ROUNDED_ROWS;
 /// Vectors of a tile, at most.
 const VECTORS: usize = 4;
-
-impl Rounded<'_> {
-    /// Floats of scratch that it needs.
-    pub fn scratch_len(&self) -> usize {
-        self.sizes().iter().sum()
-    }
-
-    /// Those of each part of [`Scratch`].
-    fn sizes(&self) -> [usize; 7] {
-        let rows = (self.part.rows * self.part.heads[1]).next_multiple_of(ROWS);
-        let (dim, value_dim) = (self.shape.dim, self.shape.value_dim.next_multiple_of(LANES));
-        [
-            TILE_KEYS * dim.max(self.shape.value_dim),
-            rows * dim / 2,
-            TILE_KEYS * dim / 2,
-            TILE_KEYS / 2 * value_dim,
-            ROWS * TILE_KEYS,
-            ROWS * TILE_KEYS / 2,
-            rows * value_dim,
-        ]
-    }
-}
 
 /// Memory of a task. A word is a pair of bf16.
 struct Scratch<'a> {

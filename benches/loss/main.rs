@@ -4,7 +4,7 @@
 //! Kullback-Leibler divergence from the exact run over all positions, and in how many positions another token is the likeliest.
 //!
 //! Without arguments: the demo model on questions about pictures that its training never saw, and every checkpoint of `tests/oracle` on its cases. With `-- FOLDER TEXT [TOKENS]`: the
-//! model of a folder on the beginning of a text file. With a GGUF file in the folder's place: that file, whose weights stay as they are stored.
+//! model of a folder on the beginning of a text file, both named from the repository's root. With a GGUF file in the folder's place: that file, whose weights stay as they are stored.
 
 use std::path::{Path, PathBuf};
 
@@ -47,16 +47,19 @@ fn main() {
             let tokens = rest
                 .first()
                 .map_or(768, |tokens| tokens.parse().expect("a number of tokens"));
+            // Cargo runs this in the package's folder, and not in the one where it was called.
+            let [folder, text] = [folder, text].map(|path| project::root().join(path));
+            let name = folder.display().to_string();
             let text = std::fs::read_to_string(text).expect("the text can be read");
-            let request = beginning(Path::new(folder), &text, tokens);
+            let request = beginning(&folder, &text, tokens);
             let requests = [request];
-            if is_gguf(Path::new(folder)) {
+            if is_gguf(&folder) {
                 // Quantised already.
-                compare(folder, Path::new(folder), &requests, quantised_ways());
+                compare(&name, &folder, &requests, quantised_ways());
                 return;
             }
-            compare(folder, Path::new(folder), &requests, ways());
-            compare_quantised(folder, Path::new(folder), &requests, 64);
+            compare(&name, &folder, &requests, ways());
+            compare_quantised(&name, &folder, &requests, 64);
         }
         _ => panic!("expected nothing, or a model's folder, a text file and a number of tokens"),
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::lanes::{Kernel, Lanes, Processor};
 use crate::math;
-use crate::matrix::with_scratch;
+use crate::matrix::{parts, with_scratch};
 use crate::memory::Memory;
 use crate::output::Shared;
 use crate::product::{Initial, Left, TILE_ROWS, Tile, multiply_tile, turn};
@@ -624,10 +624,7 @@ impl Task<'_> {
             let at = (row * heads + kv_head * group + head) * value_dim;
             // SAFETY: each task writes its own row and heads.
             let out = unsafe { self.out.part(at, value_dim) };
-            let factor = running[head].normaliser();
-            for (out, sum) in out.iter_mut().zip(&sums[head * value_dim..]) {
-                *out = sum * factor;
-            }
+            running[head].finish(&sums[head * value_dim..], out);
         }
     }
 
@@ -729,19 +726,10 @@ impl Task<'_> {
                 }
                 for lane in 0..TILE_ROWS.min(queried - first) {
                     let [lo, end] = visible[(first + lane) % rows];
-                    let (from, to) = (lo.max(start), end.min(start + count));
+                    let seen = [lo.max(start), end.min(start + count)].map(|key| key.saturating_sub(start));
                     let scores = &mut scores[lane * TILE_KEYS..][..TILE_KEYS];
-                    if from >= to {
-                        scores.fill(0.0);
-                    } else {
-                        scores[..from - start].fill(f32::NEG_INFINITY);
-                        scores[to - start..].fill(f32::NEG_INFINITY);
-                        let factor = running[first + lane].update::<V>(scores, softcap);
-                        if factor != 1.0 {
-                            let sums = &mut scratch.sums[(first + lane) * out_stride..][..out_stride];
-                            sums.iter_mut().for_each(|sum| *sum *= factor);
-                        }
-                    }
+                    let sums = &mut scratch.sums[(first + lane) * out_stride..][..out_stride];
+                    running[first + lane].weigh::<V>(scores, seen, softcap, sums);
                 }
                 // Those of rows that are not there are not written anywhere.
                 let weights = Left {
@@ -790,10 +778,7 @@ impl Task<'_> {
             let at = (row * heads + head) * value_dim;
             // SAFETY: each task writes its own rows of its own heads.
             let out = unsafe { self.out.part(at, value_dim) };
-            let factor = running.normaliser();
-            for (out, sum) in out.iter_mut().zip(&scratch.sums[index * out_stride..]) {
-                *out = sum * factor;
-            }
+            running.finish(&scratch.sums[index * out_stride..], out);
         }
     }
 }
@@ -837,12 +822,7 @@ impl<'a> Scratch<'a> {
 
     #[inline(always)]
     fn split(all: &'a mut [f32], shape: Shape, rows: usize) -> Self {
-        let [room, queries, keys, values, scores, _] = Self::sizes(shape, rows);
-        let (room, rest) = all.split_at_mut(room);
-        let (queries, rest) = rest.split_at_mut(queries);
-        let (keys, rest) = rest.split_at_mut(keys);
-        let (values, rest) = rest.split_at_mut(values);
-        let (scores, sums) = rest.split_at_mut(scores);
+        let [room, queries, keys, values, scores, sums] = parts(all, Self::sizes(shape, rows));
         Self {
             room,
             queries,
@@ -871,7 +851,7 @@ impl Running {
 
     /// Turns scores into weights; gives what earlier sums must be multiplied by.
     #[inline(always)]
-    pub fn update<V: Lanes>(&mut self, scores: &mut [f32], softcap: Option<f32>) -> f32 {
+    fn update<V: Lanes>(&mut self, scores: &mut [f32], softcap: Option<f32>) -> f32 {
         let at = scores.as_mut_ptr();
         let steps = (0..scores.len()).step_by(V::COUNT);
         assert!(scores.len().is_multiple_of(V::COUNT));
@@ -922,8 +902,37 @@ impl Running {
         factors
     }
 
+    /// Turns a tile's scores into weights, where the row sees these of its keys, and has its sums of earlier tiles fit them.
+    #[inline(always)]
+    pub fn weigh<V: Lanes>(
+        &mut self,
+        scores: &mut [f32],
+        [from, to]: [usize; 2],
+        softcap: Option<f32>,
+        sums: &mut [f32],
+    ) {
+        if from >= to {
+            scores.fill(0.0);
+            return;
+        }
+        scores[..from].fill(f32::NEG_INFINITY);
+        scores[to..].fill(f32::NEG_INFINITY);
+        let factor = self.update::<V>(scores, softcap);
+        if factor != 1.0 {
+            sums.iter_mut().for_each(|sum| *sum *= factor);
+        }
+    }
+
+    /// Writes what sums of all that was seen come to.
+    pub fn finish(self, sums: &[f32], out: &mut [f32]) {
+        let factor = self.normaliser();
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = sum * factor;
+        }
+    }
+
     /// What sums are multiplied by in the end; 0 when nothing was seen.
-    pub fn normaliser(self) -> f32 {
+    fn normaliser(self) -> f32 {
         if self.total == 0.0 { 0.0 } else { 1.0 / self.total }
     }
 }

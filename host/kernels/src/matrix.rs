@@ -392,6 +392,15 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Cuts memory into parts of these sizes; what is left over is not used.
+pub fn parts<const N: usize>(mut memory: &mut [f32], sizes: [usize; N]) -> [&mut [f32]; N] {
+    sizes.map(|size| {
+        let (part, rest) = std::mem::take(&mut memory).split_at_mut(size);
+        memory = rest;
+        part
+    })
+}
+
 /// Lends this thread's scratch memory: `elements` floats with whatever is in them. Not to be nested.
 pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     SCRATCH.with_borrow_mut(|scratch| {

@@ -10,6 +10,8 @@ use super::Lanes;
 use super::avx2::Avx2;
 use super::avx512::Avx512;
 use crate::attention::{ROUNDED_ROWS, ROUNDED_WIDTH, Rounded, Running, TASK_ROWS, TILE_KEYS, Which, seen};
+use crate::matrix::parts;
+use crate::product::Left;
 
 /// Lanes of a vector.
 const LANES: usize = ROUNDED_WIDTH;
@@ -38,13 +40,7 @@ struct Scratch<'a> {
 
 impl<'a> Scratch<'a> {
     fn split(all: &'a mut [f32], work: &Rounded<'_>) -> Self {
-        let [room, queries, keys, values, scores, weights, sums] = work.sizes();
-        let (room, rest) = all.split_at_mut(room);
-        let (queries, rest) = rest.split_at_mut(queries);
-        let (keys, rest) = rest.split_at_mut(keys);
-        let (values, rest) = rest.split_at_mut(values);
-        let (scores, rest) = rest.split_at_mut(scores);
-        let (weights, rest) = rest.split_at_mut(weights);
+        let [room, queries, keys, values, scores, weights, sums] = parts(all, work.sizes());
         Self {
             room,
             queries,
@@ -52,7 +48,7 @@ impl<'a> Scratch<'a> {
             values,
             scores,
             weights,
-            sums: &mut rest[..sums],
+            sums,
         }
     }
 }
@@ -122,37 +118,27 @@ pub unsafe fn attend(work: Rounded<'_>, scratch: &mut [f32]) {
             let scores = &mut *scratch.scores;
             scores.fill(0.0);
             let left = Left {
-                words: queries,
+                numbers: queries,
                 row_stride: 1,
                 inner_stride: ROWS,
-                inner: dim / 2,
             };
             // SAFETY: the caller vouches for the instructions; the sizes are those of `Scratch`.
-            unsafe { multiply::<VECTORS>(left, scratch.keys, TILE_KEYS, scores, TILE_KEYS) };
+            unsafe { multiply::<VECTORS>(left, dim / 2, scratch.keys, TILE_KEYS, scores, TILE_KEYS) };
             for lane in 0..ROWS.min(queried - first) {
                 let [lo, end] = visible[(first + lane) % rows];
-                let (from, to) = (lo.max(start), end.min(start + count));
+                let seen = [lo.max(start), end.min(start + count)].map(|key| key.saturating_sub(start));
                 let scores = &mut scores[lane * TILE_KEYS..][..TILE_KEYS];
-                if from >= to {
-                    scores.fill(0.0);
-                    continue;
-                }
-                scores[..from - start].fill(f32::NEG_INFINITY);
-                scores[to - start..].fill(f32::NEG_INFINITY);
-                let factor = running[first + lane].update::<Avx512>(scores, shape.softcap);
-                if factor != 1.0 {
-                    let sums = &mut scratch.sums[(first + lane) * value_dim..][..value_dim];
-                    sums.iter_mut().for_each(|sum| *sum *= factor);
-                }
+                let sums = &mut scratch.sums[(first + lane) * value_dim..][..value_dim];
+                running[first + lane].weigh::<Avx512>(scores, seen, shape.softcap, sums);
             }
             // SAFETY: the caller vouches for the instructions.
             unsafe { round(scores, scratch.weights) };
             let left = Left {
-                words: scratch.weights,
+                numbers: scratch.weights,
                 row_stride: TILE_KEYS / 2,
                 inner_stride: 1,
-                inner: count.div_ceil(2),
             };
+            let inner = count.div_ceil(2);
             let sums = &mut scratch.sums[first * value_dim..][..ROWS * value_dim];
             let mut column = 0;
             while column < value_dim {
@@ -160,10 +146,10 @@ pub unsafe fn attend(work: Rounded<'_>, scratch: &mut [f32]) {
                 // SAFETY: as above.
                 unsafe {
                     match (value_dim - column) / LANES {
-                        1 => multiply::<1>(left, values, value_dim, sums, value_dim),
-                        2 => multiply::<2>(left, values, value_dim, sums, value_dim),
-                        3 => multiply::<3>(left, values, value_dim, sums, value_dim),
-                        _ => multiply::<VECTORS>(left, values, value_dim, sums, value_dim),
+                        1 => multiply::<1>(left, inner, values, value_dim, sums, value_dim),
+                        2 => multiply::<2>(left, inner, values, value_dim, sums, value_dim),
+                        3 => multiply::<3>(left, inner, values, value_dim, sums, value_dim),
+                        _ => multiply::<VECTORS>(left, inner, values, value_dim, sums, value_dim),
                     }
                 }
                 column += VECTORS * LANES;
@@ -174,10 +160,7 @@ pub unsafe fn attend(work: Rounded<'_>, scratch: &mut [f32]) {
     for (row, running) in running.iter().enumerate().take(queried) {
         // SAFETY: each task writes its own rows of its own heads.
         let out = unsafe { work.out.part(at(row) * shape.value_dim, shape.value_dim) };
-        let factor = running.normaliser();
-        for (out, sum) in out.iter_mut().zip(&scratch.sums[row * value_dim..]) {
-            *out = sum * factor;
-        }
+        running.finish(&scratch.sums[row * value_dim..], out);
     }
 }
 
@@ -265,17 +248,7 @@ unsafe fn pair_values(low: &[f32], high: &[f32], words: &mut [f32]) {
     }
 }
 
-/// The left operand of a tile: six rows of words.
-#[derive(Clone, Copy)]
-struct Left<'a> {
-    words: &'a [f32],
-    row_stride: usize,
-    inner_stride: usize,
-    /// Words of a row.
-    inner: usize,
-}
-
-/// Adds six rows times `N` vectors to what is there.
+/// Adds six rows of so many words times `N` vectors to what is there.
 ///
 /// # Safety
 /// As for [`attend`].
@@ -283,16 +256,17 @@ struct Left<'a> {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
 unsafe fn multiply<const N: usize>(
     left: Left<'_>,
+    inner: usize,
     right: &[f32],
     right_stride: usize,
     out: &mut [f32],
     out_stride: usize,
 ) {
-    if left.inner == 0 {
+    if inner == 0 {
         return;
     }
-    let last = (ROWS - 1) * left.row_stride + (left.inner - 1) * left.inner_stride;
-    assert!(left.words.len() > last && right.len() >= (left.inner - 1) * right_stride + N * LANES);
+    let last = (ROWS - 1) * left.row_stride + (inner - 1) * left.inner_stride;
+    assert!(left.numbers.len() > last && right.len() >= (inner - 1) * right_stride + N * LANES);
     assert!(out.len() >= (ROWS - 1) * out_stride + N * LANES);
     // SAFETY: the lengths were checked.
     unsafe {
@@ -302,8 +276,8 @@ unsafe fn multiply<const N: usize>(
                 sums[row][vector] = _mm512_loadu_ps(out.as_ptr().add(row * out_stride + vector * LANES));
             }
         }
-        let (mut a, mut b) = (left.words.as_ptr().cast::<i32>(), right.as_ptr());
-        for _ in 0..left.inner {
+        let (mut a, mut b) = (left.numbers.as_ptr().cast::<i32>(), right.as_ptr());
+        for _ in 0..inner {
             let mut columns = [_mm512_setzero_si512(); N];
             for vector in 0..N {
                 columns[vector] = _mm512_loadu_si512(b.add(vector * LANES).cast());

@@ -174,12 +174,15 @@ fn added_token(value: &Value) -> Option<AddedToken> {
 pub fn endless(inner: &Inner) -> Option<String> {
     let added = inner.get_added_vocabulary().get_added_tokens_decoder();
     let is_endless = |token: &&AddedToken| {
+        if !token.lstrip && !token.rstrip {
+            return false;
+        }
         let mut text = NormalizedString::from(token.content.as_str());
         // As it is looked for.
         if let Some(normaliser) = inner.get_normalizer().filter(|_| token.normalized) {
             let _ = normaliser.normalize(&mut text);
         }
-        (token.lstrip || token.rstrip) && text.get().chars().all(char::is_whitespace)
+        text.get().chars().all(char::is_whitespace)
     };
     let found = added.values().find(is_endless)?;
     Some(format!(
